@@ -1,0 +1,44 @@
+"""The name of every artefact, relative to the root of a project. Nothing else in the code spells one."""
+
+from pathlib import Path
+
+from espalier.errors import BadInput
+
+PARAMS = "params.yaml"
+DATA = "data"
+PREPARED = "prepared"
+MODELS = "models"
+REPORTS = "reports"
+REGISTERED = "registered.json"
+TEACHER = "teacher"
+STATE = ".espalier"  # checkpoints, banks of logits, locks: may be deleted at any time, costs only time
+
+# a prepared data set
+DATASET = "dataset.json"
+EXAMPLES = "manifest.parquet"
+
+# a model folder
+ARCHITECTURE = "architecture.json"
+WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
+HISTORY = "history.csv"
+METRICS = "metrics.json"
+LINEAGE = "lineage.json"
+MANIFEST = "manifest.json"
+
+# the reports
+TABLE = "models.csv"
+PREDICTIONS = "predictions"
+
+
+def root(start: Path | None = None) -> Path:
+    """The project around `start` (the current folder): the nearest folder upwards that holds `params.yaml`.
+
+    Raises:
+        BadInput: If there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / PARAMS).is_file():
+            return folder
+    raise BadInput(f"{PARAMS} should lie in {here} or a folder above it. Found none.")

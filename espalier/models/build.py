@@ -1,0 +1,95 @@
+"""Networks by name: espalier's own, torchvision's classifiers, and functions of packages that the user trusts."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+from torch import nn
+
+from espalier.errors import BadInput
+from espalier.models.architecture import Architecture
+from espalier.models.lenet import lenet5, lenet300
+from espalier.models.mlp import mlp
+from espalier.models.mobilenet import mobilenet
+from espalier.models.resnet import resnet
+from espalier.models.torchvision import torchvision_classifier
+from espalier.models.vgg import vgg
+from espalier.models.wide_resnet import wide_resnet
+
+Factory = Callable[..., nn.Module]
+
+FACTORIES: dict[str, Factory] = {
+    "lenet300": lenet300,
+    "lenet5": lenet5,
+    "mlp": mlp,
+    "mobilenet": mobilenet,
+    "resnet": resnet,
+    "vgg": vgg,
+    "wide_resnet": wide_resnet,
+}
+
+
+def build(
+    factory: str,
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    arguments: dict[str, Any] | None = None,
+    trusted: Collection[str] = (),
+) -> nn.Module:
+    """Build a network, with fresh random weights from torch's generator.
+
+    Args:
+        factory: `espalier:resnet`, `torchvision:resnet18`, or `package.module:function`, which is called with
+            `classes`, `shape` and the arguments.
+        classes: Outputs of the classifier.
+        shape: Channels, height and width of an image.
+        arguments: Keyword arguments of the factory.
+        trusted: Packages beside espalier and torchvision that may run code here.
+
+    Returns:
+        The network, which remembers its architecture.
+
+    Raises:
+        BadInput: If the factory is unknown or not trusted, or an argument is wrong.
+    """
+    arguments = dict(arguments or {})
+    module = _call(_find(factory, trusted), factory, classes, shape, arguments)
+    return Architecture(factory, classes, shape, arguments).attach(module)
+
+
+def _find(name: str, trusted: Collection[str]) -> Factory:
+    package, separator, function = name.partition(":")
+    if not separator or not package or not function:
+        raise BadInput(f"A model should be given as `package:function`, `espalier:resnet` for one. Found {name!r}.")
+    if package == "espalier":
+        if function not in FACTORIES:
+            raise BadInput(f"espalier's models should be among {', '.join(FACTORIES)}. Found {function!r}.")
+        return FACTORIES[function]
+    if package == "torchvision":
+        return torchvision_classifier(function)
+    if package.split(".")[0] not in trusted:
+        raise BadInput(
+            f"{name!r} runs code of the package {package.split('.')[0]!r}, which should be listed under `trusted` in "
+            f"params.yaml. Found there: {', '.join(trusted) or 'nothing'}."
+        )
+    try:
+        found: Factory = getattr(importlib.import_module(package), function)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"The model {name!r} should be importable. Found {error}.") from None
+    return found
+
+
+def _call(
+    function: Factory, name: str, classes: int, shape: tuple[int, int, int], arguments: dict[str, Any]
+) -> nn.Module:
+    try:
+        inspect.signature(function).bind(classes=classes, shape=shape, **arguments)
+    except TypeError as error:
+        known = ", ".join(key for key in inspect.signature(function).parameters if key not in ("classes", "shape"))
+        raise BadInput(f"The arguments of {name} should be among {known or 'none'}. Found: {error}.") from None
+    module = function(classes=classes, shape=shape, **arguments)
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"{name} should return a torch module. Found a {type(module).__name__}.")
+    return module

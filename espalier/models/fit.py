@@ -1,0 +1,62 @@
+"""Fitting the layers of a freshly built network to recorded shapes."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from espalier.errors import BadInput
+
+
+def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give every parameter and buffer its recorded shape, in place, and the layers the sizes that follow from it.
+
+    The values of what changes are left undefined: weights are to be loaded next.
+
+    Args:
+        network: A network as its factory builds it.
+        shapes: The shape of every entry of the state dict, by its name.
+
+    Raises:
+        BadInput: If the network has other entries, or one of another number of dimensions.
+    """
+    found = network.state_dict()
+    if set(found) != set(shapes):
+        differing = sorted(set(found) ^ set(shapes))
+        raise BadInput(f"The recorded layers should be those of the factory. Found a difference at {differing[0]!r}.")
+    for name, shape in shapes.items():
+        value = found[name]
+        if value.ndim != len(shape):
+            raise BadInput(f"{name} should have {value.ndim} dimensions. Found the recorded shape {list(shape)}.")
+        if list(value.shape) != list(shape):
+            resize(network, name, torch.empty(tuple(shape), dtype=value.dtype, device=value.device))
+    for module in network.modules():
+        refresh(module)
+
+
+def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
+    """Put `value` in the place of a parameter or buffer."""
+    owner, _, attribute = name.rpartition(".")
+    module = network.get_submodule(owner)
+    former = getattr(module, attribute)
+    if isinstance(former, nn.Parameter):
+        setattr(module, attribute, nn.Parameter(value, requires_grad=former.requires_grad))
+    else:
+        setattr(module, attribute, value)
+
+
+def refresh(module: nn.Module) -> None:
+    """Let a layer's recorded sizes follow from the shapes of its weights."""
+    if isinstance(module, nn.Conv2d):
+        # a depthwise filter sees one channel, so its groups shrink with the channels; other groups keep their number
+        if module.groups > 1 and module.weight.shape[1] == 1 and module.groups == module.in_channels:
+            ratio = max(1, module.out_channels // module.in_channels)
+            module.groups = module.weight.shape[0] // ratio
+        module.out_channels = module.weight.shape[0]
+        module.in_channels = module.weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+        module.num_features = module.weight.shape[0]
+    elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+        module.normalized_shape = tuple(module.weight.shape)

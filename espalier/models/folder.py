@@ -1,0 +1,85 @@
+"""A network as a folder: architecture, weights, and the hashes of both. No pickle, no code."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from espalier import files
+from espalier.errors import BadInput
+from espalier.models.architecture import Architecture, architecture_of
+from espalier.models.build import build
+from espalier.models.fit import fit
+from espalier.paths import ARCHITECTURE, ONNX, WEIGHTS
+
+
+def save(network: nn.Module, folder: str | Path) -> None:
+    """Write a network into a folder, which is made if need be, and seal it.
+
+    Raises:
+        BadInput: If the network does not know its architecture.
+    """
+    folder = Path(folder)
+    files.write_json(folder / ARCHITECTURE, architecture_of(network).as_json())
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    files.write(folder / WEIGHTS, safetensors.torch.save(_unshared(state)))
+    files.seal(folder)
+
+
+def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
+    """Read a network back: its outputs equal those of the saved one, bit for bit.
+
+    Args:
+        folder: What `save` or a stage wrote.
+        trusted: Packages beside espalier and torchvision whose functions may build the network.
+
+    Returns:
+        The network, on the processor, in evaluation mode.
+
+    Raises:
+        BadInput: If a file is missing or damaged, or the factory is unknown or not trusted.
+    """
+    folder = Path(folder)
+    files.verify(folder)
+    architecture = read_architecture(folder)
+    with torch.random.fork_rng(devices=[]):  # the factory draws weights; who loads does not want that to be seen
+        network = build(
+            architecture.factory,
+            classes=architecture.classes,
+            shape=architecture.shape,
+            arguments=architecture.arguments,
+            trusted=trusted,
+        )
+    fit(network, architecture.shapes)
+    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    return architecture.attach(network).eval()
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """The architecture of a model folder."""
+    return Architecture.from_json(files.read_json(folder / ARCHITECTURE))
+
+
+def content_hash(folder: Path) -> str:
+    """What a model *is*, as one SHA-256: its architecture, weights and deployed file, not when or where it was made.
+
+    Raises:
+        BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
+    """
+    hashes = files.verify(folder)
+    missing = [name for name in (ARCHITECTURE, WEIGHTS, ONNX) if name not in hashes]
+    if missing:
+        raise BadInput(f"{folder} should hold {missing[0]}. Found {', '.join(sorted(hashes))}.")
+    return files.digest({name: hashes[name] for name in (ARCHITECTURE, WEIGHTS, ONNX)})
+
+
+def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of tensors that share memory with an earlier one: safetensors stores each by itself."""
+    seen: set[int] = set()
+    for name, value in state.items():
+        if value.data_ptr() in seen:
+            state[name] = value.clone()
+        seen.add(value.data_ptr())
+    return state

@@ -45,6 +45,19 @@ def write(path: Path, content: bytes | str) -> None:
     _flush(path.parent)
 
 
+def write_hashed(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """Write a file whose name holds its own hash, so that `find_hashed` knows a damaged one."""
+    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+    write(path, content)
+    return path
+
+
+def find_hashed(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """The intact files that `write_hashed` left under this stem."""
+    paths = sorted(folder.glob(f"{stem}-{'?' * 32}{suffix}"))
+    return [path for path in paths if path.name == f"{stem}-{sha256(path)[:32]}{suffix}"]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented, atomically. NaN and infinities are refused: they are no JSON."""
     write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,1 @@
+"""Distillation: losses between a student and a teacher, and the bank of the teacher's answers."""

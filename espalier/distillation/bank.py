@@ -1,0 +1,38 @@
+"""The teacher's answers to every view of the training split, computed once for all students and prune cycles."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from espalier import files
+
+_SUFFIX = ".safetensors"
+
+
+class Bank:
+    """Logits (N, classes) by view, kept in half precision in a folder named by what they depend on.
+
+    Whether an answer comes from the folder or is computed now, it went through half precision: the same bits.
+    """
+
+    def __init__(self, folder: Path, answer: Callable[[int], Tensor]) -> None:
+        """Keep in `folder` what `answer(view)` computes."""
+        self._folder, self._answer = folder, answer
+        self._held: tuple[int, Tensor] | None = None
+
+    def view(self, number: int) -> Tensor:
+        """The teacher's logits (N, classes) float32 for one view of all examples, in their order."""
+        if self._held is None or self._held[0] != number:
+            self._held = (number, self._fetch(number).float())
+        return self._held[1]
+
+    def _fetch(self, number: int) -> Tensor:
+        stem = f"view-{number:04d}"
+        for path in files.find_hashed(self._folder, stem, _SUFFIX):
+            return safetensors.torch.load_file(path)["logits"]
+        logits = self._answer(number).to(torch.float16).cpu().contiguous()
+        files.write_hashed(self._folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
+        return logits

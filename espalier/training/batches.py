@@ -1,0 +1,90 @@
+"""The training images, on the device or streamed from the disk, behind one interface."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_split
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples.
+
+    Attributes:
+        index: (N,) int64 on the processor: which examples of the split.
+        images: (N, C, H, W) uint8 on the device.
+        labels: (N,) int64 on the device.
+    """
+
+    index: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+class Examples(Protocol):
+    """A split that can be walked in any order."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
+        """One batch for each group of indices, in this order."""
+
+
+class Resident:
+    """A split kept on the device as uint8: what fits is fastest there."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._images = split.images.to(device)
+        self._labels = split.labels.to(device)
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self._labels)
+
+    def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
+        """One batch for each group of indices."""
+        for index in groups:
+            where = index.to(self._labels.device)
+            yield Batch(index, self._images[where], self._labels[where])
+
+
+class Streamed:
+    """A split read from the disk by worker processes while the device computes."""
+
+    def __init__(self, split: StreamedSplit, device: torch.device, workers: int = 2) -> None:
+        self._split, self._device, self._workers = split, device, workers
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self._split)
+
+    def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
+        """One batch for each group of indices."""
+        loader = DataLoader(
+            self._split,
+            batch_sampler=[group.tolist() for group in groups],
+            num_workers=self._workers,
+            pin_memory=self._device.type == "cuda",
+        )
+        for images, labels, index in loader:
+            yield Batch(index, images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True))
+
+
+def open_examples(folder: Path, dataset: Dataset, split: str, device: torch.device, resident_bytes: int) -> Examples:
+    """Open a split of prepared data: on the device if its pixels fit into `resident_bytes`, else streamed."""
+    channels, height, width = dataset.shape
+    if dataset.counts[split] * channels * height * width <= resident_bytes:
+        return Resident(read_split(folder, split), device)
+    return Streamed(open_split(folder, split), device)
+
+
+def in_order(count: int, size: int) -> list[Tensor]:
+    """All examples in their order, in groups of `size`, the last one smaller if need be."""
+    return list(torch.arange(count).split(size))

@@ -1,0 +1,83 @@
+"""Checkpoints: one file each, written atomically, named by its own hash, without pickle."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from espalier import files
+
+_STEM, _SUFFIX = "checkpoint", ".safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one piece of work, in a folder of its own: the last, and while it is written the one before."""
+
+    folder: Path
+
+    def write(self, state: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Save tensors and the JSON value that says how far the work is; former checkpoints go."""
+        content = safetensors.torch.save({name: value.cpu() for name, value in state.items()}, _metadata(progress))
+        written = files.write_hashed(self.folder, _STEM, _SUFFIX, content)
+        for path in self.folder.glob(f"{_STEM}-*{_SUFFIX}"):
+            if path != written:
+                path.unlink(missing_ok=True)
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and progress of the furthest intact checkpoint, or nothing. A damaged one does not count."""
+        intact = [(_progress(path), path) for path in files.find_hashed(self.folder, _STEM, _SUFFIX)]
+        if not intact:
+            return None
+        progress, path = max(intact, key=lambda one: int(one[0]["step"]))
+        return safetensors.torch.load_file(path), progress
+
+    def clear(self) -> None:
+        """Forget them: the work is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _metadata(progress: dict[str, Any]) -> dict[str, str]:
+    return {"progress": json.dumps(progress)}
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    with safetensors.safe_open(path, "pt") as file:
+        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    return progress
+
+
+def flatten(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """All tensors of some modules and optimizers under names that `restore` understands."""
+    flat: dict[str, Tensor] = {}
+    for part, owner in parts.items():
+        if isinstance(owner, nn.Module):
+            flat |= {f"{part}.{name}": value for name, value in owner.state_dict().items()}
+        else:
+            for number, values in owner.state_dict()["state"].items():
+                flat |= {
+                    f"{part}.{number}.{name}": torch.as_tensor(value)
+                    for name, value in values.items()
+                    if value is not None
+                }
+    return {name: value.clone() for name, value in flat.items()}
+
+
+def restore(parts: dict[str, nn.Module | torch.optim.Optimizer], flat: dict[str, Tensor]) -> None:
+    """Put the tensors of `flatten` back."""
+    for part, owner in parts.items():
+        own = {name.removeprefix(f"{part}."): v for name, v in flat.items() if name.startswith(f"{part}.")}
+        if isinstance(owner, nn.Module):
+            owner.load_state_dict(own)
+        else:
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in own.items():
+                number, _, key = name.partition(".")
+                state.setdefault(int(number), {})[key] = value.clone()
+            owner.load_state_dict({"state": state, "param_groups": owner.state_dict()["param_groups"]})

@@ -1,0 +1,82 @@
+"""Where to compute, and in which precision."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from espalier.errors import BadInput
+from espalier.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one network together; usually one.
+
+    Attributes:
+        rank: This process among them, from 0, which writes files.
+        size: How many there are.
+        device: Where this one computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def together(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes."""
+        if self.size > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
+
+def gather_team(recipe: Recipe) -> Team:
+    """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
+    torch.set_num_threads(recipe.threads)
+    torch.backends.cudnn.benchmark = False
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a workspace
+        torch.use_deterministic_algorithms(True, warn_only=True)  # some operators have no deterministic version
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = default_device()
+    if size > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Team(rank, size, device)
+
+
+def default_device() -> torch.device:
+    """The GPU of this process if there is one, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there: GPUs since Ampere, processors with AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context in which the network computes.
+
+    Raises:
+        BadInput: If bfloat16 is asked of a device that only emulates it.
+    """
+    able = computes_bfloat16(device)
+    if recipe.precision == "bfloat16" and not able:
+        raise BadInput(
+            f"`precision` should be float32 or auto on this {device.type}, which has no bfloat16 arithmetic. "
+            "Found `precision = bfloat16`."
+        )
+    if able and recipe.precision != "float32":
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to the device, its filters in the layout that convolutions are fastest in."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

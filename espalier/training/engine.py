@@ -1,0 +1,242 @@
+"""The training engine: one loop for teachers, students, recovery after a cut, and quantization-aware steps."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from espalier.errors import BadInput, Stopped
+from espalier.training.batches import Batch, Examples
+from espalier.training.checkpoint import Checkpoints, flatten, restore
+from espalier.training.device import Team, autocast, place
+from espalier.training.history import Report, Row, silent
+from espalier.training.interrupt import Wish, on_sigterm
+from espalier.training.optimizers import optimizer
+from espalier.training.recipe import Recipe
+from espalier.training.scoring import Inference
+from espalier.training.schedules import SCHEDULES
+from espalier.training.seeds import generator, seed_all
+from espalier.training.views import Look, Views
+
+Objective = Callable[[Tensor, Batch, int], Tensor]
+"""Maps logits (N, classes) in float32, their batch and the number of its view to a loss to be minimised."""
+
+
+@dataclass
+class _State:
+    """Where a run is. Everything random is a function of it, so it and the tensors are all there is to save."""
+
+    epoch: int = 0
+    step: int = 0  # over all epochs
+    loss: float = 0.0  # summed over the steps of this epoch
+    damping: float = 1.0  # of the learning rate, after a loss that was not finite
+    rollbacks: int = 0
+    seconds: float = 0.0  # spent in this epoch before an interruption
+    history: list[Row] = field(default_factory=list)
+
+
+class _NotFinite(ArithmeticError):
+    """The loss or the gradient is not finite."""
+
+
+def fit(
+    network: nn.Module,
+    train: Examples,
+    validation: Inference,
+    objective: Objective,
+    recipe: Recipe,
+    *,
+    views: Views,
+    look: Look,
+    team: Team,
+    checkpoints: Checkpoints | None = None,
+    report: Report = silent,
+) -> list[Row]:
+    """Train a network in place: the weights of the last epoch, or their running average, are the result.
+
+    Killed at any moment and called again with the same arguments and checkpoints, it ends with the same bits.
+
+    Args:
+        network: Any classifier from images (N, C, H, W) to logits (N, classes).
+        train: The training split.
+        validation: Measures the network after each epoch.
+        objective: The loss.
+        recipe: Every knob.
+        views: The augmented versions of the training split; epoch `e` sees view `e`. Its seed seeds everything.
+        look: Turns uint8 pixels into what the network sees.
+        team: The processes that train together.
+        checkpoints: Where to save after each epoch and when stopped; nothing is saved without.
+        report: Is given each row of the history.
+
+    Returns:
+        The history: a row per epoch with step, epoch, loss, validation_loss, accuracy, learning_rate, seconds, time.
+
+    Raises:
+        Stopped: If SIGTERM arrived; the checkpoint is written.
+        BadInput: If the loss was not finite more often than the recipe allows to go back.
+    """
+    run = _Run(network, train, validation, objective, recipe, views, look, team, checkpoints, report)
+    with on_sigterm() as wish:
+        run.load()
+        while run.state.epoch < recipe.epochs:
+            try:
+                run.epoch(wish)
+            except _NotFinite as error:
+                run.roll_back(error)
+    run.finish()
+    return run.state.history
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train: Examples,
+        validation: Inference,
+        objective: Objective,
+        recipe: Recipe,
+        views: Views,
+        look: Look,
+        team: Team,
+        checkpoints: Checkpoints | None,
+        report: Report,
+    ) -> None:
+        self.network = place(network, team.device)
+        self.train, self.validation, self.objective, self.recipe = train, validation, objective, recipe
+        self.views, self.look, self.team, self.checkpoints, self.report = views, look, team, checkpoints, report
+        self.optimizer = optimizer(self.network, recipe)
+        self.average = (
+            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            if recipe.ema
+            else None
+        )
+        self.replica = DistributedDataParallel(self.network) if team.size > 1 else self.network
+        self.state = _State()
+        self.steps = max(1, len(train) // recipe.batch_size)
+        self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
+
+    def epoch(self, wish: Wish) -> None:
+        """Train until the end of the current epoch, from wherever in it the state is."""
+        state, started = self.state, time.monotonic()
+        view = state.epoch % self.views.count
+        done = state.step - state.epoch * self.steps
+        groups = self._order(state.epoch)[done:]
+        self.replica.train()
+        for batch in self.train.batches(groups):
+            state.loss += self._step(batch, view)
+            state.step += 1
+            if self._stop_asked(wish):
+                state.seconds += time.monotonic() - started
+                self._save(self._snapshot())
+                raise Stopped(f"Stopped as asked after step {state.step}; the checkpoint is written.")
+        self._close_epoch(started)
+
+    def roll_back(self, error: _NotFinite) -> None:
+        """Go back to the last good epoch with half the learning rate, or give up."""
+        rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
+        if rollbacks > self.recipe.rollbacks:
+            raise BadInput(
+                f"The loss should be finite. Found {error} in epoch {self.state.epoch + 1}, again after "
+                f"{self.recipe.rollbacks} returns to the last good epoch with half the learning rate each; "
+                f"`learning_rate = {self.recipe.learning_rate}` may be too large."
+            )
+        self._adopt(*self.good)
+        self.state.rollbacks, self.state.damping = rollbacks, damping
+        self.good = self._snapshot()
+        self._save(self.good)
+
+    def load(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        found = self.checkpoints.read() if self.checkpoints else None
+        if found:
+            self._adopt(*found)
+            if self.state.step == self.state.epoch * self.steps:
+                self.good = self._snapshot()
+
+    def finish(self) -> None:
+        """Let the running average, if one was kept, be the result."""
+        if self.average is not None:
+            self.network.load_state_dict(self.average.module.state_dict())
+        self.network.eval()
+
+    def _step(self, batch: Batch, view: int) -> float:
+        state, recipe = self.state, self.recipe
+        seed_all(self.views.seed, "step", state.step, self.team.rank)
+        steps = self.steps * recipe.epochs
+        rate = recipe.learning_rate * state.damping * SCHEDULES[recipe.schedule](state.step, steps, recipe.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = self.look(self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images)
+        with autocast(recipe, self.team.device):
+            logits = self.replica(images)
+        loss = self.objective(logits.float(), batch, view)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
+        value, size = self.team.together(torch.stack([loss.detach(), norm])).tolist()
+        if not (math.isfinite(value) and math.isfinite(size)):
+            raise _NotFinite(f"loss {value}, gradient norm {size}")
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return float(value) / self.team.size
+
+    def _close_epoch(self, started: float) -> None:
+        state = self.state
+        judged = self.average.module if self.average is not None else self.network
+        loss, accuracy = self.validation.loss_and_accuracy(judged)
+        if not math.isfinite(loss):
+            raise _NotFinite(f"validation loss {loss}")
+        state.epoch += 1
+        row: Row = {
+            "step": state.step,
+            "epoch": state.epoch,
+            "loss": state.loss / self.steps,
+            "validation_loss": loss,
+            "accuracy": accuracy,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": state.seconds + time.monotonic() - started,
+            "time": time.time(),
+        }
+        state.history.append(row)
+        state.loss = state.seconds = 0.0
+        self.good = self._snapshot()
+        self._save(self.good)
+        if self.team.rank == 0:
+            self.report(row)
+
+    def _order(self, epoch: int) -> list[Tensor]:
+        """This process's part of each batch of an epoch, in an order of its own."""
+        shuffled = torch.randperm(len(self.train), generator=generator(self.views.seed, "order", epoch))
+        whole = shuffled[: self.steps * self.recipe.batch_size].split(self.recipe.batch_size)
+        return [group[self.team.rank :: self.team.size] for group in whole]
+
+    def _stop_asked(self, wish: Wish) -> bool:
+        if self.team.size == 1:
+            return wish.stop
+        asked = torch.tensor(float(wish.stop), device=self.team.device)
+        return self.team.together(asked).item() > 0
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": self.network, "optimizer": self.optimizer}
+        return parts if self.average is None else {**parts, "average": self.average}
+
+    def _snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        progress = {**self.state.__dict__, "history": list(self.state.history)}
+        return flatten(self._parts()), progress
+
+    def _adopt(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        restore(self._parts(), tensors)
+        self.state = _State(**{**progress, "history": list(progress["history"])})
+
+    def _save(self, snapshot: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        if self.checkpoints and self.team.rank == 0:
+            self.checkpoints.write(*snapshot)

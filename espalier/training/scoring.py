@@ -1,0 +1,42 @@
+"""A network's answers to a split, in its order, a batch at a time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from espalier.training.batches import Examples, in_order
+from espalier.training.views import Look
+
+
+class Inference:
+    """Runs networks over one split in evaluation mode, always in the same batches: the same bits each time."""
+
+    def __init__(self, examples: Examples, look: Look, batch_size: int = 512) -> None:
+        self._examples, self._look, self._batch_size = examples, look, batch_size
+
+    @torch.no_grad()
+    def logits(
+        self, network: nn.Module, transform: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The logits (N, classes) float32 and labels (N,) of the whole split, on the network's device.
+
+        Args:
+            network: A classifier; its mode is left as it was.
+            transform: Maps uint8 images and their indices to the images to look at; absent, they are taken as is.
+        """
+        training = network.training
+        network.eval()
+        logits, labels = [], []
+        for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
+            images = batch.images if transform is None else transform(batch.images, batch.index)
+            logits.append(network(self._look(images)).float())
+            labels.append(batch.labels)
+        network.train(training)
+        return torch.cat(logits), torch.cat(labels)
+
+    def loss_and_accuracy(self, network: nn.Module) -> tuple[float, float]:
+        """The mean cross-entropy and the fraction of right answers."""
+        logits, labels = self.logits(network)
+        return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()

@@ -1,0 +1,1 @@
+"""Data: found, checked, split, and kept as tensors whose hashes are known."""

@@ -1,0 +1,125 @@
+"""Encoded images become pixels: all of one shape, hashed, and kept on disk so that memory does not bound a data set."""
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from espalier.data.source import Array, Source
+from espalier.errors import BadInput
+
+# Named, because pillow also opens formats that run other programs (EPS) or that hold no pixels.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """All images of a data set: (N, C, H, W) uint8, mapped from disk, and the SHA-256 of each one's pixels."""
+
+    images: Array
+    hashes: list[str]
+
+
+@dataclass
+class _Survey:
+    """What was met while decoding; the first index of each shape, and every image that could not be read."""
+
+    shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    first: dict[tuple[int, ...], int] = field(default_factory=dict)
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+
+
+def decode(content: bytes) -> Array:
+    """The pixels of an encoded image, (C, H, W) with C = 1 or 3.
+
+    Raises:
+        ValueError: If it cannot be read, or is no 8-bit gray or colour image without transparency.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            pixels = np.asarray(_plain(image))
+    except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
+        raise ValueError(" ".join(str(error).replace(repr(content), "").split()) or type(error).__name__) from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def decode_all(source: Source, scratch: Path) -> Pixels:
+    """Decode every image of a data set into the file `scratch`.
+
+    Raises:
+        BadInput: If an image cannot be read or has another shape than the others; it names the first and how many.
+    """
+    survey, hashes = _Survey(), []
+    with scratch.open("wb") as file:
+        for index, pixels in enumerate(_every(source, survey)):
+            hashes.append(_keep(index, pixels, survey, file))
+    _refuse_unreadable(source, survey)
+    _refuse_shapes(source, survey)
+    shape = next(iter(survey.shapes))
+    return Pixels(np.memmap(scratch, np.uint8, "r", shape=(len(hashes), *shape)), hashes)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
+        return image.convert(image.mode[:-1])
+    target = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}.get(image.mode)
+    if target is None or "transparency" in image.info:
+        raise ValueError(f"an image of mode {image.mode}, neither 8-bit gray nor RGB, or with transparency")
+    return image.convert(target)
+
+
+def _every(source: Source, survey: _Survey) -> Iterator[Array | None]:
+    index = 0
+    for chunk in source.images():
+        for item in chunk:
+            try:
+                yield decode(item) if isinstance(item, bytes) else item
+            except ValueError as error:
+                survey.unreadable.append((index, str(error)))
+                yield None
+            index += 1
+
+
+def _keep(index: int, pixels: Array | None, survey: _Survey, file: BinaryIO) -> str:
+    if pixels is None:
+        return ""
+    survey.shapes[pixels.shape] += 1
+    survey.first.setdefault(pixels.shape, index)
+    if len(survey.shapes) > 1:
+        return ""  # will be refused; only how many there are is still of interest
+    content = pixels.tobytes()
+    file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _refuse_unreadable(source: Source, survey: _Survey) -> None:
+    if survey.unreadable:
+        index, reason = survey.unreadable[0]
+        raise BadInput(
+            f"Every image should be readable ({', '.join(FORMATS)}; 8-bit gray or RGB). Found {len(survey.unreadable)} "
+            f"that {'is' if len(survey.unreadable) == 1 else 'are'} not, the first in {source.place(index)}: {reason}."
+        )
+
+
+def _refuse_shapes(source: Source, survey: _Survey) -> None:
+    if len(survey.shapes) > 1:
+        expected, count = survey.shapes.most_common(1)[0]
+        others = sum(survey.shapes.values()) - count
+        shape, index = min(
+            ((shape, index) for shape, index in survey.first.items() if shape != expected), key=lambda item: item[1]
+        )
+        raise BadInput(
+            f"All images should have one shape, here {_words(expected)} like {count} of them. Found {others} that "
+            f"differ{'s' if others == 1 else ''}, the first in {source.place(index)}: {_words(shape)}."
+        )
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{channels}x{height}x{width} (channels x height x width)"

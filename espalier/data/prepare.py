@@ -1,0 +1,145 @@
+"""Data become prepared data: found, checked, split, written; nothing is written unless all of it is sound."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from espalier import files
+from espalier.data import layout, writing
+from espalier.data.decoding import decode_all
+from espalier.data.known import augmentation
+from espalier.data.prepared import Dataset, file_name
+from espalier.data.source import SPLITS, TRAIN, Array, Source, content_hash
+from espalier.data.splits import Rules, assign
+from espalier.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Data that passed every check, decoded and split, but not written.
+
+    Attributes:
+        source: As it was found.
+        classes: Names by label.
+        images: All of them, (N, C, H, W) uint8, mapped from a temporary file.
+        examples: `source.examples` with `split` and `sha256`; its index is the row in `images`.
+    """
+
+    source: Source
+    classes: tuple[str, ...]
+    images: Array
+    examples: pd.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples per split."""
+        return {name: int((self.examples["split"] == name).sum()) for name in SPLITS}
+
+    @property
+    def dropped(self) -> int:
+        """Examples left out because a stricter split holds the same image."""
+        return len(self.source.examples) - len(self.examples)
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    *,
+    validation: float,
+    test: float,
+    duplicates: Literal["refuse", "drop"],
+    crop: int,
+    flip: bool | None,
+    seed: int,
+    workshop: Path,
+) -> Dataset:
+    """Check the data in `source`, split them, and put them as tensors in the place of `target`.
+
+    Args:
+        source: A folder with a data set in one of the known layouts.
+        target: The folder to be made; what is there stays until the new one is complete.
+        validation: Fraction of the examples outside the test split, where no validation split is given.
+        test: Fraction of all examples, where no test split is given.
+        duplicates: What to do about the same image in two given splits.
+        crop: Pixels by which training images may be shifted; -1 takes the data set's own default.
+        flip: Whether they may be mirrored; None takes the data set's own default.
+        seed: Of the splits.
+        workshop: A folder for work in progress, on the file system of `target`.
+
+    Raises:
+        BadInput: If the data are not as they should be; it names the file, the row and how many.
+    """
+    rules = Rules(validation, test, duplicates, seed)
+    with disk_errors(workshop), checked(layout.read(source), rules, workshop) as data:
+        shift, mirror = augmentation(data.source.name, min(data.images.shape[2:]), crop, flip)
+        with files.replacing(target, workshop) as draft:
+            return _write(draft, data, shift, mirror, seed)
+
+
+@contextmanager
+def disk_errors(workshop: Path) -> Iterator[None]:
+    """Errors of the disk become a sentence with the path.
+
+    Args:
+        workshop: Where work in progress is written: the path to name where the error has none, as when a disk is full.
+
+    Raises:
+        BadInput: For any OSError inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or workshop
+        raise BadInput(
+            f"{path} should be readable, or writable with room to spare. Found: {error.strerror}."
+        ) from error
+
+
+@contextmanager
+def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
+    """Decode, check and split data; the images live in a temporary file in `workshop` until the block ends.
+
+    Raises:
+        BadInput: If the data are not as they should be; it names the file, the row and how many.
+    """
+    workshop.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="decoded.", dir=workshop) as scratch:
+        pixels = decode_all(source, Path(scratch) / "images")
+        if len(pixels.hashes) != len(source.examples):
+            raise BadInput(
+                f"{source.folder} should hold {len(source.examples)} images. Found {len(pixels.hashes)}: it was "
+                "changed while it was read."
+            )
+        count = 1 + int(source.examples["label"].max())
+        classes = source.classes or tuple(str(label) for label in range(count))
+        yield Checked(source, classes, pixels.images, assign(source, pixels.hashes, classes, rules))
+
+
+def _write(folder: Path, data: Checked, crop: int, flip: bool, seed: int) -> Dataset:
+    parts = {name: data.examples[data.examples["split"] == name] for name in SPLITS}
+    for name, part in parts.items():
+        writing.write_split(folder / file_name(name), data.images, part.index.to_numpy(), part["label"].to_numpy())
+    writing.write_examples(folder, pd.concat(parts.values()))
+    mean, std = writing.statistics(data.images, parts[TRAIN].index.to_numpy())
+    channels, height, width = data.images.shape[1:]
+    dataset = Dataset(
+        name=data.source.name,
+        classes=data.classes,
+        shape=(channels, height, width),
+        mean=mean,
+        std=std,
+        counts=data.counts,
+        crop=crop,
+        flip=flip,
+        seed=seed,
+        source_hash=content_hash(data.source.folder),
+        files={file_name(name): files.sha256(folder / file_name(name)) for name in SPLITS},
+        dropped=data.dropped,
+    )
+    writing.write_dataset(folder, dataset)
+    return dataset

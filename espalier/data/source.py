@@ -1,0 +1,86 @@
+"""A data set as it was found: where each example lies and what it is called, before any image is decoded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from espalier import files
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+SPELLINGS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+}
+CLASSES = "classes.json"
+SOURCE = "source.json"
+WHOLE = -1  # the row of an example that is a file of its own
+
+Array = npt.NDArray[np.uint8]
+Chunk = list[bytes] | Array
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was found.
+
+    Attributes:
+        folder: Where.
+        kind: Its layout.
+        name: What `source.json` calls it, else what its files are recognised as, else "data".
+        classes: Names by label, where they are known.
+        examples: A row per example: `file` (relative to `folder`), `row` in it (-1: the file is the example),
+            `label` (int64), `split` ("" where none is given).
+        images: Yields all images in the order of `examples`, some at a time: encoded, or as (n, C, H, W).
+    """
+
+    folder: Path
+    kind: Literal["parquet", "images", "idx", "cifar"]
+    name: str
+    classes: tuple[str, ...] | None
+    examples: pd.DataFrame
+    images: Callable[[], Iterator[Chunk]]
+
+    def place(self, index: int) -> str:
+        """Where an example lies, in words: the file, and the row if the file holds many."""
+        file, row = self.examples["file"].iloc[index], int(self.examples["row"].iloc[index])
+        path = str(self.folder / str(file))
+        return path if row == WHOLE else f"{path}, row {row}"
+
+
+def frame(file: list[str], row: npt.ArrayLike, label: npt.ArrayLike, split: str | list[str]) -> pd.DataFrame:
+    """The rows of `Source.examples`; a single split is that of all of them."""
+    splits = [split] * len(file) if isinstance(split, str) else split
+    columns = {
+        "file": pd.Series(file, dtype=object),
+        "row": np.asarray(row, np.int64),
+        "label": np.asarray(label, np.int64),
+        "split": pd.Series(splits, dtype=object),
+    }
+    return pd.DataFrame(columns)
+
+
+def first(mask: pd.Series) -> int:
+    """The index of the first row where a mask is true."""
+    return int(mask.index.to_numpy()[mask.to_numpy().argmax()])
+
+
+def visible(folder: Path) -> list[Path]:
+    """All files below a folder in a fixed order, without hidden ones."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def content_hash(folder: Path) -> str:
+    """The SHA-256 over the names and contents of all files of a data set."""
+    return files.digest({path.relative_to(folder).as_posix(): files.sha256(path) for path in visible(folder)})

@@ -1,0 +1,70 @@
+"""The files of prepared data, written split by split, so that memory does not bound them; equal input, equal bytes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from espalier import files
+from espalier.data.prepared import Dataset
+from espalier.data.source import Array
+from espalier.paths import DATASET, EXAMPLES
+
+IMAGES_AT_ONCE = 4096
+
+
+def write_split(path: Path, images: Array, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> None:
+    """Write a split as safetensors (https://huggingface.co/docs/safetensors: a JSON header, then the bytes).
+
+    Args:
+        path: To be written.
+        images: All images (N, C, H, W), perhaps mapped from disk: the library's own writer wants them in memory.
+        rows: The rows of `images` that belong to the split.
+        labels: One for each of `rows`.
+    """
+    shape = [len(rows), *images.shape[1:]]
+    middle, end = 8 * len(rows), 8 * len(rows) + int(np.prod(shape))
+    header = json.dumps(
+        {
+            "labels": {"dtype": "I64", "shape": [len(rows)], "data_offsets": [0, middle]},
+            "images": {"dtype": "U8", "shape": shape, "data_offsets": [middle, end]},
+        }
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("xb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(labels.astype("<i8").tobytes())
+        for start in range(0, len(rows), IMAGES_AT_ONCE):
+            file.write(images[rows[start : start + IMAGES_AT_ONCE]].tobytes())
+
+
+def statistics(images: Array, rows: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, scaled to [0, 1], from exact counts of the 256 values."""
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        chunk = images[rows[start : start + IMAGES_AT_ONCE]]
+        for channel in range(images.shape[1]):
+            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
+    values = np.arange(256)
+    total = counts.sum(axis=1)
+    mean = (counts @ values) / total
+    variance = (counts @ values**2) / total - mean**2
+    std = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 255.0)
+    return tuple(float(value / 255) for value in mean), tuple(float(value / 255) for value in std)
+
+
+def write_examples(folder: Path, examples: pd.DataFrame) -> None:
+    """Write the manifest: a row per example, in the order of the splits' files."""
+    names = ["file", "row", "label", "split", "sha256"]
+    table = pa.table({name: pa.array(examples[name].to_numpy()) for name in names})
+    pq.write_table(table, folder / EXAMPLES, compression="zstd")
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    """Write what is known of the data; last, because it holds the hashes of the rest."""
+    files.write_json(folder / DATASET, asdict(dataset))

@@ -1,0 +1,51 @@
+"""Standard data sets become parquet: a file per split, images as PNG, which loses nothing."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from espalier import files
+from espalier.data.source import CLASSES, SPLITS, Array, Source
+from espalier.errors import BadInput
+
+_SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", pa.int64())])
+
+
+def png(pixels: Array) -> bytes:
+    """An image (C, H, W), gray or RGB, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(
+        buffer, "PNG"
+    )
+    return buffer.getvalue()
+
+
+def convert(source: Source, folder: Path, expected: str | None) -> None:
+    """Write a standard data set into a folder as `train.parquet`, `test.parquet` and `classes.json`.
+
+    Args:
+        source: Its splits one after the other, its images decoded.
+        folder: To write into.
+        expected: The known data set that it should be; None for any.
+
+    Raises:
+        BadInput: If it is recognised as another.
+    """
+    if expected and source.name not in (expected, "data"):
+        raise BadInput(f"{source.folder} should hold {expected}. Found {source.name}.")
+    labels, splits = source.examples["label"].to_numpy(), source.examples["split"].to_numpy()
+    writers = {name: pq.ParquetWriter(folder / f"{name}.parquet", _SCHEMA) for name in SPLITS if name in set(splits)}
+    start = 0
+    for chunk in source.images():
+        rows = slice(start, start + len(chunk))
+        images = [{"bytes": png(np.asarray(pixels))} for pixels in chunk]
+        writers[str(splits[start])].write_table(pa.table([images, labels[rows]], schema=_SCHEMA))
+        start = rows.stop
+    for writer in writers.values():
+        writer.close()
+    if source.classes:
+        files.write_json(folder / CLASSES, list(source.classes))

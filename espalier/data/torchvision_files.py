@@ -1,0 +1,72 @@
+"""Where the files of a known data set are: in a folder of the user's, or downloaded by torchvision for this once."""
+
+import http.client
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from espalier.data.known import KNOWN
+from espalier.errors import BadInput, TryAgain
+
+SECONDS_OF_SILENCE = 60.0
+
+
+@contextmanager
+def found(name: str, root: Path | None, workshop: Path) -> Iterator[Path]:
+    """A folder with the files of a known data set, until the block ends.
+
+    Args:
+        name: Of the data set.
+        root: Where the user has them: also as the archive of CIFAR that torchvision downloads. None downloads them.
+        workshop: A folder for work in progress.
+
+    Raises:
+        BadInput: If `root` is no folder, or an archive in it is another than torchvision knows.
+        TryAgain: If the download failed.
+    """
+    if root is not None and not root.is_dir():
+        raise BadInput(f"--root should be a folder with the files of {name}. Found no folder {root}.")
+    archive = root / _reader(name).filename if root and hasattr(_reader(name), "filename") else None
+    if root and not (archive and archive.is_file() and not (root / KNOWN[name].folder).is_dir()):
+        yield root
+        return
+    workshop.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="download.", dir=workshop) as folder:
+        if archive:
+            _unpack(name, archive, folder)
+        else:
+            _download(name, folder)
+        yield Path(folder)
+
+
+def _reader(name: str) -> Any:
+    import torchvision.datasets  # noqa: PLC0415, RUF100  # seconds, and for known data sets alone
+
+    return getattr(torchvision.datasets, KNOWN[name].title, None)
+
+
+def _unpack(name: str, archive: Path, folder: str) -> None:
+    from torchvision.datasets.utils import check_integrity, extract_archive  # noqa: PLC0415, RUF100  # as above
+
+    if not check_integrity(archive, _reader(name).tgz_md5):
+        raise BadInput(
+            f"{archive} should have the MD5 {_reader(name).tgz_md5}. Found another: it is damaged or another."
+        )
+    extract_archive(str(archive), folder)
+
+
+def _download(name: str, folder: str) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_OF_SILENCE)  # torchvision sets none, and would wait for ever
+    try:
+        _reader(name)(folder, train=True, download=True)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise TryAgain(
+            f"{name} should be downloadable, or lie in a folder given with --root. Found: {reason}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,1 @@
+"""What is shipped: ONNX files from pixels to logits, and the runtime that executes them."""

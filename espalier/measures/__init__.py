@@ -1,0 +1,1 @@
+"""Measures: work, size, accuracy and latency."""

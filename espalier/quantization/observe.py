@@ -1,0 +1,53 @@
+"""What the activations of a deployed file are like on real images."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from espalier.export.runtime import Outputs
+from espalier.quantization.ranges import BINS, Histogram
+
+_BATCH = 64
+
+
+def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[str, Histogram]:
+    """Measure the float tensors that some operators read and write.
+
+    Args:
+        path: A file with inferred shapes.
+        images: (N, C, H, W) uint8.
+        operators: The types of the operators.
+
+    Returns:
+        A histogram for each tensor, by name. The images are run twice: for the ranges, then for the bins.
+    """
+    model = onnx.load(path)
+    names = _tensors(model, operators)
+    given = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    outputs = Outputs(model.SerializeToString(), names)
+    low = dict.fromkeys(names, np.inf)
+    high = dict.fromkeys(names, -np.inf)
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    for batch in batches:
+        for name, values in outputs.run(batch).items():
+            low[name] = min(low[name], float(values.min()))
+            high[name] = max(high[name], float(values.max()))
+    counts = {name: np.zeros(BINS, np.int64) for name in names}
+    for batch in batches:
+        for name, values in outputs.run(batch).items():
+            most = max(abs(low[name]), abs(high[name]), np.finfo(np.float32).tiny)
+            counts[name] += np.histogram(np.abs(values), BINS, (0, most))[0]
+    return {name: Histogram(low[name], high[name], counts[name]) for name in names}
+
+
+def _tensors(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
+    """The names of float values (not of weights) around the operators, in the order of the graph."""
+    infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    floats = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
+    floats -= {weight.name for weight in model.graph.initializer}
+    around = [node for node in model.graph.node if node.op_type in operators]
+    return list(dict.fromkeys(name for node in around for name in (*node.input, *node.output) if name in floats))

@@ -1,0 +1,79 @@
+"""How the range of an activation is chosen from what was measured: each maps a histogram to (low, high)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 2048
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """The values of one tensor over all calibration images.
+
+    Attributes:
+        low: The smallest value.
+        high: The largest value.
+        counts: (BINS,) how many values fell into each of equal bins of [0, largest magnitude], by magnitude.
+    """
+
+    low: float
+    high: float
+    counts: NDArray[np.int64]
+
+    @property
+    def magnitude(self) -> float:
+        """The largest magnitude."""
+        return max(abs(self.low), abs(self.high))
+
+    def clipped(self, bins: int) -> tuple[float, float]:
+        """The range when magnitudes above the first so many bins are clipped."""
+        most = self.magnitude * bins / BINS
+        return max(self.low, -most), min(self.high, most)
+
+
+Calibration = Callable[[Histogram], tuple[float, float]]
+
+
+def minmax(histogram: Histogram) -> tuple[float, float]:
+    """Everything that was seen."""
+    return histogram.low, histogram.high
+
+
+def percentile(histogram: Histogram, part: float = 0.9999) -> tuple[float, float]:
+    """What holds a part of all magnitudes."""
+    cumulative = np.cumsum(histogram.counts)
+    return histogram.clipped(int(np.searchsorted(cumulative, part * cumulative[-1])) + 1)
+
+
+def entropy(histogram: Histogram) -> tuple[float, float]:
+    """The clipping that loses least information (Migacz 2017: the smallest Kullback-Leibler divergence).
+
+    For every candidate, the distribution with its tail moved into the last bin is compared with the same distribution
+    seen through as many levels as the integer type has on one side.
+    """
+    levels = 128 if histogram.low < 0 else 256
+    counts = histogram.counts.astype(float)
+    counts[0] = counts[1] if len(counts) > 1 else counts[0]  # exact zeros of rectifiers say nothing of the shape
+    candidates = range(levels, BINS + 1, 16)
+    return histogram.clipped(min(candidates, key=lambda bins: _divergence(counts, bins, levels)))
+
+
+def _divergence(counts: NDArray[np.float64], bins: int, levels: int) -> float:
+    reference = counts[:bins].copy()
+    reference[-1] += counts[bins:].sum()
+    level = np.arange(bins) * levels // bins
+    seen = counts[:bins] > 0
+    total = np.bincount(level, counts[:bins], levels)
+    occupied = np.bincount(level, seen, levels)
+    quantized = np.where(seen, (total / np.maximum(occupied, 1))[level], 0.0)
+    if not quantized.sum() or not reference.sum():
+        return float("inf")
+    p, q = reference / reference.sum(), quantized / quantized.sum()
+    here = p > 0
+    return float(np.sum(p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))))
+
+
+CALIBRATIONS: dict[str, Calibration] = {"minmax": minmax, "percentile": percentile, "entropy": entropy}

@@ -1,0 +1,218 @@
+"""Versions of the registered model: found by what they are, and logged so that a kill in the middle cannot fool us.
+
+A registration is a run, its files, and a version. The run is marked complete when everything of it is written, then the
+version is made, with its tags, in one step. So a version that bears our tags stands on a complete run; a complete run
+without a version lacks only that; and a run without the mark is a leftover that nobody will finish.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import files
+from espalier.paths import HISTORY, METRICS
+from espalier.registry.figures import Figure, read_history, read_metrics
+from espalier.registry.local import keep_artifacts_in
+from espalier.registry.model import CONTENT_FILES, Model
+from espalier.registry.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+COMPLETE = "espalier.complete"
+_AT_ONCE = 900  # metrics in a request; servers refuse more than 1000
+_PARAMETERS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where a model is in the registry: its version, the run behind it, and MLflow's id of the files."""
+
+    version: str
+    run: str
+    logged: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One registered model and its experiment, which share a name."""
+
+    client: "MlflowClient"
+    store: Store
+    name: str
+    experiment: str
+
+    def find(self, model: Model) -> Held | None:
+        """The newest version that holds exactly this model, with all its files."""
+        filters = f"name = {quoted(self.name)} and {_tagged(model)}"
+        found = self.client.search_model_versions(filters)
+        for version in sorted(found, key=lambda one: int(one.version), reverse=True):
+            if self.is_complete(version, model, hashes=True):
+                return Held(str(version.version), str(version.run_id), _logged(version))
+        return None
+
+    def is_complete(self, version: Any, model: Model, *, hashes: bool) -> bool:
+        """Whether a version holds exactly this model: MLflow accepts versions whose files do not exist.
+
+        Args:
+            version: MLflow's version.
+            model: The model it should hold.
+            hashes: Whether the files of a local store are read, or only their sizes.
+
+        Returns:
+            Whether its tags, its run and its files are as they should be.
+        """
+        if version.status != "READY" or version.tags.get("espalier.content") != model.content:
+            return False
+        return self._has_files(_logged(version), model, hashes=hashes) and self._is_live(version.run_id)
+
+    def add(self, model: Model, report: Mapping[str, float], examples: NDArray[np.uint8] | None) -> Held:
+        """Make a version of a model, from the run of an interrupted registration if that got so far."""
+        run, logged = self._adopt(model) or self._log(model, report, examples)
+        version = self.client.create_model_version(
+            self.name, f"models:/{logged}", run, tags=model.tags(), model_id=logged, await_creation_for=60
+        )
+        return Held(str(version.version), run, logged)
+
+    def refresh(self, held: Held, report: Mapping[str, float]) -> None:
+        """Log the figures of the report that are not the run's latest ones: an evaluation was repeated."""
+        known = self.client.get_run(held.run).data.metrics
+        changed = {name: value for name, value in report.items() if known.get(name) != value}
+        self._write(held.run, held.logged, _final(changed, time.time()))
+
+    def _adopt(self, model: Model) -> tuple[str, str] | None:
+        """The complete run of this model that lacks its version; incomplete ones are deleted on the way."""
+        adopted = None
+        for run in self.client.search_runs([self.experiment], _tagged(model)):
+            logged = run.data.tags.get(COMPLETE)
+            if logged is None:
+                self._discard(run.info.run_id)
+            elif self._has_files(logged, model, hashes=True):
+                adopted = run.info.run_id, logged
+        return adopted
+
+    def _discard(self, run: str) -> None:
+        for logged in self.client.search_logged_models([self.experiment], f"source_run_id = {quoted(run)}"):
+            self.client.delete_logged_model(logged.model_id)
+        self.client.delete_run(run)
+
+    def _log(self, model: Model, report: Mapping[str, float], examples: NDArray[np.uint8] | None) -> tuple[str, str]:
+        now = time.time()
+        history = read_history(model.folder / HISTORY, now)
+        began, ended = (now if history.began is None else history.began), (history.ended or now)
+        run = self.client.create_run(
+            self.experiment, start_time=int(began * 1000), tags=model.tags(), run_name=model.entry
+        ).info.run_id
+        logged = self.client.create_logged_model(
+            self.experiment, model.entry, run, tags=model.tags(), params=model.parameters()
+        ).model_id
+        self._write_parameters(run, model.parameters())
+        final = read_metrics(model.folder / METRICS) | dict(report)
+        self._write(run, logged, [*history.figures, *_final(final, now)])
+        self._write_files(model, run, logged, examples)
+        self.client.set_terminated(run, "FINISHED", int(ended * 1000))
+        self.client.set_tag(run, COMPLETE, logged)
+        return run, logged
+
+    def _write_files(self, model: Model, run: str, logged: str, examples: NDArray[np.uint8] | None) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        from espalier.registry.flavour import write_flavour
+
+        with tempfile.TemporaryDirectory() as draft:
+            folder = Path(draft, "model")
+            write_flavour(model, folder, run=run, logged=logged, examples=examples)
+            self.client.log_model_artifacts(logged, str(folder))
+        self.client.log_outputs(run, [LoggedModelOutput(logged, 0)])
+        self.client.finalize_logged_model(logged, "READY")
+
+    def _write(self, run: str, logged: str, figures: list[Figure]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(one.name, one.value, int(one.time * 1000), one.step, model_id=logged, run_id=run) for one in figures
+        ]
+        for some in _batches(metrics, _AT_ONCE):
+            self.client.log_batch(run, metrics=some)
+
+    def _write_parameters(self, run: str, parameters: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        for some in _batches([Param(name, value) for name, value in parameters.items()], _PARAMETERS_AT_ONCE):
+            self.client.log_batch(run, params=some)
+
+    def _is_live(self, run: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def _has_files(self, logged: str, model: Model, *, hashes: bool) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        if not logged:
+            return False  # a version that somebody made of a run's own files
+        try:
+            location = self.client.get_logged_model(logged).artifact_location
+            listed = {file.path: file.file_size for file in self.client.list_logged_model_artifacts(logged)}
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        if "MLmodel" not in listed or any(listed.get(name) != size for name, size in model.sizes().items()):
+            return False
+        if not hashes or self.store.database is None:
+            return True
+        return all(files.sha256(Path(location, name)) == model.hashes[name] for name in CONTENT_FILES)
+
+
+def open_registry(client: "MlflowClient", store: Store, name: str) -> Registry:
+    """The registered model `name` and the experiment of that name, made if they are not there."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        identity = client.create_experiment(name, artifact_location=store.artifacts)
+        experiment = client.get_experiment(identity)
+    elif experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    identity = str(experiment.experiment_id)
+    if store.database is not None and store.artifacts is not None:
+        wanted = f"{store.artifacts}/{identity}"
+        if experiment.artifact_location != wanted:
+            keep_artifacts_in(store.database, identity, wanted)
+    if not client.search_registered_models(f"name = {quoted(name)}"):
+        client.create_registered_model(name, description="Networks made by Espalier; an alias is the entry's name.")
+    return Registry(client, store, name, identity)
+
+
+def _logged(version: Any) -> str:
+    """MLflow's id of the files of a version, which only its source tells; empty if the source is something else."""
+    _, prefix, logged = str(version.source).partition("models:/m-")
+    return f"m-{logged}" if prefix else ""
+
+
+def _final(values: Mapping[str, float], now: float) -> list[Figure]:
+    return [Figure(name, value, 0, now) for name, value in values.items()]
+
+
+def _tagged(model: Model) -> str:
+    return f"tags.`espalier.content` = '{model.content}' and tags.`espalier.entry` = '{model.entry}'"
+
+
+def quoted(name: str) -> str:
+    """A name as a value in MLflow's filters."""
+    return f'"{name}"' if "'" in name else f"'{name}'"
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

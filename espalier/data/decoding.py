@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from espalier.data.source import Array, Source
 from espalier.errors import BadInput
@@ -44,8 +44,10 @@ def decode(content: bytes) -> Array:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             pixels = np.asarray(_plain(image))
+    except UnidentifiedImageError:
+        raise ValueError(f"{len(content)} bytes that begin like no image") from None
     except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
-        raise ValueError(" ".join(str(error).replace(repr(content), "").split()) or type(error).__name__) from error
+        raise ValueError(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

@@ -96,5 +96,5 @@ def _refuse_gap(source: Source) -> None:
     absent = next(label for label in range(largest) if label not in present)
     raise BadInput(
         f"Every label from 0 to the largest should have examples. Found none of {absent}; the largest, {largest}, "
-        f"is in {source.place(first(labels == largest))} and {int((labels == largest).sum())} rows in all."
+        f"is in {source.place(first(labels == largest))} (rows with it: {int((labels == largest).sum())})."
     )

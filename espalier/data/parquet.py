@@ -47,15 +47,15 @@ def images(paths: list[Path]) -> Iterator[Chunk]:
     """
     for path in paths:
         row = 0
-        with _naming(path), pq.ParquetFile(path) as file:
+        with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=["image"]):
                 column = batch.column(0)
                 contents = pa.compute.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
                 if contents.null_count:
                     empty = row + contents.is_null().index(True).as_py()
                     raise BadInput(
-                        f"Every row should hold an image. Found none in {path}, row {empty}, and "
-                        f"{contents.null_count} in the {len(contents)} rows from {row}."
+                        f"Every row should hold an image. Found none in {path}, row {empty} "
+                        f"(such rows among {row}..{row + len(contents) - 1}: {contents.null_count})."
                     )
                 row += len(contents)
                 yield contents.to_pylist()
@@ -68,11 +68,13 @@ def _naming(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the file's
-        raise BadInput(f"{path} should be a sound parquet file. Found: {' '.join(str(error).split())}.") from None
+        raise BadInput(
+            f"{path} should be a sound parquet file. Found: {' '.join(str(error).split()).rstrip('.')}."
+        ) from None
 
 
 def _read(path: Path) -> Any:
-    with _naming(path), pq.ParquetFile(path) as file:
+    with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
         absent = [name for name in ("image", "label") if name not in schema.names]
         if absent:

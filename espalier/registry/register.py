@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from espalier import files
 from espalier.params import Params
 from espalier.paths import REGISTERED
@@ -57,9 +54,8 @@ def register(root: Path, params: Params, tell: Callable[[Registered], None] = la
     with connect(store) as client:
         registry = open_registry(client, store, params.registry.name)
         aliases = dict(client.get_registered_model(registry.name).aliases)
-        examples = _examples(root)
         for model in models:
-            one = _register(registry, model, reports.get(model.entry, {}), examples)
+            one = _register(registry, model, reports.get(model.entry, {}))
             if str(aliases.get(one.entry)) != one.version:
                 client.set_registered_model_alias(registry.name, one.entry, one.version)
             tell(one)
@@ -88,11 +84,9 @@ def missing(root: Path, params: Params) -> dict[str, str]:
     return {entry: lack for entry, lack in lacks.items() if lack}
 
 
-def _register(
-    registry: Registry, model: Model, report: dict[str, float], examples: NDArray[np.uint8] | None
-) -> Registered:
+def _register(registry: Registry, model: Model, report: dict[str, float]) -> Registered:
     found = registry.find(model)
-    held = found or registry.add(model, report, examples)
+    held = found or registry.add(model, report)
     registry.refresh(held, report)
     return Registered(model.entry, held.version, held.run, model.content, new=found is None)
 
@@ -104,12 +98,6 @@ def _lack(client: "MlflowClient", registry: Registry, model: Model, version: str
     if held.tags.get("espalier.content") != model.content:
         return f"version {version}, which is another model"
     return "" if registry.is_complete(held, model, hashes=False) else f"version {version} without all of its files"
-
-
-def _examples(root: Path) -> NDArray[np.uint8] | None:
-    from espalier.registry.flavour import read_examples
-
-    return read_examples(root)
 
 
 def _receipt(store: Store, params: Params, done: list[Registered]) -> dict[str, object]:

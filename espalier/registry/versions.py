@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from espalier import files
 from espalier.paths import HISTORY, METRICS
 from espalier.registry.figures import Figure, read_history, read_metrics
@@ -72,9 +69,9 @@ class Registry:
             return False
         return self._has_files(_logged(version), model, hashes=hashes) and self._is_live(version.run_id)
 
-    def add(self, model: Model, report: Mapping[str, float], examples: NDArray[np.uint8] | None) -> Held:
+    def add(self, model: Model, report: Mapping[str, float]) -> Held:
         """Make a version of a model, from the run of an interrupted registration if that got so far."""
-        run, logged = self._adopt(model) or self._log(model, report, examples)
+        run, logged = self._adopt(model) or self._log(model, report)
         version = self.client.create_model_version(
             self.name, f"models:/{logged}", run, tags=model.tags(), model_id=logged, await_creation_for=60
         )
@@ -102,7 +99,7 @@ class Registry:
             self.client.delete_logged_model(logged.model_id)
         self.client.delete_run(run)
 
-    def _log(self, model: Model, report: Mapping[str, float], examples: NDArray[np.uint8] | None) -> tuple[str, str]:
+    def _log(self, model: Model, report: Mapping[str, float]) -> tuple[str, str]:
         now = time.time()
         history = read_history(model.folder / HISTORY, now)
         began, ended = (now if history.began is None else history.began), (history.ended or now)
@@ -115,19 +112,19 @@ class Registry:
         self._write_parameters(run, model.parameters())
         final = read_metrics(model.folder / METRICS) | dict(report)
         self._write(run, logged, [*history.figures, *_final(final, now)])
-        self._write_files(model, run, logged, examples)
+        self._write_files(model, run, logged)
         self.client.set_terminated(run, "FINISHED", int(ended * 1000))
         self.client.set_tag(run, COMPLETE, logged)
         return run, logged
 
-    def _write_files(self, model: Model, run: str, logged: str, examples: NDArray[np.uint8] | None) -> None:
+    def _write_files(self, model: Model, run: str, logged: str) -> None:
         from mlflow.entities import LoggedModelOutput
 
-        from espalier.registry.flavour import write_flavour
+        from espalier.registry.flavour import read_examples, write_flavour
 
         with tempfile.TemporaryDirectory() as draft:
             folder = Path(draft, "model")
-            write_flavour(model, folder, run=run, logged=logged, examples=examples)
+            write_flavour(model, folder, run=run, logged=logged, examples=read_examples(self.store.root))
             self.client.log_model_artifacts(logged, str(folder))
         self.client.log_outputs(run, [LoggedModelOutput(logged, 0)])
         self.client.finalize_logged_model(logged, "READY")

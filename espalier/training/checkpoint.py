@@ -24,7 +24,8 @@ class Checkpoints:
 
     def write(self, state: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Save tensors and the JSON value that says how far the work is; former checkpoints go."""
-        content = safetensors.torch.save({name: value.cpu() for name, value in state.items()}, _metadata(progress))
+        tensors = {name: value.cpu().contiguous() for name, value in state.items()}
+        content = safetensors.torch.save(tensors, {"progress": json.dumps(progress)})
         written = files.write_hashed(self.folder, _STEM, _SUFFIX, content)
         for path in self.folder.glob(f"{_STEM}-*{_SUFFIX}"):
             if path != written:
@@ -41,10 +42,6 @@ class Checkpoints:
     def clear(self) -> None:
         """Forget them: the work is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _metadata(progress: dict[str, Any]) -> dict[str, str]:
-    return {"progress": json.dumps(progress)}
 
 
 def _progress(path: Path) -> dict[str, Any]:
@@ -76,8 +73,14 @@ def restore(parts: dict[str, nn.Module | torch.optim.Optimizer], flat: dict[str,
         if isinstance(owner, nn.Module):
             owner.load_state_dict(own)
         else:
+            parameters = [parameter for group in owner.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in own.items():
                 number, _, key = name.partition(".")
-                state.setdefault(int(number), {})[key] = value.clone()
+                state.setdefault(int(number), {})[key] = _laid_out_as(parameters[int(number)], value)
             owner.load_state_dict({"state": state, "param_groups": owner.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy of `value` in the memory layout of its parameter, which fused optimizers expect."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()

@@ -1,0 +1,110 @@
+"""The command line of the library: the stages of the pipeline, and what looks at their results.
+
+Nothing heavy is imported here; each command imports its own step when it runs.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from espalier import __version__
+from espalier.errors import EspalierError
+
+_ENVIRONMENT = {
+    # threads that wait by spinning make two trainings side by side thirty times slower than one after the other
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "DO_NOT_TRACK": "true",
+}
+OUTCOME = "ESPALIER_OUTCOME"  # names a file that is to hold how the command ended, for whoever started it
+
+
+def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argparse.ArgumentParser]"]:
+    """The parser of the library's commands, and the place where others can be added.
+
+    A command sets `run` to a function of the parsed arguments.
+    """
+    parser = argparse.ArgumentParser(
+        prog="espalier", description="Distil, prune, quantize and judge neural networks, as a pipeline."
+    )
+    parser.add_argument("--version", action="version", version=f"espalier {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(commands, "prepare", "check data/, split it, and write it as tensors to prepared/")
+    make = _add(commands, "make", "make one model of the tree that params.yaml declares")
+    make.add_argument("name", metavar="NAME", help="an entry under `models`, or `teacher`")
+    _add(commands, "evaluate", "measure every model on the test split, and write reports/")
+    register = _add(commands, "register", "project all models and their figures into MLflow")
+    register.add_argument("--check", action="store_true", help="only say whether the registry holds everything")
+    data = commands.add_parser("data", help="replace data/ by another data set, and version it")
+    data.add_argument(
+        "source", metavar="SOURCE", help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files"
+    )
+    data.add_argument("--root", type=Path, metavar="DIR", dest="files", help="use the files that are already there")
+    data.set_defaults(run=lambda arguments: _run("bring", source=arguments.source, files=arguments.files))
+    _add(commands, "show", "print the tree of models with the figures of the last evaluation")
+    _add(commands, "doctor", "say what this machine and project have, and what is missing")
+    return parser, commands
+
+
+def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 2 bad input, 75 worth a retry, 143 stopped, else a defect."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    arguments = (parser or build()[0]).parse_args(argv)
+    status, message = 0, ""
+    try:
+        arguments.run(arguments)
+    except EspalierError as error:
+        status, message = error.status, str(error)
+    except KeyboardInterrupt:
+        status, message = 130, "Interrupted."
+    except Exception as error:
+        status, message = _outside(error)
+        if not status:
+            _record(1, f"{type(error).__name__}: {error}")
+            raise
+    if message:
+        sys.stderr.write(f"espalier: {message}\n")
+    _record(status, message)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    """Add a command whose step has its name and takes its arguments."""
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    def run(arguments: argparse.Namespace) -> None:
+        _run(name, **{key: value for key, value in vars(arguments).items() if key != "run"})
+
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _run(step: str, **arguments: Any) -> None:
+    from espalier.paths import root
+
+    importlib.import_module(f"espalier.steps.{step}").run(root(), **arguments)
+
+
+def _outside(error: Exception) -> tuple[int, str]:
+    """The status of errors that no step raised itself: 75 if memory, a device or the disk gave out, else 0."""
+    kind = type(error).__name__
+    if kind in ("OutOfMemoryError", "AcceleratorError") or isinstance(error, MemoryError):
+        return 75, f"The device should have room for this step. Found: {error}"
+    if isinstance(error, PermissionError):
+        return 2, f"{error.filename} should be readable and writable. Found: {error.strerror}."
+    if isinstance(error, OSError) and error.errno in (28, 30, 122):  # disk full, read-only, quota
+        return 75 if error.errno != 30 else 2, f"{error.filename or 'The disk'} should be writable. Found: {error.strerror}."
+    return 0, ""
+
+
+def _record(status: int, message: str) -> None:
+    path = os.environ.get(OUTCOME)
+    if path:
+        Path(path).write_text(json.dumps({"status": status, "message": message}))

@@ -1,0 +1,125 @@
+"""`espalier make NAME`: one model of the tree, from its parent to a sealed folder."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import filelock
+import onnxruntime
+import torch
+
+from espalier import files
+from espalier.errors import BadInput
+from espalier.export.onnx import export, relative_difference
+from espalier.export.runtime import Runtime
+from espalier.measures.macs import count_macs, count_parameters
+from espalier.models.architecture import architecture_of
+from espalier.models.folder import save
+from espalier.params import read_params
+from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PREPARED, STATE
+from espalier.steps.job import Job
+from espalier.steps.operations import OPERATIONS, Made
+from espalier.training.history import Row
+from espalier.training.views import normaliser
+
+_COMPARED = 256  # images on which the deployed file is compared with the network
+
+
+def run(root: Path, name: str) -> None:
+    """Make one model.
+
+    Raises:
+        BadInput: If the parameters, the data or the parent are not as they should be.
+        Stopped: If SIGTERM arrived; the next run goes on from the checkpoint.
+    """
+    job = Job.of(root, name, read_params(root))
+    if job.team.rank:  # a helper of torchrun's: it trains along and leaves the files to the first process
+        OPERATIONS[job.entry.by](job)
+        return
+    # one execution at a time, also beside the orphan of a killed `dvc repro`; the system frees the lock of the dead
+    lock = root / STATE / "locks" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(lock):
+        if _is_made(job):
+            print(f"{name}: already made from these inputs")  # noqa: T201
+            return
+        started = time.monotonic()
+        made = OPERATIONS[job.entry.by](job)
+        _publish(job, made, time.monotonic() - started)
+        job.checkpoints.clear()
+
+
+def _is_made(job: Job) -> bool:
+    folder = job.root / MODELS / job.name
+    try:
+        files.verify(folder)
+        return bool(job.lineage(job.name)["key"] == job.key)
+    except (BadInput, KeyError):
+        return False
+
+
+def _publish(job: Job, made: Made, seconds: float) -> None:
+    images, labels = _validation(job)
+    network, dataset = made.network.cpu(), job.dataset
+    with files.replacing(job.root / MODELS / job.name, job.root / STATE / "work") as draft:
+        if made.deploy:
+            made.deploy(draft / ONNX)
+        else:
+            export(network, draft / ONNX, images[:_COMPARED], dataset.mean, dataset.std)
+        save(network, draft)
+        logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
+        with torch.no_grad():
+            ours = network(normaliser(dataset.mean, dataset.std, torch.device("cpu"))(images[:_COMPARED])).numpy()
+        metrics = {
+            "validation_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
+            "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),
+            "parameters": count_parameters(network),
+            "macs": count_macs(network, dataset.shape),
+            "base_macs": made.base_macs,
+            "bytes": (draft / ONNX).stat().st_size,
+            "epochs": len(made.history),
+            "seconds": round(seconds, 3),
+        }
+        files.write(draft / HISTORY, _csv(made.history))
+        files.write_json(draft / METRICS, metrics)
+        files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
+        files.seal(draft)
+    print(_summary(job.name, metrics))  # noqa: T201
+
+
+def _validation(job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = list(job.open("validation").batches([torch.arange(job.dataset.counts["validation"])]))
+    return batches[0].images.cpu(), batches[0].labels.cpu()
+
+
+def _lineage(job: Job, made: Made, seconds: float) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "parent": job.parent,
+        "key": job.key,
+        **job.inputs,
+        "architecture": architecture_of(made.network).factory,
+        "base_macs": made.base_macs,
+        "onnxruntime": onnxruntime.__version__,
+        "seconds": round(seconds, 3),
+        "finished": time.time(),
+    }
+
+
+def _csv(history: list[Row]) -> str:
+    text = io.StringIO()
+    columns = list(history[0]) if history else ["step", "epoch", "loss", "accuracy", "learning_rate", "seconds", "time"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def _summary(name: str, metrics: dict[str, float]) -> str:
+    return (
+        f"{name}: {100 * metrics['validation_accuracy']:.2f} % on validation, "
+        f"{metrics['macs'] / 1e6:.2f} M multiply-accumulates, {metrics['bytes'] / 1e3:.1f} kB, "
+        f"{metrics['seconds']:.1f} s"
+    )

@@ -1,0 +1,53 @@
+# Sets up what each target needs, in .venv, and does it. Python 3.11 or newer and make are all it takes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# the environment knows where the project lies; this one is made anew when it is used from another folder
+LINKED := $(VENV)/.linked$(subst /,-,$(CURDIR))
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export PATH := $(abspath $(BIN)):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
+	@espalier run
+
+test: $(LINKED)  ## run the tests
+	@pytest
+
+test-all: $(LINKED)  ## run the tests, those that take minutes too
+	@pytest -m ""
+
+check: $(LINKED)  ## lint, check the format, the types and the direction of imports
+	@ruff check
+	@ruff format --check
+	@mypy
+	@lint-imports
+
+bench: $(LINKED)  ## measure: side by side, in one run
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
+
+clean:  ## remove what was built and what only saves time; keeps data, models, registry and runs
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .espalier/bank .espalier/checkpoints .espalier/work
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# One file stands for a finished environment: it is made last, so an interrupted install is done again.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): PyTorch, Prefect, MLflow and DVC take some minutes, once."
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	    f"Python should be 3.11, 3.12 or 3.13. Found {v[0]}.{v[1]}; say make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -c constraints.txt -e '.[pipeline,dev]'
+	@touch $@ $(LINKED)
+
+$(LINKED): $(READY)
+	@$(PIP) --no-deps -e .
+	@rm -f $(VENV)/.linked*
+	@touch $@

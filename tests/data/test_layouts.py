@@ -1,0 +1,143 @@
+"""The same scans in every layout are the same examples."""
+
+import gzip
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torchvision.datasets
+
+from espalier.data import layout
+from espalier.data.decoding import decode
+from espalier.data.prepared import read_split
+from espalier.errors import BadInput
+
+TRAIN, TEST = slice(0, 1400), slice(1400, None)
+
+
+def pixels(table: pd.DataFrame) -> np.ndarray:
+    return np.stack([decode(image["bytes"]) for image in table["image"]])
+
+
+def as_pairs(table, write, folder):
+    write(table[TRAIN], folder / "train.parquet")
+    write(table[TEST], folder / "test.parquet")
+
+
+def as_shards(table, write, folder):
+    write(table[:700], folder / "train-00000-of-00002.parquet")
+    write(table[700:1400], folder / "train-00001-of-00002.parquet")
+    write(table[TEST], folder / "test-00000-of-00001.parquet")
+
+
+def as_plain_bytes(table, write, folder):
+    as_pairs(table.assign(image=[image["bytes"] for image in table["image"]]), write, folder)
+
+
+def as_column(table, write, folder):
+    write(
+        table.assign(split=["train"] * 1400 + ["test"] * 397, label=table["label"].astype("int8")), folder / "x.parquet"
+    )
+
+
+def as_images(table, write, folder):
+    for row, (image, label) in enumerate(zip(table["image"], table["label"], strict=True)):
+        path = folder / ("train" if row < 1400 else "test") / str(label) / f"{row:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image["bytes"])
+
+
+def as_idx(table, write, folder, ending=".gz"):
+    folder.mkdir(parents=True)
+    for prefix, part in (("train", TRAIN), ("t10k", TEST)):
+        for kind, array in (("images-idx3", pixels(table)[part, 0]), ("labels-idx1", table["label"].to_numpy()[part])):
+            header = bytes((0, 0, 8, array.ndim)) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            content = header + array.astype(np.uint8).tobytes()
+            name = folder / f"{prefix}-{kind}-ubyte{ending}"
+            name.write_bytes(gzip.compress(content) if ending else content)
+
+
+def as_raw_idx(table, write, folder):
+    as_idx(table, write, folder / "MNIST" / "raw", "")
+
+
+@pytest.mark.parametrize("lay", [as_pairs, as_shards, as_plain_bytes, as_column, as_images, as_idx, as_raw_idx])
+def test_every_layout_gives_the_same_examples(table, write, prepared, tmp_path, lay):
+    folder = tmp_path / "data"
+    lay(table, write, folder)
+    dataset = prepared(folder)
+    assert dataset.classes == tuple("0123456789")
+    assert dataset.counts["test"] == 397
+    rows = pd.read_parquet(tmp_path / "prepared" / "manifest.parquet")
+    found = set(zip(rows["sha256"], rows["label"], rows["split"] == "test", strict=True))
+    hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels(table)]
+    assert found == set(zip(hashes, table["label"], table.index >= 1400, strict=True))
+    assert read_split(tmp_path / "prepared", "test").images.shape == (397, 1, 8, 8)
+
+
+def test_class_folders_that_are_numbers_are_in_the_order_of_numbers(table, tmp_path):
+    for row in range(400):
+        path = tmp_path / "data" / str(7 + table["label"][row]) / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(table["image"][row]["bytes"])
+    source = layout.read(tmp_path / "data")
+    assert source.classes == tuple(str(number) for number in range(7, 17))
+
+
+def test_a_palette_and_opaque_alpha_lose_nothing(table, tmp_path):
+    from io import BytesIO
+
+    from PIL import Image
+
+    colours = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    for mode in ("RGB", "RGBA", "P"):
+        buffer = BytesIO()
+        image = Image.fromarray(colours)
+        (image.quantize(64) if mode == "P" else image.convert(mode)).save(buffer, "PNG")
+        assert (decode(buffer.getvalue()) == colours.transpose(2, 0, 1)).all(), mode
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch) -> Path:
+    """A small CIFAR-10 in its own format: torchvision is told the MD5 of these files instead."""
+    folder = tmp_path / "root" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    md5 = {}
+    for name in ("data_batch_1", "data_batch_2", "test_batch", "batches.meta"):
+        images = rng.integers(0, 256, (40, 3072), np.uint8)
+        content = {"data": images, "labels": [row % 10 for row in range(40)]}
+        content = {"label_names": [f"c{label}" for label in range(10)]} if name == "batches.meta" else content
+        (folder / name).write_bytes(pickle.dumps(content))
+        md5[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    reader = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(reader, "train_list", [[name, md5[name]] for name in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(reader, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(reader, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]})
+    return folder
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_cifar_is_read_in_its_own_format(cifar, prepared, tmp_path, above):
+    dataset = prepared(cifar.parent if above else cifar)
+    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == ("cifar10", (3, 32, 32), 4, True)
+    assert dataset.classes == tuple(f"c{label}" for label in range(10))
+    rows = pd.read_parquet(tmp_path / "prepared" / "manifest.parquet")
+    row = rows[(rows["file"] == "cifar-10-batches-py/data_batch_2") & (rows["row"] == 5)].iloc[0]
+    stored = pickle.loads((cifar / "data_batch_2").read_bytes())["data"][5]
+    assert row["sha256"] == hashlib.sha256(stored.tobytes()).hexdigest()
+    assert row["label"] == 5
+
+
+def test_a_changed_cifar_file_is_never_unpickled(cifar, prepared):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (cifar / "exploded",))
+
+    (cifar / "data_batch_2").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BadInput, match=r"cifar-10-batches-py should hold the files of cifar10\. Found"):
+        prepared(cifar.parent)
+    assert not (cifar / "exploded").exists()

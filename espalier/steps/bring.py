@@ -52,9 +52,9 @@ def run(root: Path, source: str, files: Path | None) -> None:
 def _add(root: Path) -> None:
     """Put the data as they are into DVC's cache, and their hash into data.dvc."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "dvc", "add", DATA, "--quiet"]
+    command = [sys.executable, "-m", "dvc", "add", DATA]  # --quiet would silence the reason of a failure too
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        busy = "lock" in reason.lower() or "busy" in reason.lower()
+        busy = "acquire lock" in reason or "is busy" in reason
         raise (TryAgain if busy else EspalierError)(f"`dvc add {DATA}` should succeed. Found: {reason}")

@@ -1,0 +1,151 @@
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from registry.projects import Project
+
+from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.registry import missing, register
+from espalier.registry.store import connect, find_store
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port():
+    """A server that takes a connection and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (None, "sqlite:///mlflow/store/mlflow.db"),
+        ("", "sqlite:///mlflow/store/mlflow.db"),
+        ("sqlite:///mlflow/store/mlflow.db", "sqlite:///mlflow/store/mlflow.db"),
+        ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
+        ("https://tracking.example:5000/path", "https://tracking.example:5000/path"),
+        ("https://ann:secret@tracking.example", "https://ann@tracking.example"),
+        ("postgresql://ann:se/cr@et@db:5432/mlflow?password=secret", None),
+    ],
+)
+def test_a_store_is_shown_without_a_password_and_relative_to_the_project(tmp_path, monkeypatch, uri, shown):
+    if uri is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    store = find_store(tmp_path)
+    assert "secret" not in store.shown
+    assert str(tmp_path) not in store.shown
+    if shown is not None:
+        assert store.shown == shown
+
+
+def test_a_relative_database_is_relative_to_the_project_and_keeps_its_files_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other/mlflow.db")
+    store = find_store(tmp_path)
+    assert store.uri == f"sqlite:///{tmp_path}/other/mlflow.db"
+    assert store.artifacts == "other/artifacts"
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///srv/mlruns", "/srv/mlruns"])
+def test_a_store_of_plain_files_is_refused(tmp_path, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(BadInput, match=f"should be the address of a server .* Found '{uri}'"):
+        find_store(tmp_path)
+
+
+@pytest.mark.parametrize("act", [register, missing])
+def test_a_server_that_is_away_is_a_reason_to_try_again_soon_told(tmp_path, monkeypatch, closed_port, act):
+    project = Project(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{closed_port}")
+    began = time.monotonic()
+    with pytest.raises(TryAgain, match=f"http://ann@127.0.0.1:{closed_port} should take") as caught:
+        act(project.root, project.params)
+    assert time.monotonic() - began < 20
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch, silent_port):
+    project = Project(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TryAgain, match=f"127.0.0.1:{silent_port}"):
+        register(project.root, project.params)
+
+
+def test_a_database_that_is_none_is_refused_by_name_at_once(tmp_path):
+    project = Project(tmp_path)
+    database = tmp_path / "mlflow" / "store" / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"no database" * 100)
+    with pytest.raises(BadInput, match=r"mlflow\.db should be a database of MLflow .* Found: file is not a database"):
+        register(project.root, project.params)
+    assert database.read_bytes() == b"no database" * 100
+
+
+def test_a_check_makes_no_database(tmp_path):
+    project = Project(tmp_path)
+    with pytest.raises(EspalierError, match=r"should hold the registered models\. Found no database there"):
+        missing(project.root, project.params)
+    assert not (tmp_path / "mlflow").exists()
+
+
+def test_a_database_that_was_left_half_made_is_not_taken_for_one(tmp_path):
+    store = tmp_path / "mlflow" / "store"
+    store.mkdir(parents=True)
+    (store / ".mlflow.db.left").write_bytes(b"half")
+    with connect(find_store(tmp_path)) as client:
+        assert client.search_registered_models() == []
+    assert [path.name for path in store.iterdir()] == ["mlflow.db"]
+
+
+def test_a_project_that_is_being_registered_is_waited_for_and_then_told(project, monkeypatch):
+    monkeypatch.setattr("espalier.registry.store.LOCK_SECONDS", 0.2)
+    with (
+        connect(find_store(project.root)),
+        pytest.raises(TryAgain, match=r"mlflow\.lock should be free"),
+        connect(find_store(project.root)),
+    ):
+        pass
+
+
+def test_two_processes_that_start_with_nothing_register_once_and_say_nothing_else(tmp_path):
+    project = Project(tmp_path)
+    code = "from pathlib import Path; from espalier.steps.register import run; run(Path('.'))"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [errors for _, errors in said] == [b"", b""]
+    lines = sorted(line for output, _ in said for line in output.decode().splitlines())
+    assert lines == sorted(
+        [
+            "teacher      version   1  new",
+            "student      version   2  new",
+            "student-p50  version   3  new",
+            "teacher      version   1  unchanged",
+            "student      version   2  unchanged",
+            "student-p50  version   3  unchanged",
+        ]
+        + 2 * ["models:/digits@NAME is the version that holds NAME as it is now"]
+    )
+    assert missing(project.root, project.params) == {}
+
+
+def test_importing_the_registry_imports_neither_mlflow_nor_torch():
+    code = "import sys, espalier.steps.register; print([name for name in ('mlflow', 'torch') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

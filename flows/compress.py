@@ -1,0 +1,55 @@
+"""Bring the data and reproduce every stage that is out of date, independent branches side by side."""
+
+from dataclasses import replace
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+
+from espalier.errors import EspalierError
+from tasks.artifacts import publish
+from tasks.conclude import conclude, fail
+from tasks.data import bring_data
+from tasks.graph import read_graph
+from tasks.project import Patience, Project, open_project
+from tasks.registry import check_registry
+from tasks.reproduce import reproduce
+
+REGISTER = "register"
+PATIENCE = Patience()
+
+
+@flow(name="compress", persist_result=False)
+def compress(folder: str = ".", force: tuple[str, ...] = (), patience: Patience = PATIENCE) -> State[Any]:
+    """Compress: from the data to the registry, doing only what is not done yet.
+
+    Args:
+        folder: A folder of the project.
+        force: Stages, or models, to make again although nothing changed.
+        patience: Delays and time limits, in seconds.
+    """
+    try:
+        with open_project(folder, patience) as project:
+            return walk(project, force)
+    except EspalierError as error:
+        return fail(error)
+
+
+def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
+    """Give each stage to a task that waits for those it needs."""
+    graph = read_graph(project.root, force)
+    if graph.missing_data:
+        bring_data.submit(graph.missing_data, project).result()
+        graph = read_graph(project.root, force)
+    registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
+
+    runs: dict[str, PrefectFuture[Any]] = {}
+    for stage in graph.stages:
+        if stage.name == REGISTER and registered and not registered.result():
+            stage = replace(stage, stale=True, forced=True)
+        needed = [runs[name] for name in stage.needs]
+        runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
+    wait(list(runs.values()))
+    publish(project, return_state=True)
+    return conclude(graph, {name: run.state for name, run in runs.items()})

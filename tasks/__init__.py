@@ -1,0 +1,1 @@
+"""How a step runs here: a stage on a slot, data brought, figures published. Imperatives."""

@@ -1,0 +1,86 @@
+import orchard
+import pytest
+
+from espalier.errors import BadInput
+from tasks.graph import read_graph
+
+
+def stale(root, force=()):
+    return {stage.label for stage in read_graph(root, force).stale}
+
+
+def test_stages_are_those_of_dvc_each_after_those_it_needs(root):
+    stages = read_graph(root).stages
+    names = [stage.name for stage in stages]
+    assert sorted(names) == sorted(
+        ["prepare", "teacher", "model@student", "model@student-p50", "model@other", "evaluate", "register"]
+    )
+    assert all(names.index(need) < names.index(stage.name) for stage in stages for need in stage.needs)
+
+
+def test_needs_are_the_edges_of_the_graph(root):
+    needs = {stage.label: set(stage.needs) for stage in read_graph(root).stages}
+    assert needs["prepare"] == set()
+    assert needs["student-p50"] == {"model@student"}
+    assert needs["evaluate"] == {"prepare", "teacher", "model@student", "model@student-p50", "model@other"}
+
+
+def test_label_of_a_model_is_its_name(root):
+    assert {stage.label for stage in read_graph(root).stages if stage.kind == "model"} == {
+        "student",
+        "student-p50",
+        "other",
+    }
+
+
+def test_names_do_not_depend_on_the_current_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outside = read_graph(root)
+    monkeypatch.chdir(root / "data")
+    assert read_graph(root) == outside
+
+
+def test_only_a_changed_entry_and_its_descendants_are_stale(root):
+    assert len(stale(root)) == 7
+    orchard.call(root, "dvc", "repro", "--quiet")
+    assert stale(root) == set()
+
+    orchard.write_params(root, student={"keep_macs": 0.8})
+
+    assert stale(root) == {"student", "student-p50", "evaluate", "register"}
+
+
+def test_a_lost_output_makes_its_stage_and_descendants_stale(root):
+    orchard.call(root, "dvc", "repro", "--quiet")
+    (root / "models" / "student-p50" / "content").unlink()
+    assert stale(root) == {"student-p50", "evaluate", "register"}
+
+
+def test_forced_stage_is_stale_by_label_or_name(root):
+    orchard.call(root, "dvc", "repro", "--quiet")
+    assert stale(root, ["other"]) == stale(root, ["model@other"]) == {"other", "evaluate", "register"}
+    assert [stage.label for stage in read_graph(root, ["other"]).stages if stage.forced] == ["other"]
+
+
+def test_forcing_an_unknown_stage_lists_the_known_ones(root):
+    with pytest.raises(BadInput, match=r"one of prepare, teacher, .*Found 'nothing'"):
+        read_graph(root, ["nothing"])
+
+
+def test_frozen_stage_is_not_stale_for_the_sake_of_its_dependencies(root):
+    orchard.call(root, "dvc", "repro", "--quiet")
+    orchard.call(root, "dvc", "freeze", "teacher")
+    (root / "data" / "content").write_text("other data\n")
+    assert stale(root) == {"prepare", "evaluate", "register"}
+
+
+def test_missing_and_changed_data_are_named(root):
+    assert read_graph(root).missing_data == ()
+    (root / "data" / "content").unlink()
+    assert read_graph(root).missing_data == ("data.dvc",)
+
+
+def test_broken_pipeline_is_bad_input_in_one_sentence(root):
+    (root / "dvc.yaml").write_text("stages: {prepare: {deps: [data]}}\n")
+    with pytest.raises(BadInput, match=r"^DVC should be able to read .* Found: [^\n]*dvc.yaml[^\n]*$"):
+        read_graph(root)

@@ -1,0 +1,128 @@
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from espalier.errors import Stopped
+from tasks import slots
+from tasks.slots import Slot, find_devices, find_slots, hold, parse_devices, take
+
+GO = threading.Event  # one that is never set
+
+
+@pytest.fixture
+def two(tmp_path):
+    return (Slot(tmp_path / "a"), Slot(tmp_path / "b"))
+
+
+def test_a_slot_is_taken_once_and_free_again(two):
+    with take(two, "one", GO()) as first, take(two, "one", GO()) as second:
+        assert len({*first.handles, *second.handles}) == 2
+        third = threading.Event()
+
+        def wait_for_third():
+            with take(two, "one", GO()):
+                third.set()
+
+        thread = threading.Thread(target=wait_for_third)
+        thread.start()
+        assert not third.wait(0.5)
+    assert third.wait(5)
+    thread.join()
+
+
+def test_all_waits_until_every_slot_is_free_and_then_excludes(two):
+    order = []
+    with take(two, "one", GO()):
+        thread = threading.Thread(target=lambda: _note(two, "all", order))
+        thread.start()
+        time.sleep(0.5)
+        assert order == []
+        order.append("one ends")
+    thread.join(5)
+    assert order == ["one ends", "all"]
+
+
+def _note(two, share, order):
+    with take(two, share, GO()):
+        order.append(share)
+
+
+def test_share_none_needs_no_slot(two):
+    with take(two, "all", GO()), take(two, "none", GO()) as place:
+        assert place.handles == ()
+
+
+def test_waiting_is_told_once_and_ends_when_the_run_stops(two):
+    told, stop = [], threading.Event()
+    with take(two, "all", GO()):
+        threading.Timer(0.7, stop.set).start()
+        with pytest.raises(Stopped), take(two, "one", stop, lambda: told.append("waiting")):
+            pytest.fail("the slot was taken")
+    assert told == ["waiting"]
+
+
+def test_slot_of_a_killed_process_is_free(tmp_path):
+    code = (
+        "import sys, threading, time, pathlib; from tasks.slots import hold\n"
+        "with hold(pathlib.Path(sys.argv[1]), threading.Event()):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert slots._try_lock(tmp_path / "a") is None
+        holder.kill()
+        holder.wait()
+    with hold(tmp_path / "a", GO()) as handle:
+        assert handle > 0
+
+
+def test_slot_stays_taken_while_the_stage_that_inherited_it_lives(two):
+    with take(two[:1], "one", GO()) as place:
+        stage = subprocess.Popen(["sleep", "60"], pass_fds=place.handles)
+    try:
+        assert slots._try_lock(two[0].path) is None
+    finally:
+        stage.kill()
+        stage.wait()
+    handle = slots._try_lock(two[0].path)
+    assert handle is not None
+    os.close(handle)
+
+
+def test_without_gpus_the_processors_are_divided_by_the_threads_of_a_stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(slots, "count_processors", lambda: 7)
+    assert len(find_slots(tmp_path, threads=2)) == 3
+    assert len(find_slots(tmp_path, threads=16)) == 1
+
+
+def test_visible_devices_are_respected(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert [slot.environment for slot in find_slots(tmp_path, 1)] == [
+        {"CUDA_VISIBLE_DEVICES": "2"},
+        {"CUDA_VISIBLE_DEVICES": "5"},
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert find_devices() == ()
+
+
+def test_devices_are_whole_gpus_or_the_parts_of_divided_ones():
+    listing = (
+        "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-aaa)\n"
+        "  MIG 3g.40gb     Device  0: (UUID: MIG-one)\n"
+        "  MIG 3g.40gb     Device  1: (UUID: MIG-two)\n"
+        "GPU 1: NVIDIA A100 80GB PCIe (UUID: GPU-bbb)\n"
+    )
+    assert parse_devices(listing) == ("MIG-one", "MIG-two", "GPU-bbb")
+
+
+def test_quota_of_a_container_limits_the_processors(tmp_path, monkeypatch):
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(slots, "_QUOTA", quota)
+    quota.write_text("max 100000\n")
+    unlimited = slots.count_processors()
+    quota.write_text("100000 100000\n")
+    assert (slots.count_processors(), unlimited) == (1, len(os.sched_getaffinity(0)))

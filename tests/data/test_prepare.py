@@ -86,6 +86,14 @@ def test_data_that_grow_keep_most_examples_where_they_were(table, write, prepare
     assert (less == more[less.index]).mean() > 0.95
 
 
+def test_no_fraction_empties_a_class(table, write, prepared, tmp_path):
+    write(table.groupby("label").head(3), tmp_path / "data" / "all.parquet")
+    dataset = prepared(tmp_path / "data", test=0.99, validation=0.99)
+    assert dataset.counts == {"train": 10, "validation": 10, "test": 10}
+    rows = manifest(tmp_path / "prepared")
+    assert (rows.groupby("split")["label"].nunique() == 10).all()
+
+
 def test_a_given_split_is_taken_as_it_is(table, write, prepared, tmp_path):
     names = ["train"] * 1200 + ["valid"] * 200 + ["test"] * 397
     write(table.assign(split=names), tmp_path / "data" / "all.parquet")
@@ -129,6 +137,11 @@ def test_the_standard_files_give_the_published_statistics(shared_data, tmp_path,
     assert dataset.counts == {"train": 51000, "validation": 9000, "test": 10000}
     assert dataset.mean == pytest.approx([mean], abs=5e-4)
     assert dataset.std == pytest.approx([std], abs=5e-4)
+    rows = manifest(tmp_path / "prepared")
+    hashes = rows.loc[rows["split"] == "train", "sha256"].reset_index(drop=True)
+    images = read_split(tmp_path / "prepared", "train").images.numpy()
+    for index in (0, 4095, 4096, 30000, 50999):  # on both sides of where chunks meet
+        assert hashlib.sha256(images[index].tobytes()).hexdigest() == hashes[index]
     assert np.bincount(read_split(tmp_path / "prepared", "test").labels)[3] == (1010 if name == "mnist" else 1000)
 
 

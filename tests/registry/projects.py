@@ -56,7 +56,13 @@ class Project:
             with (folder / "history.csv").open("w", newline="") as file:
                 csv.writer(file).writerows([COLUMNS, *history])
         (folder / "metrics.json").write_text('{"accuracy": 0.5}')
-        lineage = {"params": {"by": "prune", "finetune": {"epochs": 3}}, "data": "d" * 64, "seeds": {"model": 7}}
+        lineage = {
+            "entry": {"by": "prune", "finetune": {"epochs": 3}},
+            "data": "d" * 64,
+            "versions": {"torch": "2.15"},
+            "seconds": 1.5,
+            "finished": 1_800_000_000.0,
+        }
         (folder / "lineage.json").write_text(json.dumps(lineage))
         files.seal(folder)
         return folder

@@ -19,7 +19,7 @@ def test_a_missing_or_empty_history_has_no_figures(tmp_path, text):
 def test_a_history_is_read_with_its_steps_and_times(tmp_path):
     path = write(tmp_path / "history.csv", "step,epoch,loss,seconds,time\n10,1,0.5,3,1000\n20,2,0.25,4,2000.5\n")
     assert read_history(path, now=7.0) == History(
-        (Figure("history/loss", 0.5, 10, 1000.0), Figure("history/loss", 0.25, 20, 2000.5)), began=997.0, ended=2000.5
+        (Figure("history/loss", 0.5, 10, 1000.0), Figure("history/loss", 0.25, 20, 2000.5)), span=(997.0, 2000.5)
     )
 
 

@@ -160,7 +160,9 @@ def test_lineage_becomes_parameters_and_tags(project):
         "by": "prune",
         "finetune.epochs": "3",
         "lineage.data": "d" * 64,
-        "lineage.seeds.model": "7",
+        "lineage.versions.torch": "2.15",
+        "lineage.seconds": "1.5",
+        "lineage.finished": "1800000000.0",
     }
     version = client.get_model_version_by_alias("digits", "student-p50")
     assert version.tags == {
@@ -188,7 +190,9 @@ def test_a_repeated_evaluation_adds_figures_and_no_version(project):
 def test_a_quantized_model_without_history_is_registered(project):
     project.write_model("student-p50", seed=2, history=())
     done = register(project.root, project.params)
-    assert "history/loss" not in client_of(project).get_run(done[2].run_id).data.metrics
+    run = client_of(project).get_run(done[2].run_id)
+    assert "history/loss" not in run.data.metrics
+    assert (run.info.start_time, run.info.end_time) == (1_799_999_998_500, 1_800_000_000_000)
     assert aliases_of(project)["student-p50"] == "3"
 
 

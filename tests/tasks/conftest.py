@@ -1,3 +1,4 @@
+import shutil
 import threading
 
 import orchard
@@ -8,9 +9,28 @@ from tasks.server import serve
 from tasks.slots import Slot
 
 
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    return orchard.plant(tmp_path_factory.mktemp("planted") / "project")
+
+
+@pytest.fixture(scope="session")
+def reproduced(planted, tmp_path_factory):
+    root = shutil.copytree(planted, tmp_path_factory.mktemp("reproduced") / "project")
+    orchard.call(root, "dvc", "repro", "--quiet")
+    return root
+
+
 @pytest.fixture
-def root(tmp_path):
-    return orchard.plant(tmp_path / "project")
+def root(planted, tmp_path):
+    """A project of which nothing is made yet."""
+    return shutil.copytree(planted, tmp_path / "project")
+
+
+@pytest.fixture
+def grown(reproduced, tmp_path):
+    """A project in which everything is made."""
+    return shutil.copytree(reproduced, tmp_path / "project")
 
 
 @pytest.fixture

@@ -18,6 +18,10 @@ def test_stages_are_those_of_dvc_each_after_those_it_needs(root):
     assert all(names.index(need) < names.index(stage.name) for stage in stages for need in stage.needs)
 
 
+def test_everything_is_stale_in_a_new_project(root):
+    assert len(stale(root)) == 7
+
+
 def test_needs_are_the_edges_of_the_graph(root):
     needs = {stage.label: set(stage.needs) for stage in read_graph(root).stages}
     assert needs["prepare"] == set()
@@ -40,26 +44,21 @@ def test_names_do_not_depend_on_the_current_folder(root, tmp_path, monkeypatch):
     assert read_graph(root) == outside
 
 
-def test_only_a_changed_entry_and_its_descendants_are_stale(root):
-    assert len(stale(root)) == 7
-    orchard.call(root, "dvc", "repro", "--quiet")
-    assert stale(root) == set()
+def test_only_a_changed_entry_and_its_descendants_are_stale(grown):
+    assert stale(grown) == set()
+    orchard.write_params(grown, student={"keep_macs": 0.8})
 
-    orchard.write_params(root, student={"keep_macs": 0.8})
-
-    assert stale(root) == {"student", "student-p50", "evaluate", "register"}
+    assert stale(grown) == {"student", "student-p50", "evaluate", "register"}
 
 
-def test_a_lost_output_makes_its_stage_and_descendants_stale(root):
-    orchard.call(root, "dvc", "repro", "--quiet")
-    (root / "models" / "student-p50" / "content").unlink()
-    assert stale(root) == {"student-p50", "evaluate", "register"}
+def test_a_lost_output_makes_its_stage_and_descendants_stale(grown):
+    (grown / "models" / "student-p50" / "content").unlink()
+    assert stale(grown) == {"student-p50", "evaluate", "register"}
 
 
-def test_forced_stage_is_stale_by_label_or_name(root):
-    orchard.call(root, "dvc", "repro", "--quiet")
-    assert stale(root, ["other"]) == stale(root, ["model@other"]) == {"other", "evaluate", "register"}
-    assert [stage.label for stage in read_graph(root, ["other"]).stages if stage.forced] == ["other"]
+def test_forced_stage_is_stale_by_label_or_name(grown):
+    assert stale(grown, ["other"]) == stale(grown, ["model@other"]) == {"other", "evaluate", "register"}
+    assert [stage.label for stage in read_graph(grown, ["other"]).stages if stage.forced] == ["other"]
 
 
 def test_forcing_an_unknown_stage_lists_the_known_ones(root):
@@ -67,11 +66,10 @@ def test_forcing_an_unknown_stage_lists_the_known_ones(root):
         read_graph(root, ["nothing"])
 
 
-def test_frozen_stage_is_not_stale_for_the_sake_of_its_dependencies(root):
-    orchard.call(root, "dvc", "repro", "--quiet")
-    orchard.call(root, "dvc", "freeze", "teacher")
-    (root / "data" / "content").write_text("other data\n")
-    assert stale(root) == {"prepare", "evaluate", "register"}
+def test_frozen_stage_is_not_stale_for_the_sake_of_its_dependencies(grown):
+    orchard.call(grown, "dvc", "freeze", "teacher")
+    (grown / "data" / "content").write_text("other data\n")
+    assert stale(grown) == {"prepare", "evaluate", "register"}
 
 
 def test_missing_and_changed_data_are_named(root):

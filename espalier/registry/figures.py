@@ -30,11 +30,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class History:
-    """What `history.csv` says: figures, and when the training began and ended (`None`: it does not say)."""
+    """What `history.csv` says: figures, and when the training began and ended, if it says so."""
 
     figures: tuple[Figure, ...] = ()
-    began: float | None = None
-    ended: float | None = None
+    span: tuple[float, float] | None = None
 
 
 def read_history(path: Path, now: float) -> History:
@@ -53,8 +52,7 @@ def read_history(path: Path, now: float) -> History:
     if not path.is_file():
         return History()
     figures: list[Figure] = []
-    times: list[float] = []
-    began = None
+    span = None
     for number, row in enumerate(_rows(path), start=2):
         step, time = _number(row.get("step")), _number(row.get("time"))
         if step is None:
@@ -62,15 +60,14 @@ def read_history(path: Path, now: float) -> History:
                 f"Line {number} of {path} should have a number in the column `step`. Found {row.get('step')!r}."
             )
         if time is not None:
-            began = time - (_number(row.get("seconds")) or 0.0) if not times else began
-            times.append(time)
+            span = (span[0] if span else time - (_number(row.get("seconds")) or 0.0), time)
         values = ((name, _number(text)) for name, text in row.items() if name not in _NO_METRIC)
         figures += [
             Figure(f"history/{_fit(name)}", value, int(step), now if time is None else time)
             for name, value in values
             if value is not None
         ]
-    return History(tuple(figures), began, max(times, default=None))
+    return History(tuple(figures), span)
 
 
 def read_metrics(path: Path) -> dict[str, float]:

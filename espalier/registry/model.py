@@ -50,9 +50,15 @@ class Model:
     def parameters(self) -> dict[str, str]:
         """The lineage as flat MLflow parameters: those of the entry by their own names, the rest under `lineage.`."""
         lineage = self.lineage()
-        own = lineage.pop("params", {})
-        flat = _flat(own if isinstance(own, dict) else {"params": own}, "") | _flat(lineage, "lineage.")
+        own = lineage.pop("entry", {})
+        flat = _flat(lineage, "lineage.") | _flat(own, "")
         return {_UNFIT.sub("_", name): value[:_VALUE_LIMIT] for name, value in flat.items()}
+
+    def made(self) -> tuple[float, float] | None:
+        """When making it began and ended, in seconds since 1970, if the lineage says so."""
+        lineage = self.lineage()
+        ended, seconds = lineage.get("finished"), lineage.get("seconds", 0.0)
+        return (float(ended) - float(seconds), float(ended)) if ended is not None else None
 
     def tags(self) -> dict[str, str]:
         """The tags of its run and its version. The first two are the key by which it is found again."""

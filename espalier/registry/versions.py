@@ -102,7 +102,7 @@ class Registry:
     def _log(self, model: Model, report: Mapping[str, float]) -> tuple[str, str]:
         now = time.time()
         history = read_history(model.folder / HISTORY, now)
-        began, ended = (now if history.began is None else history.began), (history.ended or now)
+        began, ended = history.span or model.made() or (now, now)
         run = self.client.create_run(
             self.experiment, start_time=int(began * 1000), tags=model.tags(), run_name=model.entry
         ).info.run_id

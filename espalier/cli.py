@@ -4,15 +4,18 @@ Nothing heavy is imported here; each command imports its own step when it runs.
 """
 
 import argparse
+import errno
 import importlib
 import json
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from espalier import __version__
-from espalier.errors import EspalierError
+from espalier.errors import EspalierError, Notice
 
 _ENVIRONMENT = {
     # threads that wait by spinning make two trainings side by side thirty times slower than one after the other
@@ -54,6 +57,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = (parser or build()[0]).parse_args(argv)
+    warnings.showwarning = _tell(warnings.showwarning)
     status, message = 0, ""
     try:
         arguments.run(arguments)
@@ -92,6 +96,18 @@ def _run(step: str, **arguments: Any) -> None:
     importlib.import_module(f"espalier.steps.{step}").run(root(), **arguments)
 
 
+def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Show our own warnings as a sentence for the user, those of others as they would be."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            sys.stderr.write(f"espalier: warning: {message}\n")
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
+
+
 def _outside(error: Exception) -> tuple[int, str]:
     """The status of errors that no step raised itself: 75 if memory, a device or the disk gave out, else 0."""
     kind = type(error).__name__
@@ -99,8 +115,9 @@ def _outside(error: Exception) -> tuple[int, str]:
         return 75, f"The device should have room for this step. Found: {error}"
     if isinstance(error, PermissionError):
         return 2, f"{error.filename} should be readable and writable. Found: {error.strerror}."
-    if isinstance(error, OSError) and error.errno in (28, 30, 122):  # disk full, read-only, quota
-        return 75 if error.errno != 30 else 2, f"{error.filename or 'The disk'} should be writable. Found: {error.strerror}."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        where = error.filename or "The disk"
+        return 2 if error.errno == errno.EROFS else 75, f"{where} should be writable. Found: {error.strerror}."
     return 0, ""
 
 

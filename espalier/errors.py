@@ -25,3 +25,7 @@ class Stopped(EspalierError):
     """The stage was asked to stop (SIGTERM), and has written its checkpoint."""
 
     status = 143
+
+
+class Notice(UserWarning):
+    """Something that the user should know, though nothing failed: a sentence with its figures."""

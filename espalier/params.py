@@ -13,6 +13,7 @@ from espalier.paths import PARAMS, TEACHER
 from espalier.training.recipe import Recipe
 
 _RECIPE_KEYS = frozenset(field.name for field in fields(Recipe))
+_RESERVED = (TEACHER, "latest", "champion", "previous")  # aliases in the registry that mean something else
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -229,10 +230,10 @@ def check(content: Any) -> Params:
 
 def _check_tree(params: Params) -> None:
     for name, entry in params.models.items():
-        if not _NAME.fullmatch(name) or name in (TEACHER, "latest") or re.fullmatch(r"v\d+", name):
+        if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
             raise BadInput(
-                "A model's name should be lower-case letters, digits, '-' and '_', and none of 'teacher', 'latest', "
-                f"'v1', 'v2' ... Found {name!r} in {PARAMS}."
+                f"A model's name should be lower-case letters, digits, '-' and '_', and none of {', '.join(_RESERVED)} "
+                f"or v1, v2 ... Found {name!r} in {PARAMS}."
             )
         if entry.parent != TEACHER and entry.parent not in params.models:
             raise BadInput(f"models.{name}.from should name the teacher or another model. Found {entry.parent!r}.")

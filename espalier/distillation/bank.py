@@ -32,7 +32,8 @@ class Bank:
     def _fetch(self, number: int) -> Tensor:
         stem = f"view-{number:04d}"
         for path in files.find_hashed(self._folder, stem, _SUFFIX):
-            return safetensors.torch.load_file(path)["logits"]
+            kept: Tensor = safetensors.torch.load_file(path)["logits"]
+            return kept
         logits = self._answer(number).to(torch.float16).cpu().contiguous()
         files.write_hashed(self._folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
         return logits

@@ -59,9 +59,7 @@ def mobilenet(*, classes: int, shape: tuple[int, int, int], multiplier: float = 
         BadInput: If the multiplier is not positive.
     """
     if multiplier <= 0:
-        raise BadInput(
-            f"`multiplier` of espalier:mobilenet should be above 0. Found `multiplier = {multiplier}`."
-        )
+        raise BadInput(f"`multiplier` of espalier:mobilenet should be above 0. Found `multiplier = {multiplier}`.")
     return he_initialised(MobileNet(multiplier, classes, shape[0]))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.measures.macs import count_macs
 from espalier.pruning.budget import Cost, choose
 from espalier.pruning.scores import SCORES, Losses
@@ -76,11 +76,12 @@ def _check(
             f"layers of {units.count} removable channels is down to its last block; fixed indices: {fixed or 'none'}."
         )
     if reached == before:
-        warnings.warn(f"Pruning removed nothing: the network has {before:,} of {target:,.0f} allowed.", stacklevel=3)
+        warnings.warn(f"Pruning removed nothing: {before:,} of {target:,.0f} are allowed.", Notice, stacklevel=3)
     elif reached < 0.98 * target:
         warnings.warn(
             f"Pruning left {reached:,} multiply-accumulates where {target:,.0f} were allowed: the nearest aligned "
             f"widths are {100 * (1 - reached / target):.1f} % below. A smaller `align` comes nearer.",
+            Notice,
             stacklevel=3,
         )
     try:

@@ -157,7 +157,7 @@ class _Walk:
         return label
 
     def _apply(self, node: Node) -> Label:
-        operator = getattr(node.target, "_opname", None) or getattr(node.target, "__name__", str(node.target))
+        operator: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
         rule = RULES.get(operator)
         if rule is None:
             for operand in node.all_input_nodes:

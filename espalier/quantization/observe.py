@@ -39,8 +39,8 @@ def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for batch in batches:
         for name, values in outputs.run(batch).items():
-            most = max(abs(low[name]), abs(high[name]), np.finfo(np.float32).tiny)
-            counts[name] += np.histogram(np.abs(values), BINS, (0, most))[0]
+            most = max(abs(low[name]), abs(high[name]), float(np.finfo(np.float32).tiny))
+            counts[name] += np.histogram(np.abs(values), BINS, (0.0, most))[0]
     return {name: Histogram(low[name], high[name], counts[name]) for name in names}
 
 

@@ -40,7 +40,7 @@ def run(root: Path) -> None:
             accuracy = float((answers["predicted"] == answers["label"]).mean())
             rows.append({"model": name, **_entry(params, name), "accuracy": accuracy, **_facts(root, name)})
         table = pd.DataFrame(rows).set_index("model")
-        table.insert(3, "drop", table.loc[TEACHER, "accuracy"] - table["accuracy"])
+        table.insert(3, "drop", table["accuracy"][TEACHER] - table["accuracy"])
         for size in _BATCHES:
             batch = np.resize(images, (size, *images.shape[1:]))  # repeats the images where there are fewer
             _add_latency(table, runtimes, batch, params.evaluation.rounds)

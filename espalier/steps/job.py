@@ -97,9 +97,7 @@ class Job:
         """
         if split == "test":
             raise BadInput("A model should be made from the train and validation splits. Found a wish for test.")
-        return open_examples(
-            self.root / PREPARED, self.dataset, split, self.team.device, self.recipe.resident_bytes
-        )
+        return open_examples(self.root / PREPARED, self.dataset, split, self.team.device, self.recipe.resident_bytes)
 
     @cached_property
     def train(self) -> Examples:
@@ -150,7 +148,8 @@ class Job:
             "views": [self.views.crop, self.views.flip, self.views.seed],
             "machine": [self.inputs["device"], self.inputs["versions"]["torch"], self.recipe.threads],
         }
-        scoring, held = Inference(self.train, self.look), []
+        scoring = Inference(self.train, self.look)
+        held: list[torch.nn.Module] = []  # loaded when the first answer is missing
 
         def answer(view: int) -> torch.Tensor:
             if not held:

@@ -18,7 +18,7 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.params import read_params
-from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PREPARED, STATE
+from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, STATE
 from espalier.steps.job import Job
 from espalier.steps.operations import OPERATIONS, Made
 from espalier.training.history import Row

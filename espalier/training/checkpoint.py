@@ -18,7 +18,7 @@ _STEM, _SUFFIX = "checkpoint", ".safetensors"
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one piece of work, in a folder of its own: the last, and while it is written the one before."""
+    """The checkpoint of one piece of work, in a folder of its own; while a new one is written, the former as well."""
 
     folder: Path
 

@@ -19,8 +19,8 @@ from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import Wish, on_sigterm
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
-from espalier.training.scoring import Inference
 from espalier.training.schedules import SCHEDULES
+from espalier.training.scoring import Inference
 from espalier.training.seeds import generator, seed_all
 from espalier.training.views import Look, Views
 
@@ -41,7 +41,7 @@ class _State:
     history: list[Row] = field(default_factory=list)
 
 
-class _NotFinite(ArithmeticError):
+class _NotFiniteError(ArithmeticError):
     """The loss or the gradient is not finite."""
 
 
@@ -87,7 +87,7 @@ def fit(
         while run.state.epoch < recipe.epochs:
             try:
                 run.epoch(wish)
-            except _NotFinite as error:
+            except _NotFiniteError as error:
                 run.roll_back(error)
     run.finish()
     return run.state.history
@@ -139,7 +139,7 @@ class _Run:
                 raise Stopped(f"Stopped as asked after step {state.step}; the checkpoint is written.")
         self._close_epoch(started)
 
-    def roll_back(self, error: _NotFinite) -> None:
+    def roll_back(self, error: _NotFiniteError) -> None:
         """Go back to the last good epoch with half the learning rate, or give up."""
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
         if rollbacks > self.recipe.rollbacks:
@@ -179,11 +179,11 @@ class _Run:
             logits = self.replica(images)
         loss = self.objective(logits.float(), batch, view)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
         value, size = self.team.together(torch.stack([loss.detach(), norm])).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
-            raise _NotFinite(f"loss {value}, gradient norm {size}")
+            raise _NotFiniteError(f"loss {value}, gradient norm {size}")
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
@@ -194,7 +194,7 @@ class _Run:
         judged = self.average.module if self.average is not None else self.network
         loss, accuracy = self.validation.loss_and_accuracy(judged)
         if not math.isfinite(loss):
-            raise _NotFinite(f"validation loss {loss}")
+            raise _NotFiniteError(f"validation loss {loss}")
         state.epoch += 1
         row: Row = {
             "step": state.step,

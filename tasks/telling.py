@@ -20,13 +20,19 @@ def teller(logger: "logging.Logger | logging.LoggerAdapter[Any]") -> Tell:
 
 
 def readable(line: str) -> str:
-    """A line of a stage as a person reads it: its JSON objects (one per epoch) become `key value` pairs."""
+    """A line of a stage as a person reads it: its JSON objects, of which a training writes one per epoch, in words."""
     if not line.startswith("{"):
         return line
     try:
         values = json.loads(line)
     except ValueError:
         return line
+    if {"epoch", "epochs", "loss", "accuracy", "seconds"} <= values.keys():
+        width = len(str(values["epochs"]))
+        return (
+            f"epoch {values['epoch']:>{width}}/{values['epochs']}  loss {values['loss']:7.4f}  "
+            f"validation {100 * values['accuracy']:6.2f} %  {values['seconds']:5.2f} s"
+        )
     return "  ".join(f"{key} {_short(value)}" for key, value in values.items() if not isinstance(value, (dict, list)))
 
 

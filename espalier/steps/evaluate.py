@@ -2,6 +2,7 @@
 
 import shutil
 import statistics
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,10 @@ def run(root: Path) -> None:
             batch = np.resize(images, (size, *images.shape[1:]))  # repeats the images where there are fewer
             _add_latency(table, runtimes, batch, params.evaluation.rounds)
         table.to_csv(draft / TABLE)
-    tree(pd.read_csv(root / REPORTS / TABLE))
+    if sys.stdout.isatty():
+        tree(pd.read_csv(root / REPORTS / TABLE))
+    else:
+        print(f"measured {len(rows)} models on {len(labels)} test examples; reports/ is ready")  # noqa: T201
 
 
 def predictions(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

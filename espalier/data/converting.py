@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from espalier import files
-from espalier.data.source import CLASSES, SPLITS, Array, Source
+from espalier.data.names import SPLITS
+from espalier.data.source import CLASSES, Array, Source
 from espalier.errors import BadInput
 
 _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", pa.int64())])

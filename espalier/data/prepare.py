@@ -13,8 +13,9 @@ from espalier import files
 from espalier.data import layout, writing
 from espalier.data.decoding import decode_all
 from espalier.data.known import augmentation
+from espalier.data.names import SPLITS, TRAIN
 from espalier.data.prepared import Dataset, file_name
-from espalier.data.source import SPLITS, TRAIN, Array, Source, content_hash
+from espalier.data.source import Array, Source, content_hash
 from espalier.data.splits import Rules, assign
 from espalier.errors import BadInput
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from espalier import files
-from espalier.data.source import SPLITS
+from espalier.data.names import SPLITS
 from espalier.errors import BadInput
 from espalier.paths import DATASET
 

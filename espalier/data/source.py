@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from espalier import files
+from espalier.data.names import TEST, TRAIN, VALIDATION
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLITS = (TRAIN, VALIDATION, TEST)
 SPELLINGS = {
     "train": TRAIN,
     "training": TRAIN,

@@ -10,7 +10,8 @@ from typing import Literal
 
 import pandas as pd
 
-from espalier.data.source import SPLITS, TEST, TRAIN, VALIDATION, Source, first
+from espalier.data.names import SPLITS, TEST, TRAIN, VALIDATION
+from espalier.data.source import Source, first
 from espalier.errors import BadInput
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from espalier.data.known import CIFAR10, CIFAR100, FASHION, IDX_NAMES, KNOWN, MNIST
-from espalier.data.source import TEST, TRAIN, Array, Chunk, frame
+from espalier.data.names import TEST, TRAIN
+from espalier.data.source import Array, Chunk, frame
 from espalier.errors import BadInput
 
 IMAGES_AT_ONCE = 4096

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from espalier import __version__, files
+from espalier.data.names import TEST
 from espalier.data.prepared import Dataset, data_hash, read_dataset
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_labels, from_teacher
@@ -95,7 +96,7 @@ class Job:
         Raises:
             BadInput: If it is the test split.
         """
-        if split == "test":
+        if split == TEST:
             raise BadInput("A model should be made from the train and validation splits. Found a wish for test.")
         return open_examples(self.root / PREPARED, self.dataset, split, self.team.device, self.recipe.resident_bytes)
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from espalier.data.names import SPLITS
 from espalier.data.prepare import prepare
 from espalier.data.prepared import data_hash, read_dataset, read_split
-from espalier.data.source import SPLITS
 
 
 def contents(folder: Path) -> dict[str, str]:

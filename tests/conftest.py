@@ -1,10 +1,23 @@
-"""What tests of all rooms share: where the project and the real data are."""
+"""What tests of all rooms share: where the project and the real data are, the digits, and a tiny project of them."""
 
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+TINY = """\
+training: {batch_size: 64, threads: 1, views: 3}
+teacher: {model: "espalier:resnet", arguments: {depth: 8, width: 8}, epochs: 2}
+models:
+  student: {from: teacher, by: distill, model: "espalier:resnet", arguments: {depth: 8, width: 4}, epochs: 2}
+  student-p60: {from: student, by: prune, keep_macs: 0.6, align: 1, finetune: {epochs: 1}}
+  student-int8: {from: student, by: quantize, images: 64}
+evaluation: {rounds: 3}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +31,51 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data (MNIST, Fashion-MNIST, CIFAR-10) are not at {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests share few cores, and the number of threads fixes the bits."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared digits: 1,222 training, 216 validation and 359 test images of 1x8x8 in 10 classes."""
+    from espalier.data.prepare import prepare
+    from espalier.data.sources import bring
+    from espalier.data.splits import Rules
+
+    project = tmp_path_factory.mktemp("digits")
+    shutil.copytree(ROOT / ".dvc" / "embedded", project / ".dvc" / "embedded")
+    bring("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
+    settings = {"validation": 0.15, "test": 0.2, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 0}
+    prepare(project / "data", project / "prepared", **settings, workshop=project / "work")
+    return project / "prepared"
+
+
+@pytest.fixture(scope="session")
+def tiny(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with prepared digits and a made teacher. It is shared: copy it before changing it."""
+    from espalier.steps import make
+
+    project = tmp_path_factory.mktemp("tiny")
+    shutil.copytree(digits, project / "prepared")
+    (project / "params.yaml").write_text(TINY)
+    make.run(project, "teacher")
+    return project
+
+
+@pytest.fixture
+def tiny_copy(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Copies of the tiny project, without the models that are named."""
+
+    def copy(*without: str) -> Path:
+        project = tmp_path_factory.mktemp("project") / "tiny"
+        shutil.copytree(tiny, project, ignore=shutil.ignore_patterns("locks", "work"))
+        for name in without:
+            shutil.rmtree(project / "models" / name)
+        return project
+
+    return copy

@@ -1,0 +1,53 @@
+"""Tables of minimal cases, over which generic tests run: a new method gets a row here."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """A factory with arguments so small that a test costs milliseconds, and a shape that it takes."""
+
+    factory: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int, int, int] = (1, 16, 16)
+    classes: int = 10
+
+    def __str__(self) -> str:
+        return self.factory.partition(":")[2]
+
+
+NETWORKS = (
+    Network("espalier:lenet300"),
+    Network("espalier:lenet5"),
+    Network("espalier:mlp", {"hidden": [16, 8]}),
+    Network("espalier:mobilenet", {"multiplier": 0.25}, shape=(3, 16, 16)),
+    Network("espalier:resnet", {"depth": 8, "width": 8}),
+    Network("espalier:vgg", {"depth": 11, "width": 8}, shape=(3, 16, 16), classes=7),
+    Network("espalier:wide_resnet", {"depth": 10, "widen": 1}),
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network of a paper, and how many numbers it learns."""
+
+    network: Network
+    parameters: int
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+
+PUBLISHED = (
+    Published(Network("espalier:lenet5", shape=(1, 28, 28)), 431_080),
+    Published(Network("espalier:lenet300", shape=(1, 28, 28)), 266_610),
+    # with projections (option B); 269,722 with option A
+    Published(Network("espalier:resnet", {"depth": 20, "width": 16}, shape=(3, 32, 32)), 272_474),
+    Published(Network("espalier:wide_resnet", {"depth": 16, "widen": 4}, shape=(3, 32, 32)), 2_748_890),
+    Published(Network("espalier:wide_resnet", {"depth": 28, "widen": 10}, shape=(3, 32, 32)), 36_479_194),
+    # 14,728,266 with the 4,224 biases of convolutions that a batch norm follows
+    Published(Network("espalier:vgg", {"depth": 16, "width": 64}, shape=(3, 32, 32)), 14_724_042),
+    # torchvision's mobilenet_v2 for 10 classes
+    Published(Network("espalier:mobilenet", {"multiplier": 1.0}, shape=(3, 32, 32)), 2_236_682),
+)

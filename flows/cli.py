@@ -1,6 +1,7 @@
 """The console script `espalier`: the library's commands, and those that need a flow."""
 
 import argparse
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,14 +37,19 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.dry:
         preview(read_graph(root, arguments.force))
         return
+    signal.signal(signal.SIGTERM, _interrupt)  # Prefect passes it on to this when it has stopped the flow
     try:
         _compress(root, tuple(arguments.force))
     except KeyboardInterrupt:
         raise Stopped("The run was stopped. Run it again to go on from the last checkpoints.") from None
-    from espalier.steps import show
+    from espalier.steps import show  # pandas
 
     show.run(root)
     signpost(root)
+
+
+def _interrupt(_sign: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _compress(root: Path, force: tuple[str, ...]) -> None:
@@ -54,15 +60,11 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         if home:
             held.enter_context(serve(home))
         # Only now: Prefect reads the environment when it is imported, and the server starts meanwhile.
-        from prefect.exceptions import TerminationSignal
-
         from flows.compress import compress
 
         held.enter_context(showing(width=max(map(len, read_params(root).names))))
-        try:
-            state = compress(str(root), force, return_state=True)
-        except TerminationSignal:
-            raise KeyboardInterrupt from None
+        state = compress(str(root), force, return_state=True)
     if not state.is_completed():
-        raise state.data if isinstance(state.data, EspalierError) else EspalierError(state.message)
+        error = state.result(raise_on_failure=False)
+        raise error if isinstance(error, EspalierError) else EspalierError(state.message)
     sys.stdout.write(f"{state.message}\n")

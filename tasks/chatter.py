@@ -11,7 +11,7 @@ _LEFT_OUT = re.compile(
     r"|\s+git add .*|To enable auto staging, run:|\s+dvc config core\.autostage true"
     r"|Use `dvc push` to send your updates to remote storage\.|Data and pipelines are up to date\."
     r"|WARNING: Process '.*' with \(Pid \d+\), in RWLock-file .* had been killed\..*"
-    r"|espalier: .*"  # the stage's last sentence: it is in the outcome, and told as the failure
+    r"|espalier: (?!warning: ).*"  # the stage's last sentence: it is in the outcome, and told as the failure
     r"|WARNING: .* is frozen\. Its dependencies are not going to be .*"
 )
 _UNCHANGED = re.compile(r"Stage '.*' didn't change, skipping")

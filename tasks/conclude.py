@@ -20,7 +20,7 @@ def conclude(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
     held = [stage.label for stage in graph.stages if not states[stage.name].is_final()]
     if held:
         sentences.append(f"Not run, as they need it: {', '.join(held)}.")
-    errors = [state.data for state in failed.values()]
+    errors = [state.result(raise_on_failure=False) for state in failed.values()]
     # Bad input first: no retry can help. Only if all could be helped by one is the run worth a retry.
     for kind in (BadInput, Stopped, EspalierError, TryAgain):
         if any(type(error) is kind for error in errors):

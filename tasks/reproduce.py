@@ -6,6 +6,7 @@ import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -49,33 +50,35 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     """Reproduce a stage, if it is out of date. The message of a failure is one sentence for the user."""
     tell = teller(get_run_logger())
     try:
-        if not stage.stale:
-            publish_model(stage.label, project.root)
-            return Completed(name="Unchanged", message="Nothing that it depends on has changed.")
         _pause(project, tell)
-        attempt(stage, project, tell)
+        made = stage.stale and attempt(stage, project, tell)
     except EspalierError as error:
         tell(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
         return Failed(message=str(error), data=error)
     publish_model(stage.label, project.root)
+    if not made:
+        return Completed(name="Unchanged", message="Nothing that it depends on has changed.")
     return Completed(message=f"{stage.label} is done.")
 
 
-def attempt(stage: Stage, project: Project, tell: Tell) -> None:
+def attempt(stage: Stage, project: Project, tell: Tell) -> bool:
     """Reproduce a stage once, when its turn comes and a slot is free.
+
+    Returns:
+        Whether it was made; not, if what was made before it came out as it had been.
 
     Raises:
         EspalierError: If it failed; the kind says what to do next, and the message begins with the stage's name.
     """
     with ExitStack() as held:
         # One run at a time makes a given stage. The other waits, and then finds it done.
-        lock = project.locks / f"stage-{stage.label}"
+        lock = project.locks / f"stage-{quote(stage.name, safe='@')}"
         handle = held.enter_context(hold(lock, project.stop, lambda: tell("waiting: another run is making it")))
         share = SHARES.get(stage.kind, "one")
         place = held.enter_context(
             take(project.slots, share, project.stop, lambda: tell("waiting: every slot of this machine is taken"))
         )
-        _run_dvc(stage, project, Place(place.environment, (handle, *place.handles)), tell)
+        return _run_dvc(stage, project, Place(place.environment, (handle, *place.handles)), tell)
 
 
 def _pause(project: Project, tell: Tell) -> None:
@@ -89,7 +92,7 @@ def _pause(project: Project, tell: Tell) -> None:
             raise Stopped("The run was stopped before another attempt.")
 
 
-def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> None:
+def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
     chatter = Chatter(stage, tell)
     outcome = project.root / paths.STATE / "outcomes" / f"{uuid.uuid4().hex}.json"
     outcome.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +119,7 @@ def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> None:
         outcome.unlink(missing_ok=True)
     if not chatter.unchanged:
         tell("done")
+    return not chatter.unchanged
 
 
 def _failure(stage: Stage, chatter: Chatter, outcome: Path) -> EspalierError:

@@ -40,7 +40,7 @@ def serve(home: Path) -> Iterator[str]:
     try:
         yield url
     finally:
-        _flush()
+        flush()
         if former is None:
             del os.environ["PREFECT_API_URL"]
         else:
@@ -54,7 +54,7 @@ def serve(home: Path) -> Iterator[str]:
             process.wait()
 
 
-def _flush() -> None:
+def flush() -> None:
     """Prefect sends logs and states from threads of its own, at the latest when the process exits: too late here."""
     if "prefect" in sys.modules:
         from prefect.events.worker import EventsWorker

@@ -1,8 +1,16 @@
 """Small projects with real DVC graphs whose stages are short scripts: what orchestration is tested on."""
 
+import atexit
+import functools
+import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 import yaml
@@ -13,44 +21,6 @@ ENVIRONMENT = os.environ | {
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
     "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
 }  # fmt: skip
-
-# A stage of the test projects. It copies what it reads, notes when it ran, and then does what `behave.py` says, if
-# there is one for it; `end` leaves the project the way the command line does: with a status and a sentence.
-STAGE = """
-import json, os, pathlib, shutil, signal, subprocess, sys, time
-
-name, out, *reads = sys.argv[1:]
-
-def end(status, sentence):
-    pathlib.Path(os.environ["ESPALIER_OUTCOME"]).write_text(json.dumps({"status": status, "message": sentence}))
-    sys.exit(status)
-
-def note(event):
-    with open("events.log", "a") as log:
-        log.write(json.dumps({"stage": name, "event": event, "at": time.time(), "pid": os.getpid()}) + "\\\\n")
-
-def times():
-    return sum(json.loads(line)["stage"] == name for line in open("events.log") if '"begin"' in line)
-
-note("begin")
-behaviour = pathlib.Path("behave") / (name + ".py")
-if behaviour.exists():
-    exec(behaviour.read_text())
-content = "".join(sorted(
-    path.read_text() for read in reads for path in pathlib.Path(read).rglob("*") if path.name == "content"
-))
-target = pathlib.Path(out)
-folder = target if target.suffix == "" else target.parent
-folder.mkdir(parents=True, exist_ok=True)
-file = target if target.suffix else target / "content"
-file.write_text(content + name + "\\n")
-if out.startswith("models/"):
-    (target / "metrics.json").write_text(json.dumps({"accuracy": 0.5, "macs": len(content)}))
-if out == "reports":
-    (target / "models.csv").write_text("model,accuracy\\nteacher,0.5\\n")
-print(json.dumps({"epoch": 1, "loss": 0.123456}))
-note("end")
-""".replace("\\\\n", "\\n")
 
 MODELS = {
     "student": {"from": "teacher", "by": "prune", "keep_macs": 0.9},
@@ -102,7 +72,7 @@ def plant(root: Path) -> Path:
     call(root, "dvc", "init", "--quiet")
     write_params(root)
     (root / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
-    (root / "stage.py").write_text(STAGE)
+    shutil.copy(Path(__file__).with_name("orchard_stage.py"), root / "stage.py")
     (root / "behave").mkdir()
     (root / "data").mkdir()
     (root / "data" / "content").write_text("data\n")
@@ -127,8 +97,6 @@ def behave(root: Path, stage: str, code: str) -> None:
 
 def events(root: Path, event: str = "begin") -> list[str]:
     """The stages of which `event` was noted, in the order in which it was."""
-    import json
-
     log = root / "events.log"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     return [line["stage"] for line in lines if line["event"] == event]
@@ -139,3 +107,50 @@ def call(root: Path, *command: str) -> str:
     ended = subprocess.run(command, cwd=root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+@functools.cache
+def prefect_server() -> dict[str, str]:
+    """Start a real `prefect server start`, once for all tests, and return the environment that leads to it."""
+    home = tempfile.mkdtemp(prefix="prefect-")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        "PREFECT_HOME": home,
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "true",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def stop() -> None:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+    atexit.register(stop)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(f"{environment['PREFECT_API_URL']}/health", timeout=5):
+                return environment
+        except OSError:
+            assert process.poll() is None, "the Prefect server ended"
+            assert time.monotonic() < deadline, "the Prefect server did not start"
+            time.sleep(0.2)

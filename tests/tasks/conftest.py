@@ -5,7 +5,7 @@ import orchard
 import pytest
 
 from tasks.project import Patience, Project
-from tasks.server import serve
+from tasks.server import flush
 from tasks.slots import Slot
 
 
@@ -39,10 +39,12 @@ def project(root):
     return Project(root, slots, Patience(delay=0.05, grace=5.0), threading.Event())
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """A Prefect server of its own, as `espalier run` has one."""
+@pytest.fixture
+def server():
+    """A real Prefect server, for flows that run in this process."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with serve(tmp_path_factory.mktemp("prefect")) as url, temporary_settings({PREFECT_API_URL: url}):
-        yield url
+    environment = orchard.prefect_server()
+    with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+        yield environment
+        flush()

@@ -1,0 +1,73 @@
+"""The three commands of docs/flow.md, for real: a server, a worker, a deployment with its schedule."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import orchard
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import StateType
+
+
+def test_the_server_can_be_imported():
+    """Prefect 3.8 allows versions of FastAPI with which it cannot."""
+    subprocess.run([sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("server")
+def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, project_root):
+    shutil.copy(project_root / "prefect.yaml", grown)
+    orchard.write_params(grown, other={"keep_macs": 0.7})
+    environment = orchard.ENVIRONMENT | orchard.prefect_server()
+
+    def prefect(*words):
+        return [sys.executable, "-m", "prefect", *words]
+
+    work = prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
+    with subprocess.Popen(work, cwd=grown, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as worker:
+        try:
+            with get_client(sync_client=True) as client:
+                _wait_for(lambda: client.read_work_pools(), "the work pool")
+                subprocess.run(
+                    prefect("--no-prompt", "deploy", "--all"),
+                    cwd=grown,
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                )
+                nightly = client.read_deployment_by_name("compress/nightly")
+                assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
+                _wait_for(lambda: _scheduled(client), "scheduled runs")
+
+                run = client.create_flow_run_from_deployment(nightly.id)
+                ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
+                assert ended.type == StateType.COMPLETED, ended.message
+                assert ended.message == "2 of 7 stages were made, 5 were unchanged."
+                assert orchard.events(grown)[-2:] == ["other", "evaluate"]
+                made = {artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id}
+                assert made >= {"teacher", "other", "models", "espalier"}
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=40)
+
+
+def _scheduled(client):
+    of_ours = DeploymentFilter(name=DeploymentFilterName(any_=["nightly"]))
+    runs = client.read_flow_runs(deployment_filter=of_ours)
+    return [run for run in runs if run.state.is_scheduled() and run.auto_scheduled and run.next_scheduled_start_time]
+
+
+def _ended(client, identity):
+    state = client.read_flow_run(identity).state
+    return state if state.is_final() else None
+
+
+def _wait_for(question, what, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.3)
+    return answer

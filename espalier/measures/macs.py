@@ -10,11 +10,13 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates for one image of `shape` (C, H, W): of convolutions, matrix products and attention."""
     first = next(network.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
-    training = network.training
+    dtype = first.dtype if first is not None else torch.float32
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *shape, device=device))
-    network.train(training)
+        network(torch.zeros(1, *shape, device=device, dtype=dtype))
+    for module, training in modes.items():
+        module.training = training
     return int(counter.get_total_flops() // 2)
 
 

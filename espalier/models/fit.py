@@ -35,19 +35,20 @@ def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
-    """Put `value` in the place of a parameter or buffer."""
+    """Put `value` in the place of a parameter or buffer, in every layer that holds it."""
     owner, _, attribute = name.rpartition(".")
-    module = network.get_submodule(owner)
-    former = getattr(module, attribute)
+    former = getattr(network.get_submodule(owner), attribute)
     if isinstance(former, nn.Parameter):
-        setattr(module, attribute, nn.Parameter(value, requires_grad=former.requires_grad))
-    else:
-        setattr(module, attribute, value)
+        value = nn.Parameter(value, requires_grad=former.requires_grad)
+    for module in network.modules():
+        for attribute, held in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            if held is former:
+                setattr(module, attribute, value)
 
 
 def refresh(module: nn.Module) -> None:
     """Let a layer's recorded sizes follow from the shapes of its weights."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         # a depthwise filter sees one channel, so its groups shrink with the channels; other groups keep their number
         if module.groups > 1 and module.weight.shape[1] == 1 and module.groups == module.in_channels:
             ratio = max(1, module.out_channels // module.in_channels)

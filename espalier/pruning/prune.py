@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import BadInput, Notice
@@ -11,7 +12,7 @@ from espalier.measures.macs import count_macs
 from espalier.pruning.budget import Cost, choose
 from espalier.pruning.scores import SCORES, Losses
 from espalier.pruning.surgery import cut
-from espalier.pruning.units import Units, find_units
+from espalier.pruning.units import Units, find_units, traced_shapes
 
 
 def prune(
@@ -49,26 +50,30 @@ def prune(
         raise BadInput(f"`align` should be at least 1. Found `align = {align}`.")
     if score not in SCORES:
         raise BadInput(f"`score` should be one of {', '.join(SCORES)}. Found `score = {score!r}`.")
-    training = network.training
+    unknown = sorted(set(keep) - {name for name, _ in network.named_modules()})
+    if unknown:
+        raise BadInput(f"`keep` should name layers of the network. Found {unknown[0]!r}.")
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
         example = example if len(example) > 1 else torch.cat([example, example])  # a batch of one is traced as fixed
         units = find_units(network, example, keep)
         cost = Cost(units, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-        everything = cost.macs(np.ones(units.count, bool))
-        target = keep_macs * (base_macs or everything)
-        kept = choose(units, SCORES[score](network, units, losses), cost, most_macs=target, align=align)
+        before = count_macs(network, tuple(example.shape[1:]))
+        rest = before - cost.macs(np.ones(units.count, bool))  # products of activations, as in attention
+        target = keep_macs * (base_macs or before)
+        kept = choose(units, SCORES[score](network, units, losses), cost, most_macs=target - rest, align=align)
+        _tell(units, reached=cost.macs(kept) + rest, before=before, target=target)
         smaller = cut(network, units, kept)
+        _check(smaller, units, kept, example)
     finally:
-        network.train(training)
-    _check(network, smaller, units, example, reached=cost.macs(kept), before=everything, target=target)
-    return smaller.eval()
+        for module, training in modes.items():
+            module.training = training
+    return smaller
 
 
-def _check(
-    network: nn.Module, smaller: nn.Module, units: Units, example: Tensor, *, reached: int, before: int, target: float
-) -> None:
-    """Refuse a cut that did not work, and tell of one that missed its target by more than 2 %."""
+def _tell(units: Units, *, reached: int, before: int, target: float) -> None:
+    """Refuse a target that is out of reach, and tell of one that is missed by more than 2 %."""
     if reached > target:
         fixed = ", ".join(f"{count} ({reason})" for reason, count in sorted(units.fixed.items(), key=lambda r: -r[1]))
         raise BadInput(
@@ -84,14 +89,25 @@ def _check(
             Notice,
             stacklevel=3,
         )
+
+
+def _check(smaller: nn.Module, units: Units, kept: NDArray[np.bool_], example: Tensor) -> None:
+    """Refuse a cut that did not work: where a forward pass spells a width, it may even run, and mean something else."""
     try:
-        with torch.no_grad():
-            same = smaller(example).shape == network(example).shape
-        counted = count_macs(smaller, tuple(example.shape[1:])) if same else -1
-    except RuntimeError as error:
+        found = traced_shapes(smaller, example)
+    except BadInput as error:
         raise BadInput(
-            f"A pruned network should still run. Found: {error}. Its forward pass may spell a width; name the layer "
-            "before it in `keep`."
+            f"A pruned network should still run. Found: {error.__cause__}. Its forward pass may spell a width; name "
+            "the layer before it in `keep`."
         ) from error
-    if counted < 0:
-        raise BadInput("A pruned network should return what the whole one does. Found another shape of output.")
+    for (name, shape), (_, wanted) in zip(found, units.shapes(kept), strict=False):
+        if shape != wanted:
+            raise BadInput(
+                f"Inside a pruned network the value {name} should be of the shape {list(wanted)}. Found {list(shape)}: "
+                "its forward pass may spell a width; name the layer before it in `keep`."
+            )
+    if len(found) != len(units.flow):
+        raise BadInput(
+            f"A pruned network should compute {len(units.flow)} values like the whole one. Found {len(found)}: its "
+            "forward pass may ask for a width; name the layer before it in `keep`."
+        )

@@ -41,15 +41,17 @@ def convolution(walk: Walk, node: Node) -> Label:
     rows, columns = weight[0], weight[1]
     _join_grouped(walk.coupling, x[1], columns, groups)
     if groups > 1 and rows is not None:
-        if x[1] is not None and len(x[1]) == groups:  # depthwise: a filter goes with the channel it filters
+        if x[1] is None and columns is not None and len(columns) == 1:
+            walk.coupling.pin(rows, "depthwise filter of the input")
+        elif x[1] is not None and len(x[1]) == groups:  # depthwise: a filter goes with the channel it filters
             for part in rows.reshape(groups, -1).T:
                 walk.coupling.join(x[1], part, "depthwise convolution")
         else:
             walk.coupling.tie(rows.reshape(groups, -1))
     if bias:
         walk.coupling.join(rows, bias[0], "bias")
-    for kernel in weight[2:]:
-        walk.coupling.pin(kernel, "kernel")
+    for atoms in (*weight[2:], *x[2:]):
+        walk.coupling.pin(atoms, "kernel")
     return (x[0], rows, *(None for _ in weight[2:]))
 
 
@@ -85,6 +87,9 @@ def channel_norm(walk: Walk, node: Node) -> Label:
 def layer_norm(walk: Walk, node: Node) -> Label:
     """One scale and shift per index of the last dimensions."""
     x = walk.label(node.args[0])
+    if not walk.label(argument(node, 2, "weight")):  # the layer's size is a number that no weight tells
+        for atoms in x[-len(node.args[1]) :]:  # type: ignore[arg-type]
+            walk.coupling.pin(atoms, "layer norm without weights")
     for position in (2, 3):
         if label := walk.label(argument(node, position, ("weight", "bias")[position - 2])):
             for mine, theirs in zip(x[-len(label) :], label, strict=True):
@@ -117,6 +122,8 @@ def passes(walk: Walk, node: Node) -> Label:
 def pool(walk: Walk, node: Node) -> Label:
     """Space shrinks, channels stay."""
     x = walk.label(node.args[0])
+    for atoms in x[-2:]:
+        walk.coupling.pin(atoms, f"pooled over in {node.name}")
     return (*x[:-2], None, None)
 
 

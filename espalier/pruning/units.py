@@ -1,6 +1,6 @@
 """The removable units of a network: channels, with everything that depends on them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Units:
         where: For each parameter or buffer and each of its dimensions: (size,) the unit of each index, or -1.
         works: The layers that multiply.
         fixed: Why indices must stay, and how many.
+        flow: The values inside the network, in its order: each a name, and for each dimension its size where nothing
+            of it can be removed, else (size,) the unit of each index, or -1.
     """
 
     count: int
@@ -40,6 +42,15 @@ class Units:
     where: dict[str, dict[int, NDArray[np.int64]]]
     works: list[Work]
     fixed: dict[str, int] = field(default_factory=dict)
+    flow: list[tuple[str, list[int | NDArray[np.int64]]]] = field(default_factory=list)
+
+    def shapes(self, kept: NDArray[np.bool_]) -> list[tuple[str, tuple[int, ...]]]:
+        """The sizes of the values inside, by name, when only the units in `kept` (count,) are left."""
+
+        def left(dim: int | NDArray[np.int64]) -> int:
+            return dim if isinstance(dim, int) else int(np.sum((dim < 0) | kept[dim]))
+
+        return [(name, tuple(left(dim) for dim in dims)) for name, dims in self.flow]
 
     def over_rows(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """For each unit the sum over what makes it: its rows of weights, its scales and shifts.
@@ -92,7 +103,16 @@ def find_units(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) 
         for name, label in walk.parameters.items()
     }
     count = int(free.sum())
-    return Units(count, _layers(count, where, walk.works), where, walk.works, walk.coupling.reasons())
+    flow = [
+        (name, [size if atoms is None else number[component[atoms]] for size, atoms in zip(shape, label, strict=True)])
+        for name, shape, label in walk.flow()
+    ]
+    return Units(count, _layers(count, where, walk.works), where, walk.works, walk.coupling.reasons(), flow)
+
+
+def traced_shapes(network: nn.Module, example: Tensor) -> list[tuple[str, tuple[int, ...]]]:
+    """The sizes of the values inside a network, by name, in its order."""
+    return [(name, shape) for name, shape, _ in _Walk(network, example).flow()]
 
 
 def _layers(count: int, where: Mapping[str, Mapping[int, Atoms]], works: list[Work]) -> NDArray[np.int64]:
@@ -113,6 +133,9 @@ class _Walk:
         self.coupling = Coupling()
         self.parameters: dict[str, Label] = {}
         self.works: list[Work] = []
+        self._batch = len(example)
+        self._state = network.state_dict(keep_vars=True)
+        self._shared: dict[int, Label] = {}
         self._labels: dict[Node, Label] = {}
         self._several: dict[Node, list[Label]] = {}
         try:
@@ -135,6 +158,12 @@ class _Walk:
                     for atoms in self._labels.get(result, ()):
                         self.coupling.pin(atoms, "output of the network")
 
+    def flow(self) -> Iterator[tuple[str, tuple[int, ...], Label]]:
+        """The values that the network computes: name, sizes, and label once there is one."""
+        for node in self._program.graph.nodes:
+            if node.op == "call_function" and (shape := self.shape(node)):
+                yield node.name, shape, self._labels.get(node, ())
+
     def label(self, argument: Any) -> Label:
         """The label of an operand; empty for a number or None."""
         return self._labels.get(argument, ()) if isinstance(argument, Node) else ()
@@ -150,11 +179,13 @@ class _Walk:
 
     def _enter(self, node: Node) -> Label:
         name = self._names.get(node.name)
-        if name is None:
+        if name not in self._state:  # the images, or a buffer that is not saved: its factory makes it whole again
             return (None,) * len(self.shape(node))
-        label = tuple(self.coupling.new(size) for size in self.shape(node))
-        self.parameters[name] = label
-        return label
+        key = id(self._state[name])  # weights that two layers share enter under each of their names
+        if key not in self._shared:
+            self._shared[key] = tuple(self.coupling.new(size) for size in self.shape(node))
+        self.parameters[name] = self._shared[key]
+        return self.parameters[name]
 
     def _apply(self, node: Node) -> Label:
         operator: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
@@ -173,5 +204,5 @@ class _Walk:
         if weight.name in self._names:
             shape = self.shape(node)
             channels = shape[1] if len(shape) > 2 and "conv" in str(node.target) else shape[-1]
-            places = int(np.prod(shape)) // shape[0] // channels
+            places = int(np.prod(shape)) // self._batch // channels
             self.works.append(Work(self._names[weight.name], places))

@@ -1,6 +1,7 @@
 """First-order Taylor expansion of the loss (Molchanov et al. 2019, eq. 8)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -27,15 +28,30 @@ def taylor(
         raise BadInput("The score `taylor` should be given losses over training data. Found none.")
     parameters = {name: parameter for name, parameter in network.named_parameters() if name in units.where}
     total, batches = np.zeros(units.count), 0
-    for loss in losses(network):
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        change = {
-            name: gradient * parameter.detach()
-            for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
-            if gradient is not None
-        }
-        total += units.over_columns(change) ** 2
-        batches += 1
+    with _thawed(parameters.values()):
+        for loss in losses(network):
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            change = {
+                name: gradient * parameter.detach()
+                for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
+                if gradient is not None
+            }
+            total += units.over_columns(change) ** 2
+            batches += 1
     if not batches:
         raise BadInput("The score `taylor` should be given at least one batch of training data. Found none.")
     return total / batches
+
+
+@contextmanager
+def _thawed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let gradients reach frozen weights too: they are pruned like the others."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-ENVIRONMENT = os.environ | {
+# Without PWD: it would lead what is started in a test project back to the folder of the tests.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PWD"} | {
     "DVC_NO_ANALYTICS": "1",
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",

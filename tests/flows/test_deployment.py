@@ -17,41 +17,45 @@ def test_the_server_can_be_imported():
     subprocess.run([sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True)
 
 
-@pytest.mark.usefixtures("server")
-def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, project_root):
+@pytest.fixture
+def deployed(grown, project_root, server):
+    """The deployment of `prefect.yaml` in a test project, before any worker could run it."""
     shutil.copy(project_root / "prefect.yaml", grown)
+    environment = orchard.ENVIRONMENT | server | {"PWD": str(project_root)}  # a shell's word that must not count
+    for words in (("work-pool", "create", "espalier", "--type", "process"), ("--no-prompt", "deploy", "--all")):
+        subprocess.run(_prefect(*words), cwd=grown, env=environment, check=True, capture_output=True)
+    with get_client(sync_client=True) as client:
+        nightly = client.read_deployment_by_name("compress/nightly")
+        # First of all: a run in another folder would train there.
+        assert nightly.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(grown)}}]
+        yield client, nightly
+        client.delete_deployment(nightly.id)
+
+
+def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, deployed, server, tmp_path):
+    client, nightly = deployed
+    assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
+    _wait_for(lambda: _scheduled(client), "scheduled runs")
+
     orchard.write_params(grown, other={"keep_macs": 0.7})
-    environment = orchard.ENVIRONMENT | orchard.prefect_server()
+    work = _prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(work, cwd=tmp_path, env=orchard.ENVIRONMENT | server, stdout=log, stderr=log)
+    try:
+        run = client.create_flow_run_from_deployment(nightly.id)
+        ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
+        assert ended.type == StateType.COMPLETED, ended.message
+        assert ended.message == "2 of 7 stages were made, 5 were unchanged."
+        assert orchard.events(grown)[-2:] == ["other", "evaluate"]
+        made = {artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id}
+        assert made >= {"teacher", "other", "models", "espalier"}
+    finally:
+        worker.terminate()
+        worker.wait(60)
 
-    def prefect(*words):
-        return [sys.executable, "-m", "prefect", *words]
 
-    work = prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
-    with subprocess.Popen(work, cwd=grown, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as worker:
-        try:
-            with get_client(sync_client=True) as client:
-                _wait_for(lambda: client.read_work_pools(), "the work pool")
-                subprocess.run(
-                    prefect("--no-prompt", "deploy", "--all"),
-                    cwd=grown,
-                    env=environment,
-                    check=True,
-                    capture_output=True,
-                )
-                nightly = client.read_deployment_by_name("compress/nightly")
-                assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
-                _wait_for(lambda: _scheduled(client), "scheduled runs")
-
-                run = client.create_flow_run_from_deployment(nightly.id)
-                ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
-                assert ended.type == StateType.COMPLETED, ended.message
-                assert ended.message == "2 of 7 stages were made, 5 were unchanged."
-                assert orchard.events(grown)[-2:] == ["other", "evaluate"]
-                made = {artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id}
-                assert made >= {"teacher", "other", "models", "espalier"}
-        finally:
-            worker.terminate()
-            worker.communicate(timeout=40)
+def _prefect(*words):
+    return [sys.executable, "-m", "prefect", *words]
 
 
 def _scheduled(client):

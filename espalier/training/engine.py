@@ -135,7 +135,7 @@ class _Run:
             state.step += 1
             if self._stop_asked(wish):
                 state.seconds += time.monotonic() - started
-                self._save(self._snapshot())
+                self._save(self._amid())
                 raise Stopped(f"Stopped as asked after step {state.step}; the checkpoint is written.")
         self._close_epoch(started)
 
@@ -157,9 +157,10 @@ class _Run:
         """Go on from the checkpoint, if there is one."""
         found = self.checkpoints.read() if self.checkpoints else None
         if found:
-            self._adopt(*found)
-            if self.state.step == self.state.epoch * self.steps:
-                self.good = self._snapshot()
+            tensors, progress = found
+            good = progress.pop("good", None)
+            self._adopt(tensors, progress)
+            self.good = (_within("good.", tensors), good) if good else self._snapshot()
 
     def finish(self) -> None:
         """Let the running average, if one was kept, be the result."""
@@ -233,6 +234,12 @@ class _Run:
         progress = {**self.state.__dict__, "history": list(self.state.history)}
         return flatten(self._parts()), progress
 
+    def _amid(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A snapshot in the middle of an epoch, with the last good one: whoever goes on may have to go back to it."""
+        tensors, progress = self._snapshot()
+        good, then = self.good
+        return tensors | {f"good.{name}": value for name, value in good.items()}, {**progress, "good": then}
+
     def _adopt(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         restore(self._parts(), tensors)
         self.state = _State(**{**progress, "history": list(progress["history"])})
@@ -240,3 +247,7 @@ class _Run:
     def _save(self, snapshot: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
         if self.checkpoints and self.team.rank == 0:
             self.checkpoints.write(*snapshot)
+
+
+def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

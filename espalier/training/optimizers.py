@@ -18,6 +18,7 @@ def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
+        betas = (float(recipe.momentum), 0.999)  # torch refuses 0 where it takes 0.0
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)

@@ -25,7 +25,9 @@ def recalibrate(network: nn.Module, examples: Examples, look: Look, *, most: int
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to ask for the cumulative average
-    network.train()
+    network.eval()  # dropout stays off: it would change the variances that are measured
+    for norm in norms:
+        norm.train()
     for batch in examples.batches(in_order(min(most, len(examples)), batch_size)):
         if len(batch.labels) > 1:
             network(look(batch.images))

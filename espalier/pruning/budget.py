@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.pruning.units import Units
 
+_NEAR = 0.98  # of the target: what comes nearer is not worth a better-scored channel
 _LEAST = 0.25  # of its units a layer keeps in one cut: a layer that is nearly gone cuts the network in two
 
 
@@ -41,38 +43,71 @@ def choose(units: Units, scores: NDArray[np.float64], cost: Cost, *, most_macs: 
     Returns:
         (count,) whether each unit is kept. If no choice reaches the target, the nearest one.
     """
-    kept = np.ones(units.count, bool)
-    queues = {int(layer): _blocks(units, scores, int(layer), align) for layer in np.unique(units.layer)}
-    gone: dict[int, list[NDArray[np.int64]]] = {layer: [] for layer in queues}
-    now = cost.macs(kept)
-    while now > most_macs:
+    portions = {int(layer): _blocks(units, scores, int(layer), align) for layer in np.unique(units.layer)}
+    cut = _Cut(cost, np.ones(units.count, bool), portions, {layer: [] for layer in portions})
+    while cut.macs() > most_macs:
+        now = cut.macs()
         steps = [
-            (scores[queue[0]].sum() / max(now - after, 1), layer, after)
-            for layer, queue in queues.items()
-            if queue and (after := cost.macs(_with(kept, queue[0], False))) < now
+            (scores[blocks[0]].sum() / (now - after), layer, after)
+            for layer, blocks in cut.there.items()
+            if blocks and (after := cut.macs(goes=layer)) < now
         ]
         if not steps:
-            break
+            return cut.kept
         last = [step for step in steps if step[2] <= most_macs]  # of steps that arrive, the one nearest to the target
-        _, layer, now = max(last, key=lambda step: step[2]) if last else min(steps)
-        gone[layer].append(queues[layer].pop(0))
-        kept[gone[layer][-1]] = False
+        cut.remove(max(last, key=lambda step: step[2])[1] if last else min(steps)[1])
+    _spend(cut, most_macs)
+    return cut.kept
+
+
+def _spend(cut: "_Cut", most_macs: float) -> None:
+    """Return blocks while the target allows; while it is missed by more than 2 %, also one in exchange for another."""
     while True:
-        returns = [
-            (after, layer)
-            for layer, blocks in gone.items()
-            if blocks and (after := cost.macs(_with(kept, blocks[-1], True))) <= most_macs
+        now = cut.macs()
+        going: list[int | None] = [None]
+        if now < _NEAR * most_macs:
+            going += [layer for layer, blocks in cut.there.items() if blocks]
+        options = [
+            (after, back, goes)
+            for back, blocks in cut.gone.items()
+            for goes in going
+            if blocks and goes != back and now < (after := cut.macs(goes=goes, back=back)) <= most_macs
         ]
-        if not returns:
-            return kept
-        _, layer = max(returns)
-        kept[gone[layer].pop()] = True
+        if not options:
+            return
+        _, back, goes = max(options, key=lambda option: option[0])
+        cut.restore(back)
+        if goes is not None:
+            cut.remove(goes)
 
 
-def _with(kept: NDArray[np.bool_], block: NDArray[np.int64], value: bool) -> NDArray[np.bool_]:
-    trial = kept.copy()
-    trial[block] = value
-    return trial
+@dataclass
+class _Cut:
+    """A choice in the making: the blocks of each layer that are still there and those that are gone, in order."""
+
+    cost: Cost
+    kept: NDArray[np.bool_]
+    there: dict[int, list[NDArray[np.int64]]]
+    gone: dict[int, list[NDArray[np.int64]]]
+
+    def macs(self, goes: int | None = None, back: int | None = None) -> int:
+        """The work that is left, if the next block of one layer went and the last of another came back."""
+        kept = self.kept.copy()
+        if goes is not None:
+            kept[self.there[goes][0]] = False
+        if back is not None:
+            kept[self.gone[back][-1]] = True
+        return self.cost.macs(kept)
+
+    def remove(self, layer: int) -> None:
+        """Let the next block of a layer go."""
+        self.gone[layer].append(self.there[layer].pop(0))
+        self.kept[self.gone[layer][-1]] = False
+
+    def restore(self, layer: int) -> None:
+        """Bring the last block of a layer back."""
+        self.there[layer].insert(0, self.gone[layer].pop())
+        self.kept[self.there[layer][0]] = True
 
 
 def _blocks(units: Units, scores: NDArray[np.float64], layer: int, align: int) -> list[NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 """How much is removed where: the units that cost the most work for the least score go first, over all layers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,47 +38,45 @@ def choose(units: Units, scores: NDArray[np.float64], cost: Cost, *, most_macs: 
 
     Layers lose their lowest-scored units in blocks, so that what is left is a multiple of `align` where the layer's
     width is one. The block with the lowest score per multiply-accumulate saved goes first (a greedy knapsack). Each
-    layer keeps a quarter of its units and one block. What the last block saved too much buys back others.
+    layer keeps a quarter of its units and one block. If that saved over 2 % too much, a block comes back, for others.
 
     Returns:
         (count,) whether each unit is kept. If no choice reaches the target, the nearest one.
     """
     portions = {int(layer): _blocks(units, scores, int(layer), align) for layer in np.unique(units.layer)}
-    cut = _Cut(cost, np.ones(units.count, bool), portions, {layer: [] for layer in portions})
-    while cut.macs() > most_macs:
-        now = cut.macs()
-        steps = [
-            (scores[blocks[0]].sum() / (now - after), layer, after)
-            for layer, blocks in cut.there.items()
-            if blocks and (after := cut.macs(goes=layer)) < now
-        ]
-        if not steps:
-            return cut.kept
-        last = [step for step in steps if step[2] <= most_macs]  # of steps that arrive, the one nearest to the target
-        cut.remove(max(last, key=lambda step: step[2])[1] if last else min(steps)[1])
-    _spend(cut, most_macs)
+    cut = _Cut(cost, scores, np.ones(units.count, bool), portions, {layer: [] for layer in portions})
+    arrived = _remove(cut, most_macs)
+    while arrived and cut.macs() < _NEAR * most_macs:
+        nearer = max(_exchanges(cut, most_macs), key=_Cut.macs, default=cut)
+        if nearer.macs() <= cut.macs():
+            break
+        cut = nearer
     return cut.kept
 
 
-def _spend(cut: "_Cut", most_macs: float) -> None:
-    """Return blocks while the target allows; while it is missed by more than 2 %, also one in exchange for another."""
-    while True:
-        now = cut.macs()
-        going: list[int | None] = [None]
-        if now < _NEAR * most_macs:
-            going += [layer for layer, blocks in cut.there.items() if blocks]
-        options = [
-            (after, back, goes)
-            for back, blocks in cut.gone.items()
-            for goes in going
-            if blocks and goes != back and now < (after := cut.macs(goes=goes, back=back)) <= most_macs
+def _remove(cut: "_Cut", most_macs: float, but: int | None = None) -> bool:
+    """Let blocks go, of all layers but one, until the target is reached; whether it was."""
+    while (now := cut.macs()) > most_macs:
+        steps = [
+            (cut.scores[blocks[0]].sum() / (now - after), layer, after)
+            for layer, blocks in cut.there.items()
+            if blocks and layer != but and (after := cut.macs(without=layer)) < now
         ]
-        if not options:
-            return
-        _, back, goes = max(options, key=lambda option: option[0])
-        cut.restore(back)
-        if goes is not None:
-            cut.remove(goes)
+        if not steps:
+            return False
+        last = [step for step in steps if step[2] <= most_macs]  # of steps that arrive, the one nearest to the target
+        cut.remove(max(last, key=lambda step: step[2])[1] if last else min(steps)[1])
+    return True
+
+
+def _exchanges(cut: "_Cut", most_macs: float) -> Iterator["_Cut"]:
+    """Choices in which the last block of one layer comes back, and others go for it if need be."""
+    for layer, blocks in cut.gone.items():
+        if blocks:
+            other = cut.copy()
+            other.restore(layer)
+            if _remove(other, most_macs, but=layer):
+                yield other
 
 
 @dataclass
@@ -86,17 +84,22 @@ class _Cut:
     """A choice in the making: the blocks of each layer that are still there and those that are gone, in order."""
 
     cost: Cost
+    scores: NDArray[np.float64]
     kept: NDArray[np.bool_]
     there: dict[int, list[NDArray[np.int64]]]
     gone: dict[int, list[NDArray[np.int64]]]
 
-    def macs(self, goes: int | None = None, back: int | None = None) -> int:
-        """The work that is left, if the next block of one layer went and the last of another came back."""
+    def copy(self) -> "_Cut":
+        """Another choice with the same past."""
+        there, gone = ({layer: list(blocks) for layer, blocks in part.items()} for part in (self.there, self.gone))
+        return _Cut(self.cost, self.scores, self.kept.copy(), there, gone)
+
+    def macs(self, without: int | None = None) -> int:
+        """The work that is left, if the next block of a layer went as well."""
+        if without is None:
+            return self.cost.macs(self.kept)
         kept = self.kept.copy()
-        if goes is not None:
-            kept[self.there[goes][0]] = False
-        if back is not None:
-            kept[self.gone[back][-1]] = True
+        kept[self.there[without][0]] = False
         return self.cost.macs(kept)
 
     def remove(self, layer: int) -> None:

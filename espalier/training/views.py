@@ -65,12 +65,15 @@ def _draw(views: Views, view: int) -> tuple[Tensor, Tensor]:
 
 
 def _shift(images: Tensor, corners: Tensor, crop: int) -> Tensor:
-    count, _, height, width = images.shape
+    count, channels, height, width = images.shape
     padded = F.pad(images, (crop,) * 4)
     rows = corners[:, 0, None] + torch.arange(height, device=images.device)
     columns = corners[:, 1, None] + torch.arange(width, device=images.device)
-    examples = torch.arange(count, device=images.device)
-    return padded[examples[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    examples = torch.arange(count, device=images.device)[:, None, None, None]
+    channel = torch.arange(channels, device=images.device)[:, None, None]
+    # all four by index, so that the result is laid out anew: after a permutation, images of one channel would pass for
+    # channels last, and that layout is the network's to choose
+    return padded[examples, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def normaliser(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Look:

@@ -171,10 +171,8 @@ class _Run:
     def _step(self, batch: Batch, view: int) -> float:
         state, recipe = self.state, self.recipe
         seed_all(self.views.seed, "step", state.step, self.team.rank)
-        steps = self.steps * recipe.epochs
-        rate = recipe.learning_rate * state.damping * SCHEDULES[recipe.schedule](state.step, steps, recipe.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate(state.step)
         images = self.look(self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images)
         with autocast(recipe, self.team.device):
             logits = self.replica(images)
@@ -190,6 +188,10 @@ class _Run:
             self.average.update_parameters(self.network)
         return float(value) / self.team.size
 
+    def _rate(self, step: int) -> float:
+        factor = SCHEDULES[self.recipe.schedule](step, self.steps * self.recipe.epochs, self.recipe.warmup)
+        return self.recipe.learning_rate * self.state.damping * factor
+
     def _close_epoch(self, started: float) -> None:
         state = self.state
         judged = self.average.module if self.average is not None else self.network
@@ -203,7 +205,7 @@ class _Run:
             "loss": state.loss / self.steps,
             "validation_loss": loss,
             "accuracy": accuracy,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self._rate(state.step - 1),
             "seconds": state.seconds + time.monotonic() - started,
             "time": time.time(),
         }

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from properties import assert_equal_weights
+
+from espalier.data.prepared import open_split, read_dataset, read_split
+from espalier.training.batches import Resident, Streamed, in_order, open_examples
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def ways(digits):
+    return Resident(read_split(digits, "train"), CPU), Streamed(open_split(digits, "train"), CPU, workers=1)
+
+
+def test_streamed_and_resident_examples_come_in_the_same_batches(ways, digits):
+    split = read_split(digits, "train")
+    groups = list(torch.randperm(len(split.labels))[:200].split(64))
+    resident, streamed = (list(way.batches(groups)) for way in ways)
+    assert len(ways[0]) == len(ways[1]) == len(split.labels)
+    assert len(resident) == len(streamed) == len(groups)
+    for one, other, group in zip(resident, streamed, groups, strict=True):
+        assert torch.equal(one.index, group)
+        assert torch.equal(other.index, group)
+        assert torch.equal(one.images, split.images[group])
+        assert torch.equal(other.images, split.images[group])
+        assert torch.equal(one.labels, split.labels[group])
+        assert torch.equal(other.labels, split.labels[group])
+
+
+def test_training_from_either_ends_with_the_same_bits(ways, setting):
+    resident, streamed = setting.network(), setting.network()
+    for network, examples in zip((resident, streamed), ways, strict=True):
+        setting.train(network, examples=examples, epochs=1)
+    assert_equal_weights(streamed, resident)
+
+
+def test_a_split_is_streamed_when_its_pixels_do_not_fit(digits):
+    dataset = read_dataset(digits)
+    pixels = dataset.counts["train"] * 64
+    assert isinstance(open_examples(digits, dataset, "train", CPU, pixels), Resident)
+    assert isinstance(open_examples(digits, dataset, "train", CPU, pixels - 1), Streamed)
+
+
+def test_in_order_leaves_nobody_out():
+    assert [group.tolist() for group in in_order(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

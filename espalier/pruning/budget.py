@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 
 from espalier.pruning.units import Units
 
@@ -17,20 +18,21 @@ class Cost:
     """The multiply-accumulates of a network with some of its units removed."""
 
     def __init__(self, units: Units, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._units, self._shapes = units, shapes
+        found = [(work.places, shapes[work.weight], units.where[work.weight]) for work in units.works]
+        self._each = np.array([places * math.prod(shape[2:]) for places, shape, _ in found], np.int64)
+        self._sizes = np.array([size for _, shape, _ in found for size in shape[:2]], np.int64)
+        indices = [dims.get(dim, np.empty(0, np.int64)) for _, _, dims in found for dim in (0, 1)]
+        unit = np.concatenate([np.empty(0, np.int64), *indices])
+        size = np.repeat(np.arange(len(indices)), [len(one) for one in indices])
+        free = unit >= 0
+        shape = (len(indices), units.count)
+        # how many of each weight's rows and columns go with each unit: the work is asked for thousands of times
+        self._gone = coo_array((np.ones(int(free.sum()), np.int64), (size[free], unit[free])), shape=shape).tocsr()
 
     def macs(self, kept: NDArray[np.bool_]) -> int:
         """Per image, when only the units in `kept` (count,) are left."""
-        total = 0
-        for work in self._units.works:
-            shape = self._shapes[work.weight]
-            sizes = [self._left(work.weight, dim, size, kept) for dim, size in enumerate(shape[:2])]
-            total += work.places * sizes[0] * sizes[1] * int(np.prod(shape[2:]))
-        return total
-
-    def _left(self, name: str, dim: int, size: int, kept: NDArray[np.bool_]) -> int:
-        unit = self._units.where[name].get(dim)
-        return size if unit is None else int(np.sum((unit < 0) | kept[unit]))
+        left = self._sizes - self._gone @ (~kept).astype(np.int64)
+        return int(self._each @ (left[::2] * left[1::2]))
 
 
 def choose(units: Units, scores: NDArray[np.float64], cost: Cost, *, most_macs: float, align: int) -> NDArray[np.bool_]:

@@ -452,9 +452,9 @@ def spelled(n: nn.Module, x: Tensor) -> Tensor:
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
-    """Cut to eight channels, it would shuffle two groups of four where four groups of two are meant."""
+    """Cut to eight channels of sixteen, it would shuffle two groups of four where four groups of two are meant."""
     network = Network(spelled, first=conv(3, 16), last=conv(16, 6), head=head(6))
-    with pytest.raises(BadInput, match=r"view should be of the shape \[2, 4, 2, 8, 8\]. Found \[2, 2, 4, 8, 8\]"):
+    with pytest.raises(BadInput, match=r"view should be of the shape \[2, 4, (\d), 8, 8\]. Found \[2, \1, 4, 8, 8\]"):
         prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
     smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
     assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)

@@ -245,7 +245,7 @@ def _check_tree(params: Params) -> None:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a section, of `training`
         return f"{PARAMS} should have no key `{where}`. Found {first['input']!r} there; it is unknown."
     if first["type"] == "missing":
         return f"{PARAMS} should have the key `{where}`. Found none."

@@ -1,0 +1,130 @@
+import hashlib
+import json
+import os
+
+import pytest
+from properties import assert_explains
+
+from espalier import files
+from espalier.errors import BadInput
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    folder = tmp_path / "model"
+    files.write(folder / "weights.bin", b"weights")
+    files.write(folder / "deep" / "note.txt", "words")
+    files.seal(folder)
+    return folder
+
+
+def test_what_is_written_is_whole_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "new" / "folder" / "file"
+    files.write(path, "first")
+    files.write(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_failure_leaves_the_former_file_and_nothing_beside_it(tmp_path, monkeypatch, moment):
+    path = tmp_path / "file"
+    files.write(path, "first")
+
+    def full(*given):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(f"pathlib.Path.{moment}" if moment == "replace" else "os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, "second")
+    monkeypatch.undo()
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+    files.write(path, "second")
+    assert path.read_text() == "second"
+
+
+def test_a_file_is_on_the_disk_before_its_name_is_seen(tmp_path, monkeypatch):
+    events = []
+    flush = os.fsync
+    monkeypatch.setattr("os.fsync", lambda handle: (events.append((tmp_path / "file").exists()), flush(handle)))
+    files.write(tmp_path / "file", "content")
+    assert events == [False, True]  # the content before the renaming, the folder after it
+
+
+def test_a_seal_holds_hash_and_size_of_every_file(sealed):
+    assert files.verify(sealed) == {
+        "deep/note.txt": files.sha256(sealed / "deep" / "note.txt"),
+        "weights.bin": hashlib.sha256(b"weights").hexdigest(),
+    }
+    manifest = json.loads((sealed / "manifest.json").read_text())
+    assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == {"deep/note.txt": 5, "weights.bin": 7}
+
+
+def test_a_known_hash():
+    assert files.digest({"b": 1, "a": [None, "x"]}) == files.digest({"a": [None, "x"], "b": 1})
+    assert files.digest("abc") == "6cc43f858fbb763301637b5af970e2a46b46f461f27e5a0f41e009c59b827b25"
+
+
+@pytest.mark.parametrize("damage", ["change", "shorten", "remove"])
+def test_a_damaged_file_is_named(sealed, damage):
+    path = sealed / "deep" / "note.txt"
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_text("wards" if damage == "change" else "word")
+    with pytest.raises(BadInput) as caught:
+        files.verify(sealed)
+    assert_explains(caught.value, str(path))
+
+
+def test_a_folder_without_a_seal_does_not_count(sealed):
+    (sealed / "manifest.json").unlink()
+    with pytest.raises(BadInput) as caught:
+        files.verify(sealed)
+    assert_explains(caught.value, str(sealed), "manifest.json", "make it again")
+
+
+def test_a_folder_takes_the_place_of_the_former_one_in_one_step(sealed, tmp_path):
+    with files.replacing(sealed, tmp_path / "work") as draft:
+        (draft / "new").write_text("new")
+        assert (sealed / "weights.bin").exists()
+    assert [path.name for path in sealed.iterdir()] == ["new"]
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_failure_inside_leaves_the_former_folder(sealed, tmp_path):
+    def interrupted():
+        with files.replacing(sealed, tmp_path / "work") as draft:
+            (draft / "new").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    files.verify(sealed)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_hashed_name_tells_a_damaged_file_from_an_intact_one(tmp_path):
+    one = files.write_hashed(tmp_path, "view-1", ".bin", b"one")
+    other = files.write_hashed(tmp_path, "view-1", ".bin", b"other")
+    files.write_hashed(tmp_path, "view-10", ".bin", b"of another stem")
+    assert files.find_hashed(tmp_path, "view-1", ".bin") == sorted([one, other])
+    one.write_bytes(b"ono")
+    assert files.find_hashed(tmp_path, "view-1", ".bin") == [other]
+
+
+def test_json_holds_no_numbers_that_are_none(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "file", {"loss": float("nan")})
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_json_file_that_is_missing_or_none_is_named(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        files.read_json(tmp_path / "file")
+    assert_explains(caught.value, str(tmp_path / "file"))
+    (tmp_path / "file").write_text("{")
+    with pytest.raises(BadInput) as caught:
+        files.read_json(tmp_path / "file")
+    assert_explains(caught.value, str(tmp_path / "file"), "JSON")

@@ -1,0 +1,210 @@
+import dataclasses
+
+import pytest
+from properties import assert_explains, assert_refuses
+
+from espalier.errors import BadInput
+from espalier.params import Distill, Prune, Quantize, Train, check, read_params
+from espalier.training.recipe import Recipe
+
+TEACHER = {"model": "espalier:resnet"}
+PRUNE = {"from": "teacher", "by": "prune", "keep_macs": 0.5}
+DISTILL = {"from": "teacher", "by": "distill", "model": "espalier:resnet"}
+
+
+def refused(**content):
+    with pytest.raises(BadInput) as caught:
+        check({"teacher": TEACHER} | content)
+    return caught.value
+
+
+def models(**entries):
+    return {"models": {name.replace("_", "-"): entry for name, entry in entries.items()}}
+
+
+def test_a_teacher_is_enough_and_the_rest_has_defaults():
+    params = check({"teacher": TEACHER})
+    assert params.names == ("teacher",)
+    assert params.training == params.recipe({}) == Recipe()
+    assert (params.seed, params.trusted, params.registry.name) == (0, (), "digits")
+
+
+def test_the_projects_own_file_is_accepted(project_root):
+    params = read_params(project_root)
+    assert params.names[0] == "teacher"
+    assert len(params.names) == len(params.models) + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"sead": 1}, "sead"),
+        ({"data": {"validaton": 0.1}}, "data.validaton"),
+        ({"training": {"epoch": 3}}, "training.epoch"),
+        ({"teacher": TEACHER | {"epoch": 3}}, "teacher.epoch"),
+        ({"teacher": TEACHER | {"from": "nothing"}}, "teacher.from"),
+        (models(a=PRUNE | {"keep_mac": 0.5}), "models.a.prune.keep_mac"),
+        (models(a=PRUNE | {"epochs": 5}), "models.a.prune.epochs"),
+        (models(a=DISTILL | {"soft": {"temprature": 4}}), "models.a.distill.soft.temprature"),
+        ({"evaluation": {"round": 3}}, "evaluation.round"),
+        ({"registry": {"names": "x"}}, "registry.names"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_name(content, key):
+    assert_explains(refused(**content), f"`{key}`", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"seed": -1}, ["`seed`", "-1"]),
+        ({"seed": "one"}, ["`seed`", "'one'"]),
+        ({"data": {"validation": 1.0}}, ["`data.validation`", "1.0"]),
+        ({"data": {"duplicates": "keep"}}, ["`data.duplicates`", "'refuse' or 'drop'", "'keep'"]),
+        ({"data": {"crop": -2}}, ["`data.crop`", "-2"]),
+        ({"training": {"batch_size": 0}}, ["`batch_size`", "at least 1", "`batch_size = 0`"]),
+        ({"training": {"optimizer": "adam"}}, ["`training.optimizer`", "'sgd' or 'adamw'", "'adam'"]),
+        ({"teacher": TEACHER | {"learning_rate": 0}}, ["`learning_rate`", "above 0"]),
+        ({"teacher": TEACHER | {"epochs": "many"}}, ["`epochs`", "'many'"]),
+        (models(a=PRUNE | {"keep_macs": 1.5}), ["`models.a.prune.keep_macs`", "1.5"]),
+        (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.prune.keep_macs`", "0"]),
+        (models(a=PRUNE | {"score": "random"}), ["`models.a.prune.score`", "'magnitude' or 'taylor'", "'random'"]),
+        (models(a=PRUNE | {"align": 0}), ["`models.a.prune.align`", "0"]),
+        (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.prune.soft.weight`", "2"]),
+        (models(a={"from": "teacher", "by": "shrink"}), ["`models.a`", "'distill'", "'prune'", "shrink"]),
+        (models(a=PRUNE | {"finetune": {"epochs": -1}}), ["`epochs`", "at least 0"]),
+        (models(a=DISTILL | {"momentum": 1}), ["`momentum`", "[0, 1)"]),
+        ({"evaluation": {"rounds": 2}}, ["`evaluation.rounds`", "2"]),
+        ({"registry": {"name": "a/b"}}, ["`registry.name`", "a/b"]),
+    ],
+)
+def test_a_wrong_value_is_refused_in_a_sentence_with_the_key_and_what_was_found(content, words):
+    error = refused(**content)
+    assert_refuses(error, *words)
+    assert "Found" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (models(a={"from": "teacher", "by": "prune"}), "models.a.prune.keep_macs"),
+        (models(a={"by": "prune", "keep_macs": 0.5}), "models.a.prune.from"),
+        (models(a={"from": "teacher", "by": "distill"}), "models.a.distill.model"),
+        ({"teacher": {"epochs": 3}}, "teacher.model"),
+    ],
+)
+def test_a_missing_key_is_named(content, key):
+    assert_explains(refused(**content), f"`{key}`")
+
+
+def test_no_teacher_is_named_as_missing():
+    with pytest.raises(BadInput) as caught:
+        check({})
+    assert_explains(caught.value, "`teacher`")
+
+
+def test_an_unknown_key_of_the_recovery_is_answered_by_the_known_ones():
+    assert_explains(refused(**models(a=PRUNE | {"finetune": {"epoch": 5}})), "'epoch'", "epochs, label_smoothing")
+
+
+def test_an_unknown_parent_is_refused():
+    assert_explains(refused(**models(a=PRUNE | {"from": "b"})), "models.a.from", "'b'")
+
+
+def test_a_circle_is_refused_with_those_in_it():
+    error = refused(**models(a=PRUNE | {"from": "b"}, b=PRUNE | {"from": "a"}, c=PRUNE, d=PRUNE | {"from": "d"}))
+    assert_explains(error, "circle through a, b, d")
+
+
+@pytest.mark.parametrize(
+    "name", ["teacher", "latest", "champion", "previous", "v1", "v12", "A", "a b", "a/b", "-a", ""]
+)
+def test_a_name_that_means_something_else_or_is_none_is_refused(name):
+    assert_explains(refused(models={name: PRUNE}), repr(name), "latest")
+
+
+@pytest.mark.parametrize("name", ["a", "v", "v1a", "student-p50_int8", "0", "teacher-p50", "latest-1"])
+def test_other_names_are_accepted(name):
+    assert check({"teacher": TEACHER, "models": {name: PRUNE}}).names == ("teacher", name)
+
+
+def test_an_entry_overrides_the_defaults_of_training_key_by_key():
+    params = check(
+        {
+            "training": {"epochs": 7, "learning_rate": 0.3},
+            "teacher": TEACHER | {"epochs": 3, "views": 9},
+            "models": {
+                "student": DISTILL | {"learning_rate": 0.5},
+                "cut": PRUNE | {"finetune": {"epochs": 1, "ema": 0.9}},
+            },
+        }
+    )
+    defaults = dataclasses.replace(Recipe(), epochs=7, learning_rate=0.3)
+    assert params.training == defaults
+    assert params.recipe(params.teacher.overrides) == dataclasses.replace(defaults, epochs=3, views=9)
+    assert params.recipe(params.models["student"].overrides) == dataclasses.replace(defaults, learning_rate=0.5)
+    assert params.recipe(params.models["cut"].finetune) == dataclasses.replace(defaults, epochs=1, ema=0.9)
+
+
+def test_entries_become_values_of_their_own_kind_that_cannot_be_changed():
+    params = check(
+        {
+            "teacher": TEACHER,
+            "models": {
+                "further": {"from": "teacher", "by": "train"},
+                "student": DISTILL,
+                "cut": PRUNE,
+                "small": {"from": "cut", "by": "quantize"},
+            },
+        }
+    )
+    assert [type(entry) for entry in params.models.values()] == [Train, Distill, Prune, Quantize]
+    assert params.entry("cut").keep_macs == 0.5
+    assert params.entry("small").parent == "cut"
+    with pytest.raises(ValueError, match="frozen"):
+        params.models["cut"].keep_macs = 0.1
+
+
+def test_parents_come_before_children_whatever_the_order_of_the_file():
+    tree = {"e": "d", "a": "c", "b": "teacher", "c": "teacher", "d": "a"}
+    names = check(
+        {"teacher": TEACHER, "models": {name: PRUNE | {"from": parent} for name, parent in tree.items()}}
+    ).names
+    assert sorted(names) == ["a", "b", "c", "d", "e", "teacher"]
+    assert all(names.index(parent) < names.index(name) for name, parent in tree.items())
+
+
+def test_an_entry_that_is_not_declared_is_answered_by_those_that_are():
+    params = check({"teacher": TEACHER} | models(a=PRUNE))
+    with pytest.raises(BadInput) as caught:
+        params.entry("b")
+    assert_explains(caught.value, "teacher, a", "'b'")
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert_explains(caught.value, str(path))
+    path.write_text("teacher: {model: [")
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert_explains(caught.value, str(path), "YAML")
+
+
+@pytest.mark.parametrize("content", ["[]", "- a", "just words", "teacher: resnet", "teacher: {model: a}\nmodels: [a]"])
+def test_what_is_no_mapping_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert_refuses(caught.value, "params.yaml")
+
+
+def test_reading_parameters_does_not_cost_the_import_of_torch(project_root):
+    import subprocess
+    import sys
+
+    program = "import sys, pathlib; from espalier.params import read_params; read_params(pathlib.Path('.'))"
+    check = f"{program}; print(sorted({{'torch', 'pandas', 'mlflow', 'prefect'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", check], cwd=project_root, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

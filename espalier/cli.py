@@ -111,7 +111,8 @@ def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
 def _outside(error: Exception) -> tuple[int, str]:
     """The status of errors that no step raised itself: 75 if memory, a device or the disk gave out, else 0."""
     kind = type(error).__name__
-    if kind in ("OutOfMemoryError", "AcceleratorError") or isinstance(error, MemoryError):
+    starved = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's word on processors
+    if kind in ("OutOfMemoryError", "AcceleratorError") or isinstance(error, MemoryError) or starved:
         return 75, f"The device should have room for this step. Found: {error}"
     if isinstance(error, PermissionError):
         return 2, f"{error.filename} should be readable and writable. Found: {error.strerror}."

@@ -1,0 +1,176 @@
+import errno
+import json
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from espalier import cli
+from espalier.errors import BadInput, Notice, Stopped, TryAgain
+
+
+@pytest.fixture
+def outcome(tmp_path, monkeypatch):
+    """Where the command is to tell how it ended."""
+    path = tmp_path / "outcome.json"
+    monkeypatch.setenv("ESPALIER_OUTCOME", str(path))
+    (tmp_path / "params.yaml").write_text('teacher: {model: "espalier:resnet"}\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    for name in cli._ENVIRONMENT:
+        monkeypatch.setenv(name, "kept")
+    return path
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """Let the step `make` end with an error, and run it."""
+
+    def run(error=None):
+        def step(root, name):
+            if error:
+                raise error
+
+        monkeypatch.setattr("espalier.steps.make.run", step)
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["make", "teacher"])
+        return caught.value.code
+
+    return run
+
+
+@pytest.mark.parametrize("module", ["espalier", "flows.cli"])
+def test_help_imports_nothing_heavy(module):
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = ['espalier', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{module}', run_name='__main__') if '{module}' == 'espalier' else "
+        "__import__('flows.cli').cli.main()\n"
+        "except SystemExit as ended:\n"
+        "    heavy = {'torch', 'pandas', 'mlflow', 'prefect', 'dvc', 'onnxruntime', 'pydantic', 'numpy'}\n"
+        "    print(ended.code, sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "usage: espalier" in done.stdout
+
+
+def test_every_command_of_the_design_is_there_with_a_sentence_of_help(capsys):
+    for command in ("prepare", "make", "evaluate", "register", "data", "show", "doctor"):
+        with pytest.raises(SystemExit) as caught:
+            cli.build()[0].parse_args([command, "--help"])
+        assert caught.value.code == 0
+        assert f"usage: espalier {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BadInput("`a` should be b. Found c."), 2),
+        (TryAgain("The server should answer. Found nothing."), 75),
+        (Stopped("Stopped as asked."), 143),
+    ],
+)
+def test_our_own_errors_end_with_their_status_and_their_sentence_alone(outcome, ending, capsys, error, status):
+    assert ending(error) == status
+    assert capsys.readouterr().err == f"espalier: {error}\n"
+    assert json.loads(outcome.read_text()) == {"status": status, "message": str(error)}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), 75, ["room", "CUDA out of memory."]),
+        (MemoryError("2 GiB"), 75, ["room", "2 GiB"]),
+        (OSError(errno.ENOSPC, "No space left on device", "/models/a"), 75, ["/models/a", "No space left"]),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/models/a"), 75, ["/models/a", "quota"]),
+        (OSError(errno.EROFS, "Read-only file system", "/models/a"), 2, ["/models/a", "Read-only"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/models/a"), 2, ["/models/a", "Permission denied"]),
+        (KeyboardInterrupt(), 130, ["Interrupted"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_what_gives_out_outside_is_told_apart_and_names_the_path(outcome, ending, capsys, error, status, words):
+    assert ending(error) == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in words)
+    told = json.loads(outcome.read_text())
+    assert told["status"] == status
+    assert f"espalier: {told['message']}\n" == said
+
+
+def test_memory_that_a_tensor_did_not_get_is_worth_a_retry(outcome, ending):
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert ending(caught.value) == 75
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.EIO, "Input/output error"), KeyError("x")])
+def test_a_defect_is_raised_with_its_traceback(outcome, monkeypatch, error):
+    def step(root, name):
+        raise error
+
+    monkeypatch.setattr("espalier.steps.make.run", step)
+    with pytest.raises(type(error)) as caught:
+        cli.main(["make", "teacher"])
+    assert caught.value is error
+    assert json.loads(outcome.read_text()) == {"status": 1, "message": f"{type(error).__name__}: {error}"}
+
+
+def test_a_defect_of_a_process_ends_it_with_1(outcome):
+    program = (
+        "import espalier.cli as cli\n"
+        "def run(step, **given): raise ValueError('a defect')\n"
+        "cli._run = run\n"
+        "cli.main(['show'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("ValueError: a defect\n")
+    assert json.loads(outcome.read_text()) == {"status": 1, "message": "ValueError: a defect"}
+
+
+def test_a_command_that_is_done_says_so(outcome, ending, capsys):
+    assert ending() == 0
+    assert capsys.readouterr().err == ""
+    assert json.loads(outcome.read_text()) == {"status": 0, "message": ""}
+
+
+def test_nobody_has_to_ask_for_the_outcome(outcome, ending, monkeypatch):
+    monkeypatch.delenv("ESPALIER_OUTCOME")
+    assert ending(BadInput("A sentence.")) == 2
+    assert not outcome.exists()
+
+
+def test_a_command_works_from_a_folder_inside_the_project_and_says_so_outside(outcome, ending, tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert ending() == 0
+    (tmp_path / "params.yaml").unlink()
+    assert ending() == 2
+    assert "params.yaml" in json.loads(outcome.read_text())["message"]
+
+
+def test_our_warnings_are_a_sentence_and_those_of_others_stay_theirs(outcome, monkeypatch, capsys):
+    def step(root, name):
+        warnings.simplefilter("always")  # pytest puts its own filters back
+        warnings.warn("The target was missed by 3 %.", Notice, stacklevel=1)
+        warnings.warn("old", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr("espalier.steps.make.run", step)
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *more: sys.stderr.write(f"theirs: {message}\n"))
+    with pytest.raises(SystemExit):
+        cli.main(["make", "teacher"])
+    assert capsys.readouterr().err == "espalier: warning: The target was missed by 3 %.\ntheirs: old\n"
+
+
+def test_words_that_are_no_command_end_with_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["prune"])
+    assert caught.value.code == 2
+    assert "prepare" in capsys.readouterr().err

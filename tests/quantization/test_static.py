@@ -1,0 +1,199 @@
+"""The quantized file: its types, its scales, what stays in floating point, and what it costs in accuracy and bytes."""
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from torch.nn import functional as F
+
+from espalier.data.prepared import Split, read_dataset, read_split
+from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.export.runtime import Outputs, Runtime
+from espalier.models import build
+from espalier.quantization import CALIBRATIONS, quantize
+from espalier.quantization.observe import observe
+from espalier.quantization.ranges import minmax
+from espalier.training.views import normaliser
+
+
+@pytest.fixture(scope="module")
+def calibration(digits) -> np.ndarray:
+    return read_split(digits, "train").images[::8].numpy()
+
+
+@pytest.fixture(scope="module")
+def validation(digits) -> Split:
+    return read_split(digits, "validation")
+
+
+@pytest.fixture(scope="module")
+def source(digits, tmp_path_factory):
+    """The deployed file of a network that knows the digits."""
+    torch.manual_seed(0)
+    network = build("espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 16})
+    dataset, train = read_dataset(digits), read_split(digits, "train")
+    look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
+    optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
+    for _ in range(5):
+        for index in torch.randperm(len(train.labels)).split(64):
+            optimizer.zero_grad()
+            F.cross_entropy(network(look(train.images[index])), train.labels[index]).backward()
+            optimizer.step()
+    path = tmp_path_factory.mktemp("parent") / "model.onnx"
+    export(network, path, train.images[:64], dataset.mean, dataset.std)
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantized(source, calibration, tmp_path_factory):
+    path = tmp_path_factory.mktemp("quantized") / "model.onnx"
+    before = source.read_bytes()
+    quantize(source, path, calibration)
+    assert source.read_bytes() == before
+    return path
+
+
+def weights(path) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+
+
+def accuracy(path, split: Split) -> float:
+    return float((Runtime(path).logits(split.images.numpy()).argmax(1) == split.labels.numpy()).mean())
+
+
+def test_activations_are_unsigned_and_weights_signed_and_per_channel(quantized):
+    """Every Conv and Gemm reads (u8 with one scale) x (s8 with a scale per filter and zero point 0)."""
+    graph, values = onnx.load(quantized).graph, weights(quantized)
+    makers = {output: node for node in graph.node for output in node.output}
+    works = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(works) == 10
+    for work in works:
+        activation, weight = (makers[name] for name in work.input[:2])
+        assert (activation.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
+        assert values[activation.input[1]].shape == ()
+        assert values[activation.input[2]].dtype == np.uint8
+        integers, scales, zeros = (values[name] for name in weight.input)
+        assert integers.dtype == zeros.dtype == np.int8
+        filters = integers.shape[0]
+        assert scales.shape == zeros.shape == (filters,)
+        assert len(np.unique(scales)) > filters / 2
+        assert not zeros.any()
+
+
+@pytest.mark.parametrize(("reduce_range", "most"), [(True, 64), (False, 127)])
+def test_weights_have_seven_bits_unless_eight_are_asked_for(source, calibration, tmp_path, reduce_range, most):
+    """Seven bits, so that two products fit into the 16 bits in which processors without VNNI add them."""
+    quantize(source, tmp_path / "model.onnx", calibration, reduce_range=reduce_range)
+    found = [value for value in weights(tmp_path / "model.onnx").values() if value.dtype == np.int8 and value.ndim > 1]
+    assert len(found) == 10
+    assert max(np.abs(value.astype(int)).max() for value in found) == most
+    assert most * 255 * 2 < 2**15 or not reduce_range
+
+
+def test_what_turns_pixels_into_the_networks_input_stays_in_floating_point(source, quantized):
+    def way(path) -> list[str]:
+        nodes = [node.op_type for node in onnx.load(path).graph.node if node.op_type != "Identity"]
+        return nodes[: nodes.index("Mul") + 2]
+
+    assert way(quantized) == way(source) == ["Cast", "Mul", "Add"]
+    model = onnx.load(quantized)
+    (pixels,), (logits,) = model.graph.input, model.graph.output
+    assert (pixels.name, pixels.type.tensor_type.elem_type) == ("image", TensorProto.UINT8)
+    assert (logits.name, logits.type.tensor_type.elem_type) == ("logits", TensorProto.FLOAT)
+
+
+@pytest.mark.parametrize("calibration_name", CALIBRATIONS)
+def test_it_costs_less_than_a_point_of_accuracy(source, calibration, validation, tmp_path, calibration_name):
+    quantize(source, tmp_path / "model.onnx", calibration, calibration=calibration_name)
+    parent = accuracy(source, validation)
+    assert parent > 0.9
+    assert accuracy(tmp_path / "model.onnx", validation) > parent - 0.01
+
+
+def test_it_takes_less_than_half_the_bytes(source, quantized):
+    assert quantized.stat().st_size < 0.5 * source.stat().st_size
+
+
+def test_calibrations_differ_in_the_scales_of_activations_alone(source, calibration, tmp_path):
+    scales = {}
+    for name in CALIBRATIONS:
+        quantize(source, tmp_path / f"{name}.onnx", calibration, calibration=name)
+        found = weights(tmp_path / f"{name}.onnx")
+        scales[name] = {key: value for key, value in found.items() if value.dtype == np.float32 and value.ndim == 0}
+        integers = {key: value for key, value in found.items() if value.dtype == np.int8}
+        assert all(np.array_equal(value, weights(tmp_path / "minmax.onnx")[key]) for key, value in integers.items())
+    assert scales["entropy"].keys() == scales["minmax"].keys() == scales["percentile"].keys()
+    for name in ("entropy", "percentile"):
+        ratios = np.array([scales[name][key] / scales["minmax"][key] for key in scales["minmax"]])
+        assert ratios.max() <= 1 + 1e-6
+        assert np.mean(ratios < 0.999) > 0.25
+
+
+def test_every_scale_is_the_range_that_was_chosen_over_its_levels(source, calibration, tmp_path):
+    """Measured here by another way: the extremes of a float tensor over all images."""
+    quantize(source, tmp_path / "model.onnx", calibration, calibration="minmax")
+    graph, values = onnx.load(tmp_path / "model.onnx").graph, weights(tmp_path / "model.onnx")
+    name = next(node.input[0] for node in graph.node if node.op_type == "QuantizeLinear")
+    scale = next(values[node.input[1]] for node in graph.node if node.op_type == "QuantizeLinear")
+    model = onnx.load(source)
+    model.graph.output.append(onnx.ValueInfoProto(name=name))
+    seen = Outputs(model.SerializeToString(), [name]).run(calibration)[name]
+    assert scale == pytest.approx((max(seen.max(), 0) - min(seen.min(), 0)) / 255, rel=1e-5)
+
+
+def test_what_is_observed_is_every_value_of_every_image(source, calibration):
+    images = calibration[:100]
+    model = onnx.shape_inference.infer_shapes(onnx.load(source))
+    path = source.with_name("shapes.onnx")
+    onnx.save(model, path)
+    found = observe(path, images, ["Conv"])
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert set(found) == {name for node in convolutions for name in (node.input[0], node.output[0])}
+    name = convolutions[0].output[0]
+    model.graph.output.append(onnx.ValueInfoProto(name=name))
+    values = Outputs(model.SerializeToString(), [name]).run(images)[name]
+    assert found[name].counts.sum() == values.size
+    assert minmax(found[name]) == pytest.approx((values.min(), values.max()))
+
+
+def test_the_same_images_give_the_same_file(source, quantized, calibration, tmp_path):
+    quantize(source, tmp_path / "model.onnx", calibration)
+    assert (tmp_path / "model.onnx").read_bytes() == quantized.read_bytes()
+
+
+@pytest.mark.parametrize("factory", ["mlp", "mobilenet", "vgg"])
+def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
+    """Without training: the logits stay within a few levels of the parent's."""
+    torch.manual_seed(0)
+    arguments = {"mlp": {"hidden": [64]}, "mobilenet": {"multiplier": 0.25}, "vgg": {"depth": 11, "width": 8}}[factory]
+    network = build(f"espalier:{factory}", classes=10, shape=(1, 8, 8), arguments=arguments)
+    export(network, tmp_path / "parent.onnx", torch.from_numpy(calibration[:8]), (0.3,), (0.4,))
+    quantize(tmp_path / "parent.onnx", tmp_path / "model.onnx", calibration, calibration="minmax")
+    parent, child = (Runtime(tmp_path / f"{name}.onnx").logits(calibration) for name in ("parent", "model"))
+    assert not np.array_equal(parent, child)
+    assert np.abs(parent - child).mean() < 0.1 * parent.std()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"calibration": "kl"}, r"`calibration` should be one of minmax, percentile, entropy. Found 'kl'."),
+        ({"images": np.empty((0, 1, 8, 8), np.uint8)}, r"Calibration should be given images. Found none."),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(source, calibration, tmp_path, arguments, message):
+    with pytest.raises(BadInput, match=message):
+        quantize(source, tmp_path / "model.onnx", **({"images": calibration} | arguments))
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_said_and_the_callers_logging_stays(source, calibration, tmp_path, capfd, recwarn):
+    before = logging.root.manager.disable
+    quantize(source, tmp_path / "model.onnx", calibration[:16])
+    assert capfd.readouterr() == ("", "")
+    assert not list(recwarn)
+    assert logging.root.manager.disable == before

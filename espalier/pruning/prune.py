@@ -75,10 +75,12 @@ def prune(
 def _tell(units: Units, *, reached: int, before: int, target: float) -> None:
     """Refuse a target that is out of reach, and tell of one that is missed by more than 2 %."""
     if reached > target:
-        fixed = ", ".join(f"{count} ({reason})" for reason, count in sorted(units.fixed.items(), key=lambda r: -r[1]))
+        reasons = sorted(units.fixed.items(), key=lambda reason: -reason[1])
+        fixed = ", ".join(f"{count} ({reason})" for reason, count in reasons if reason != "kernel")
         raise BadInput(
-            f"Pruning should leave at most {target:,.0f} multiply-accumulates. Found {reached:,} when each of the "
-            f"layers of {units.count} removable channels is down to its last block; fixed indices: {fixed or 'none'}."
+            f"Pruning should leave at most {target:,.0f} multiply-accumulates. Found {reached:,} when every layer is "
+            f"down to a quarter of its channels and one block of `align`: a smaller `align` or a larger `keep_macs` may "
+            f"be in reach. Removable channels: {units.count}; what must stay: {fixed or 'nothing'}."
         )
     if reached == before:
         warnings.warn(f"Pruning removed nothing: {before:,} of {target:,.0f} are allowed.", Notice, stacklevel=3)

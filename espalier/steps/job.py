@@ -51,7 +51,8 @@ class Job:
     @classmethod
     def of(cls, root: Path, name: str, params: Params) -> "Job":
         """The job of an entry, on the device there is."""
-        return cls(root, name, params.entry(name), params, gather_team(params.training))
+        entry = params.entry(name)
+        return cls(root, name, entry, params, gather_team(_recipe(entry, params)))
 
     @property
     def parent(self) -> str | None:
@@ -61,9 +62,7 @@ class Job:
     @cached_property
     def recipe(self) -> Recipe:
         """The knobs of its training or recovery."""
-        if isinstance(self.entry, Prune):
-            return self.params.recipe(self.entry.finetune)
-        return self.params.recipe(getattr(self.entry, "overrides", {}))
+        return _recipe(self.entry, self.params)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -187,6 +186,10 @@ class Job:
 
     def _weights_hash(self, name: str) -> str:
         return files.verify(self.root / MODELS / name)[WEIGHTS]
+
+
+def _recipe(entry: Entry, params: Params) -> Recipe:
+    return params.recipe(entry.finetune if isinstance(entry, Prune) else getattr(entry, "overrides", {}))
 
 
 def device_name(device: torch.device) -> str:

@@ -21,7 +21,7 @@ from espalier.params import read_params
 from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, STATE
 from espalier.steps.job import Job
 from espalier.steps.operations import OPERATIONS, Made
-from espalier.training.history import Row
+from espalier.training.history import COLUMNS, Row
 from espalier.training.views import normaliser
 
 _COMPARED = 256  # images on which the deployed file is compared with the network
@@ -110,8 +110,7 @@ def _lineage(job: Job, made: Made, seconds: float) -> dict[str, Any]:
 
 def _csv(history: list[Row]) -> str:
     text = io.StringIO()
-    columns = list(history[0]) if history else ["step", "epoch", "loss", "accuracy", "learning_rate", "seconds", "time"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+COLUMNS = ("step", "epoch", "loss", "validation_loss", "accuracy", "learning_rate", "seconds", "time")
 Row = dict[str, float]
 Report = Callable[[Row], None]
 

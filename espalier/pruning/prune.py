@@ -79,7 +79,7 @@ def _tell(units: Units, *, reached: int, before: int, target: float) -> None:
         fixed = ", ".join(f"{count} ({reason})" for reason, count in reasons if reason != "kernel")
         raise BadInput(
             f"Pruning should leave at most {target:,.0f} multiply-accumulates. Found {reached:,} when every layer is "
-            f"down to a quarter of its channels and one block of `align`: a smaller `align` or a larger `keep_macs` may "
+            "down to a quarter of its channels and one block of `align`: a smaller `align` or a larger `keep_macs` may "
             f"be in reach. Removable channels: {units.count}; what must stay: {fixed or 'nothing'}."
         )
     if reached == before:

@@ -19,10 +19,10 @@ run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
 	@espalier run
 
 test: $(LINKED)  ## run the tests
-	@pytest
+	@pytest -n 2 --dist loadfile
 
 test-all: $(LINKED)  ## run the tests, those that take minutes too
-	@pytest -m ""
+	@pytest -n 2 --dist loadfile -m ""
 
 check: $(LINKED)  ## lint, check the format, the types and the direction of imports
 	@ruff check

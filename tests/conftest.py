@@ -33,9 +33,9 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Tests share few cores, and the number of threads fixes the bits."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Tests share few cores, and the number of threads fixes the bits: those of fixtures too, so it is set before."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

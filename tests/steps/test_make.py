@@ -164,7 +164,7 @@ def test_fractions_of_a_chain_are_of_the_model_that_no_pruning_had_touched(tiny_
         make.run(project, name)
         found[name] = files.read_json(project / "models" / name / "metrics.json")
     base = files.read_json(grown / "models" / "student" / "metrics.json")["macs"]
-    assert all(one["base_macs"] == base and 0.2 * base < one["macs"] <= 0.4 * base for one in found.values())
+    assert all(one["base_macs"] == base and 0.3 * base < one["macs"] <= 0.4 * base for one in found.values())
 
 
 def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file_was_made(grown):
@@ -390,7 +390,7 @@ class Making:
     def __init__(self, project: Path, step: int):
         environment = os.environ | {
             "GATE": str(step),
-            "PYTHONPATH": str(project),
+            "PYTHONPATH": os.pathsep.join([str(project), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "ESPALIER_OUTCOME": str(project / "outcome.json"),
         }
         command = [sys.executable, "-m", "espalier", "make", "teacher"]

@@ -86,9 +86,9 @@ def test_a_gradient_that_is_not_finite_counts_as_well(setting):
             logits.register_hook(lambda gradient: gradient * torch.inf)
         return loss
 
-    network = setting.network()
-    history = setting.train(network, objective=objective, schedule="constant")
+    history = setting.train(setting.network(), objective=objective, schedule="constant")
     assert [row["learning_rate"] for row in history] == [0.1, 0.05, 0.05]
+    assert made == [0] * 8 + [1] * 2 + [1] * 8 + [0] * 8  # in that very step: no weight took it up
 
 
 def test_a_rate_that_is_far_too_large_is_halved_until_it_trains(setting):

@@ -47,7 +47,7 @@ def tree(table: pd.DataFrame, console: Console | None = None) -> None:
     add(TEACHER, "", "")
     console = console or Console()
     if not console.is_terminal:
-        console.width = 140
+        console.width = 1000  # nothing is cut in a file
     console.print(shown)
 
 

@@ -47,7 +47,7 @@ def run(root: Path) -> None:
             _add_latency(table, runtimes, batch, params.evaluation.rounds)
         table.to_csv(draft / TABLE)
     if sys.stdout.isatty():
-        tree(pd.read_csv(root / REPORTS / TABLE))
+        tree(table.reset_index())
     else:
         print(f"measured {len(rows)} models on {len(labels)} test examples; reports/ is ready")  # noqa: T201
 

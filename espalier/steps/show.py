@@ -18,4 +18,4 @@ def run(root: Path) -> None:
     path = root / REPORTS / TABLE
     if not path.is_file():
         raise BadInput(f"{path} should exist. Found nothing there: run `espalier run` or `dvc repro` first.")
-    tree(pd.read_csv(path))
+    tree(pd.read_csv(path, keep_default_na=False))  # a model may be called nan

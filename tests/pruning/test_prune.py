@@ -108,7 +108,7 @@ def test_the_products_of_attention_are_work_too():
     network = Attention()
     smaller = prune(network, images(), keep_macs=0.8, align=1)
     assert 0.79 <= count_macs(smaller, SHAPE) / count_macs(network, SHAPE) <= 0.8
-    with pytest.raises(BadInput, match=r"fixed indices: .*scaled_dot_product_attention"):
+    with pytest.raises(BadInput, match=r"what must stay: .*scaled_dot_product_attention"):
         prune(network, images(), keep_macs=0.4, align=1)
 
 

@@ -55,7 +55,7 @@ def test_taylor_is_the_change_of_the_loss_where_everything_behind_is_linear(shar
             self.first, self.one, self.two = nn.Conv2d(1, 6, 3), nn.Linear(6 * 36, 5), nn.Conv2d(6, 5, 1)
 
         def forward(self, x):
-            y = self.first(x).relu()
+            y = self.first(x).tanh()  # behind a rectifier, sums over what makes a unit would do as well
             return self.one(y.flatten(1)) + (self.two(y).sum((2, 3)) if shared else 0)
 
     network = Linear().double().eval()

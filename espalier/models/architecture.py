@@ -6,6 +6,7 @@ from typing import Any, Self
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.fit import groups_of
 
 _ATTRIBUTE = "_espalier_architecture"
 
@@ -20,6 +21,7 @@ class Architecture:
         shape: Channels, height and width of an image.
         arguments: Keyword arguments of the factory.
         shapes: Shape of every parameter and buffer, by its name: what surgery made of them.
+        groups: Of the convolutions that have some, by the layer's name: no shape of a weight tells them.
         quantization: How the deployed file was quantized, if it was.
     """
 
@@ -28,6 +30,7 @@ class Architecture:
     shape: tuple[int, int, int]
     arguments: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, list[int]] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
     quantization: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -64,4 +67,5 @@ def architecture_of(module: nn.Module) -> Architecture:
             "A network should come from espalier.models.build, or know its architecture "
             f"(Architecture(...).attach(network)), to be saved. Found a {type(module).__name__} that does not."
         )
-    return replace(architecture, shapes={name: list(value.shape) for name, value in module.state_dict().items()})
+    shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
+    return replace(architecture, shapes=shapes, groups=groups_of(module))

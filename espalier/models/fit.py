@@ -7,8 +7,10 @@ from torch import nn
 
 from espalier.errors import BadInput
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+
+def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], groups: Mapping[str, int] | None = None) -> None:
     """Give every parameter and buffer its recorded shape, in place, and the layers the sizes that follow from it.
 
     The values of what changes are left undefined: weights are to be loaded next.
@@ -16,6 +18,7 @@ def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
     Args:
         network: A network as its factory builds it.
         shapes: The shape of every entry of the state dict, by its name.
+        groups: What `groups_of` said of the network that is to be had again.
 
     Raises:
         BadInput: If the network has other entries, or one of another number of dimensions.
@@ -30,8 +33,16 @@ def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
             raise BadInput(f"{name} should have {value.ndim} dimensions. Found the recorded shape {list(shape)}.")
         if list(value.shape) != list(shape):
             resize(network, name, torch.empty(tuple(shape), dtype=value.dtype, device=value.device))
-    for module in network.modules():
+    for name, module in network.named_modules():
+        if isinstance(module, _CONVOLUTIONS) and name in (groups or {}):
+            module.groups = (groups or {})[name]
         refresh(module)
+
+
+def groups_of(network: nn.Module) -> dict[str, int]:
+    """The groups of all convolutions that have or may have had some, by name."""
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _CONVOLUTIONS)]
+    return {name: layer.groups for name, layer in layers if layer.groups > 1 or layer.weight.shape[1] == 1}
 
 
 def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
@@ -48,7 +59,7 @@ def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
 
 def refresh(module: nn.Module) -> None:
     """Let a layer's recorded sizes follow from the shapes of its weights."""
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if isinstance(module, _CONVOLUTIONS):
         # a depthwise filter sees one channel, so its groups shrink with the channels; other groups keep their number
         if module.groups > 1 and module.weight.shape[1] == 1 and module.groups == module.in_channels:
             ratio = max(1, module.out_channels // module.in_channels)

@@ -5,6 +5,8 @@ a change of the outputs. *Consumers*: taking units away is the same as letting n
 """
 
 import copy
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 
 from espalier.errors import BadInput
 from espalier.measures.macs import count_macs
-from espalier.models import build
+from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.pruning.budget import Cost, choose
 from espalier.pruning.scores import magnitude
@@ -458,3 +460,28 @@ def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
         prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
     smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
     assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)
+
+
+def grouped_network(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """A factory of this file."""
+    layers = nn.Conv2d(shape[0], 8, 1), nn.Conv2d(8, 12, 3, groups=4), nn.Conv2d(12, classes, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_depthwise_one_is_loaded(
+    tmp_path, monkeypatch
+):
+    """Weights of (9, 1, 3, 3) may be three groups or nine."""
+    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(grouped_network=grouped_network))
+    network = build("factories:grouped_network", classes=5, shape=SMALL, trusted=["factories"]).eval()
+    images = torch.randn(2, *SMALL)
+    for groups in (4, 3):
+        units = find_units(network, images)
+        kept = np.ones(units.count, bool)
+        kept[units.where["0.weight"][0][0]] = False
+        network = cut(network, units, kept)
+        assert network[1].groups == groups
+        save(network, tmp_path / "model")
+        again = load(tmp_path / "model", trusted=["factories"])
+        assert again[1].groups == groups
+        assert torch.equal(again(images), network(images))

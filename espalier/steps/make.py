@@ -36,7 +36,8 @@ def run(root: Path, name: str) -> None:
     """
     job = Job.of(root, name, read_params(root))
     if job.team.rank:  # a helper of torchrun's: it trains along and leaves the files to the first process
-        OPERATIONS[job.entry.by](job)
+        if not _is_made(job):
+            OPERATIONS[job.entry.by](job)
         return
     # one execution at a time, also beside the orphan of a killed `dvc repro`; the system frees the lock of the dead
     lock = root / STATE / "locks" / f"{name}.lock"

@@ -19,10 +19,10 @@ run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
 	@espalier run
 
 test: $(LINKED)  ## run the tests
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(LINKED)  ## run the tests, those that take minutes too
-	@pytest -n 2 --dist loadfile -m ""
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 check: $(LINKED)  ## lint, check the format, the types and the direction of imports
 	@ruff check

@@ -1,7 +1,7 @@
 """The schema of `params.yaml`: parsed once, here, into frozen values; unknown keys are refused by name."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,7 +189,7 @@ class Params(Strict):
         if unknown:
             raise BadInput(f"Training keys should be among {', '.join(sorted(_RECIPE_KEYS))}. Found {unknown[0]!r}.")
         merged = {name: getattr(self.training, name) for name in _RECIPE_KEYS} | overrides
-        return _RECIPE.validate_python(merged) if overrides else replace(self.training)
+        return _RECIPE.validate_python(merged) if overrides else self.training
 
 
 _RECIPE = TypeAdapter(Recipe)

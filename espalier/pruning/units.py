@@ -87,7 +87,7 @@ def find_units(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) 
         BadInput: If it cannot be traced.
     """
     walk = _Walk(network, example)
-    walk.run(keep)
+    walk.run()
     component, pinned = walk.coupling.components()
     for name, label in walk.parameters.items():
         if len(label) > 1 and label[0] is not None and name.rpartition(".")[0] in keep:
@@ -145,9 +145,8 @@ class _Walk:
         signature = self._program.graph_signature
         self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
 
-    def run(self, keep: tuple[str, ...]) -> None:
+    def run(self) -> None:
         """Label every value, then fix what the network returns."""
-        del keep
         for node in self._program.graph.nodes:
             if node.op == "placeholder":
                 self._labels[node] = self._enter(node)

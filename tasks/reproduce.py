@@ -87,7 +87,7 @@ def _pause(project: Project, tell: Tell) -> None:
     retry = context.task_run.run_count - 1 if context else 0
     if retry > 0:
         seconds = project.patience.delay * 2 ** (retry - 1) * random.uniform(0.75, 1.25)
-        tell(f"attempt {retry + 1} of at most {RETRIES + 1} begins in {seconds:.0f} s")
+        tell(f"attempt {retry + 1} begins in {seconds:.0f} s")
         if project.stop.wait(seconds):
             raise Stopped("The run was stopped before another attempt.")
 

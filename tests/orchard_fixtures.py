@@ -1,9 +1,9 @@
+"""Fixtures of what is tested on the projects of `orchard`: tasks and flows."""
+
 import shutil
 
 import orchard
 import pytest
-
-from tasks.server import flush
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,8 @@ def grown(reproduced, tmp_path):
 def server():
     """A real Prefect server, for flows that run in this process."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks.server import flush
 
     environment = orchard.prefect_server()
     with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):

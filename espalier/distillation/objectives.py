@@ -5,16 +5,14 @@ from torch.nn import functional as F
 
 from espalier.distillation.bank import Bank
 from espalier.distillation.losses import soft_targets
-from espalier.training.batches import Batch
-from espalier.training.engine import Objective
+from espalier.training.engine import Objective, Seen
 
 
 def from_labels(smoothing: float = 0.0) -> Objective:
     """Cross-entropy with the labels."""
 
-    def objective(logits: Tensor, batch: Batch, view: int) -> Tensor:
-        del view
-        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    def objective(seen: Seen) -> Tensor:
+        return F.cross_entropy(seen.logits, seen.batch.labels, label_smoothing=smoothing)
 
     return objective
 
@@ -25,10 +23,10 @@ def from_teacher(bank: Bank, *, temperature: float, weight: float, smoothing: fl
     The teacher's answer is the one to the very view that the student sees.
     """
 
-    def objective(logits: Tensor, batch: Batch, view: int) -> Tensor:
-        teacher = bank.view(view)[batch.index].to(logits.device)
-        soft = soft_targets(logits, teacher, temperature=temperature)
-        hard = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    def objective(seen: Seen) -> Tensor:
+        teacher = bank.view(seen.view)[seen.batch.index].to(seen.logits.device)
+        soft = soft_targets(seen.logits, teacher, temperature=temperature)
+        hard = F.cross_entropy(seen.logits, seen.batch.labels, label_smoothing=smoothing)
         return weight * soft + (1 - weight) * hard
 
     return objective

@@ -6,6 +6,7 @@ from typing import Any, Self
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.changes import Changes, changes_of
 from espalier.models.fit import groups_of
 
 _ATTRIBUTE = "_espalier_architecture"
@@ -22,6 +23,7 @@ class Architecture:
         arguments: Keyword arguments of the factory.
         shapes: Shape of every parameter and buffer, by its name: what surgery made of them.
         groups: Of the convolutions that have some, by the layer's name: no shape of a weight tells them.
+        changes: Layers that were removed, and weights whose zeros or equal numbers stay.
         quantization: How the deployed file was quantized, if it was.
     """
 
@@ -31,6 +33,7 @@ class Architecture:
     arguments: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, list[int]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
     quantization: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -45,7 +48,8 @@ class Architecture:
             BadInput: If a key is missing or unknown.
         """
         try:
-            return cls(**{**content, "shape": tuple(content["shape"])})
+            changes = Changes.from_json(content.get("changes", {}))
+            return cls(**{**content, "shape": tuple(content["shape"]), "changes": changes})
         except (KeyError, TypeError) as error:
             raise BadInput(f"An architecture should have the keys of espalier's own. Found {error}.") from None
 
@@ -68,4 +72,4 @@ def architecture_of(module: nn.Module) -> Architecture:
             f"(Architecture(...).attach(network)), to be saved. Found a {type(module).__name__} that does not."
         )
     shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
-    return replace(architecture, shapes=shapes, groups=groups_of(module))
+    return replace(architecture, shapes=shapes, groups=groups_of(module), changes=changes_of(module))

@@ -6,12 +6,20 @@ import torch
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.changes import Changes, note, remove
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], groups: Mapping[str, int] | None = None) -> None:
+def fit(
+    network: nn.Module,
+    shapes: Mapping[str, Sequence[int]],
+    groups: Mapping[str, int] | None = None,
+    changes: Changes | None = None,
+) -> None:
     """Give every parameter and buffer its recorded shape, in place, and the layers the sizes that follow from it.
+
+    Layers that were removed are removed, and biases that a layer was given since are added.
 
     The values of what changes are left undefined: weights are to be loaded next.
 
@@ -19,10 +27,16 @@ def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], groups: Mapping
         network: A network as its factory builds it.
         shapes: The shape of every entry of the state dict, by its name.
         groups: What `groups_of` said of the network that is to be had again.
+        changes: What `changes_of` said of it.
 
     Raises:
         BadInput: If the network has other entries, or one of another number of dimensions.
     """
+    if changes:
+        remove(network, changes.removed)
+        note(network, zeros=changes.zeros, shared=changes.shared)
+    for name, shape in shapes.items():
+        _add_if_absent(network, name, shape)
     found = network.state_dict()
     if set(found) != set(shapes):
         differing = sorted(set(found) ^ set(shapes))
@@ -37,6 +51,17 @@ def fit(network: nn.Module, shapes: Mapping[str, Sequence[int]], groups: Mapping
         if isinstance(module, _CONVOLUTIONS) and name in (groups or {}):
             module.groups = (groups or {})[name]
         refresh(module)
+
+
+def _add_if_absent(network: nn.Module, name: str, shape: Sequence[int]) -> None:
+    """Give a layer a parameter for which it has a place, but that its factory left out: a bias."""
+    owner, _, attribute = name.rpartition(".")
+    try:
+        layer = network.get_submodule(owner)
+    except AttributeError:
+        return
+    if layer._parameters.get(attribute, ...) is None:
+        setattr(layer, attribute, nn.Parameter(torch.empty(tuple(shape))))
 
 
 def groups_of(network: nn.Module) -> dict[str, int]:

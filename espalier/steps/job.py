@@ -16,7 +16,7 @@ from espalier.distillation.objectives import from_labels, from_teacher
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
-from espalier.params import Distill, Params, Prune, Quantize, Soft, Teacher, Train
+from espalier.params import Entry, Params, Prune, Soft, Teacher
 from espalier.paths import LINEAGE, MODELS, PREPARED, STATE, TEACHER, WEIGHTS
 from espalier.training.batches import Examples, open_examples
 from espalier.training.checkpoint import Checkpoints
@@ -26,8 +26,6 @@ from espalier.training.history import Reporter, Row
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.views import Look, Views, normaliser
-
-Entry = Teacher | Train | Distill | Prune | Quantize
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Job:
 
     root: Path
     name: str
-    entry: Entry
+    entry: Teacher | Entry
     params: Params
     team: Team
 
@@ -188,7 +186,7 @@ class Job:
         return files.verify(self.root / MODELS / name)[WEIGHTS]
 
 
-def _recipe(entry: Entry, params: Params) -> Recipe:
+def _recipe(entry: Teacher | Entry, params: Params) -> Recipe:
     return params.recipe(entry.finetune if isinstance(entry, Prune) else getattr(entry, "overrides", {}))
 
 

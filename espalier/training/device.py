@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,12 @@ class Team:
         if self.size > 1:
             torch.distributed.all_reduce(value)
         return value
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Let parameters that no replica holds have the mean of the processes' gradients."""
+        for parameter in parameters if self.size > 1 else ():
+            if parameter.grad is not None:
+                parameter.grad = self.together(parameter.grad) / self.size
 
 
 def gather_team(recipe: Recipe) -> Team:

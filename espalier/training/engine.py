@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from espalier.errors import BadInput, Stopped
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore
+from espalier.training.constraints import constraints_of
 from espalier.training.device import Team, autocast, place
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import Wish, on_sigterm
@@ -24,8 +25,28 @@ from espalier.training.scoring import Inference
 from espalier.training.seeds import generator, seed_all
 from espalier.training.views import Look, Views
 
-Objective = Callable[[Tensor, Batch, int], Tensor]
-"""Maps logits (N, classes) in float32, their batch and the number of its view to a loss to be minimised."""
+
+@dataclass(frozen=True)
+class Seen:
+    """What an objective is given: a batch, as the network saw and answered it.
+
+    Attributes:
+        logits: (N, classes) float32.
+        images: (N, C, H, W) float32: the view, normalised.
+        batch: Which examples, and their labels.
+        view: The number of the view.
+        progress: The part of all steps that is behind, in [0, 1).
+    """
+
+    logits: Tensor
+    images: Tensor
+    batch: Batch
+    view: int
+    progress: float
+
+
+Objective = Callable[[Seen], Tensor]
+"""Maps what was seen to a loss to be minimised. If it is a module, its parameters are trained along."""
 
 
 @dataclass
@@ -112,7 +133,10 @@ class _Run:
         self.network = place(network, team.device)
         self.train, self.validation, self.objective, self.recipe = train, validation, objective, recipe
         self.views, self.look, self.team, self.checkpoints, self.report = views, look, team, checkpoints, report
-        self.optimizer = optimizer(self.network, recipe)
+        # what is trained along with the network: the adapters of an objective, for one
+        self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(team.device)
+        self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
+        self.constraints = constraints_of(self.network)
         self.average = (
             AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
             if recipe.ema
@@ -176,14 +200,20 @@ class _Run:
         images = self.look(self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images)
         with autocast(recipe, self.team.device):
             logits = self.replica(images)
-        loss = self.objective(logits.float(), batch, view)
+        progress = state.step / (self.steps * recipe.epochs)
+        loss = self.objective(Seen(logits.float(), images, batch, view, progress))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.team.average_gradients(self.companion.parameters())
+        for constraint in self.constraints:
+            constraint.before_step()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
         value, size = self.team.together(torch.stack([loss.detach(), norm])).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise _NotFiniteError(f"loss {value}, gradient norm {size}")
         self.optimizer.step()
+        for constraint in self.constraints:
+            constraint.after_step()
         if self.average is not None:
             self.average.update_parameters(self.network)
         return float(value) / self.team.size
@@ -229,7 +259,11 @@ class _Run:
         return self.team.together(asked).item() > 0
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": self.network, "optimizer": self.optimizer}
+        parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+            "network": self.network,
+            "companion": self.companion,
+            "optimizer": self.optimizer,
+        }
         return parts if self.average is None else {**parts, "average": self.average}
 
     def _snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -56,8 +56,8 @@ def test_the_history_has_a_row_per_epoch_that_says_what_was_measured(setting):
 def test_the_loss_of_a_row_is_the_mean_over_the_steps_of_its_epoch(setting):
     losses = []
 
-    def objective(logits, batch, view):
-        loss = torch.nn.functional.cross_entropy(logits, batch.labels)
+    def objective(seen):
+        loss = torch.nn.functional.cross_entropy(seen.logits, seen.batch.labels)
         losses.append(loss.item())
         return loss
 
@@ -66,15 +66,15 @@ def test_the_loss_of_a_row_is_the_mean_over_the_steps_of_its_epoch(setting):
 
 
 def test_an_epoch_sees_each_example_at_most_once_in_a_new_order_and_the_views_in_turn(setting):
-    seen = []
+    met = []
 
-    def objective(logits, batch, view):
-        seen.append((view, batch.index.tolist()))
-        return logits.square().mean()
+    def objective(seen):
+        met.append((seen.view, seen.batch.index.tolist()))
+        return seen.logits.square().mean()
 
     setting.train(setting.network(), objective=objective)
-    assert [view for view, _ in seen] == [0] * 8 + [1] * 8 + [0] * 8  # two views, three epochs
-    epochs = [[i for _, index in seen[e : e + 8] for i in index] for e in (0, 8, 16)]
+    assert [view for view, _ in met] == [0] * 8 + [1] * 8 + [0] * 8  # two views, three epochs
+    epochs = [[i for _, index in met[e : e + 8] for i in index] for e in (0, 8, 16)]
     assert all(len(epoch) == len(set(epoch)) == 256 for epoch in epochs)
     assert epochs[0] != epochs[2]
 
@@ -108,8 +108,8 @@ def test_a_steep_gradient_is_scaled_down_to_the_norm_that_is_allowed(setting):
     """One step of plain descent moves the weights by at most the rate times that norm."""
     arguments = {"epochs": 1, "batch_size": 1000, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
 
-    def steep(logits, batch, view):
-        return 1e4 * torch.nn.functional.cross_entropy(logits, batch.labels)
+    def steep(seen):
+        return 1e4 * torch.nn.functional.cross_entropy(seen.logits, seen.batch.labels)
 
     moved = {}
     for clip in (0.0, 2.0):

@@ -13,9 +13,9 @@ def bad_at(*steps, value=torch.nan):
     """An objective that is not finite in these steps of all that are ever made, counted from 1."""
     made = []
 
-    def objective(logits, batch, view):
-        made.append(view)
-        loss = F.cross_entropy(logits, batch.labels)
+    def objective(seen):
+        made.append(seen.view)
+        loss = F.cross_entropy(seen.logits, seen.batch.labels)
         return loss * value if len(made) in steps else loss
 
     objective.made = made
@@ -38,11 +38,11 @@ def test_the_epoch_begins_anew_from_the_weights_that_it_began_with(setting):
     setting.train(expected, epochs=1, schedule="constant")
     network, made, found = setting.network(), [], []
 
-    def objective(logits, batch, view):
-        made.append(view)
+    def objective(seen):
+        made.append(seen.view)
         if len(made) == 14:  # the first step after the return
             found.extend(parameter.detach().clone() for parameter in network.parameters())
-        loss = F.cross_entropy(logits, batch.labels)
+        loss = F.cross_entropy(seen.logits, seen.batch.labels)
         return loss * torch.nan if len(made) == 13 else loss
 
     setting.train(network, epochs=2, objective=objective, schedule="constant")
@@ -79,11 +79,11 @@ def test_giving_up_is_not_forgotten_by_trying_again(setting, tmp_path):
 def test_a_gradient_that_is_not_finite_counts_as_well(setting):
     made = []
 
-    def objective(logits, batch, view):
-        made.append(view)
-        loss = F.cross_entropy(logits, batch.labels)
+    def objective(seen):
+        made.append(seen.view)
+        loss = F.cross_entropy(seen.logits, seen.batch.labels)
         if len(made) == 10:
-            logits.register_hook(lambda gradient: gradient * torch.inf)
+            seen.logits.register_hook(lambda gradient: gradient * torch.inf)
         return loss
 
     history = setting.train(setting.network(), objective=objective, schedule="constant")

@@ -25,27 +25,27 @@ class Killed(BaseException):
 
 def asking(step):
     """An objective in which SIGTERM arrives at a step, counted from 1 over all epochs."""
-    seen = 0
+    met = 0
 
-    def objective(logits, batch, view):
-        nonlocal seen
-        seen += 1
-        if seen == step:
+    def objective(seen):
+        nonlocal met
+        met += 1
+        if met == step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return F.cross_entropy(logits, batch.labels)
+        return F.cross_entropy(seen.logits, seen.batch.labels)
 
     return objective
 
 
 def killed_at(step):
-    seen = 0
+    met = 0
 
-    def objective(logits, batch, view):
-        nonlocal seen
-        seen += 1
-        if seen == step:
+    def objective(seen):
+        nonlocal met
+        met += 1
+        if met == step:
             raise Killed
-        return F.cross_entropy(logits, batch.labels)
+        return F.cross_entropy(seen.logits, seen.batch.labels)
 
     return objective
 
@@ -117,9 +117,9 @@ def test_what_is_done_is_not_done_again(setting, tmp_path):
         setting.train(setting.network(), objective=killed_at(20), checkpoints=tmp_path)
     steps = []
 
-    def objective(logits, batch, view):
-        steps.append(view)
-        return F.cross_entropy(logits, batch.labels)
+    def objective(seen):
+        steps.append(seen.view)
+        return F.cross_entropy(seen.logits, seen.batch.labels)
 
     setting.train(setting.network(), objective=objective, checkpoints=tmp_path)
     assert len(steps) == 8  # the third epoch, from its beginning
@@ -152,10 +152,10 @@ def test_going_back_after_a_stop_goes_to_the_same_epoch_as_without_it(setting, t
         """A loss that is not a number in the sixth step of the second epoch, once."""
         steps, done = [0, 0], []
 
-        def objective(logits, batch, view):
-            steps[view] += 1
-            loss = F.cross_entropy(logits, batch.labels)
-            if view == 1 and steps[1] == 6 and not done:
+        def objective(seen):
+            steps[seen.view] += 1
+            loss = F.cross_entropy(seen.logits, seen.batch.labels)
+            if seen.view == 1 and steps[1] == 6 and not done:
                 done.append(True)
                 return loss * torch.nan
             return loss
@@ -166,11 +166,11 @@ def test_going_back_after_a_stop_goes_to_the_same_epoch_as_without_it(setting, t
     history = setting.train(expected, objective=bad_once())
     objective, asked = bad_once(), []
 
-    def stopping(logits, batch, view):
-        asked.append(view)
+    def stopping(seen):
+        asked.append(seen.view)
         if len(asked) == 11:
             os.kill(os.getpid(), signal.SIGTERM)
-        return objective(logits, batch, view)
+        return objective(seen)
 
     with pytest.raises(Stopped):
         setting.train(setting.network(), objective=stopping, checkpoints=tmp_path)

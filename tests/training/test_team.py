@@ -40,16 +40,16 @@ train, validation = read_split(digits, "train"), read_split(digits, "validation"
 examples = Resident(Split(train.images[:263], train.labels[:263]), team.device)
 seed_all(0, "weights")
 network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 10))
-told, seen = [], []
+told, met = [], []
 labels = from_labels()
-def objective(logits, batch, view):
-    seen.append(sorted(batch.index.tolist()))
-    return labels(logits, batch, view)
+def objective(seen):
+    met.append(sorted(seen.batch.index.tolist()))
+    return labels(seen)
 history = fit(network, examples, Inference(Resident(validation, team.device), look), objective, recipe,
     views=Views(263, 1, False, 0, 2), look=look, team=team, checkpoints=Checkpoints(checkpoints), report=told.append)
 weights = [p.detach().double().flatten().tolist() for p in network.parameters()]
 print(json.dumps({"weights": sum(weights, []), "losses": [row["loss"] for row in history], "told": len(told),
-    "seen": seen, "size": team.size}))
+    "seen": met, "size": team.size}))
 """
 
 
@@ -87,15 +87,15 @@ def both(digits, tmp_path_factory):
 def alone(setting):
     seed_all(0, "weights")
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 10))
-    seen = []
+    met = []
 
-    def objective(logits, batch, view):
-        seen.append(sorted(batch.index.tolist()))
-        return nn.functional.cross_entropy(logits, batch.labels)
+    def objective(seen):
+        met.append(sorted(seen.batch.index.tolist()))
+        return nn.functional.cross_entropy(seen.logits, seen.batch.labels)
 
     history = setting.train(network, objective=objective, epochs=2)
     weights = [p.detach().double().flatten().tolist() for p in network.parameters()]
-    return {"weights": list(chain(*weights)), "losses": [row["loss"] for row in history], "seen": seen}
+    return {"weights": list(chain(*weights)), "losses": [row["loss"] for row in history], "seen": met}
 
 
 def test_both_end_with_the_same_weights_and_a_lower_loss(both):

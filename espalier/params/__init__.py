@@ -1,26 +1,39 @@
-"""The schema of `params.yaml`: parsed once, here, into frozen values; unknown keys are refused by name."""
+"""The schema of `params.yaml`: parsed once, here, into frozen values; unknown keys are refused by name.
+
+Each kind of entry has a module of its own in this package.
+"""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
+from espalier.params.distill import Distill, Soft
+from espalier.params.prune import Prune
+from espalier.params.quantize import Quantize
+from espalier.params.strict import RECIPE_KEYS, Strict
+from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
 from espalier.training.recipe import Recipe
 
-_RECIPE_KEYS = frozenset(field.name for field in fields(Recipe))
+__all__ = [
+    "Distill",
+    "Entry",
+    "Params",
+    "Prune",
+    "Quantize",
+    "Soft",
+    "Teacher",
+    "Train",
+    "check",
+    "read_params",
+]
+
 _RESERVED = (TEACHER, "latest", "champion", "previous")  # aliases in the registry that mean something else
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
-
-class Strict(BaseModel):
-    """A section of the file: immutable, and with no other keys than these."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
 
 
 class Data(Strict):
@@ -39,90 +52,6 @@ class Data(Strict):
     duplicates: Literal["refuse", "drop"] = "refuse"
     crop: int = Field(-1, ge=-1)
     flip: bool | None = None
-
-
-class Soft(Strict):
-    """Soft targets (Hinton et al. 2015): the weight of the teacher's answers beside the labels, and the temperature."""
-
-    temperature: float = Field(4.0, gt=0)
-    weight: float = Field(0.9, ge=0, le=1)
-
-
-class _Trained(Strict):
-    """An entry that is trained: keys of `training` given here override the defaults for this entry."""
-
-    model: str | None = None
-    arguments: dict[str, Any] = {}
-    overrides: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_overrides(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        overrides = {key: value for key, value in given.items() if key in _RECIPE_KEYS}
-        return {key: value for key, value in given.items() if key not in overrides} | {"overrides": overrides}
-
-
-class Teacher(_Trained):
-    """The large network that everything else comes from."""
-
-    by: Literal["train"] = "train"
-    model: str
-
-
-class Train(_Trained):
-    """Trained on labels alone: a new network where `model` is given, else the parent further."""
-
-    by: Literal["train"]
-    parent: str = Field(alias="from")
-
-
-class Distill(_Trained):
-    """A new, smaller network taught by its parent."""
-
-    by: Literal["distill"]
-    parent: str = Field(alias="from")
-    model: str
-    soft: Soft = Soft()
-
-
-class Prune(Strict):
-    """Channels of the parent removed, then recovered by distillation from the teacher.
-
-    Attributes:
-        score: Which channels matter.
-        keep_macs: Multiply-accumulates to keep, as a fraction of the nearest ancestor that no pruning has touched.
-        align: Kept channels are a multiple of this, as far as the layer's width is one.
-        finetune: Keys of `training` for the recovery; 0 epochs turn it off.
-        soft: The distillation of the recovery.
-    """
-
-    by: Literal["prune"]
-    parent: str = Field(alias="from")
-    score: Literal["magnitude", "taylor"] = "magnitude"
-    keep_macs: float = Field(gt=0, le=1)
-    align: int = Field(8, ge=1)
-    finetune: dict[str, Any] = {}
-    soft: Soft = Soft()
-
-
-class Quantize(Strict):
-    """The parent's ONNX file in static int8: unsigned activations, signed weights per channel.
-
-    Attributes:
-        scheme: `static`: ranges of activations are measured on training images.
-        calibration: How a range is chosen from what was measured.
-        images: How many training images are measured.
-        reduce_range: 7-bit weights: exact on processors without VNNI, whose 8-bit products can saturate.
-    """
-
-    by: Literal["quantize"]
-    parent: str = Field(alias="from")
-    scheme: Literal["static"] = "static"
-    calibration: Literal["minmax", "percentile", "entropy"] = "entropy"
-    images: int = Field(256, ge=1)
-    reduce_range: bool = True
 
 
 Entry = Annotated[Train | Distill | Prune | Quantize, Field(discriminator="by")]
@@ -154,7 +83,7 @@ class Params(Strict):
     evaluation: Evaluation = Evaluation()
     registry: Registry = Registry()
 
-    def entry(self, name: str) -> Teacher | Train | Distill | Prune | Quantize:
+    def entry(self, name: str) -> Teacher | Entry:
         """The entry called `name`; the teacher's is `teacher`.
 
         Raises:
@@ -185,10 +114,10 @@ class Params(Strict):
         Raises:
             BadInput: If an override is unknown or of a wrong type or value.
         """
-        unknown = sorted(set(overrides) - _RECIPE_KEYS)
+        unknown = sorted(set(overrides) - RECIPE_KEYS)
         if unknown:
-            raise BadInput(f"Training keys should be among {', '.join(sorted(_RECIPE_KEYS))}. Found {unknown[0]!r}.")
-        merged = {name: getattr(self.training, name) for name in _RECIPE_KEYS} | overrides
+            raise BadInput(f"Training keys should be among {', '.join(sorted(RECIPE_KEYS))}. Found {unknown[0]!r}.")
+        merged = {name: getattr(self.training, name) for name in RECIPE_KEYS} | overrides
         return _RECIPE.validate_python(merged) if overrides else self.training
 
 

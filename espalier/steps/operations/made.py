@@ -1,0 +1,26 @@
+"""What an operation gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from espalier.training.history import Row
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of an operation.
+
+    Attributes:
+        network: The trained network.
+        base_macs: Its work before any pruning: what later fractions are of.
+        history: A row per epoch.
+        deploy: Writes the deployed file, where that is not an export of the network.
+    """
+
+    network: nn.Module
+    base_macs: int
+    history: list[Row] = field(default_factory=list)
+    deploy: Callable[[Path], None] | None = None

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
-from espalier.params.distill import Distill, Soft
+from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
 from espalier.params.strict import RECIPE_KEYS, Strict
@@ -25,7 +25,9 @@ __all__ = [
     "Params",
     "Prune",
     "Quantize",
+    "Recovered",
     "Soft",
+    "Taught",
     "Teacher",
     "Train",
     "check",

@@ -14,11 +14,26 @@ class Soft(Strict):
     weight: float = Field(0.9, ge=0, le=1)
 
 
-class Distill(Trained):
+class Taught(Strict):
+    """An entry in which a teacher has a say."""
+
+    soft: Soft = Soft()
+
+
+class Recovered(Taught):
+    """An entry that is made from its parent's network and recovers by distillation from the teacher.
+
+    Attributes:
+        finetune: Keys of `training` for the recovery; 0 epochs turn it off.
+    """
+
+    finetune: dict[str, Any] = {}
+
+
+class Distill(Trained, Taught):
     """A new, smaller network taught by its parent."""
 
     by: Literal["distill"]
     parent: str = Field(alias="from")
     model: str
     arguments: dict[str, Any] = {}
-    soft: Soft = Soft()

@@ -16,7 +16,7 @@ from espalier.distillation.objectives import from_labels, from_teacher
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
-from espalier.params import Entry, Params, Prune, Soft, Teacher
+from espalier.params import Entry, Params, Recovered, Taught, Teacher
 from espalier.paths import LINEAGE, MODELS, PREPARED, STATE, TEACHER, WEIGHTS
 from espalier.training.batches import Examples, open_examples
 from espalier.training.checkpoint import Checkpoints
@@ -70,7 +70,7 @@ class Job:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that fixes the bits of the result."""
-        teacher = TEACHER if isinstance(self.entry, Prune) else None
+        teacher = TEACHER if isinstance(self.entry, Recovered) else None
         return {
             "entry": self.entry.model_dump(mode="json", by_alias=True),
             "recipe": asdict(self.recipe),
@@ -135,11 +135,14 @@ class Job:
         """The objective without a teacher."""
         return from_labels(self.recipe.label_smoothing)
 
-    def from_teacher(self, teacher: str, soft: Soft) -> Objective:
-        """The objective with a teacher, whose answers come from the bank.
+    def from_teacher(self, teacher: str, network: torch.nn.Module) -> Objective:
+        """The objective that this entry asks for when `teacher` teaches `network`, with answers from the bank.
 
         The bank is named by all that its answers depend on, so every student and prune cycle shares it.
         """
+        del network
+        assert isinstance(self.entry, Taught)
+        soft = self.entry.soft
         depends = {
             "teacher": self._weights_hash(teacher),
             "data": data_hash(self.root / PREPARED),
@@ -160,25 +163,35 @@ class Job:
         )
 
     @property
-    def checkpoints(self) -> Checkpoints:
+    def progress(self) -> Path:
         """Where this job saves how far it is: outside the stage's outputs, under the hash of its inputs."""
-        return Checkpoints(self.root / STATE / "checkpoints" / f"{self.name}-{self.key[:32]}")
+        return self.root / STATE / "checkpoints" / f"{self.name}-{self.key[:32]}"
 
-    def fit(self, network: torch.nn.Module, objective: Objective) -> list[Row]:
-        """Train a network of this job; returns the history."""
-        if not self.recipe.epochs:
+    def fit(
+        self, network: torch.nn.Module, objective: Objective, *, part: str = "fit", recipe: Recipe | None = None
+    ) -> list[Row]:
+        """Train a network of this job; returns the history.
+
+        Args:
+            network: Trained in place.
+            objective: What is minimised.
+            part: The name of this training among those of the job, each of which is resumed by itself.
+            recipe: Its knobs, if they are not those of the entry.
+        """
+        recipe = recipe or self.recipe
+        if not recipe.epochs:
             return []
-        with Reporter(self.name, self.recipe.epochs) as report:
+        with Reporter(self.name, recipe.epochs) as report:
             return fit(
                 network,
                 self.train,
                 Inference(self.open("validation"), self.look),
                 objective,
-                self.recipe,
+                recipe,
                 views=self.views,
                 look=self.look,
                 team=self.team,
-                checkpoints=self.checkpoints,
+                checkpoints=Checkpoints(self.progress / part),
                 report=report,
             )
 
@@ -187,7 +200,7 @@ class Job:
 
 
 def _recipe(entry: Teacher | Entry, params: Params) -> Recipe:
-    return params.recipe(entry.finetune if isinstance(entry, Prune) else getattr(entry, "overrides", {}))
+    return params.recipe(entry.finetune if isinstance(entry, Recovered) else getattr(entry, "overrides", {}))
 
 
 def device_name(device: torch.device) -> str:

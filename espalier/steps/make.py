@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run(root: Path, name: str) -> None:
         started = time.monotonic()
         made = OPERATIONS[job.entry.by](job)
         _publish(job, made, time.monotonic() - started)
-        job.checkpoints.clear()
+        shutil.rmtree(job.progress, ignore_errors=True)
 
 
 def _is_made(job: Job) -> bool:

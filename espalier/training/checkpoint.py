@@ -1,7 +1,6 @@
 """Checkpoints: one file each, written atomically, named by its own hash, without pickle."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,6 @@ class Checkpoints:
             return None
         progress, path = max(intact, key=lambda one: int(one[0]["step"]))
         return safetensors.torch.load_file(path), progress
-
-    def clear(self) -> None:
-        """Forget them: the work is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _progress(path: Path) -> dict[str, Any]:

@@ -454,7 +454,7 @@ def whole(tiny, tmp_path_factory):
 
 
 def checkpoints(project):
-    return list((project / ".espalier" / "checkpoints").glob("teacher-*/checkpoint-*.safetensors"))
+    return list((project / ".espalier" / "checkpoints").glob("teacher-*/fit/checkpoint-*.safetensors"))
 
 
 def test_killed_in_its_second_epoch_and_run_again_it_ends_with_the_same_bits(gated, making, whole):

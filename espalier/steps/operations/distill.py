@@ -13,5 +13,5 @@ def distill(job: Job) -> Made:
     assert isinstance(entry, Distill)
     refuse_quantized(job)
     network = new(job, entry.model, entry)
-    history = job.fit(network, job.from_teacher(entry.parent, entry.soft))
+    history = job.fit(network, job.from_teacher(entry.parent, network))
     return Made(network, count_macs(network, job.dataset.shape), history)

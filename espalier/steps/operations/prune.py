@@ -23,7 +23,8 @@ def cut(job: Job) -> Made:
     entry = job.entry
     assert isinstance(entry, Prune)
     base = int(job.lineage(entry.parent)["base_macs"])
-    objective = job.from_teacher(TEACHER, entry.soft)
+    network = parent(job)
+    objective = job.from_teacher(TEACHER, network)
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
         for batch in job.train.batches(in_order(min(_SCORED, len(job.train)), 128)):
@@ -32,7 +33,7 @@ def cut(job: Job) -> Made:
 
     example = torch.zeros(2, *job.dataset.shape, device=job.team.device)
     network = prune(
-        parent(job),
+        network,
         example,
         keep_macs=entry.keep_macs,
         score=entry.score,
@@ -41,5 +42,5 @@ def cut(job: Job) -> Made:
         base_macs=base,
     )
     recalibrate(network, job.train, job.look)
-    history = job.fit(network, objective)
+    history = job.fit(network, job.from_teacher(TEACHER, network))
     return Made(network, base, history)

@@ -1,0 +1,1 @@
+"""Folding: layers that can be computed as fewer, and blocks so alike that one can do."""

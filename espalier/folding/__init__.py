@@ -1,1 +1,5 @@
-"""Folding: layers that can be computed as fewer, and blocks so alike that one can do."""
+"""Folding: what two layers compute, computed by one."""
+
+from espalier.folding.batch_norm import fold_batch_norms
+
+__all__ = ["fold_batch_norms"]

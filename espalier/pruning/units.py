@@ -1,6 +1,6 @@
 """The removable units of a network: channels, with everything that depends on them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,11 @@ class Units:
     def over_columns(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """For each unit the sum over what reads it: its columns of weights."""
         return self._sum(values, rows=False)
+
+    def makers(self, name: str, shape: Sequence[int]) -> NDArray[np.int64] | None:
+        """The unit that each row of a parameter helps to make, or -1, in as many dimensions as it has."""
+        unit = self.where.get(name, {}).get(0)
+        return None if unit is None else unit.reshape(-1, *(1 for _ in shape[1:]))
 
     def _sum(self, values: Mapping[str, Tensor], *, rows: bool) -> NDArray[np.float64]:
         total = np.zeros(self.count)

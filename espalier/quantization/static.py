@@ -1,9 +1,9 @@
 """Static int8: ranges of activations are measured once; weights are quantized per channel (Jacob et al. 2018)."""
 
-import logging
+import copy
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,45 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput
 from espalier.quantization.observe import observe
-from espalier.quantization.ranges import CALIBRATIONS
+from espalier.quantization.quiet import quiet
+from espalier.quantization.ranges import Histogram
+from espalier.quantization.robust import robust_ranges
 
 _OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"]
 _OPERATORS += ["Concat", "ReduceMean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"]
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A deployed file, made ready to be quantized, and what its activations were like.
+
+    Attributes:
+        model: The file's graph, optimised.
+        samples: For every sample of images, a histogram of each tensor by its name.
+    """
+
+    model: onnx.ModelProto
+    samples: tuple[Mapping[str, Histogram], ...]
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the nodes that multiply by weights, in the order of the graph."""
+        weights = {weight.name for weight in self.model.graph.initializer}
+        nodes = [node for node in self.model.graph.node if node.op_type in _WEIGHTED]
+        return [node.name for node in nodes if node.input[1] in weights]
 
 
 def quantize(
-    source: Path, target: Path, images: np.ndarray, *, calibration: str = "entropy", reduce_range: bool = True
+    source: Path,
+    target: Path,
+    images: np.ndarray,
+    *,
+    calibration: str = "entropy",
+    per_channel: bool = True,
+    reduce_range: bool = True,
 ) -> None:
-    """Quantize a deployed file: unsigned 8-bit activations, signed 8-bit weights per channel.
+    """Quantize a deployed file: unsigned 8-bit activations, signed 8-bit weights.
 
     Unsigned activations are what processors multiply fast with signed weights; both signed is slower than float32.
 
@@ -33,39 +62,73 @@ def quantize(
         target: Where to write.
         images: (N, C, H, W) uint8, of the training split, on which ranges are measured.
         calibration: How a range is chosen from what was measured: `minmax`, `percentile` or `entropy` (KL).
+        per_channel: A scale for every filter of a weight, instead of one for all of them.
         reduce_range: Use 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which
             can saturate; with 7 bits the same file gives the same answers everywhere.
 
     Raises:
         BadInput: If the calibration is unknown or there are no images.
     """
-    if calibration not in CALIBRATIONS:
-        raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
-    if not len(images):
+    observed = observe_file(source, [images])
+    ranges = robust_ranges(observed.samples, calibration)
+    onnx.save(insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range), target)
+
+
+def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
+    """Make a deployed file ready, and measure its activations on one or more samples of images.
+
+    Args:
+        source: The file; it is left as it is.
+        samples: Each (N, C, H, W) uint8.
+
+    Raises:
+        BadInput: If there are no images.
+    """
+    if not samples or not all(len(images) for images in samples):
         raise BadInput("Calibration should be given images. Found none.")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        choose = CALIBRATIONS[calibration]
-        ranges = {name: choose(histogram) for name, histogram in observe(ready, images, _OPERATORS).items()}
-        model = onnx.load(ready)
+        return Observed(onnx.load(ready), tuple(observe(ready, images, _OPERATORS) for images in samples))
+
+
+def insert(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    per_channel: bool = True,
+    reduce_range: bool = True,
+    only: Collection[str] = (),
+    floats: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Put quantizers and integer weights into a graph.
+
+    Args:
+        model: The graph that was observed; it is left as it is.
+        ranges: Of every tensor, by name.
+        per_channel: As in `quantize`.
+        reduce_range: Likewise.
+        only: The names of the only nodes to quantize; all that can be, if there are none.
+        floats: The names of nodes that stay in floating point.
+    """
+    with quiet():
         quantizer = QDQQuantizer(
-            model,
-            per_channel=True,
+            copy.deepcopy(model),
+            per_channel=per_channel,
             reduce_range=reduce_range,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, _as_float32(ranges)),
-            nodes_to_quantize=[],
-            nodes_to_exclude=_before_the_network(model),
+            nodes_to_quantize=list(only),
+            nodes_to_exclude=[*_before_the_network(model), *floats],
             op_types_to_quantize=_OPERATORS,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
-        onnx.save(quantizer.model.model, target)
+    return quantizer.model.model
 
 
-def _as_float32(ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _as_float32(ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
 
 
@@ -77,14 +140,3 @@ def _before_the_network(model: onnx.ModelProto) -> list[str]:
             break
         names.append(node.name)
     return names
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep ONNX Runtime's advice on how to call it from the user's terminal."""
-    former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(former)

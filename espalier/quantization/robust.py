@@ -1,0 +1,47 @@
+"""Thresholds that do not hang on which images were looked at: chosen on several samples, and their spread told."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from espalier.errors import BadInput
+from espalier.quantization.ranges import CALIBRATIONS, Histogram
+
+Ranges = dict[str, tuple[float, float]]
+
+
+def robust_ranges(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> Ranges:
+    """The range of every tensor: the median over the samples of what the calibration chooses on each.
+
+    Args:
+        samples: A histogram of each tensor by its name, for every sample of images.
+        calibration: A key of `CALIBRATIONS`.
+
+    Raises:
+        BadInput: If the calibration is unknown.
+    """
+    each = ranges_of_each(samples, calibration)
+    return {
+        name: (float(np.median([one[name][0] for one in each])), float(np.median([one[name][1] for one in each])))
+        for name in each[0]
+    }
+
+
+def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> list[Ranges]:
+    """What the calibration chooses on each sample by itself.
+
+    Raises:
+        BadInput: If the calibration is unknown.
+    """
+    if calibration not in CALIBRATIONS:
+        raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
+    choose = CALIBRATIONS[calibration]
+    return [{name: choose(histogram) for name, histogram in sample.items()} for sample in samples]
+
+
+def spread(each: Sequence[Ranges]) -> np.ndarray:
+    """How much the range of every tensor differs between samples: (largest - smallest width) / median width."""
+    widths = np.array([[high - low for low, high in ranges.values()] for ranges in each])
+    middle = np.maximum(np.median(widths, axis=0), np.finfo(np.float32).tiny)
+    differences: np.ndarray = (widths.max(axis=0) - widths.min(axis=0)) / middle
+    return differences

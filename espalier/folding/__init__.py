@@ -1,5 +1,6 @@
-"""Folding: what two layers compute, computed by one."""
+"""Folding: what several layers compute, computed by fewer."""
 
 from espalier.folding.batch_norm import fold_batch_norms
+from espalier.folding.linear import fold_linears
 
-__all__ = ["fold_batch_norms"]
+__all__ = ["fold_batch_norms", "fold_linears"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from espalier.folding.denormals import flush_denormals
-from espalier.folding.graph import Graph
 from espalier.folding.same import refuse_others
 from espalier.models.changes import remove
+from espalier.models.graph import Graph
 
 Norm = nn.modules.batchnorm._BatchNorm
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -60,7 +60,7 @@ def batch_norms_to_fold(network: nn.Module, example: Tensor) -> list[tuple[str, 
         layer, norm = graph.layer_of(before, _LAYERS), graph.owner(node.args[3])
         if layer is None or norm is None or not isinstance(norm[1], Norm) or len(before.users) > 1:
             continue
-        if isinstance(layer[1], nn.Linear) and graph.dimensions(before) != 2:
+        if isinstance(layer[1], nn.Linear) and len(graph.shape(before)) != 2:
             continue  # the channels of a norm are dimension 1, those of a linear layer the last
         pairs.append((layer[0], norm[0]))
     return pairs

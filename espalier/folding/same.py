@@ -27,7 +27,7 @@ def refuse_others(network: nn.Module, folded: nn.Module, example: Tensor) -> Non
         wanted = network.eval()(images)
         found = folded(images)
     except (AttributeError, RuntimeError, TypeError) as error:
-        raise BadInput(f"A folded network should still run. Found: {error}") from error
+        raise BadInput(f"A folded network should still run. Found: {str(error).splitlines()[0]}") from error
     finally:
         for module, training in modes.items():
             module.training = training

@@ -1,5 +1,6 @@
 """A traced network: which value comes from which layer, and who else uses it."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -29,21 +30,19 @@ class Graph:
         try:
             program = torch.export.export(network, (example,), strict=False)
         except Exception as error:  # whatever the user's network does while it is traced
-            raise BadInput(f"A network to be folded should be traceable by torch.export. Found: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise BadInput(
+                f"A network to be folded or cut by blocks should be traceable by torch.export. Found: {reason}"
+            ) from error
         finally:
             for module, training in modes.items():
                 module.training = training
         signature = program.graph_signature
-        self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        self._names: dict[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self._layers = dict(network.named_modules())
         self._state = network.state_dict(keep_vars=True)
         self.nodes: list[Node] = [node for node in program.graph.nodes if node.op == "call_function"]
-        self._uses = Counter(
-            id(self._state[name])
-            for node in self.nodes
-            for name in (self.name(operand) for operand in node.all_input_nodes)
-            if name in self._state
-        )
+        self._uses = self._count(self.nodes)
 
     def operator(self, node: Any) -> str:
         """The name of what a node calls, `conv2d` for one; nothing for what is no call."""
@@ -76,6 +75,29 @@ class Graph:
             return None
         return found
 
-    def dimensions(self, node: Node) -> int:
-        """How many dimensions the value of a node has."""
-        return int(node.meta["val"].ndim)
+    def shape(self, node: Any) -> tuple[int, ...]:
+        """The sizes of the value of a node, if it is one tensor; the first is the batch."""
+        value = node.meta.get("val") if isinstance(node, Node) else None
+        return tuple(int(size) for size in value.shape) if isinstance(value, Tensor) else ()
+
+    def places(self, node: Node) -> int:
+        """How many values each output channel of a layer's call has for one image: at each its weights are used."""
+        shape = self.shape(node)
+        channels = shape[-1] if self.operator(node) == "linear" else shape[1]
+        return math.prod(shape[1:]) // channels
+
+    def inside(self) -> dict[str, list[Node]]:
+        """The calls that each layer makes, by the layer's name."""
+        calls: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for path, _ in node.meta.get("nn_module_stack", {}).values():
+                calls.setdefault(path, []).append(node)
+        return calls
+
+    def alone(self, nodes: list[Node]) -> bool:
+        """Whether no other call uses a parameter or buffer that these use."""
+        return all(self._uses[key] == count for key, count in self._count(nodes).items())
+
+    def _count(self, nodes: list[Node]) -> Counter[int]:
+        names = (self.name(operand) for node in nodes for operand in node.all_input_nodes)
+        return Counter(id(self._state[name]) for name in names if name in self._state)

@@ -62,7 +62,7 @@ def prune(
         before = count_macs(network, tuple(example.shape[1:]))
         rest = before - cost.macs(np.ones(units.count, bool))  # products of activations, as in attention
         target = keep_macs * (base_macs or before)
-        kept = choose(units, SCORES[score](network, units, losses), cost, most_macs=target - rest, align=align)
+        kept = choose(units, SCORES[score].function(network, units, losses), cost, most_macs=target - rest, align=align)
         _tell(units, reached=cost.macs(kept) + rest, before=before, target=target)
         smaller = cut(network, units, kept)
         _check(smaller, units, kept, example)

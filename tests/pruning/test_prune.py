@@ -119,7 +119,7 @@ def test_the_products_of_attention_are_work_too():
         ({"keep_macs": 1.5}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = 1.5`."),
         ({"keep_macs": float("nan")}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = nan`."),
         ({"align": 0}, r"`align` should be at least 1. Found `align = 0`."),
-        ({"score": "size"}, r"`score` should be one of magnitude, taylor. Found `score = 'size'`."),
+        ({"score": "size"}, r"`score` should be one of magnitude, l1, .*, threshold. Found `score = 'size'`."),
         ({"score": "taylor"}, r"The score `taylor` should be given losses over training data. Found none."),
         (
             {"score": "taylor", "losses": lambda network: iter(())},

@@ -1,0 +1,6 @@
+"""Masks say which single weights stay: each function maps scores to truth values of the same shape."""
+
+from espalier.pruning.masks.lowest import lowest
+from espalier.pruning.masks.n_of_m import n_of_m
+
+__all__ = ["lowest", "n_of_m"]

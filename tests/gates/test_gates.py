@@ -1,0 +1,127 @@
+"""A policy is read as it is meant or refused, and a gate that cannot be evaluated does not open."""
+
+from dataclasses import replace
+
+import pytest
+from properties import assert_explains
+
+from espalier.errors import BadInput
+from espalier.gates import Figures, Gates, choose, judge, read_policies
+
+GOOD = Figures(
+    examples=359,
+    accuracy=0.98,
+    drop=0.02,
+    champion_drop=0.01,
+    worst_class_drop=0.2,
+    bytes=50_000,
+    bytes_ratio=0.1,
+    milliseconds=0.05,
+    latency_ratio=0.3,
+    memory=1e6,
+    torch_agreement=0.99,
+    finite=True,
+    data="d" * 64,
+    current_data="d" * 64,
+)
+BOUNDS = {
+    "examples": 300,
+    "drop": 0.03,
+    "champion_drop": 0.03,
+    "worst_class_drop": 0.3,
+    "bytes": 60_000,
+    "bytes_ratio": 0.125,
+    "latency_ratio": 0.5,
+    "memory": 2_000_000,
+    "torch_agreement": 0.97,
+}
+ALL = Gates(**BOUNDS)
+
+
+def failed(figures, gates=ALL):
+    return [verdict.gate for verdict in judge(gates, figures) if not verdict.passed]
+
+
+def test_a_good_model_passes_every_gate_and_each_has_a_row():
+    verdicts = judge(ALL, GOOD)
+    assert [verdict.gate for verdict in verdicts] == ["files", "finite", "data", *BOUNDS]
+    assert failed(GOOD) == []
+
+
+@pytest.mark.parametrize("gate", BOUNDS)
+def test_a_bound_is_part_of_what_passes_and_just_beyond_it_is_not(gate):
+    whole = gate in ("examples", "bytes", "memory")
+    step = 1 if whole else 1e-6
+    beyond = BOUNDS[gate] + (-step if gate in ("examples", "torch_agreement") else step)
+    assert failed(replace(GOOD, **{gate: BOUNDS[gate]})) == []
+    assert failed(replace(GOOD, **{gate: beyond})) == [gate]
+
+
+@pytest.mark.parametrize("gate", BOUNDS)
+def test_a_figure_that_is_no_number_passes_nothing(gate):
+    assert failed(replace(GOOD, **{gate: float("nan")})) == [gate]
+    (row,) = [verdict for verdict in judge(ALL, replace(GOOD, **{gate: float("nan")})) if verdict.gate == gate]
+    assert row.found == "could not be evaluated"
+
+
+@pytest.mark.parametrize("gate", BOUNDS)
+def test_a_bound_that_is_not_given_is_not_checked(gate):
+    bounds = {name: bound for name, bound in BOUNDS.items() if name != gate}
+    assert gate not in [verdict.gate for verdict in judge(Gates(**bounds), GOOD)]
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        ({"finite": False}, "finite"),
+        ({"data": "e" * 64}, "data"),
+        ({"data": ""}, "data"),
+        ({"intact": "gone"}, "files"),
+    ],
+)
+def test_what_no_policy_can_switch_off(change, gate):
+    assert failed(replace(GOOD, **change), Gates()) == [gate]
+
+
+def test_where_nobody_bears_the_alias_there_is_nobody_to_be_worse_than():
+    assert failed(replace(GOOD, champion_drop=None)) == []
+
+
+def test_the_rule_chooses_among_those_that_pass():
+    passed = {
+        "small": replace(GOOD, bytes=10, milliseconds=3.0, accuracy=0.90),
+        "fast": replace(GOOD, bytes=30, milliseconds=1.0, accuracy=0.91),
+        "right": replace(GOOD, bytes=20, milliseconds=2.0, accuracy=0.99),
+    }
+    assert [choose(rule, passed) for rule in ("smallest", "fastest", "most_accurate")] == ["small", "fast", "right"]
+    assert choose("smallest", {"b": GOOD, "a": GOOD}) == "a"
+
+
+def test_the_shipped_policy_is_read(project_root):
+    policies = read_policies(project_root / "mlflow" / "gates.yaml")
+    assert list(policies) == ["champion"]
+    given = policies["champion"].gates.model_dump(exclude_none=True)
+    assert {"drop", "champion_drop", "worst_class_drop", "examples", "bytes_ratio", "latency_ratio"} <= set(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("champion: {gates: {dorp: 0.1}}", ("champion.gates.dorp", "drop", "unknown")),
+        ("champion: {chose: smallest}", ("champion.chose", "choose", "unknown")),
+        ("champion: {choose: biggest}", ("champion.choose", "biggest")),
+        ("champion: {gates: {drop: two}}", ("champion.gates.drop", "two")),
+        ("champion: {gates: {drop: 3}}", ("champion.gates.drop", "3")),
+        ("v3: {}", ("v3",)),
+        ("Champion: {}", ("Champion",)),
+        ("champion: [", ("YAML",)),
+        (None, ("nothing there",)),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_refused_by_name(tmp_path, text, words):
+    path = tmp_path / "gates.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BadInput) as refused:
+        read_policies(path)
+    assert_explains(refused.value, *words)

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from espalier.folding.cka import batched_cka, linear_cka
+
+
+def represented(n=40, features=12, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, features, generator=generator)
+
+
+def hsic(one, other):
+    """Kornblith et al. 2019, eq. 3, with the kernels and the centring matrix written out."""
+    n = len(one)
+    centring = torch.eye(n).double() - torch.ones(n, n).double() / n
+    k, l = one.double() @ one.T.double(), other.double() @ other.T.double()  # noqa: E741
+    return torch.trace(k @ centring @ l @ centring) / (n - 1) ** 2
+
+
+def hsic_unbiased(one, other):
+    """Nguyen et al. 2021, eq. 3, with matrices of ones written out."""
+    n, ones = len(one), torch.ones(len(one), 1).double()
+    k, l = one.double() @ one.T.double(), other.double() @ other.T.double()  # noqa: E741
+    k, l = k - torch.diag(k.diag()), l - torch.diag(l.diag())  # noqa: E741
+    first = torch.trace(k @ l)
+    second = (ones.T @ k @ ones * (ones.T @ l @ ones)).item() / ((n - 1) * (n - 2))
+    third = 2 / (n - 2) * (ones.T @ k @ l @ ones).item()
+    return (first + second - third) / (n * (n - 3))
+
+
+def test_it_is_the_papers_formula():
+    x, y = represented(), represented(features=7, seed=1) + represented()[:, :7]
+    wanted = hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt()
+    assert linear_cka(x, y).item() == pytest.approx(wanted.item(), rel=1e-10)
+    # the form of section 3 that gives linear CKA its name
+    x, y = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
+    assert wanted.item() == pytest.approx(((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())).item())
+
+
+def test_turning_and_scaling_a_representation_changes_nothing_and_stretching_it_does():
+    """Kornblith et al. 2019, section 2: invariance to any invertible map would see no difference at all."""
+    x, y = represented(), represented(seed=1) + represented()
+    turn = torch.linalg.qr(represented(12, 12, 2)).Q
+    assert linear_cka(x, x @ turn * 3 + 1).item() == pytest.approx(1, abs=1e-6)
+    assert linear_cka(x @ turn * 3 + 1, y).item() == pytest.approx(linear_cka(x, y).item(), rel=1e-5)
+    stretch = torch.diag(torch.logspace(-1, 1, 12))
+    assert linear_cka(x, x @ stretch).item() < 0.95
+
+
+def test_a_constant_layer_is_like_no_other():
+    assert linear_cka(represented(), torch.ones(40, 3)).item() == 0
+    assert batched_cka([[represented(), torch.zeros(40, 3)]])[0, 1].item() == 0
+
+
+def test_over_batches_it_is_the_papers_formula():
+    batches = [[represented(10, 6, seed), represented(10, 8, seed + 9)] for seed in range(3)]
+    product, one, other = (sum(hsic_unbiased(b[i], b[j]) for b in batches) for i, j in ((0, 1), (0, 0), (1, 1)))
+    table = batched_cka(batches)
+    assert table[0, 1].item() == pytest.approx((product / (one * other).sqrt()).item(), rel=1e-10)
+    assert torch.equal(table, table.T)
+    assert table.diagonal().tolist() == pytest.approx([1, 1])
+
+
+def test_over_batches_what_is_expected_does_not_depend_on_their_size_and_strangers_are_strangers():
+    """Nguyen et al. 2021, section 2.1: the plain estimate calls representations alike that have many features."""
+    x, y = represented(512, 256), represented(512, 256, 1)
+    assert linear_cka(x[:32], y[:32]) > 0.8
+    assert abs(batched_cka(zip(x.split(32), y.split(32), strict=True))[0, 1]) < 0.02
+    related = x + y
+    estimates = [batched_cka(zip(x.split(size), related.split(size), strict=True))[0, 1] for size in (32, 128, 512)]
+    assert max(estimates) - min(estimates) < 0.01
+    assert estimates[0].item() == pytest.approx(0.5, abs=0.02)  # half of the variance is common
+
+
+def test_answers_of_any_shape_are_compared():
+    images = represented(8, 2 * 3 * 3).reshape(8, 2, 3, 3)
+    assert batched_cka([[images, images.flatten(1)]])[0, 1].item() == pytest.approx(1)

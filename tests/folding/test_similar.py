@@ -1,0 +1,154 @@
+import copy
+
+import pytest
+import torch
+from properties import assert_equal_outputs, assert_explains, assert_input_untouched
+from torch import nn
+
+from espalier.errors import BadInput, Notice
+from espalier.folding import fold_blocks
+from espalier.measures.macs import count_macs
+from espalier.models import build, load, save
+from espalier.models.changes import changes_of, note
+
+SHAPE = (1, 8, 8)
+IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+def batches():
+    return IMAGES.split(32)
+
+
+@pytest.fixture
+def network():
+    """Blocks 0.0, 0.1, 0.2, then 1.1, 1.2, then 2.1, 2.2; of the second two one does nothing, and follows the other."""
+    torch.manual_seed(0)
+    network = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 20, "width": 4})
+    network(IMAGES)
+    for block in network.modules():
+        if type(block).__name__ == "BasicBlock":
+            nn.init.uniform_(block.bn2.weight, 0.5, 1.5)
+    nn.init.zeros_(network.stages[1][2].bn2.weight)
+    return network.eval()
+
+
+def distance(network):
+    """The validation loss of a candidate: how far it is from the network."""
+    wanted = network(IMAGES)
+    return lambda candidate: (candidate(IMAGES) - wanted).norm().item()
+
+
+def fold(network, **options):
+    options = {"images": batches, "validate": distance(network), "similarity": 0.999} | options
+    return fold_blocks(network, torch.zeros(2, *SHAPE), **options)
+
+
+def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_stay(network, tmp_path):
+    with assert_input_untouched(network):
+        folded = fold(network)
+    assert changes_of(folded).removed == ("stages.1.2",)
+    assert_equal_outputs(folded, network, IMAGES)
+    assert count_macs(folded, SHAPE) < count_macs(network, SHAPE)
+    save(folded, tmp_path / "model")
+    assert_equal_outputs(load(tmp_path / "model"), folded, IMAGES)
+
+
+@pytest.mark.parametrize("liked", ["the first", "the second", "the mean"])
+def test_of_a_pair_validation_chooses_what_is_left(network, liked):
+    one, other = (copy.deepcopy(network.stages[1][place].conv1.weight) for place in (1, 2))
+    left = {"the first": one, "the second": other, "the mean": (one + other) / 2}[liked]
+
+    def validate(candidate):
+        stays = next(block for block in candidate.stages[1][1:] if not isinstance(block, nn.Identity))
+        return (stays.conv1.weight - left).norm().item()
+
+    folded = fold(network, validate=validate)
+    gone = "stages.1.1" if liked == "the second" else "stages.1.2"
+    assert changes_of(folded).removed == (gone,)
+    assert validate(folded) == 0
+
+
+def test_the_mean_is_of_running_statistics_as_well(network):
+    blocks = network.stages[1]
+
+    def validate(candidate):
+        block = candidate.stages[1][1]
+        if isinstance(block, nn.Identity):
+            return 9.0
+        return float((block.bn1.running_var - (blocks[1].bn1.running_var + blocks[2].bn1.running_var) / 2).norm())
+
+    assert validate(fold(network, validate=validate)) == 0
+
+
+@pytest.mark.parametrize("kind", ["zeros", "shared"])
+def test_a_block_with_numbers_pruned_or_shared_one_by_one_is_kept_or_dropped_but_never_averaged(network, kind):
+    note(network, **{kind: ["stages.1.1.conv1.weight"]})
+    tried = []
+    fold(network, validate=lambda candidate: tried.append(candidate) or len(tried))
+    assert len(tried) == 2
+
+
+def test_blocks_that_were_narrowed_differently_are_not_averaged(network):
+    block = network.stages[1][1]
+    block.conv1.weight = nn.Parameter(block.conv1.weight[:5])
+    block.bn1 = nn.BatchNorm2d(5).eval()
+    block.conv2.weight = nn.Parameter(block.conv2.weight[:, :5])
+    tried = []
+    fold(network, validate=lambda candidate: tried.append(candidate) or len(tried))
+    assert len(tried) == 2
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+@pytest.mark.parametrize("keep_macs", [0.9, 0.6])
+def test_it_goes_on_until_little_enough_is_left(network, keep_macs):
+    folded = fold(network, similarity=None, keep_macs=keep_macs)
+    base = count_macs(network, SHAPE)
+    assert count_macs(folded, SHAPE) <= keep_macs * base
+    last = count_macs(network.stages[1][1], (8, 4, 4))  # all blocks cost about the same
+    assert count_macs(folded, SHAPE) >= keep_macs * base - 1.3 * last
+
+
+def test_the_fraction_is_of_the_base(network):
+    base = 2 * count_macs(network, SHAPE)
+    with pytest.warns(Notice, match="merged no blocks"):
+        assert not changes_of(fold(network, similarity=None, keep_macs=0.5, base_macs=base)).removed
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_one_block_of_each_shape_stays(network):
+    assert len(changes_of(fold(network, similarity=0.0)).removed) == 4
+    with pytest.raises(BadInput) as caught:
+        fold(network, similarity=None, keep_macs=0.2)
+    assert_explains(caught.value, "no two", "Found")
+
+
+def test_work_that_only_unlike_blocks_could_save_is_out_of_reach(network):
+    with pytest.raises(BadInput) as caught:
+        fold(network, keep_macs=0.6)
+    assert_explains(caught.value, "`similarity = 0.999`", "CKA")
+
+
+def test_leaving_far_less_than_was_allowed_is_told(network):
+    with pytest.warns(Notice, match="blocks go as a whole"):
+        fold(network, similarity=None, keep_macs=0.99)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"similarity": None}, ["keep_macs", "similarity", "neither"]),
+        ({"keep_macs": 0.0}, ["keep_macs = 0.0"]),
+        ({"keep_macs": 1.5}, ["keep_macs = 1.5"]),
+        ({"similarity": -0.1}, ["similarity = -0.1"]),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(network, options, words):
+    with pytest.raises(BadInput) as caught:
+        fold(network, **options)
+    assert_explains(caught.value, *words)
+
+
+def test_a_network_without_blocks_keeps_all():
+    network = build("espalier:mlp", classes=10, shape=SHAPE, arguments={"hidden": [16, 16]})
+    with pytest.warns(Notice, match="merged no blocks"):
+        assert_equal_outputs(fold(network, similarity=0.0), network, IMAGES)

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import BadInput
 from espalier.folding.denormals import flush_denormals
 from espalier.folding.same import refuse_others
-from espalier.models.changes import remove
+from espalier.models.changes import changes_of, remove
 from espalier.models.graph import Graph
 
 Norm = nn.modules.batchnorm._BatchNorm
@@ -33,9 +34,16 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
         A new network in evaluation mode with equal outputs. In the places of folded norms is `nn.Identity`.
 
     Raises:
-        BadInput: If the network cannot be traced, or computes otherwise without its norms.
+        BadInput: If the network cannot be traced, computes otherwise without its norms, or shares weights that would
+            be scaled.
     """
     pairs = batch_norms_to_fold(network, example)
+    shared = {name.rpartition(".")[0] for name in changes_of(network).shared} & {layer for layer, _ in pairs}
+    if shared:
+        raise BadInput(
+            "Batch norms should be folded before weights are shared: they scale each channel by a number of its own, "
+            f"and a codebook would not hold. Found shared weights in {min(shared)}."
+        )
     folded = copy.deepcopy(network).eval()
     for layer, norm in pairs:
         _fold(folded.get_submodule(layer), folded.get_submodule(norm))

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.params.distill import Distill, Recovered, Soft, Taught
+from espalier.params.fold import Fold
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
 from espalier.params.strict import RECIPE_KEYS, Strict
@@ -22,6 +23,7 @@ from espalier.training.recipe import Recipe
 __all__ = [
     "Distill",
     "Entry",
+    "Fold",
     "Params",
     "Prune",
     "Quantize",
@@ -56,7 +58,7 @@ class Data(Strict):
     flip: bool | None = None
 
 
-Entry = Annotated[Train | Distill | Prune | Quantize, Field(discriminator="by")]
+Entry = Annotated[Train | Distill | Prune | Fold | Quantize, Field(discriminator="by")]
 
 
 class Evaluation(Strict):

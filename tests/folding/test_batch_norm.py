@@ -9,7 +9,7 @@ from espalier.errors import BadInput
 from espalier.folding import fold_batch_norms
 from espalier.folding.batch_norm import Norm
 from espalier.models import build, load, save
-from espalier.models.changes import changes_of
+from espalier.models.changes import changes_of, note
 
 
 def lived(network, *shape):
@@ -185,3 +185,13 @@ def test_frozen_weights_stay_frozen_and_the_layout_stays():
     folded = fold_batch_norms(network, torch.zeros(2, 8, 4, 4))
     assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert folded[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_norms_behind_shared_weights_are_not_folded_into_their_codebook():
+    network = lived(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), 3, 4, 4)
+    note(network, zeros=["0.weight"])
+    assert changes_of(fold_batch_norms(network, torch.zeros(2, 3, 4, 4))).zeros == ("0.weight",)
+    note(network, shared=["0.weight"])
+    with pytest.raises(BadInput) as caught:
+        fold_batch_norms(network, torch.zeros(2, 3, 4, 4))
+    assert_explains(caught.value, "before weights are shared", "in 0")

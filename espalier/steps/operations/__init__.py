@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from espalier.steps.job import Job
 from espalier.steps.operations.distill import distill
+from espalier.steps.operations.fold import folded
 from espalier.steps.operations.made import Made
 from espalier.steps.operations.prune import cut
 from espalier.steps.operations.quantize import quantized
@@ -13,6 +14,7 @@ OPERATIONS: dict[str, Callable[[Job], Made]] = {
     "train": train,
     "distill": distill,
     "prune": cut,
+    "fold": folded,
     "quantize": quantized,
 }
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.attention import heads_of
 from espalier.models.changes import Changes, changes_of
 from espalier.models.fit import groups_of
 
@@ -23,6 +24,7 @@ class Architecture:
         arguments: Keyword arguments of the factory.
         shapes: Shape of every parameter and buffer, by its name: what surgery made of them.
         groups: Of the convolutions that have some, by the layer's name: no shape of a weight tells them.
+        heads: Of the layers that compute attention and spell how many they have.
         changes: Layers that were removed, and weights whose zeros or equal numbers stay.
         quantization: How the deployed file was quantized, if it was.
     """
@@ -33,6 +35,7 @@ class Architecture:
     arguments: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, list[int]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    heads: dict[str, int] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     quantization: dict[str, Any] | None = None
 
@@ -72,4 +75,6 @@ def architecture_of(module: nn.Module) -> Architecture:
             f"(Architecture(...).attach(network)), to be saved. Found a {type(module).__name__} that does not."
         )
     shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
-    return replace(architecture, shapes=shapes, groups=groups_of(module), changes=changes_of(module))
+    return replace(
+        architecture, shapes=shapes, groups=groups_of(module), heads=heads_of(module), changes=changes_of(module)
+    )

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.attention import set_heads
 from espalier.models.changes import Changes, note, remove
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fit(
@@ -16,6 +18,7 @@ def fit(
     shapes: Mapping[str, Sequence[int]],
     groups: Mapping[str, int] | None = None,
     changes: Changes | None = None,
+    heads: Mapping[str, int] | None = None,
 ) -> None:
     """Give every parameter and buffer its recorded shape, in place, and the layers the sizes that follow from it.
 
@@ -28,6 +31,7 @@ def fit(
         shapes: The shape of every entry of the state dict, by its name.
         groups: What `groups_of` said of the network that is to be had again.
         changes: What `changes_of` said of it.
+        heads: What `heads_of` said of it.
 
     Raises:
         BadInput: If the network has other entries, or one of another number of dimensions.
@@ -35,6 +39,7 @@ def fit(
     if changes:
         remove(network, changes.removed)
         note(network, zeros=changes.zeros, shared=changes.shared)
+    set_heads(network, heads or {})
     for name, shape in shapes.items():
         _add_if_absent(network, name, shape)
     found = network.state_dict()
@@ -91,9 +96,24 @@ def refresh(module: nn.Module) -> None:
             module.groups = module.weight.shape[0] // ratio
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
+    elif isinstance(module, _TRANSPOSED):
+        module.in_channels, module.out_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-        module.num_features = module.weight.shape[0]
-    elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(module.weight)
+    elif isinstance(token := getattr(module, "class_token", None), nn.Parameter) and hasattr(module, "hidden_dim"):
+        setattr(module, "hidden_dim", token.shape[-1])  # noqa: B010  # torchvision's vision transformers spell it
+    elif getattr(module, "weight", None) is not None:
+        _refresh_norm(module)
+
+
+def _refresh_norm(module: nn.Module) -> None:
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        module.num_features = len(module.weight)
+    elif isinstance(module, nn.GroupNorm):  # groups go as a whole, unless there is but one
+        if module.num_groups > 1:
+            module.num_groups = len(module.weight) // (module.num_channels // module.num_groups)
+        module.num_channels = len(module.weight)
+    elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
         module.normalized_shape = tuple(module.weight.shape)

@@ -52,7 +52,7 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
             arguments=architecture.arguments,
             trusted=trusted,
         )
-    fit(network, architecture.shapes, architecture.groups, architecture.changes)
+    fit(network, architecture.shapes, architecture.groups, architecture.changes, architecture.heads)
     network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     return architecture.attach(network).eval()
 

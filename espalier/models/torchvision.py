@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.models.attention import own_attention
 
 
 def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
@@ -26,9 +27,12 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
         options = dict(options or {})
         if name.startswith("vit"):
             options.setdefault("image_size", shape[1])
+        if name.startswith("maxvit"):
+            options.setdefault("input_size", shape[1:])
         if name in ("googlenet", "inception_v3"):
             options |= {"aux_logits": False, "init_weights": True}
         network: nn.Module = zoo.get_model(name, weights=None, num_classes=classes, **options)
+        own_attention(network)
         if shape[0] != 3:
             _widen_stem(network, shape[0])
         if small:

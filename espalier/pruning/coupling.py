@@ -3,7 +3,12 @@
 Every index of every dimension of every parameter is an *atom*. A tensor that flows through the network carries, for
 each of its dimensions, the atoms that its indices stand for: a *label*. Operators pass labels on and join atoms. As
 labels are arrays, an offset after a concatenation or the many columns behind a flattened channel need no special care.
+
+Where a dimension is seen as several (channels as heads and what is in each), something can go along one of them only:
+the atoms form a `Split`, and which of its axes it is stays open until what follows has ruled the others out.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +16,31 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Atoms = NDArray[np.int64]
-Label = tuple[Atoms | None, ...]
-"""For each dimension its atoms, or None where nothing can be removed (batch, space, the network's input)."""
+
+
+class Split:
+    """The atoms of one dimension, laid out as several, and the axes along which something can still be removed."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms
+        self.open = {axis for axis in range(atoms.ndim) if _apart(atoms, axis)}
+        self.linked: dict[int, list[Dim]] = {axis: [] for axis in range(atoms.ndim)}
+        self.row: Atoms | None = None
+        """Once an axis is chosen, and is the only one open: an atom for each of its indices."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A dimension that is one axis of a split; along the axes in `at` a tensor holds one index only."""
+
+    split: Split
+    axis: int
+    at: tuple[tuple[int, int], ...] = ()
+
+
+Dim = Atoms | Part | None
+Label = tuple[Dim, ...]
+"""For each dimension what its indices stand for, or None where nothing can be removed (batch, space, the input)."""
 
 
 class Coupling:
@@ -22,6 +50,8 @@ class Coupling:
         self._count = 0
         self._joined: list[tuple[Atoms, Atoms]] = []
         self._pinned: list[tuple[Atoms, str]] = []
+        self._splits: list[Split] = []
+        self._heads: list[Dim] = []
 
     def new(self, size: int) -> Atoms:
         """Fresh atoms for one dimension."""
@@ -29,25 +59,33 @@ class Coupling:
         self._count += size
         return atoms
 
-    def join(self, one: Atoms | None, other: Atoms | None, reason: str) -> Atoms | None:
+    def join(self, one: Dim, other: Dim, reason: str) -> Dim:
         """Say that two dimensions are the same, index by index. What meets a fixed dimension is fixed as well.
 
         Returns:
-            The atoms that stand for the joint dimension.
+            What stands for the joint dimension.
         """
         if one is None or other is None:
             self.pin(one, reason)
             self.pin(other, reason)
             return None
+        if isinstance(one, Part):
+            self._link(one, other, reason)
+            return one
+        if isinstance(other, Part):
+            self._link(other, one, reason)
+            return other
         if len(one) != len(other):  # one of them is broadcast; its single index goes with none of the others
             return self._broadcast(one, other, reason)
         self._joined.append((one, other))
         return one
 
-    def pin(self, atoms: Atoms | None, reason: str) -> None:
+    def pin(self, dim: Dim, reason: str) -> None:
         """Say that these indices stay, and why."""
-        if atoms is not None:
-            self._pinned.append((atoms, reason))
+        if isinstance(dim, Part):
+            self._shut(dim.split, dim.axis, reason)
+        elif dim is not None:
+            self._pinned.append((dim, reason))
 
     def tie(self, atoms: Atoms) -> Atoms:
         """Join all rows of a table (groups, size) of atoms: groups keep the same positions. Returns one row."""
@@ -55,6 +93,39 @@ class Coupling:
             self._joined.append((atoms[0], row))
         first: Atoms = atoms[0]
         return first
+
+    def split(self, atoms: Atoms, reason: str) -> list[Dim]:
+        """See a dimension as several: `atoms` laid out in their shape. Returns what stands for each of them."""
+        split = Split(atoms)
+        if not split.open:
+            self.pin(atoms.ravel(), reason)
+        self._splits.append(split)
+        return [Part(split, axis) for axis in range(atoms.ndim)]
+
+    def settle(self, dim: Dim) -> Atoms | None:
+        """Decide that a split loses what it loses along this dimension, if it still can. Returns the atoms."""
+        if not isinstance(dim, Part):
+            return dim
+        if dim.axis in dim.split.open:
+            self._choose(dim.split, dim.axis)
+            return dim.split.row
+        return None
+
+    def head(self, dim: Dim) -> None:
+        """Say that the indices of this dimension are attention heads."""
+        self._heads.append(dim)
+
+    def resolve(self) -> None:
+        """Decide all splits: along their heads if they have some, else along the last axis that is open."""
+        for head in self._heads:
+            self.settle(head)
+        for split in self._splits:
+            if split.row is None and split.open:
+                self._choose(split, max(split.open))
+
+    def heads(self) -> list[Atoms]:
+        """The atoms of all attention heads, once all is resolved."""
+        return [atoms for head in self._heads if (atoms := self.settle(head)) is not None]
 
     def components(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The component of each atom, and for each component whether it must stay."""
@@ -85,3 +156,42 @@ class Coupling:
             return many
         self.pin(single, reason)
         return many
+
+    def _link(self, part: Part, other: Atoms | Part, reason: str) -> None:
+        """What goes along the one goes along the other, whatever is decided."""
+        split, axis = part.split, part.axis
+        if axis not in split.open:
+            self.pin(other, reason)
+        elif split.row is not None:
+            self.join(split.row, other if not isinstance(other, Part) else self.settle(other), reason)
+        elif isinstance(other, Part) and (other.axis not in other.split.open or other.split.row is not None):
+            self._link(other, part, reason)
+        else:
+            split.linked[axis].append(other)
+            if isinstance(other, Part):
+                other.split.linked[other.axis].append(part)
+
+    def _shut(self, split: Split, axis: int, reason: str) -> None:
+        """Rule an axis out, and with it all that is linked to it."""
+        if axis not in split.open:
+            return
+        split.open.remove(axis)
+        if not split.open:
+            self.pin(split.atoms.ravel(), reason)
+        for other in split.linked[axis]:
+            self.pin(other, reason)
+
+    def _choose(self, split: Split, axis: int) -> None:
+        if split.row is not None:
+            return
+        split.row = self.tie(np.moveaxis(split.atoms, axis, -1).reshape(-1, split.atoms.shape[axis]))
+        for other in split.open - {axis}:
+            self._shut(split, other, "inside what goes as a whole")
+        for linked in split.linked[axis]:
+            self.join(split.row, self.settle(linked), "meets what is fixed")
+
+
+def _apart(atoms: Atoms, axis: int) -> bool:
+    """Whether no atom stands at two indices of an axis: then they could only go together."""
+    rows = np.moveaxis(atoms, axis, 0).reshape(atoms.shape[axis], -1)
+    return sum(len(np.unique(row)) for row in rows) == len(np.unique(atoms))

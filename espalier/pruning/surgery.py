@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from espalier.models.attention import own_attention
 from espalier.models.fit import refresh, resize
 from espalier.pruning.units import Units
 
@@ -14,6 +15,7 @@ from espalier.pruning.units import Units
 def cut(network: nn.Module, units: Units, kept: NDArray[np.bool_]) -> nn.Module:
     """A copy of a network in which only the units in `kept` (count,) are left; the network itself is untouched."""
     smaller = copy.deepcopy(network)
+    own_attention(smaller)
     state = smaller.state_dict()
     for name, dims in units.where.items():
         value = state[name]

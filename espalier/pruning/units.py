@@ -1,26 +1,29 @@
 """The removable units of a network: channels, with everything that depends on them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import Node
 
-from espalier.errors import BadInput
-from espalier.pruning.coupling import Atoms, Coupling, Label
-from espalier.pruning.rules import RULES
+from espalier.models.attention import with_own_attention
+from espalier.pruning.coupling import Atoms, Coupling
+from espalier.pruning.trace import Example, Trace, Work
 
 
 @dataclass(frozen=True)
-class Work:
-    """The multiply-accumulates of one layer: `places` times its kernel, times kept rows, times kept columns."""
+class Product:
+    """The multiply-accumulates of a product of activations: `places` times what is kept of each of its dimensions.
 
-    weight: str
+    Attributes:
+        places: For one image, over all dimensions of which nothing can be removed.
+        dims: At most two others: (size,) the unit of each index, or -1.
+    """
+
     places: int
+    dims: tuple[NDArray[np.int64], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Units:
         fixed: Why indices must stay, and how many.
         flow: The values inside the network, in its order: each a name, and for each dimension its size where nothing
             of it can be removed, else (size,) the unit of each index, or -1.
+        heads: (count,) whether a unit is a whole attention head.
+        products: The products of activations in which something can be removed.
+        reads: The dimensions of parameters, by name, that read units: all others help to make them.
     """
 
     count: int
@@ -43,6 +49,9 @@ class Units:
     works: list[Work]
     fixed: dict[str, int] = field(default_factory=dict)
     flow: list[tuple[str, list[int | NDArray[np.int64]]]] = field(default_factory=list)
+    heads: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    products: list[Product] = field(default_factory=list)
+    reads: frozenset[tuple[str, int]] = frozenset()
 
     def shapes(self, kept: NDArray[np.bool_]) -> list[tuple[str, tuple[int, ...]]]:
         """The sizes of the values inside, by name, when only the units in `kept` (count,) are left."""
@@ -66,45 +75,46 @@ class Units:
 
     def makers(self, name: str, shape: Sequence[int]) -> NDArray[np.int64] | None:
         """The unit that each row of a parameter helps to make, or -1, in as many dimensions as it has."""
-        unit = self.where.get(name, {}).get(0)
-        return None if unit is None else unit.reshape(-1, *(1 for _ in shape[1:]))
+        for dim, unit in self.where.get(name, {}).items():
+            if (name, dim) not in self.reads and (unit >= 0).any():
+                return unit.reshape([-1 if other == dim else 1 for other in range(len(shape))])
+        return None
 
     def _sum(self, values: Mapping[str, Tensor], *, rows: bool) -> NDArray[np.float64]:
         total = np.zeros(self.count)
         for name, value in values.items():
             for dim, unit in self.where.get(name, {}).items():
-                if (dim == 0) == rows:
+                if ((name, dim) not in self.reads) == rows:
                     others = [d for d in range(value.ndim) if d != dim]
                     each = (value.sum(others) if others else value).double().cpu().numpy()
                     np.add.at(total, unit[unit >= 0], each[unit >= 0])
         return total
 
 
-def find_units(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) -> Units:
+def find_units(network: nn.Module, example: Example, keep: tuple[str, ...] = ()) -> Units:
     """Trace a network and find its removable units.
 
     Args:
         network: Any module that `torch.export` can trace.
-        example: Images (N, C, H, W) of the shape it works on; N is at least 2.
+        example: Images (N, C, H, W) of the shape it works on, or a tuple of its inputs; N is at least 2.
         keep: Names of layers whose outputs stay.
 
     Raises:
         BadInput: If it cannot be traced.
     """
-    walk = _Walk(network, example)
+    walk = Trace(with_own_attention(network), example)
     walk.run()
     component, pinned = walk.coupling.components()
-    for name, label in walk.parameters.items():
-        if len(label) > 1 and label[0] is not None and name.rpartition(".")[0] in keep:
-            pinned[component[label[0]]] = True
+    for work in walk.weights:
+        if work.weight.rpartition(".")[0] in keep:
+            pinned[component[walk.parameters[work.weight][work.rows]]] = True
     made = np.zeros(len(pinned), bool)  # units are what some weight makes: a parameter that is only added makes none
-    for work in walk.works:
-        rows = walk.parameters[work.weight][0]
-        made[component[rows]] = True
+    for work in walk.weights:
+        made[component[walk.parameters[work.weight][work.rows]]] = True
     free = made & ~pinned
     number = np.where(free, np.cumsum(free) - 1, -1)
     where = {
-        name: {dim: number[component[atoms]] for dim, atoms in enumerate(label) if atoms is not None}
+        name: {dim: number[component[atoms]] for dim, atoms in enumerate(label)}
         for name, label in walk.parameters.items()
     }
     count = int(free.sum())
@@ -112,12 +122,36 @@ def find_units(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) 
         (name, [size if atoms is None else number[component[atoms]] for size, atoms in zip(shape, label, strict=True)])
         for name, shape, label in walk.flow()
     ]
-    return Units(count, _layers(count, where, walk.works), where, walk.works, walk.coupling.reasons(), flow)
+    heads = np.zeros(count + 1, bool)  # the last place is for those that stay: their number is -1
+    for atoms in walk.coupling.heads():
+        heads[number[component[atoms]]] = True
+    products = [_product(places, [number[component[atoms]] for atoms in dims]) for places, dims in walk.products()]
+    read = {(id(walk.parameters[work.weight]), 1 - work.rows) for work in walk.weights}
+    return Units(
+        count=count,
+        layer=_layers(count, where, walk.weights),
+        where=where,
+        works=walk.weights,
+        fixed=walk.coupling.reasons(),
+        flow=flow,
+        heads=heads[:-1],
+        products=products,
+        reads=frozenset(
+            (name, dim) for name, label in walk.parameters.items() for dim in (0, 1) if (id(label), dim) in read
+        ),
+    )
 
 
-def traced_shapes(network: nn.Module, example: Tensor) -> list[tuple[str, tuple[int, ...]]]:
+def traced_shapes(network: nn.Module, example: Example) -> list[tuple[str, tuple[int, ...]]]:
     """The sizes of the values inside a network, by name, in its order."""
-    return [(name, shape) for name, shape, _ in _Walk(network, example).flow()]
+    return [(name, shape) for name, shape, _ in Trace(network, example).flow()]
+
+
+def _product(places: int, dims: list[NDArray[np.int64]]) -> Product:
+    """Dimensions of which nothing can be removed, and a third one, count as places."""
+    dims = sorted(dims, key=lambda unit: -int((unit >= 0).sum()))
+    free = [unit for unit in dims[:2] if (unit >= 0).any()]
+    return Product(places * math.prod(len(unit) for unit in dims[len(free) :]), tuple(free))
 
 
 def _layers(count: int, where: Mapping[str, Mapping[int, Atoms]], works: list[Work]) -> NDArray[np.int64]:
@@ -125,88 +159,7 @@ def _layers(count: int, where: Mapping[str, Mapping[int, Atoms]], works: list[Wo
     coupling = Coupling()
     units = coupling.new(count)
     for work in works:
-        made = where[work.weight][0]
+        made = where[work.weight][work.rows]
         made = units[made[made >= 0]]
         coupling.join(made[:-1], made[1:], "layer")
     return coupling.components()[0]
-
-
-class _Walk:
-    """The labels of all values, in the order of the graph."""
-
-    def __init__(self, network: nn.Module, example: Tensor) -> None:
-        self.coupling = Coupling()
-        self.parameters: dict[str, Label] = {}
-        self.works: list[Work] = []
-        self._batch = len(example)
-        self._state = network.state_dict(keep_vars=True)
-        self._shared: dict[int, Label] = {}
-        self._labels: dict[Node, Label] = {}
-        self._several: dict[Node, list[Label]] = {}
-        try:
-            self._program = torch.export.export(network, (example,), strict=False)
-        except Exception as error:  # whatever the user's network does while it is traced
-            raise BadInput(f"A network to be pruned should be traceable by torch.export. Found: {error}") from error
-        signature = self._program.graph_signature
-        self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-
-    def run(self) -> None:
-        """Label every value, then fix what the network returns."""
-        for node in self._program.graph.nodes:
-            if node.op == "placeholder":
-                self._labels[node] = self._enter(node)
-            elif node.op == "call_function":
-                self._labels[node] = self._apply(node)
-            elif node.op == "output":
-                for result in node.all_input_nodes:
-                    for atoms in self._labels.get(result, ()):
-                        self.coupling.pin(atoms, "output of the network")
-
-    def flow(self) -> Iterator[tuple[str, tuple[int, ...], Label]]:
-        """The values that the network computes: name, sizes, and label once there is one."""
-        for node in self._program.graph.nodes:
-            if node.op == "call_function" and (shape := self.shape(node)):
-                yield node.name, shape, self._labels.get(node, ())
-
-    def label(self, argument: Any) -> Label:
-        """The label of an operand; empty for a number or None."""
-        return self._labels.get(argument, ()) if isinstance(argument, Node) else ()
-
-    def labels(self, node: Node) -> list[Label]:
-        """The labels of a node with several outputs."""
-        return self._several.setdefault(node, [])
-
-    def shape(self, argument: Any) -> tuple[int, ...]:
-        """The sizes of an operand; none for a number."""
-        value = argument.meta.get("val") if isinstance(argument, Node) else None
-        return tuple(int(size) for size in value.shape) if isinstance(value, Tensor) else ()
-
-    def _enter(self, node: Node) -> Label:
-        name = self._names.get(node.name)
-        if name not in self._state:  # the images, or a buffer that is not saved: its factory makes it whole again
-            return (None,) * len(self.shape(node))
-        key = id(self._state[name])  # weights that two layers share enter under each of their names
-        if key not in self._shared:
-            self._shared[key] = tuple(self.coupling.new(size) for size in self.shape(node))
-        self.parameters[name] = self._shared[key]
-        return self.parameters[name]
-
-    def _apply(self, node: Node) -> Label:
-        operator: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
-        rule = RULES.get(operator)
-        if rule is None:
-            for operand in node.all_input_nodes:
-                for atoms in self._labels.get(operand, ()):
-                    self.coupling.pin(atoms, f"enters {operator}, for which there is no rule")
-            return (None,) * len(self.shape(node))
-        if operator in ("conv1d", "conv2d", "conv3d", "linear"):
-            self._note_work(node)
-        return rule(self, node)
-
-    def _note_work(self, node: Node) -> None:
-        weight: Any = node.args[1]
-        if weight.name in self._names:
-            shape = self.shape(node)
-            channels = shape[1] if len(shape) > 2 and "conv" in str(node.target) else shape[-1]
-            places = int(np.prod(shape)) // self._batch // channels
-            self.works.append(Work(self._names[weight.name], places))

@@ -353,7 +353,7 @@ class Grown:
         network = copy.deepcopy(self.network)
         for name, parameter in network.named_parameters():
             for dim, unit in self.units.where.get(name, {}).items():
-                if (dim == 0) == rows:
+                if ((name, dim) not in self.units.reads) == rows:
                     goes = (unit >= 0) & ~self.kept[unit]
                     parameter.data.index_fill_(dim, torch.from_numpy(np.flatnonzero(goes)), 0.0)
         return network

@@ -1,0 +1,142 @@
+"""The walk over a traced network, in which every value gets its label."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from espalier.errors import BadInput
+from espalier.pruning.coupling import Atoms, Coupling, Dim, Label
+from espalier.pruning.rules import RULES
+
+Example = Tensor | tuple[Tensor, ...]
+"""What a network is called with: images (N, C, H, W), or all of its inputs; N is the same in each."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The multiply-accumulates of one layer: `places` times its kernel, times kept rows, times kept columns.
+
+    Attributes:
+        weight: Name of the parameter.
+        places: How often it is applied to an image.
+        rows: Which of its first two dimensions makes the output; the other one reads the input.
+    """
+
+    weight: str
+    places: int
+    rows: int = 0
+
+
+class Trace:
+    """The labels of all values, in the order of the graph.
+
+    Raises:
+        BadInput: If the network cannot be traced.
+    """
+
+    def __init__(self, network: nn.Module, example: Example) -> None:
+        inputs = example if isinstance(example, tuple) else (example,)
+        self.coupling = Coupling()
+        self.parameters: dict[str, tuple[Atoms, ...]] = {}
+        self.weights: list[Work] = []
+        self._network = network
+        self._batch = len(inputs[0])
+        self._state = network.state_dict(keep_vars=True)
+        self._shared: dict[int, tuple[Atoms, ...]] = {}
+        self._labels: dict[Node, Label] = {}
+        self._several: dict[Node, list[Label]] = {}
+        self._products: list[tuple[list[int], list[Dim]]] = []
+        try:
+            self._program = torch.export.export(network, inputs, strict=False)
+        except Exception as error:  # whatever the user's network does while it is traced
+            raise BadInput(f"A network to be pruned should be traceable by torch.export. Found: {error}") from error
+        signature = self._program.graph_signature
+        self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+
+    def run(self) -> None:
+        """Label every value, then fix what the network returns."""
+        for node in self._program.graph.nodes:
+            if node.op == "placeholder":
+                self._labels[node] = self._enter(node)
+            elif node.op == "call_function":
+                self._labels[node] = self._apply(node)
+            elif node.op == "output":
+                for result in node.all_input_nodes:
+                    for dim in self._labels.get(result, ()):
+                        self.coupling.pin(dim, "output of the network")
+        self.coupling.resolve()
+
+    def flow(self) -> Iterator[tuple[str, tuple[int, ...], tuple[Atoms | None, ...]]]:
+        """The values that the network computes: name, sizes, and label once there is one."""
+        for node in self._program.graph.nodes:
+            if node.op == "call_function" and (shape := self.shape(node)):
+                yield node.name, shape, tuple(self.coupling.settle(dim) for dim in self._labels.get(node, ()))
+
+    def products(self) -> Iterator[tuple[int, list[Atoms]]]:
+        """The products of activations: how often for an image, times the indices of dimensions that have a label."""
+        for sizes, dims in self._products:
+            settled = [self.coupling.settle(dim) for dim in dims]
+            fixed = math.prod(size for size, atoms in zip(sizes, settled, strict=True) if atoms is None)
+            yield fixed // self._batch, [atoms for atoms in settled if atoms is not None]
+
+    def label(self, argument: Any) -> Label:
+        """The label of an operand; empty for a number or None."""
+        return self._labels.get(argument, ()) if isinstance(argument, Node) else ()
+
+    def labels(self, node: Node) -> list[Label]:
+        """The labels of a node with several outputs."""
+        return self._several.setdefault(node, [])
+
+    def shape(self, argument: Any) -> tuple[int, ...]:
+        """The sizes of an operand; none for a number."""
+        value = argument.meta.get("val") if isinstance(argument, Node) else None
+        return tuple(int(size) for size in value.shape) if isinstance(value, Tensor) else ()
+
+    def module(self, node: Node) -> nn.Module | None:
+        """The layer in whose forward pass an operator stands."""
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        try:
+            return self._network.get_submodule(stack[-1][0]) if stack else None
+        except AttributeError:
+            return None
+
+    def works(self, node: Node, *, rows: int = 0) -> None:
+        """Note that an operator multiplies by a weight, whose dimension `rows` makes its output."""
+        weight: Any = node.args[1]
+        if weight.name not in self._names:
+            return
+        shape = self.shape(node)  # a transposed convolution goes over the places of its input
+        convolution = "conv" in str(node.target)
+        channels = shape[1] if convolution else shape[-1]
+        places = math.prod(self.shape(node.args[0])[2:]) if rows else math.prod(shape) // self._batch // channels
+        self.weights.append(Work(self._names[weight.name], places, rows))
+
+    def multiplies(self, sizes: Sequence[int], dims: Sequence[Dim]) -> None:
+        """Note a product of activations: as many multiply-accumulates as the product of `sizes`, of these labels."""
+        self._products.append((list(sizes), list(dims)))
+
+    def _enter(self, node: Node) -> Label:
+        name = self._names.get(node.name)
+        if name not in self._state:  # the images, or a buffer that is not saved: its factory makes it whole again
+            return (None,) * len(self.shape(node))
+        key = id(self._state[name])  # weights that two layers share enter under each of their names
+        if key not in self._shared:
+            self._shared[key] = tuple(self.coupling.new(size) for size in self.shape(node))
+        self.parameters[name] = self._shared[key]
+        return self.parameters[name]
+
+    def _apply(self, node: Node) -> Label:
+        operator: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
+        rule = RULES.get(operator)
+        if rule is not None:
+            return rule(self, node)
+        for operand in node.all_input_nodes:
+            for labels in (self._labels.get(operand, ()), *self._several.get(operand, ())):
+                for dim in labels:
+                    self.coupling.pin(dim, f"enters {operator}, for which there is no rule")
+        return (None,) * len(self.shape(node))

@@ -51,3 +51,26 @@ PUBLISHED = (
     # torchvision's mobilenet_v2 for 10 classes
     Published(Network("espalier:mobilenet", {"multiplier": 1.0}, shape=(3, 32, 32)), 2_236_682),
 )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of distillation as `params.yaml` asks for it, and what its paper claims that it does not look at."""
+
+    keys: dict[str, Any]
+    over: str = "logits"
+    ignores: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join(str(value) for name, value in self.keys.items() if name in ("loss", "temperature"))
+
+
+LOSSES = (
+    Loss({"loss": "soft_targets", "temperature": 1}, ignores=("shift",)),
+    Loss({"loss": "soft_targets", "temperature": 4}, ignores=("shift",)),
+    Loss({"loss": "teacher_labels"}, ignores=("shift", "scale of the teacher")),
+    Loss({"loss": "squared_error"}),
+    Loss({"loss": "standardised"}, ignores=("shift", "scale")),
+    Loss({"loss": "decoupled", "temperature": 2}, ignores=("shift",)),
+    Loss({"loss": "dist", "temperature": 1}, ignores=("shift",)),
+)

@@ -112,6 +112,14 @@ class Params(Strict):
             todo = children.get(ordered[-1], []) + todo
         return tuple(ordered)
 
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """What a model descends from: its parent first, the teacher last."""
+        found: list[str] = []
+        while name != TEACHER:
+            name = self.models[name].parent
+            found.append(name)
+        return tuple(found)
+
     def recipe(self, overrides: dict[str, Any]) -> Recipe:
         """The training defaults with the overrides of one entry.
 
@@ -173,6 +181,14 @@ def _check_tree(params: Params) -> None:
     lost = sorted(set(params.models) - set(params.names))
     if lost:
         raise BadInput(f"Every model should descend from the teacher. Found a circle through {', '.join(lost)}.")
+    for name, entry in params.models.items():
+        known = params.ancestors(name)
+        for teacher in getattr(entry, "teachers", None) or ():
+            if teacher not in known:  # then DVC would not know that it has to be made before
+                raise BadInput(
+                    f"models.{name}.teachers should be models that {name!r} descends from: {', '.join(known)}. "
+                    f"Found {teacher!r}."
+                )
 
 
 def _sentence(error: ValidationError) -> str:

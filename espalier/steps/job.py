@@ -11,12 +11,11 @@ import torch
 from espalier import __version__, files
 from espalier.data.names import TEST
 from espalier.data.prepared import Dataset, data_hash, read_dataset
-from espalier.distillation.bank import Bank
-from espalier.distillation.objectives import from_labels, from_teacher
+from espalier.distillation.objectives import from_labels
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
-from espalier.params import Entry, Params, Recovered, Taught, Teacher
+from espalier.params import Entry, Params, Recovered, Teacher
 from espalier.paths import LINEAGE, MODELS, PREPARED, STATE, TEACHER, WEIGHTS
 from espalier.training.batches import Examples, open_examples
 from espalier.training.checkpoint import Checkpoints
@@ -71,12 +70,13 @@ class Job:
     def inputs(self) -> dict[str, Any]:
         """Everything that fixes the bits of the result."""
         teacher = TEACHER if isinstance(self.entry, Recovered) else None
+        others = getattr(self.entry, "teachers", None) or ()
         return {
             "entry": self.entry.model_dump(mode="json", by_alias=True),
             "recipe": asdict(self.recipe),
             "seed": self.params.seed,
             "data": data_hash(self.root / PREPARED),
-            "models": {name: self._weights_hash(name) for name in (self.parent, teacher) if name},
+            "models": {name: self.weights_hash(name) for name in (self.parent, teacher, *others) if name},
             "device": device_name(self.team.device),
             "processes": self.team.size,
             "versions": {"espalier": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -136,31 +136,10 @@ class Job:
         return from_labels(self.recipe.label_smoothing)
 
     def from_teacher(self, teacher: str, network: torch.nn.Module) -> Objective:
-        """The objective that this entry asks for when `teacher` teaches `network`, with answers from the bank.
+        """The objective that this entry asks for when `teacher`, or those that it names instead, teach `network`."""
+        from espalier.steps.teaching import teach  # here: it works with jobs
 
-        The bank is named by all that its answers depend on, so every student and prune cycle shares it.
-        """
-        del network
-        assert isinstance(self.entry, Taught)
-        soft = self.entry.soft
-        depends = {
-            "teacher": self._weights_hash(teacher),
-            "data": data_hash(self.root / PREPARED),
-            "views": [self.views.crop, self.views.flip, self.views.seed],
-            "machine": [self.inputs["device"], self.inputs["versions"]["torch"], self.recipe.threads],
-        }
-        scoring = Inference(self.train, self.look)
-        held: list[torch.nn.Module] = []  # loaded when the first answer is missing
-
-        def answer(view: int) -> torch.Tensor:
-            if not held:
-                held.append(self.load(teacher))
-            return scoring.logits(held[0], lambda images, index: self.views.apply(images, index, view))[0]
-
-        bank = Bank(self.root / STATE / "bank" / files.digest(depends)[:32], answer)
-        return from_teacher(
-            bank, temperature=soft.temperature, weight=soft.weight, smoothing=self.recipe.label_smoothing
-        )
+        return teach(self, teacher, network)
 
     @property
     def progress(self) -> Path:
@@ -195,7 +174,12 @@ class Job:
                 report=report,
             )
 
-    def _weights_hash(self, name: str) -> str:
+    def weights_hash(self, name: str) -> str:
+        """The SHA-256 of the weights of a model of the project.
+
+        Raises:
+            BadInput: If its folder is not complete, or was changed.
+        """
         return files.verify(self.root / MODELS / name)[WEIGHTS]
 
 

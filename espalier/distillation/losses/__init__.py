@@ -1,5 +1,26 @@
-"""Each loss is a pure function of the student's and the teacher's logits (N, classes), averaged over examples."""
+"""Each loss is a pure function of what the student and the teacher computed, averaged over examples.
 
+Those of `LOGITS` take logits (N, classes) of both and weights (N,) of the examples.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from espalier.distillation.losses.decoupled import decoupled
+from espalier.distillation.losses.dist import dist
 from espalier.distillation.losses.soft_targets import soft_targets
+from espalier.distillation.losses.squared_error import squared_error
+from espalier.distillation.losses.standardised import standardised
+from espalier.distillation.losses.teacher_labels import teacher_labels
 
-__all__ = ["soft_targets"]
+LOGITS: dict[str, Callable[..., Tensor]] = {
+    "soft_targets": soft_targets,
+    "teacher_labels": teacher_labels,
+    "squared_error": squared_error,
+    "standardised": standardised,
+    "decoupled": decoupled,
+    "dist": dist,
+}
+
+__all__ = ["LOGITS", "decoupled", "dist", "soft_targets", "squared_error", "standardised", "teacher_labels"]

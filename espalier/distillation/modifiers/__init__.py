@@ -1,0 +1,8 @@
+"""What changes any loss: which classes and examples count, and which teacher is believed. Pure functions."""
+
+from espalier.distillation.modifiers.balanced import balanced
+from espalier.distillation.modifiers.confidence import confidence
+from espalier.distillation.modifiers.focal import focal
+from espalier.distillation.modifiers.subset import subset
+
+__all__ = ["balanced", "confidence", "focal", "subset"]

@@ -1,0 +1,109 @@
+"""The objective that an entry asks for: its recipe, with the answers of its teachers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espalier import files
+from espalier.data.prepared import data_hash, open_split
+from espalier.distillation.bank import Bank
+from espalier.distillation.losses import LOGITS
+from espalier.distillation.modifiers import balanced
+from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
+from espalier.errors import BadInput
+from espalier.params import Taught
+from espalier.params.losses import AnyLoss, ClassWeights, Decoupled, Labels
+from espalier.paths import PREPARED, STATE
+from espalier.steps.job import Job
+from espalier.training.engine import Objective
+from espalier.training.scoring import Inference
+
+_OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights")  # the other keys are those of the loss itself
+
+
+def teach(job: Job, teacher: str, network: nn.Module) -> Objective:
+    """The weighted sum of the losses of a job's entry.
+
+    Args:
+        job: Its entry names the losses, and the teachers if they are others.
+        teacher: Who teaches otherwise.
+        network: Who is taught.
+    """
+    del network
+    entry = job.entry
+    assert isinstance(entry, Taught)
+    banks = [bank_of(job, name) for name in entry.teachers or (teacher,)]
+    return WeightedSum([(loss.weight, _objective(job, loss, banks, entry)) for loss in entry.terms])
+
+
+def bank_of(job: Job, teacher: str) -> Bank:
+    """A teacher's answers, named by all that they depend on, so that every student and prune cycle shares them."""
+    views = job.views
+    depends = {
+        "teacher": job.weights_hash(teacher),
+        "data": data_hash(job.root / PREPARED),
+        "views": [views.crop, views.flip, views.seed],
+        "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
+    }
+    scoring = Inference(job.train, job.look)
+    held: list[nn.Module] = []  # loaded when the first answer is missing
+
+    def answer(view: int) -> Tensor:
+        if not held:
+            held.append(job.load(teacher))
+        return scoring.logits(held[0], lambda images, index: views.apply(images, index, view))[0]
+
+    return Bank(job.root / STATE / "bank" / files.digest(depends)[:32], answer)
+
+
+def _objective(job: Job, loss: AnyLoss, banks: Sequence[Bank], entry: Taught) -> Objective:
+    weights = _class_weights(job, getattr(loss, "class_weights", None))
+    if isinstance(loss, Labels):
+        return from_labels(job.recipe.label_smoothing, class_weights=weights, focus=loss.focus)
+    settings: dict[str, Any] = {
+        name: getattr(loss, name) for name in type(loss).model_fields if name not in _OF_THE_SUM
+    }
+    classes = _numbers(job, getattr(loss, "classes", None))
+    if weights is not None:
+        settings["class_weights"] = weights if classes is None else weights[classes]
+    return from_logits(
+        LOGITS[loss.loss],
+        banks,
+        combine=entry.combine,
+        classes=classes,
+        focus=loss.focus,
+        labelled=isinstance(loss, Decoupled),
+        **settings,
+    )
+
+
+def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:
+    """(classes,) on the device.
+
+    Raises:
+        BadInput: If there is not one for each class.
+    """
+    if given is None:
+        return None
+    classes = len(job.dataset.classes)
+    if given == "balanced":
+        counts = torch.bincount(open_split(job.root / PREPARED, "train").labels, minlength=classes)
+        return balanced(counts).to(job.team.device)
+    if len(given) != classes:
+        raise BadInput(f"`class_weights` should be {classes} numbers, one a class. Found {len(given)}.")
+    return torch.tensor(given, dtype=torch.float32, device=job.team.device)
+
+
+def _numbers(job: Job, classes: tuple[int | str, ...] | None) -> list[int] | None:
+    """The numbers of classes that are given by numbers or names.
+
+    Raises:
+        BadInput: If there is no class of a name.
+    """
+    names = job.dataset.classes
+    for one in classes or ():
+        if isinstance(one, str) and one not in names:
+            raise BadInput(f"`classes` should be numbers, or names among {', '.join(names)}. Found {one!r}.")
+    return None if classes is None else [names.index(one) if isinstance(one, str) else one for one in classes]

@@ -1,5 +1,8 @@
 """The work of a network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,13 +16,32 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     dtype = first.dtype if first is not None else torch.float32
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    with FlopCounterMode(display=False) as counter:
+    with counted() as counter:
         network(torch.zeros(1, *shape, device=device, dtype=dtype))
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops() // 2)
 
 
+@contextmanager
+def counted() -> Iterator[FlopCounterMode]:
+    """Count what is computed inside; a multiply-accumulate is two operations."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it is one operator, of which the counter knows nothing
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def count_parameters(network: nn.Module) -> int:
     """Numbers that are learned; shared ones count once."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def fraction_of_zeros(network: nn.Module) -> float:
+    """The part of the weights of layers that is zero: biases and norms do not count."""
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return zeros / max(1, sum(weight.numel() for weight in weights))

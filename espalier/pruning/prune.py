@@ -1,115 +1,175 @@
-"""Structured pruning: channels are removed for real, with everything that depends on them."""
+"""Pruning: what a network can do without is removed, until a target is reached."""
 
-import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.errors import BadInput, Notice
-from espalier.measures.macs import count_macs
-from espalier.pruning.budget import Cost, choose
-from espalier.pruning.scores import SCORES, Losses
-from espalier.pruning.surgery import cut
-from espalier.pruning.units import Units, find_units, traced_shapes
+from espalier.errors import BadInput
+from espalier.pruning.blocks import prune_blocks
+from espalier.pruning.budgets import BUDGETS
+from espalier.pruning.channels import prune_channels, prune_heads
+from espalier.pruning.reach import Ask
+from espalier.pruning.scores import Losses, score_named
+from espalier.pruning.target import NOUNS, Size, Target
+from espalier.pruning.weights import prune_weights
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What can go, and what makes sense with it.
+
+    Attributes:
+        function: Removes it.
+        targets: What it can reach, by the names of the arguments of `prune`; none if it asks for none.
+        budgets: How much of it can go where.
+    """
+
+    function: Callable[[nn.Module, Tensor, Ask], nn.Module]
+    targets: tuple[str, ...]
+    budgets: tuple[str, ...] = tuple(BUDGETS)
+
+
+def _prune_weights(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+    value = {ask.target.name: ask.target.value}
+    return prune_weights(
+        network,
+        example,
+        sparsity=value.get("sparsity"),
+        below=value.get("below"),
+        score=ask.score,
+        budget=ask.budget,
+        losses=ask.losses,
+        keep=ask.keep,
+    )
+
+
+def _prune_n_of_m(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+    return prune_weights(
+        network, example, pattern="n_of_m", n=ask.n, m=ask.m, score=ask.score, losses=ask.losses, keep=ask.keep
+    )
+
+
+_SIZES = ("keep_macs", "keep_parameters", "bytes", "milliseconds")
+
+PATTERNS: dict[str, Pattern] = {
+    "channels": Pattern(prune_channels, (*_SIZES, "below")),
+    "heads": Pattern(prune_heads, _SIZES),
+    "blocks": Pattern(prune_blocks, _SIZES),
+    "weights": Pattern(_prune_weights, ("sparsity", "below"), ("global", "uniform")),
+    "n_of_m": Pattern(_prune_n_of_m, (), ("global",)),
+}
 
 
 def prune(
     network: nn.Module,
     example: Tensor,
     *,
-    keep_macs: float,
+    keep_macs: float | None = None,
+    keep_parameters: float | None = None,
+    bytes: float | None = None,  # noqa: A002
+    milliseconds: float | None = None,
+    sparsity: float | None = None,
+    below: float | None = None,
+    pattern: str = "channels",
     score: str = "magnitude",
+    budget: str = "global",
     align: int = 8,
     losses: Losses | None = None,
-    base_macs: int | None = None,
+    base: nn.Module | Size | None = None,
     keep: tuple[str, ...] = (),
+    n: int = 2,
+    m: int = 4,
 ) -> nn.Module:
-    """Remove the channels that matter least, until a fraction of the work is left.
+    """Remove what matters least, until what is left is small, fast or sparse enough.
+
+    One target is given; the pattern `n_of_m` has none.
 
     Args:
         network: Any classifier that `torch.export` can trace; it is left as it is.
         example: An image batch (N, C, H, W) as the network sees it.
-        keep_macs: Multiply-accumulates to keep, as a fraction of `base_macs`, in (0, 1]. Never exceeded.
-        score: One of `espalier.pruning.scores.SCORES`.
+        keep_macs: Multiply-accumulates to keep, as a fraction of `base`, in (0, 1]. Never exceeded.
+        keep_parameters: Parameters to keep, likewise.
+        bytes: The size of the deployed float32 file. Never exceeded.
+        milliseconds: Of the deployed file for one image, in ONNX Runtime on one thread of this device.
+        sparsity: The fraction of zeros among single weights, in (0, 1).
+        below: With `score="threshold"`: what has a root mean square below it goes.
+        pattern: What goes, one of `PATTERNS`.
+        score: What matters, one of `espalier.pruning.scores.SCORES`.
+        budget: How much goes where, one of `espalier.pruning.budgets.BUDGETS`.
         align: Widths stay multiples of this where they are: runtimes compute in blocks.
-        losses: For scores that look at data: yields the loss of each training batch.
-        base_macs: What the fraction is of; the network's own work by default.
+        losses: For scores and budgets that look at data: yields the loss of each training batch.
+        base: What fractions are of, a network or its size; the network itself by default.
         keep: Names of layers whose outputs stay.
+        n: How many of every `m` weights stay, for `n_of_m`.
+        m: How many weights in a row are a group.
 
     Returns:
-        A new, smaller network in evaluation mode, whose outputs have the same shape.
+        A new network in evaluation mode, whose outputs have the same shape.
 
     Raises:
-        BadInput: If an argument is out of range, the network cannot be traced or cut, or the target out of reach.
+        BadInput: If an argument is out of range or contradicts another, the network cannot be traced or cut, or the
+            target is out of reach.
     """
-    if not 0 < keep_macs <= 1:
-        raise BadInput(f"`keep_macs` should lie in (0, 1]. Found `keep_macs = {keep_macs}`.")
+    target = Target.of(
+        keep_macs=keep_macs,
+        keep_parameters=keep_parameters,
+        bytes=bytes,
+        milliseconds=milliseconds,
+        sparsity=sparsity,
+        below=below,
+    )
     if align < 1:
         raise BadInput(f"`align` should be at least 1. Found `align = {align}`.")
-    if score not in SCORES:
-        raise BadInput(f"`score` should be one of {', '.join(SCORES)}. Found `score = {score!r}`.")
+    _check_names(network, pattern, score, budget, keep)
+    _check_target(target, pattern, score, budget)
+    with _evaluating(network):
+        example = example if len(example) > 1 else torch.cat([example, example])  # a batch of one is traced as fixed
+        if not isinstance(base, Size):
+            base = Size.of(base or network, tuple(example.shape[1:]))
+        ask = Ask(target or Target("", 0), score, budget, align, losses, base, keep, n, m)
+        return PATTERNS[pattern].function(network, example, ask)
+
+
+def _check_names(network: nn.Module, pattern: str, score: str, budget: str, keep: tuple[str, ...]) -> None:
+    """Refuse what is not known."""
+    if pattern not in PATTERNS:
+        raise BadInput(f"`pattern` should be one of {', '.join(PATTERNS)}. Found `pattern = {pattern!r}`.")
+    if budget not in BUDGETS:
+        raise BadInput(f"`budget` should be one of {', '.join(BUDGETS)}. Found `budget = {budget!r}`.")
+    score_named(score, pattern)
     unknown = sorted(set(keep) - {name for name, _ in network.named_modules()})
     if unknown:
         raise BadInput(f"`keep` should name layers of the network. Found {unknown[0]!r}.")
+
+
+def _check_target(target: Target | None, pattern: str, score: str, budget: str) -> None:
+    """Refuse what contradicts itself."""
+    known = PATTERNS[pattern]
+    if budget not in known.budgets:
+        raise BadInput(
+            f"`budget` should be one of {', '.join(known.budgets)} for the pattern `{pattern}`. Found `budget = "
+            f"{budget!r}`."
+        )
+    found = f"`{target.name} = {target.value}`" if target else "none"
+    if (target.name if target else None) not in (known.targets or (None,)):
+        wanted = f"a target of {', '.join(known.targets)}" if known.targets else "no target but `n` and `m`"
+        raise BadInput(f"The pattern `{pattern}` should be given {wanted}. Found {found}.")
+    if (score == "threshold") != (target is not None and target.name == "below"):
+        raise BadInput(f"The score `threshold` and the target `below` should go together. Found `score = {score!r}`.")
+    if budget == "latency" and target is not None and target.name not in ("keep_macs", "milliseconds"):
+        raise BadInput(f"The budget `latency` should be given {NOUNS['keep_macs']} or milliseconds. Found {found}.")
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Every layer in evaluation mode, and then back in the mode that it was in."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
-        example = example if len(example) > 1 else torch.cat([example, example])  # a batch of one is traced as fixed
-        units = find_units(network, example, keep)
-        cost = Cost(units, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-        before = count_macs(network, tuple(example.shape[1:]))
-        rest = before - cost.macs(np.ones(units.count, bool))  # products of activations, as in attention
-        target = keep_macs * (base_macs or before)
-        kept = choose(units, SCORES[score].function(network, units, losses), cost, most_macs=target - rest, align=align)
-        _tell(units, reached=cost.macs(kept) + rest, before=before, target=target)
-        smaller = cut(network, units, kept)
-        _check(smaller, units, kept, example)
+        yield
     finally:
         for module, training in modes.items():
             module.training = training
-    return smaller
-
-
-def _tell(units: Units, *, reached: int, before: int, target: float) -> None:
-    """Refuse a target that is out of reach, and tell of one that is missed by more than 2 %."""
-    if reached > target:
-        reasons = sorted(units.fixed.items(), key=lambda reason: -reason[1])
-        fixed = ", ".join(f"{count} ({reason})" for reason, count in reasons if reason != "kernel")
-        raise BadInput(
-            f"Pruning should leave at most {target:,.0f} multiply-accumulates. Found {reached:,} when every layer is "
-            "down to a quarter of its channels and one block of `align`: a smaller `align` or a larger `keep_macs` may "
-            f"be in reach. Removable channels: {units.count}; what must stay: {fixed or 'nothing'}."
-        )
-    if reached == before:
-        warnings.warn(f"Pruning removed nothing: {before:,} of {target:,.0f} are allowed.", Notice, stacklevel=3)
-    elif reached < 0.98 * target:
-        warnings.warn(
-            f"Pruning left {reached:,} multiply-accumulates where {target:,.0f} were allowed: the nearest aligned "
-            f"widths are {100 * (1 - reached / target):.1f} % below. A smaller `align` comes nearer.",
-            Notice,
-            stacklevel=3,
-        )
-
-
-def _check(smaller: nn.Module, units: Units, kept: NDArray[np.bool_], example: Tensor) -> None:
-    """Refuse a cut that did not work: where a forward pass spells a width, it may even run, and mean something else."""
-    try:
-        found = traced_shapes(smaller, example)
-    except BadInput as error:
-        raise BadInput(
-            f"A pruned network should still run. Found: {error.__cause__}. Its forward pass may spell a width; name "
-            "the layer before it in `keep`."
-        ) from error
-    for (name, shape), (_, wanted) in zip(found, units.shapes(kept), strict=False):
-        if shape != wanted:
-            raise BadInput(
-                f"Inside a pruned network the value {name} should be of the shape {list(wanted)}. Found {list(shape)}: "
-                "its forward pass may spell a width; name the layer before it in `keep`."
-            )
-    if len(found) != len(units.flow):
-        raise BadInput(
-            f"A pruned network should compute {len(units.flow)} values like the whole one. Found {len(found)}: its "
-            "forward pass may ask for a width; name the layer before it in `keep`."
-        )

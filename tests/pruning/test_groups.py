@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from espalier.errors import BadInput
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
-from espalier.pruning import prune
-from espalier.pruning.budget import Cost, choose
+from espalier.pruning import costs, prune
+from espalier.pruning.budgets import Problem, everywhere
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 from espalier.pruning.units import Units, find_units
@@ -345,8 +345,8 @@ class Grown:
         return cls(network, images, units, _some(network, units))
 
     @property
-    def cost(self) -> Cost:
-        return Cost(self.units, {name: tuple(value.shape) for name, value in self.network.state_dict().items()})
+    def cost(self) -> costs.Cost:
+        return costs.macs(self.network, self.units)
 
     def without(self, rows: bool) -> nn.Module:
         """A copy in which the weights that make the units that go, or those that read them, are zero."""
@@ -419,11 +419,11 @@ def test_dead_channels_go_first(grown, name):
     """By magnitude, until half of their work is gone; the very last block may be what comes nearest to the target."""
     tree = grown(name)
     tree = Grown(tree.without(rows=True), tree.images, tree.units, tree.kept)
-    whole, least = tree.cost.macs(np.ones(tree.units.count, bool)), tree.cost.macs(tree.kept)
+    whole, least = tree.cost(np.ones(tree.units.count, bool)), tree.cost(tree.kept)
     scores = magnitude(tree.network, tree.units)
     assert not scores[~tree.kept].any()
     assert (scores[tree.kept] > 0).all()
-    chosen = choose(tree.units, scores, tree.cost, most_macs=(whole + least) / 2, align=1)
+    chosen = everywhere(Problem.of(tree.units, scores, tree.cost, (whole + least) / 2))
     assert not chosen.all()
     assert np.sum(~chosen & tree.kept) <= 1
 
@@ -432,11 +432,8 @@ def test_dead_channels_go_first(grown, name):
 def test_the_cost_of_a_cut_is_what_is_counted_afterwards(grown, name):
     tree = grown(name)
     smaller = cut(tree.network, tree.units, tree.kept).float()
-    attention = count_macs(copy.deepcopy(tree.network).float(), CASES[name].shape) - tree.cost.macs(
-        np.ones(tree.units.count, bool)
-    )
-    assert (attention == 0) == (name != "attention")
-    assert tree.cost.macs(tree.kept) == count_macs(smaller, CASES[name].shape) - attention
+    whole = count_macs(copy.deepcopy(tree.network).float(), CASES[name].shape)
+    assert tree.cost.with_whole(whole)(tree.kept) == count_macs(smaller, CASES[name].shape)
 
 
 def test_layers_that_share_weights_share_them_after_the_cut(grown):

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from espalier.errors import BadInput, Notice
 from espalier.measures.macs import count_macs
 from espalier.models import build
-from espalier.pruning import prune
-from espalier.pruning.budget import Cost, choose
+from espalier.pruning import costs, prune
+from espalier.pruning.budgets import Problem, everywhere
+from espalier.pruning.target import Size
 from espalier.pruning.units import find_units
 
 SHAPE = (1, 8, 8)
@@ -65,8 +66,8 @@ def test_a_finer_alignment_comes_nearer():
 def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
     network = resnet()
     units = find_units(network.eval(), images())
-    cost = Cost(units, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-    kept = choose(units, np.ones(units.count), cost, most_macs=0, align=align)
+    cost = costs.macs(network, units)
+    kept = everywhere(Problem.of(units, np.ones(units.count), cost, 0, align))
     sizes, left = np.bincount(units.layer), np.bincount(units.layer[kept])
     assert left.tolist() == np.maximum(align, np.ceil(sizes / 4)).tolist()
 
@@ -75,11 +76,11 @@ def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
 def test_whatever_the_scores_single_channels_come_within_two_per_cent(keep):
     network = resnet()
     units = find_units(network.eval(), images())
-    cost = Cost(units, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-    target = keep * cost.macs(np.ones(units.count, bool))
+    cost = costs.macs(network, units)
+    target = keep * cost(np.ones(units.count, bool))
     for seed in range(5):
         scores = np.random.default_rng(seed).random(units.count) ** 3
-        assert 0.98 * target <= cost.macs(choose(units, scores, cost, most_macs=target, align=1)) <= target
+        assert 0.98 * target <= cost(everywhere(Problem.of(units, scores, cost, target))) <= target
 
 
 def test_a_fraction_is_of_the_base():
@@ -87,7 +88,7 @@ def test_a_fraction_is_of_the_base():
     network = resnet()
     base = count_macs(network, SHAPE)
     first = prune(network, images(), keep_macs=0.7, align=1)
-    second = prune(first, images(), keep_macs=0.5, align=1, base_macs=base)
+    second = prune(first, images(), keep_macs=0.5, align=1, base=Size(base, 0))
     assert 0.49 * base <= count_macs(second, SHAPE) <= 0.5 * base
 
 

@@ -1,0 +1,50 @@
+"""What a network is as the file that is deployed: its bytes, and its milliseconds in the runtime."""
+
+import copy
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from espalier.export.onnx import export
+from espalier.export.runtime import Runtime
+from espalier.measures.latency import Comparison, compare_latency
+
+_SECONDS = 20.0  # for which a large network may be timed; a small one takes half a second
+
+
+def file_bytes(network: nn.Module, example: Tensor) -> int:
+    """The size of the float32 file of a network.
+
+    Args:
+        network: Any that can be exported; it is left as it is.
+        example: Images (N, C, H, W) as it sees them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return _write(network, example, Path(folder) / "network.onnx").stat().st_size
+
+
+def race(parent: nn.Module, child: nn.Module, example: Tensor) -> Comparison:
+    """Time two networks side by side in the runtime, on one thread, at batch 1.
+
+    Args:
+        parent: The one; it is left as it is.
+        child: The other, likewise.
+        example: Images (N, C, H, W) as they see them.
+    """
+    pixels = torch.zeros(1, *example.shape[1:], dtype=torch.uint8).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Runtime(_write(parent, example, Path(folder) / "parent.onnx")).run
+        theirs = Runtime(_write(child, example, Path(folder) / "child.onnx")).run if child is not parent else ours
+        found = compare_latency(ours, theirs, pixels, 1.0) or compare_latency(ours, theirs, pixels, _SECONDS)
+    if found is None:
+        raise ValueError(f"A network should run at least five times in {_SECONDS} s. Found a slower one.")
+    return found
+
+
+def _write(network: nn.Module, example: Tensor, path: Path) -> Path:
+    channels = example.shape[1]
+    pixels = torch.randint(0, 256, (2, *example.shape[1:]), dtype=torch.uint8, generator=torch.Generator())
+    export(copy.deepcopy(network).float(), path, pixels, (0.5,) * channels, (0.25,) * channels)
+    return path

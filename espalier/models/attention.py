@@ -175,8 +175,9 @@ class WindowAttention(Attention):
 
     def _position_bias(self, places: int) -> Tensor:
         """(1, heads, places, places)."""
-        bias: Tensor = self._position_table()[self.relative_position_index.flatten()]
-        return bias.unflatten(0, (places, places)).permute(2, 0, 1).unsqueeze(0)
+        bias = self._position_table()[self.relative_position_index.flatten()]
+        out: Tensor = bias.unflatten(0, (places, places)).permute(2, 0, 1).unsqueeze(0)
+        return out
 
 
 def _shift_mask(full: list[int], window: list[int], shift: list[int], like: Tensor) -> Tensor:
@@ -273,7 +274,7 @@ def with_own_attention(network: nn.Module) -> nn.Module:
 def heads_of(network: nn.Module) -> dict[str, int]:
     """How many heads layers have that spell it, and those that are attention of ours, by name."""
     layers = [(name, layer) for name, layer in network.named_modules() if not _replaceable(layer)]
-    return {name: heads for name, layer in layers if name and (heads := spelled_heads(layer))}
+    return {name: heads for name, layer in layers if (heads := spelled_heads(layer))}
 
 
 def spelled_heads(layer: nn.Module) -> int | None:

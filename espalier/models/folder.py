@@ -1,5 +1,6 @@
 """A network as a folder: architecture, weights, and the hashes of both. No pickle, no code."""
 
+from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -53,8 +54,15 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
             trusted=trusted,
         )
     fit(network, architecture.shapes, architecture.groups, architecture.changes, architecture.heads)
-    network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    network.load_state_dict(_versioned(safetensors.torch.load_file(folder / WEIGHTS), network))
     return architecture.attach(network).eval()
+
+
+def _versioned(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """With the versions of a network's own layers: some, torchvision's mnasnet for one, load no weights without."""
+    versioned = OrderedDict(state)
+    setattr(versioned, "_metadata", getattr(network.state_dict(), "_metadata", None))  # noqa: B010
+    return versioned
 
 
 def read_architecture(folder: Path) -> Architecture:

@@ -123,10 +123,6 @@ class Coupling:
             if split.row is None and split.open:
                 self._choose(split, max(split.open))
 
-    def heads(self) -> list[Atoms]:
-        """The atoms of all attention heads, once all is resolved."""
-        return [atoms for head in self._heads if (atoms := self.settle(head)) is not None]
-
     def components(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The component of each atom, and for each component whether it must stay."""
         if not self._joined:

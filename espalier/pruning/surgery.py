@@ -1,26 +1,30 @@
 """Cutting: a new network without the units that go."""
 
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from espalier.models.attention import own_attention
+from espalier.models.attention import own_attention, set_heads
 from espalier.models.fit import refresh, resize
-from espalier.pruning.units import Units
+
+if TYPE_CHECKING:
+    from espalier.pruning.units import Units
 
 
-def cut(network: nn.Module, units: Units, kept: NDArray[np.bool_]) -> nn.Module:
+def cut(network: nn.Module, units: "Units", kept: NDArray[np.bool_]) -> nn.Module:
     """A copy of a network in which only the units in `kept` (count,) are left; the network itself is untouched."""
     smaller = copy.deepcopy(network)
     own_attention(smaller)
+    set_heads(smaller, {name: int(_stays(unit, kept).sum()) for name, unit in units.attention.items()})
     state = smaller.state_dict()
     for name, dims in units.where.items():
         value = state[name]
         for dim, unit in dims.items():
-            stays = (unit < 0) | kept[unit]
+            stays = _stays(unit, kept)
             if not stays.all():
                 value = value.index_select(dim, torch.from_numpy(np.flatnonzero(stays)).to(value.device))
         if value.shape != state[name].shape:
@@ -28,3 +32,9 @@ def cut(network: nn.Module, units: Units, kept: NDArray[np.bool_]) -> nn.Module:
     for module in smaller.modules():
         refresh(module)
     return smaller
+
+
+def _stays(unit: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    stays = unit < 0
+    stays[~stays] = kept[unit[~stays]]
+    return stays

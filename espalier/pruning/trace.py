@@ -44,12 +44,13 @@ class Trace:
         self.coupling = Coupling()
         self.parameters: dict[str, tuple[Atoms, ...]] = {}
         self.weights: list[Work] = []
-        self._network = network
+        self._layers = dict(network.named_modules())
         self._batch = len(inputs[0])
         self._state = network.state_dict(keep_vars=True)
         self._shared: dict[int, tuple[Atoms, ...]] = {}
         self._labels: dict[Node, Label] = {}
         self._several: dict[Node, list[Label]] = {}
+        self._heads: list[tuple[list[str], Dim]] = []
         self._products: list[tuple[list[int], list[Dim]]] = []
         try:
             self._program = torch.export.export(network, inputs, strict=False)
@@ -84,6 +85,12 @@ class Trace:
             fixed = math.prod(size for size, atoms in zip(sizes, settled, strict=True) if atoms is None)
             yield fixed // self._batch, [atoms for atoms in settled if atoms is not None]
 
+    def attention(self) -> Iterator[tuple[list[str], Atoms]]:
+        """The heads of all products of activations that have some, and the layers around, the innermost first."""
+        for layers, dim in self._heads:
+            if (atoms := self.coupling.settle(dim)) is not None:
+                yield layers, atoms
+
     def label(self, argument: Any) -> Label:
         """The label of an operand; empty for a number or None."""
         return self._labels.get(argument, ()) if isinstance(argument, Node) else ()
@@ -99,11 +106,8 @@ class Trace:
 
     def module(self, node: Node) -> nn.Module | None:
         """The layer in whose forward pass an operator stands."""
-        stack = list(node.meta.get("nn_module_stack", {}).values())
-        try:
-            return self._network.get_submodule(stack[-1][0]) if stack else None
-        except AttributeError:
-            return None
+        around = _layers_around(node)
+        return self._layers.get(around[0]) if around else None
 
     def works(self, node: Node, *, rows: int = 0) -> None:
         """Note that an operator multiplies by a weight, whose dimension `rows` makes its output."""
@@ -115,6 +119,11 @@ class Trace:
         channels = shape[1] if convolution else shape[-1]
         places = math.prod(self.shape(node.args[0])[2:]) if rows else math.prod(shape) // self._batch // channels
         self.weights.append(Work(self._names[weight.name], places, rows))
+
+    def heads(self, node: Node, dim: Dim) -> None:
+        """Note that the indices of a dimension are attention heads."""
+        self.coupling.head(dim)
+        self._heads.append((_layers_around(node), dim))
 
     def multiplies(self, sizes: Sequence[int], dims: Sequence[Dim]) -> None:
         """Note a product of activations: as many multiply-accumulates as the product of `sizes`, of these labels."""
@@ -140,3 +149,8 @@ class Trace:
                 for dim in labels:
                     self.coupling.pin(dim, f"enters {operator}, for which there is no rule")
         return (None,) * len(self.shape(node))
+
+
+def _layers_around(node: Node) -> list[str]:
+    """The names of the layers in whose forward passes an operator stands, the innermost first."""
+    return [name for name, _ in reversed(node.meta.get("nn_module_stack", {}).values())]

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.models.attention import with_own_attention
+from espalier.errors import BadInput
+from espalier.models.attention import Attention, spelled_heads, with_own_attention
 from espalier.pruning.coupling import Atoms, Coupling
+from espalier.pruning.surgery import cut
 from espalier.pruning.trace import Example, Trace, Work
 
 
@@ -41,6 +43,7 @@ class Units:
         heads: (count,) whether a unit is a whole attention head.
         products: The products of activations in which something can be removed.
         reads: The dimensions of parameters, by name, that read units: all others help to make them.
+        attention: For each layer that spells its number of heads, by name: (heads,) the unit of each, or -1.
     """
 
     count: int
@@ -52,6 +55,7 @@ class Units:
     heads: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     products: list[Product] = field(default_factory=list)
     reads: frozenset[tuple[str, int]] = frozenset()
+    attention: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def shapes(self, kept: NDArray[np.bool_]) -> list[tuple[str, tuple[int, ...]]]:
         """The sizes of the values inside, by name, when only the units in `kept` (count,) are left."""
@@ -102,30 +106,34 @@ def find_units(network: nn.Module, example: Example, keep: tuple[str, ...] = ())
     Raises:
         BadInput: If it cannot be traced.
     """
-    walk = Trace(with_own_attention(network), example)
+    own = with_own_attention(network)
+    walk = Trace(own, example)
     walk.run()
     component, pinned = walk.coupling.components()
     for work in walk.weights:
         if work.weight.rpartition(".")[0] in keep:
             pinned[component[walk.parameters[work.weight][work.rows]]] = True
-    made = np.zeros(len(pinned), bool)  # units are what some weight makes: a parameter that is only added makes none
+    units, spelled = _units(own, walk, component, pinned), _spelled(own, walk)
+    for stays in (_heads_of(walk, spelled), _weights_of(walk, spelled)) if spelled else ():
+        if _runs(network, units, example):
+            break
+        pinned[component[stays]] = True
+        units = _units(own, walk, component, pinned)
+    return units
+
+
+def _units(network: nn.Module, walk: Trace, component: Atoms, pinned: NDArray[np.bool_]) -> Units:
+    """Number the components that some weight makes: a parameter that is only added makes none."""
+    made = np.zeros(len(pinned), bool)
     for work in walk.weights:
         made[component[walk.parameters[work.weight][work.rows]]] = True
     free = made & ~pinned
-    number = np.where(free, np.cumsum(free) - 1, -1)
-    where = {
-        name: {dim: number[component[atoms]] for dim, atoms in enumerate(label)}
-        for name, label in walk.parameters.items()
-    }
+    number = np.where(free, np.cumsum(free) - 1, -1)[component]
+    where = {name: {dim: number[atoms] for dim, atoms in enumerate(label)} for name, label in walk.parameters.items()}
     count = int(free.sum())
-    flow = [
-        (name, [size if atoms is None else number[component[atoms]] for size, atoms in zip(shape, label, strict=True)])
-        for name, shape, label in walk.flow()
-    ]
     heads = np.zeros(count + 1, bool)  # the last place is for those that stay: their number is -1
-    for atoms in walk.coupling.heads():
-        heads[number[component[atoms]]] = True
-    products = [_product(places, [number[component[atoms]] for atoms in dims]) for places, dims in walk.products()]
+    for _, atoms in walk.attention():
+        heads[number[atoms]] = True
     read = {(id(walk.parameters[work.weight]), 1 - work.rows) for work in walk.weights}
     return Units(
         count=count,
@@ -133,13 +141,59 @@ def find_units(network: nn.Module, example: Example, keep: tuple[str, ...] = ())
         where=where,
         works=walk.weights,
         fixed=walk.coupling.reasons(),
-        flow=flow,
+        flow=[
+            (name, [size if dim is None else number[dim] for size, dim in zip(shape, label, strict=True)])
+            for name, shape, label in walk.flow()
+        ],
         heads=heads[:-1],
-        products=products,
+        products=[_product(places, [number[dim] for dim in dims]) for places, dims in walk.products()],
         reads=frozenset(
             (name, dim) for name, label in walk.parameters.items() for dim in (0, 1) if (id(label), dim) in read
         ),
+        attention={name: number[atoms] for name, atoms in _spelled(network, walk)},
     )
+
+
+def _spelled(network: nn.Module, walk: Trace) -> list[tuple[str, Atoms]]:
+    """The layers that know their number of heads, and the heads; not ours, which ask their weights."""
+    layers = dict(network.named_modules())
+    found = []
+    for around, atoms in walk.attention():
+        around = [name for name in around if name in layers]
+        if around and not isinstance(layers[around[0]], Attention):
+            name = next((name for name in around if spelled_heads(layers[name]) == len(atoms)), around[0])
+            found.append((name, atoms))
+    return found
+
+
+def _heads_of(walk: Trace, spelled: list[tuple[str, Atoms]]) -> Atoms:
+    """The heads of attention that is not ours. To be pinned where a forward pass spells more than their number."""
+    walk.coupling.pin(heads := np.concatenate([atoms for _, atoms in spelled]), "heads that a forward pass spells")
+    return heads
+
+
+def _weights_of(walk: Trace, spelled: list[tuple[str, Atoms]]) -> Atoms:
+    """All that such a layer reads and makes: its forward pass spells the width of its input, too."""
+    layers = {name for name, _ in spelled}
+    dims = [
+        dim
+        for parameter, label in walk.parameters.items()
+        for dim in label
+        if any(parameter.startswith(f"{name}.") for name in layers)
+    ]
+    walk.coupling.pin(atoms := np.concatenate(dims), "widths that a forward pass spells")
+    return atoms
+
+
+def _runs(network: nn.Module, units: Units, example: Example) -> bool:
+    """Whether a network without a unit of each layer runs, and computes values of the shapes that it should."""
+    kept = np.ones(units.count, bool)
+    kept[np.unique(units.layer, return_index=True)[1]] = False
+    kept[np.bincount(units.layer)[units.layer] == 1] = True  # the only one of its layer
+    try:
+        return traced_shapes(cut(network, units, kept), example) == units.shapes(kept)
+    except (BadInput, RuntimeError):
+        return False
 
 
 def traced_shapes(network: nn.Module, example: Example) -> list[tuple[str, tuple[int, ...]]]:

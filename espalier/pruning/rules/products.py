@@ -75,7 +75,7 @@ def _product(
             if letter not in output or size < sizes[letter]:
                 walk.coupling.pin(dim, f"summed over in {node.name}")
         if letter in output and len(dims) > 1 and joint[letter] is not None:
-            walk.coupling.head(joint[letter])
+            walk.heads(node, joint[letter])
     for letter in dict.fromkeys("".join(subscripts)):
         if letter not in sizes:  # of an operand without labels
             sizes[letter], joint[letter] = walk.shape(node)[output.index(letter)], None

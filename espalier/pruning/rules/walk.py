@@ -29,6 +29,9 @@ class Walk(Protocol):
     def works(self, node: Node, *, rows: int = 0) -> None:
         """Note that an operator multiplies by a weight, whose dimension `rows` makes its output."""
 
+    def heads(self, node: Node, dim: Dim) -> None:
+        """Note that the indices of a dimension are attention heads."""
+
     def multiplies(self, sizes: Sequence[int], dims: Sequence[Dim]) -> None:
         """Note a product of activations: as many multiply-accumulates as the product of `sizes`, of these labels."""
 

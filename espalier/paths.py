@@ -11,6 +11,7 @@ MODELS = "models"
 REPORTS = "reports"
 REGISTERED = "registered.json"
 TEACHER = "teacher"
+GATES = "mlflow/gates.yaml"
 STATE = ".espalier"  # checkpoints, banks of logits, locks: may be deleted at any time, costs only time
 
 # a prepared data set
@@ -21,6 +22,7 @@ EXAMPLES = "manifest.parquet"
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
+PACKED = "packed.espalier"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
 LINEAGE = "lineage.json"
@@ -28,6 +30,8 @@ MANIFEST = "manifest.json"
 
 # the reports
 TABLE = "models.csv"
+CLASSES = "classes.csv"
+CONDITIONS = "conditions.json"
 PREDICTIONS = "predictions"
 
 

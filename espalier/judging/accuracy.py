@@ -1,0 +1,34 @@
+"""How often a model is right."""
+
+import numpy as np
+from scipy.stats import binomtest
+
+from espalier.judging.answers import NO_ANSWER, answers
+from espalier.judging.interval import LEVEL, Interval
+
+
+def accuracy(labels: np.ndarray, predicted: np.ndarray, level: float = LEVEL) -> Interval:
+    """The fraction of right answers with its score interval.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+
+    Args:
+        labels: Of the examples (N,).
+        predicted: The answers (N,).
+        level: Of the interval.
+    """
+    right = int((labels == predicted).sum())
+    bounds = binomtest(right, len(labels)).proportion_ci(level, "wilson")
+    return Interval(right / len(labels), float(bounds.low), float(bounds.high))
+
+
+def top(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
+    """The fraction of examples whose label is among the `k` largest of the logits (N, classes).
+
+    Raises:
+        ValueError: If there are not more than `k` classes: the figure would be 1 for any model.
+    """
+    if logits.shape[1] <= k:
+        raise ValueError(f"There should be more than {k} classes for a top-{k} accuracy. Found {logits.shape[1]}.")
+    among = (np.argpartition(-logits, k - 1, axis=1)[:, :k] == labels[:, None]).any(1)
+    return float((among & (answers(logits) != NO_ANSWER)).mean())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import EspalierError
+from espalier.export.denormals import flush_denormals
 from espalier.export.runtime import Runtime
 
 INPUT, OUTPUT = "image", "logits"
@@ -68,6 +69,7 @@ def export(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ..
             opset_version=_OPSET,
             dynamo=False,
         )
+    flush_denormals(path)
     with torch.no_grad():
         ours = deployed(images).numpy()
     difference = relative_difference(ours, Runtime(path).logits(images.numpy()))

@@ -42,6 +42,8 @@ class Team:
 def gather_team(recipe: Recipe) -> Team:
     """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
     torch.set_num_threads(recipe.threads)
+    # the runtime sets this for the thread that asks it, and for good: the bits must not depend on who asked it before
+    torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a workspace

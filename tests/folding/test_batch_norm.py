@@ -172,8 +172,9 @@ def test_what_was_zero_stays_zero_and_nothing_is_left_that_is_too_small_to_be_no
         network[1].weight[1] = 1e-6
         network[0].weight[2, 0, 0, 0] = 1e-40  # a denormal from elsewhere
     folded = fold_batch_norms(network, torch.zeros(2, 3, 4, 4))
-    for value in folded.state_dict().values():
-        assert not ((value != 0) & (value.abs() < torch.finfo(value.dtype).tiny)).any()
+    for value in folded.state_dict().values():  # by their bits: the processor may be told to take them for zeros
+        bits = value.contiguous().view(torch.int32) & 0x7FFFFFFF
+        assert not ((bits > 0) & (bits < 0x00800000)).any()
     assert not folded[0].weight[0].any()
     assert not folded[0].weight[1].any()
     assert_close_outputs(network, folded, torch.randn(2, 3, 4, 4), 1e-6)

@@ -64,3 +64,12 @@ def test_but_not_where_that_layout_overruns_the_memory(setting, width):
     assert layouts == [True] * 9
     for (name, one), other in zip(network.named_parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_numbers_too_small_to_be_normal_are_zero_whatever_was_asked_of_the_runtime_before(before):
+    """ONNX Runtime says so to the thread that opens its first session; a job must not compute otherwise before it."""
+    torch.set_flush_denormal(before)
+    gather_team(Recipe(threads=1))
+    small = torch.full((1000,), 1e-38)
+    assert not (small * 0.1).view(torch.int32).any()

@@ -1,11 +1,14 @@
 """`by: fold`."""
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import Notice
 from espalier.folding import fold_batch_norms, fold_blocks, fold_linears
+from espalier.models.changes import changes_of
 from espalier.params import Fold
 from espalier.paths import TEACHER
 from espalier.steps.job import Job
@@ -31,7 +34,10 @@ def folded(job: Job) -> Made:
     network = parent(job)
     example = torch.zeros(2, *job.dataset.shape, device=job.team.device)
     if entry.fold in EXACT:
-        network = EXACT[entry.fold](network, example)
+        whole, network = network, EXACT[entry.fold](network, example)
+        if changes_of(network) == changes_of(whole):
+            what = entry.fold.replace("_", " ")
+            warnings.warn(f"Folding changed nothing: {entry.parent} has no {what} to be folded.", Notice, stacklevel=2)
     else:
         network = _merged(job, entry, network, example, base)
     history = job.fit(network, job.from_teacher(TEACHER, network))

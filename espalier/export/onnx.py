@@ -54,6 +54,19 @@ def export(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ..
     Raises:
         Disagreement: If that is above 1e-4.
     """
+    deployed = write(network, path, images, mean, std)
+    with torch.no_grad():
+        ours = deployed(images).numpy()
+    difference = relative_difference(ours, Runtime(path).logits(images.numpy()))
+    if not difference <= _AGREEMENT:
+        raise Disagreement(
+            f"The exported file should agree with the network to {_AGREEMENT}. Found a difference of {difference:.2g}."
+        )
+    return difference
+
+
+def write(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Deployed:
+    """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
     deployed = Deployed(network, mean, std).cpu().eval()
     with warnings.catch_warnings():
         # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the old way one day
@@ -70,14 +83,7 @@ def export(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ..
             dynamo=False,
         )
     flush_denormals(path)
-    with torch.no_grad():
-        ours = deployed(images).numpy()
-    difference = relative_difference(ours, Runtime(path).logits(images.numpy()))
-    if not difference <= _AGREEMENT:
-        raise Disagreement(
-            f"The exported file should agree with the network to {_AGREEMENT}. Found a difference of {difference:.2g}."
-        )
-    return difference
+    return deployed
 
 
 def relative_difference(one: np.ndarray, other: np.ndarray) -> float:

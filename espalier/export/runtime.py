@@ -20,9 +20,9 @@ def _session(model: str | bytes, threads: int) -> onnxruntime.InferenceSession:
 class Runtime:
     """A deployed file, ready to run."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Load a file, to be run by so many threads."""
-        self._session = _session(str(path), threads)
+    def __init__(self, file: Path | bytes, threads: int = 1) -> None:
+        """Load a file, or its content, to be run by so many threads."""
+        self._session = _session(file if isinstance(file, bytes) else str(file), threads)
         self._input = self._session.get_inputs()[0].name
 
     def run(self, images: np.ndarray) -> np.ndarray:

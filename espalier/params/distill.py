@@ -58,6 +58,11 @@ class Recovered(Taught):
 
     finetune: dict[str, Any] = {}
 
+    @property
+    def recovers(self) -> bool:
+        """Whether it may come to training: an entry that never does needs no teacher."""
+        return True
+
 
 class Distill(Trained, Taught):
     """A new, smaller network taught by its parent."""

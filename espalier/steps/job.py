@@ -69,7 +69,7 @@ class Job:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that fixes the bits of the result."""
-        teacher = TEACHER if isinstance(self.entry, Recovered) else None
+        teacher = TEACHER if isinstance(self.entry, Recovered) and self.entry.recovers else None
         others = getattr(self.entry, "teachers", None) or ()
         return {
             "entry": self.entry.model_dump(mode="json", by_alias=True),

@@ -18,9 +18,11 @@ class Made:
         base_macs: Its work before any pruning: what later fractions are of.
         history: A row per epoch.
         deploy: Writes the deployed file, where that is not an export of the network.
+        metrics: What else is worth a figure in `metrics.json`.
     """
 
     network: nn.Module
     base_macs: int
     history: list[Row] = field(default_factory=list)
     deploy: Callable[[Path], None] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)

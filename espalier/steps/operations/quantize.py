@@ -1,37 +1,180 @@
 """`by: quantize`."""
 
-from dataclasses import replace
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
 
+from espalier import files
 from espalier.data.prepared import open_split
+from espalier.errors import Notice
+from espalier.export.runtime import Runtime
+from espalier.measures.latency import compare_latency
 from espalier.params import Quantize
-from espalier.paths import MODELS, ONNX, PREPARED
-from espalier.quantization import quantize
+from espalier.paths import METRICS, MODELS, ONNX, PREPARED
+from espalier.quantization.dynamic import quantize_dynamically
+from espalier.quantization.ladder import Ladder, Rung
+from espalier.quantization.resamples import resamples
+from espalier.quantization.robust import robust_ranges
+from espalier.quantization.stability import stability
+from espalier.quantization.static import insert, observe_file
 from espalier.steps.job import Job
+from espalier.steps.operations.aware import Trained, train_aware
 from espalier.steps.operations.made import Made
 from espalier.steps.operations.networks import parent
+from espalier.training.history import Row
+
+_MEASURED = 64  # calibration images on which the sensitivity of layers is measured
+_SECONDS = 0.5  # for which a file is timed beside its parent's, at each batch size
+_BATCHES = (1, 64)
+
+
+@dataclass
+class _Result:
+    """A quantized file and what belongs to it."""
+
+    model: onnx.ModelProto
+    network: torch.nn.Module
+    record: dict[str, Any]
+    metrics: dict[str, float]
+    history: list[Row]
 
 
 def quantized(job: Job) -> Made:
-    """Quantize the parent's deployed file; the weights beside it stay the parent's."""
+    """Quantize the parent's deployed file; the weights beside it stay the parent's, unless they are trained for it."""
     entry = job.entry
     assert isinstance(entry, Quantize)
     network = parent(job)
-    record = {"scheme": entry.scheme, "calibration": entry.calibration, "reduce_range": entry.reduce_range}
-    replace(job.architecture(entry.parent), quantization=record).attach(network)
-    images = _calibration_images(job, entry.images)
+    result = _SCHEMES[entry.scheme](job, entry, network)
+    architecture = replace(job.architecture(entry.parent), quantization=result.record)
+    architecture.attach(result.network)
+    content = result.model.SerializeToString()
+    if not job.team.rank:
+        _say_if_slower(job, entry, content)
 
     def deploy(path: Path) -> None:
-        source = job.root / MODELS / entry.parent / ONNX
-        quantize(source, path, images, calibration=entry.calibration, reduce_range=entry.reduce_range)
+        path.write_bytes(content)
 
-    return Made(network, int(job.lineage(entry.parent)["base_macs"]), deploy=deploy)
+    base = int(job.lineage(entry.parent)["base_macs"])
+    return Made(result.network, base, result.history, deploy, result.metrics)
 
 
-def _calibration_images(job: Job, count: int) -> np.ndarray:
-    """Training images spread over the split, in its order."""
+def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    samples = _samples(job, entry)
+    observed = observe_file(job.root / MODELS / entry.parent / ONNX, samples)
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    record: dict[str, Any] = {"scheme": "static", "calibration": entry.calibration, **options}
+    judge = _judge(job)
+    metrics = stability(observed, entry.calibration, judge, **options) if entry.resamples > 1 else {}
+    if entry.ladder is None:
+        ranges = robust_ranges(observed.samples, entry.calibration)
+        model = insert(observed.model, ranges, per_channel=entry.per_channel, reduce_range=entry.reduce_range)
+        return _Result(model, network, record, metrics, [])
+    trained: list[Trained] = []
+
+    def aware(calibration: str) -> onnx.ModelProto:
+        trained.append(train_aware(job, network, samples[0], calibration, **options))
+        return trained[-1].model
+
+    before = float(files.read_json(job.root / MODELS / entry.parent / METRICS)["validation_accuracy"])
+    ladder = Ladder(
+        observed,
+        entry.calibration,
+        judge,
+        enough=before - entry.ladder.limit,
+        images=samples[0][:_MEASURED],
+        layers=entry.ladder.layers,
+        aware=aware if entry.ladder.aware else None,
+        threads=job.recipe.threads,
+        **options,
+    )
+    tried, chosen = ladder.climb()
+    _tell(job, tried, chosen, before, entry.ladder.limit)
+    record |= {"ladder": [rung.record() for rung in tried], "chosen": chosen.record()}
+    if chosen.measure == "aware":
+        return _Result(chosen.model, trained[0].network, record | {"scheme": "aware"}, metrics, trained[0].history)
+    return _Result(chosen.model, network, record, metrics, [])
+
+
+def _dynamic(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / ONNX
+        quantize_dynamically(job.root / MODELS / entry.parent / ONNX, target, **options)
+        return _Result(onnx.load(target), network, {"scheme": "dynamic", **options}, {}, [])
+
+
+def _aware(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    trained = train_aware(job, network, _samples(job, entry)[0], entry.calibration, **options)
+    record = {"scheme": "aware", "calibration": entry.calibration, **options}
+    return _Result(trained.model, trained.network, record, {}, trained.history)
+
+
+_SCHEMES: dict[str, Callable[[Job, Quantize, torch.nn.Module], _Result]] = {
+    "static": _static,
+    "dynamic": _dynamic,
+    "aware": _aware,
+}
+
+
+def _samples(job: Job, entry: Quantize) -> list[np.ndarray]:
+    """Training images: spread over the split, in its order; or several samples."""
     split = open_split(job.root / PREPARED, "train")
-    places = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
-    return np.stack([split[int(place)][0].numpy() for place in places])
+    if entry.resamples > 1:
+        places = resamples(split.labels.numpy(), entry.images, entry.resamples, job.params.seed)
+    else:
+        places = [np.unique(np.linspace(0, len(split) - 1, min(entry.images, len(split))).astype(int))]
+    return [np.stack([split[int(place)][0].numpy() for place in sample]) for sample in places]
+
+
+def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
+    """What tells the accuracy of a file on the validation split."""
+    validation = job.open("validation")
+    batches = list(validation.batches([torch.arange(len(validation))]))
+    images, labels = batches[0].images.cpu().numpy(), batches[0].labels.cpu().numpy()
+
+    def judge(model: onnx.ModelProto) -> float:
+        logits = Runtime(model.SerializeToString(), job.recipe.threads).logits(images)
+        return float((logits.argmax(1) == labels).mean())
+
+    return judge
+
+
+def _tell(job: Job, tried: list[Rung], chosen: Rung, before: float, limit: float) -> None:
+    """Say what was tried, and warn if nothing was enough."""
+    if job.team.rank:
+        return
+    for rung in tried:
+        detail = rung.detail if isinstance(rung.detail, str) else ", ".join(rung.detail)
+        print(f"{job.name}: {rung.measure} {detail}: {100 * rung.accuracy:.2f} % on validation")  # noqa: T201
+    if chosen.accuracy < before - limit:
+        warnings.warn(
+            f"{job.name} should lose at most {100 * limit:.2f} points on validation. Found {100 * before:.2f} % before "
+            f"and {100 * chosen.accuracy:.2f} % after the best of {len(tried)} measures ({chosen.measure}).",
+            Notice,
+            stacklevel=2,
+        )
+
+
+def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
+    """Warn with the figures if the runtime takes longer for integers than for the parent."""
+    parent = Runtime(job.root / MODELS / entry.parent / ONNX).run
+    child = Runtime(content).run
+    for size in _BATCHES:
+        batch = np.zeros((size, *job.dataset.shape), np.uint8)
+        found = compare_latency(parent, child, batch, _SECONDS)
+        if found and found.slower:
+            warnings.warn(
+                f"{job.name} should be faster than {entry.parent}. Found {found.child:.3g} ms instead of "
+                f"{found.parent:.3g} ms at batch {size} ({found.speed:.2f} times as fast), on one thread of this "
+                "machine.",
+                Notice,
+                stacklevel=2,
+            )

@@ -1,0 +1,152 @@
+"""A network that computes as its integer file will, so that it can be trained for it (Jacob et al. 2018, section 3)."""
+
+import copy
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from espalier.errors import BadInput
+from espalier.models.changes import changes_of, note
+from espalier.quantization.calls import IMAGE, Intercepted, Plan, plan
+from espalier.quantization.lsq import Step, activation_step, weight_step
+from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
+
+
+class Aware(nn.Module):
+    """A network with a learned step behind every value and weight that will be integers.
+
+    The network inside always runs in evaluation mode: what is folded has no batch, and what is dropped is not shipped.
+
+    Attributes:
+        network: The network, with its weights in floating point.
+        values: The steps of activations, by the number of the call that gives them.
+        weights: The steps of weights, by the number of the first call that multiplies by them.
+    """
+
+    def __init__(self, network: nn.Module, plan: Plan, values: Mapping[int, Step], weights: Mapping[int, Step]) -> None:
+        """Put steps into a network."""
+        super().__init__()
+        self.network = network.eval()
+        self.values = nn.ModuleDict({_key(number): step for number, step in values.items()})
+        self.weights = nn.ModuleDict({_key(number): step for number, step in weights.items()})
+        self.plan = plan
+        first = {name: number for number, name in reversed(plan.weights.items())}
+        self._first = {number: _key(first[name]) for number, name in plan.weights.items()}
+        changes = changes_of(network)
+        inside = {"zeros": changes.zeros, "shared": changes.shared}
+        note(self, **{kind: [f"network.{name}" for name in names] for kind, names in inside.items()})
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of everything but the network inside."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to logits (N, classes)."""
+        x = self._value(IMAGE, "", x)
+        with Intercepted(self._value, self._weight):
+            logits: Tensor = self.network(x)
+        return logits
+
+    def frozen(self) -> Self:
+        """A copy on the processor for an export: every weight within its levels, every step as it is used."""
+        copied = copy.deepcopy(self).cpu()
+        parameters = dict(copied.network.named_parameters())
+        with torch.no_grad():
+            for number, key in copied._first.items():
+                weight = parameters[copied.plan.weights[number]]
+                weight.copy_(copied.weights[key].held(weight))  # type: ignore[operator]
+        for step in (*copied.values.values(), *copied.weights.values()):
+            step.freeze()  # type: ignore[operator]
+        return copied
+
+    def _value(self, number: int, name: str, value: Tensor) -> Tensor:
+        if number in self.plan.moved and torch.onnx.is_in_onnx_export():
+            # a second journey changes nothing, and lets the runtime move integers
+            same: Tensor = self.values[_key(self.plan.moved[number])](value)
+            return same
+        if number not in self.plan.values:
+            return value
+        if name != self.plan.values[number][0]:
+            raise BadInput(
+                "A network that is trained for integers should make the same calls for every batch. Found "
+                f"{name!r} in place of {self.plan.values[number][0]!r} at call {number}."
+            )
+        made: Tensor = self.values[_key(number)](value)
+        return made
+
+    def _weight(self, number: int, weight: Tensor) -> Tensor:
+        made: Tensor = self.weights[self._first[number]](weight) if number in self._first else weight
+        return made
+
+
+def aware(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    calibration: str = "entropy",
+    per_channel: bool = True,
+    reduce_range: bool = True,
+) -> Aware:
+    """Prepare a network to be trained for integers, with the steps that calibration chooses.
+
+    Args:
+        network: A classifier, its batch norms folded; it becomes part of the result.
+        images: (N, C, H, W) float32, as the network sees them, on its device.
+        calibration: How the first range of an activation is chosen from what it is on the images.
+        per_channel: A step for every filter of a weight, instead of one for all of them.
+        reduce_range: Use 7 bits for weights.
+
+    Raises:
+        BadInput: If the calibration is unknown.
+    """
+    if calibration not in CALIBRATIONS:
+        raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
+    network.eval()
+    found = plan(network, images[:2])
+    ranges = {number: CALIBRATIONS[calibration](seen) for number, seen in _observe(network, found, images).items()}
+    values = {
+        number: activation_step(*ranges[number], shared=size, most=most)
+        for number, (_, size, most) in found.values.items()
+    }
+    parameters = dict(network.named_parameters())
+    weights: dict[int, Step] = {}
+    for number, name in found.weights.items():
+        if name not in [found.weights[one] for one in weights]:
+            weights[number] = weight_step(parameters[name], per_channel=per_channel, reduce_range=reduce_range)
+    return Aware(network, found, values, weights).to(images.device)
+
+
+@torch.no_grad()
+def _observe(network: nn.Module, plan: Plan, images: Tensor, batch_size: int = 64) -> dict[int, Histogram]:
+    """What the values that become integers are like; the images are run twice: for the ranges, then for the bins."""
+    low = dict.fromkeys(plan.values, np.inf)
+    high = dict.fromkeys(plan.values, -np.inf)
+    counts = {number: np.zeros(BINS, np.int64) for number in plan.values}
+
+    def widen(number: int, name: str, value: Tensor) -> Tensor:
+        if number in low:
+            low[number] = min(low[number], value.min().item())
+            high[number] = max(high[number], value.max().item())
+        return value
+
+    def count(number: int, name: str, value: Tensor) -> Tensor:
+        if number in counts:
+            most = max(abs(low[number]), abs(high[number]), float(np.finfo(np.float32).tiny))
+            counts[number] += np.histogram(value.abs().cpu().numpy(), BINS, (0.0, most))[0]
+        return value
+
+    for look in (widen, count):
+        for batch in images.split(batch_size):
+            look(IMAGE, "", batch)
+            with Intercepted(look, lambda _, weight: weight):
+                network(batch)
+    return {number: Histogram(low[number], high[number], counts[number]) for number in plan.values}
+
+
+def _key(number: int) -> str:
+    return "image" if number == IMAGE else str(number)

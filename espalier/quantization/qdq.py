@@ -1,0 +1,126 @@
+"""Fake quantizers, which torch exports as pairs of QuantizeLinear and DequantizeLinear, made a file of integers.
+
+ONNX Runtime fuses such pairs with what is between them into integer kernels, if weights and biases are integers too.
+"""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+_LARGEST = 2**31 - 1
+
+
+def with_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let quantized weights be 8-bit integers in the file, and the biases beside them 32-bit integers.
+
+    A bias has the scale of its layer's products: that of the activations times that of the weights (Jacob et al. 2018,
+    section 2.4). One that does not fit into 32 bits stays as it is.
+
+    Args:
+        model: Changed in place.
+    """
+    graph = _Graph(model)
+    graph.drop_identities()
+    for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
+        if node.input[0] in graph.weights:
+            graph.quantize_weight(node)
+    for node in [node for node in model.graph.node if node.op_type == "Transpose"]:
+        graph.transpose_weight(node)
+    for node in [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]:
+        graph.quantize_bias(node)
+    graph.drop_unused()
+    return model
+
+
+class _Graph:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self.weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+        self._makers = {name: node for node in model.graph.node for name in node.output}
+
+    def drop_identities(self) -> None:
+        """Equal weights are written once, with a node for each other name: let all use the one."""
+        same: dict[str, str] = {}
+        for node in [node for node in self._graph.node if node.op_type == "Identity"]:
+            source = same.get(node.input[0], node.input[0])
+            if source in self.weights:
+                same[node.output[0]] = source
+                self._graph.node.remove(node)
+        for node in self._graph.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = same.get(name, name)
+
+    def quantize_weight(self, node: NodeProto) -> None:
+        """Replace a weight and the node that quantizes it by integers."""
+        weight, scale, zero = (self.weights[name] for name in node.input)
+        axis = next((one.i for one in node.attribute if one.name == "axis"), 0) if scale.ndim else 0
+        shape = [-1 if dimension == axis else 1 for dimension in range(weight.ndim)]
+        scale, zero = (one.reshape(shape) if one.ndim else one for one in (scale, zero))
+        bounds = np.iinfo(zero.dtype)
+        integers = np.clip(np.rint(weight / scale) + zero, bounds.min, bounds.max).astype(zero.dtype)
+        self._add(node.output[0], integers)
+        self._graph.node.remove(node)
+
+    def transpose_weight(self, node: NodeProto) -> None:
+        """Transpose the integers themselves, where a quantized weight is transposed; two dimensions at the most."""
+        before = self._makers.get(node.input[0])
+        if before is None or before.op_type != "DequantizeLinear" or before.input[0] not in self.weights:
+            return
+        integers = self.weights[before.input[0]]
+        if integers.ndim != 2:
+            return
+        self._add(f"{node.output[0]}_integers", integers.T)
+        dequantize = helper.make_node(
+            "DequantizeLinear", [f"{node.output[0]}_integers", *before.input[1:]], [node.output[0]], axis=1
+        )
+        self._replace(node, dequantize)
+
+    def quantize_bias(self, node: NodeProto) -> None:
+        """Give a layer that multiplies integers a bias of integers."""
+        if len(node.input) < 3 or node.input[2] not in self.weights:
+            return
+        scales = [self._scale(name) for name in node.input[:2]]
+        if scales[0] is None or scales[1] is None:
+            return
+        bias = self.weights[node.input[2]]
+        scale = np.broadcast_to((scales[0] * scales[1]).astype(np.float32), bias.shape)
+        integers = np.rint(bias.astype(np.float64) / scale)
+        if np.abs(integers).max() > _LARGEST:
+            return
+        name = f"{node.output[0]}_bias"
+        self._add(f"{name}_integers", integers.astype(np.int32))
+        self._add(f"{name}_scale", np.ascontiguousarray(scale))
+        names = [f"{name}_integers", f"{name}_scale"]
+        place = list(self._graph.node).index(node)
+        self._graph.node.insert(place, helper.make_node("DequantizeLinear", names, [name], name=name, axis=0))
+        node.input[2] = name
+
+    def drop_unused(self) -> None:
+        """Leave out nodes whose results nobody uses, and weights in floating point that were replaced."""
+        given = {output.name for output in self._graph.output}
+        while True:
+            used = Counter(name for node in self._graph.node for name in node.input)
+            idle = [node for node in self._graph.node if not any(used[name] or name in given for name in node.output)]
+            if not idle:
+                break
+            for node in idle:
+                self._graph.node.remove(node)
+        for weight in [one for one in self._graph.initializer if not used[one.name]]:
+            self._graph.initializer.remove(weight)
+
+    def _scale(self, name: str) -> np.ndarray | None:
+        maker = self._makers.get(name)
+        return self.weights.get(maker.input[1]) if maker is not None and maker.op_type == "DequantizeLinear" else None
+
+    def _add(self, name: str, values: np.ndarray) -> None:
+        self.weights[name] = values
+        tensor: TensorProto = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._graph.initializer.append(tensor)
+
+    def _replace(self, node: NodeProto, other: NodeProto) -> None:
+        place = list(self._graph.node).index(node)
+        self._graph.node.remove(node)
+        self._graph.node.insert(place, other)
+        self._makers |= dict.fromkeys(other.output, other)

@@ -1,0 +1,40 @@
+"""How much each layer by itself suffers from integers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from espalier.export.runtime import Runtime
+from espalier.quantization.static import Observed, insert
+
+
+def sensitivity(
+    observed: Observed,
+    ranges: Mapping[str, tuple[float, float]],
+    images: np.ndarray,
+    *,
+    per_channel: bool = True,
+    reduce_range: bool = True,
+    threads: int = 1,
+) -> dict[str, float]:
+    """The change of the logits when one layer alone computes in integers (as in Wu et al. 2020, section 5.1).
+
+    Args:
+        observed: The file.
+        ranges: Of its tensors.
+        images: (N, C, H, W) uint8, on which it is measured.
+        per_channel: As in `quantize`.
+        reduce_range: Likewise.
+        threads: Of the runtime.
+
+    Returns:
+        By the layer's name, the mean square of the change over that of the logits; the worst first.
+    """
+    exact = Runtime(observed.model.SerializeToString(), threads).logits(images)
+    scale = max(float(np.square(exact).mean()), float(np.finfo(np.float32).tiny))
+    changes = {}
+    for layer in observed.layers:
+        model = insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range, only=[layer])
+        logits = Runtime(model.SerializeToString(), threads).logits(images)
+        changes[layer] = float(np.square(logits - exact).mean()) / scale
+    return dict(sorted(changes.items(), key=lambda one: -one[1]))

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from espalier.quantization.ranges import CALIBRATIONS
-from espalier.quantization.robust import Ranges, robust_ranges
+from espalier.quantization.robust import Ranges
 from espalier.quantization.sensitivity import sensitivity
 from espalier.quantization.static import Observed, insert
 
@@ -80,13 +80,13 @@ class Ladder:
         return tried, max(tried, key=lambda rung: rung.accuracy)
 
     def _static(self, calibration: str) -> Rung:
-        model = self._insert(robust_ranges(self.observed.samples, calibration))
+        model = self._insert(self.observed.ranges(calibration))
         return Rung("calibration", calibration, self.judge(model), model)
 
     def _floats(self, calibration: str) -> Iterator[Rung]:
         if not self.layers:
             return
-        ranges = robust_ranges(self.observed.samples, calibration)
+        ranges = self.observed.ranges(calibration)
         options = {"per_channel": self.per_channel, "reduce_range": self.reduce_range}
         worst = list(sensitivity(self.observed, ranges, self.images, **options, threads=self.threads))
         for count in range(1, min(self.layers, len(worst)) + 1):

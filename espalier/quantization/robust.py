@@ -10,8 +10,8 @@ from espalier.quantization.ranges import CALIBRATIONS, Histogram
 Ranges = dict[str, tuple[float, float]]
 
 
-def robust_ranges(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> Ranges:
-    """The range of every tensor: the median over the samples of what the calibration chooses on each.
+def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> list[Ranges]:
+    """What a calibration chooses on each sample by itself.
 
     Args:
         samples: A histogram of each tensor by its name, for every sample of images.
@@ -20,23 +20,18 @@ def robust_ranges(samples: Sequence[Mapping[str, Histogram]], calibration: str) 
     Raises:
         BadInput: If the calibration is unknown.
     """
-    each = ranges_of_each(samples, calibration)
-    return {
-        name: (float(np.median([one[name][0] for one in each])), float(np.median([one[name][1] for one in each])))
-        for name in each[0]
-    }
-
-
-def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> list[Ranges]:
-    """What the calibration chooses on each sample by itself.
-
-    Raises:
-        BadInput: If the calibration is unknown.
-    """
     if calibration not in CALIBRATIONS:
         raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
     choose = CALIBRATIONS[calibration]
     return [{name: choose(histogram) for name, histogram in sample.items()} for sample in samples]
+
+
+def robust_ranges(each: Sequence[Ranges]) -> Ranges:
+    """The range of every tensor: the median over the samples of what was chosen on each."""
+    return {
+        name: (float(np.median([one[name][0] for one in each])), float(np.median([one[name][1] for one in each])))
+        for name in each[0]
+    }
 
 
 def spread(each: Sequence[Ranges]) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from espalier.quantization.robust import ranges_of_each, spread
+from espalier.quantization.robust import spread
 from espalier.quantization.static import Observed, insert
 
 
@@ -30,7 +30,7 @@ def stability(
         The number of samples; the spread of a tensor's range, (largest - smallest width) / median width, of the
         median tensor and of the worst; the lowest, highest and mean accuracy, and its standard deviation.
     """
-    each = ranges_of_each(observed.samples, calibration)
+    each = observed.each(calibration)
     differences = spread(each)
     models = (insert(observed.model, one, per_channel=per_channel, reduce_range=reduce_range) for one in each)
     accuracies = np.array([judge(model) for model in models])

@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from espalier.errors import BadInput
 from espalier.quantization.observe import observe
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import Histogram
-from espalier.quantization.robust import robust_ranges
+from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
 
 _OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"]
 _OPERATORS += ["Concat", "ReduceMean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"]
@@ -35,6 +35,25 @@ class Observed:
 
     model: onnx.ModelProto
     samples: tuple[Mapping[str, Histogram], ...]
+    _chosen: dict[str, list[Ranges]] = field(default_factory=dict, repr=False)
+
+    def each(self, calibration: str) -> list[Ranges]:
+        """The ranges that a calibration chooses on each sample by itself.
+
+        Raises:
+            BadInput: If the calibration is unknown.
+        """
+        if calibration not in self._chosen:
+            self._chosen[calibration] = ranges_of_each(self.samples, calibration)
+        return self._chosen[calibration]
+
+    def ranges(self, calibration: str) -> Ranges:
+        """Their medians.
+
+        Raises:
+            BadInput: If the calibration is unknown.
+        """
+        return robust_ranges(self.each(calibration))
 
     @property
     def layers(self) -> list[str]:
@@ -70,7 +89,7 @@ def quantize(
         BadInput: If the calibration is unknown or there are no images.
     """
     observed = observe_file(source, [images])
-    ranges = robust_ranges(observed.samples, calibration)
+    ranges = observed.ranges(calibration)
     onnx.save(insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range), target)
 
 

@@ -21,7 +21,6 @@ from espalier.paths import METRICS, MODELS, ONNX, PREPARED
 from espalier.quantization.dynamic import quantize_dynamically
 from espalier.quantization.ladder import Ladder, Rung
 from espalier.quantization.resamples import resamples
-from espalier.quantization.robust import robust_ranges
 from espalier.quantization.stability import stability
 from espalier.quantization.static import insert, observe_file
 from espalier.steps.job import Job
@@ -73,7 +72,7 @@ def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
     judge = _judge(job)
     metrics = stability(observed, entry.calibration, judge, **options) if entry.resamples > 1 else {}
     if entry.ladder is None:
-        ranges = robust_ranges(observed.samples, entry.calibration)
+        ranges = observed.ranges(entry.calibration)
         model = insert(observed.model, ranges, per_channel=entry.per_channel, reduce_range=entry.reduce_range)
         return _Result(model, network, record, metrics, [])
     trained: list[Trained] = []

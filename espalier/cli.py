@@ -41,6 +41,12 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     _add(commands, "evaluate", "measure every model on the test split, and write reports/")
     register = _add(commands, "register", "project all models and their figures into MLflow")
     register.add_argument("--check", action="store_true", help="only say whether the registry holds everything")
+    promote = _add(commands, "promote", "let the champion be the best model that passes the gates of mlflow/gates.yaml")
+    promote.add_argument("--alias", metavar="ALIAS", help="move this alias alone; by default all that have gates")
+    rollback = _add(commands, "rollback", "let the champion be the version that it was before")
+    rollback.add_argument("--to", metavar="VERSION", help="another version that was champion before")
+    rollback.add_argument("--alias", metavar="ALIAS", default="champion", help="another alias")
+    _add(commands, "models", "list the versions in the registry, their aliases, and every move of one")
     data = commands.add_parser("data", help="replace data/ by another data set, and version it")
     data.add_argument(
         "source", metavar="SOURCE", help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files"

@@ -47,7 +47,7 @@ class Registry:
 
     def find(self, model: Model) -> Held | None:
         """The newest version that holds exactly this model, with all its files."""
-        filters = f"name = {quoted(self.name)} and {_tagged(model)}"
+        filters = f"name = {quoted(self.name)} and {tagged(model)}"
         found = self.client.search_model_versions(filters)
         for version in sorted(found, key=lambda one: int(one.version), reverse=True):
             if self.is_complete(version, model, hashes=True):
@@ -86,7 +86,7 @@ class Registry:
     def _adopt(self, model: Model) -> tuple[str, str] | None:
         """The complete run of this model that lacks its version; incomplete ones are deleted on the way."""
         adopted = None
-        for run in self.client.search_runs([self.experiment], _tagged(model)):
+        for run in self.client.search_runs([self.experiment], tagged(model)):
             logged = run.data.tags.get(COMPLETE)
             if logged is None:
                 self._discard(run.info.run_id)
@@ -201,7 +201,8 @@ def _final(values: Mapping[str, float], now: float) -> list[Figure]:
     return [Figure(name, value, 0, now) for name, value in values.items()]
 
 
-def _tagged(model: Model) -> str:
+def tagged(model: Model) -> str:
+    """The filter that finds the runs and versions of a model."""
     return f"tags.`espalier.content` = '{model.content}' and tags.`espalier.entry` = '{model.entry}'"
 
 

@@ -1,0 +1,153 @@
+"""`espalier promote`: let an alias of the registered model stand at the best model that passes its gates."""
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espalier.errors import BadInput, EspalierError
+from espalier.gates import Policy, Verdict, choose, judge, read_policies
+from espalier.params import read_params
+from espalier.paths import GATES
+from espalier.registry.fetch import fetch
+from espalier.registry.model import Model, read_model
+from espalier.registry.promotion import Swap, swap, where
+from espalier.registry.store import connect, find_store
+from espalier.registry.versions import Registry, open_registry, quoted, tagged
+from espalier.steps.promotion.candidates import Bench
+from espalier.steps.promotion.report import as_json, show
+
+if TYPE_CHECKING:
+    from espalier.registry.audit import Move
+
+
+class RefusedError(EspalierError):
+    """No candidate passed; the alias stays where it is."""
+
+
+@dataclass(frozen=True)
+class _Bearer:
+    """The model that bears the alias now."""
+
+    version: str
+    content: str
+    answers: np.ndarray
+
+
+def run(root: Path, alias: str | None = None) -> "list[Move]":
+    """Judge all candidates, and move each alias of `mlflow/gates.yaml`, or one of them.
+
+    Args:
+        root: The project.
+        alias: The only one to be moved.
+
+    Returns:
+        The moves that were made; an alias that stands right already is not moved.
+
+    Raises:
+        BadInput: If the policy, the reports or the registry are not as they should be.
+        RefusedError: If nothing passed, for one alias at least; the others were moved.
+        OvertakenError: If somebody else moved the alias meanwhile.
+    """
+    policies = read_policies(root / GATES)
+    if alias and alias not in policies:
+        raise BadInput(f"The alias should be one that {GATES} has gates for: {', '.join(policies)}. Found {alias!r}.")
+    bench = Bench.of(root, read_params(root))
+    moves, refused = [], []
+    for name, policy in policies.items():
+        if alias in (None, name):
+            try:
+                moves += _promote(bench, name, policy)
+            except RefusedError as error:
+                refused.append(str(error))
+    if refused:
+        raise RefusedError("\n".join(refused))
+    return moves
+
+
+def _promote(bench: Bench, alias: str, policy: Policy) -> "list[Move]":
+    store, name = find_store(bench.root), bench.params.registry.name
+    with connect(store) as client:
+        registry = open_registry(client, store, name)
+        bearer = _bearer(registry, bench, alias)
+        models = {entry: read_model(bench.root, bench.params, entry) for entry in bench.names(policy)}
+        versions = {entry: _version(registry, model) for entry, model in models.items()}
+        figures = {
+            entry: bench.figures(entry, bearer.answers if bearer else None, _damage(registry, versions[entry], model))
+            for entry, model in models.items()
+        }
+        verdicts = {entry: judge(policy.gates, found) for entry, found in figures.items()}
+        passed = {entry: figures[entry] for entry, rows in verdicts.items() if all(row.passed for row in rows)}
+        chosen = choose(policy.choose, passed) if passed else None
+        show(verdicts, chosen)
+        contents = {entry: model.content for entry, model in models.items()}
+        if chosen and bearer and contents[chosen] == bearer.content:
+            _say(f"{name}@{alias} stays at version {bearer.version}: {chosen}, as it is now")
+            return []
+        report = as_json(alias, verdicts, figures, contents, chosen)
+        run_id = client.create_run(registry.experiment, run_name=f"promote {alias}").info.run_id
+        client.log_dict(run_id, report, "gates.json")
+        client.set_terminated(run_id, "FINISHED" if chosen else "FAILED")
+        if chosen is None:
+            raise RefusedError(_sentence(f"{name}@{alias}", bearer, verdicts))
+        wish = Swap(
+            alias=alias,
+            expected=bearer.version if bearer else None,
+            to=versions[chosen],
+            content=contents[chosen],
+            former_content=bearer.content if bearer else None,
+            reason="promoted",
+            run=run_id,
+        )
+        move = swap(client, name, wish, alone=store.database is not None)
+    _say(f"{name}@{alias} is version {move.to} now: {chosen}" + (f"; it was version {move.former}" if bearer else ""))
+    return [move]
+
+
+def _bearer(registry: Registry, bench: Bench, alias: str) -> _Bearer | None:
+    """Who bears the alias, and its answers to the current test images, by the files that the registry holds."""
+    version = where(registry.client, registry.name, alias)
+    if version is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        content = fetch(registry, version, Path(folder))
+        return _Bearer(version, content, bench.answers(Path(folder)))
+
+
+def _version(registry: Registry, model: Model) -> str:
+    """The newest version that says it holds a model."""
+    wanted = f"name = {quoted(registry.name)} and {tagged(model)}"
+    found = [int(one.version) for one in registry.client.search_model_versions(wanted)]
+    if not found:
+        raise BadInput(
+            f"{registry.name} should have a version of {model.entry} as it is now. Found none: `espalier register` "
+            "first."
+        )
+    return str(max(found))
+
+
+def _damage(registry: Registry, version: str, model: Model) -> str:
+    """What is wrong with a version's files; nothing if they are those of the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            content = fetch(registry, version, Path(folder))
+        except BadInput as error:
+            return str(error).replace(f"{folder}/", "")
+    return "" if content == model.content else f"version {version} holds {content[:12]}"
+
+
+def _sentence(alias: str, bearer: _Bearer | None, verdicts: Mapping[str, Sequence[Verdict]]) -> str:
+    by = "; ".join(
+        f"{entry}: {', '.join(f'{row.gate} {row.found}' for row in rows if not row.passed)}"
+        for entry, rows in verdicts.items()
+    )
+    stays = f"It stays at version {bearer.version}" if bearer else "Nobody bears it"
+    return f"{alias} should be given to a model that passes every gate. Found none ({by}). {stays}."
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

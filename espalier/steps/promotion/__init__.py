@@ -1,0 +1,1 @@
+"""What `espalier promote`, `rollback` and `models` are made of."""

@@ -1,0 +1,59 @@
+"""`espalier rollback`: let an alias stand where it stood before."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from espalier.errors import BadInput
+from espalier.params import read_params
+from espalier.registry.audit import Audit, Move, State
+from espalier.registry.fetch import fetch
+from espalier.registry.promotion import PREVIOUS, Swap, swap, where
+from espalier.registry.store import connect, find_store
+from espalier.registry.versions import open_registry
+
+
+def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
+    """Move an alias back, by the same way as a promotion.
+
+    Args:
+        root: The project.
+        alias: Which.
+        to: A version that bore it before; where it stood last by default.
+
+    Returns:
+        The line of the audit.
+
+    Raises:
+        BadInput: If there is nothing to go back to, the version never bore the alias, or its files are not intact.
+        OvertakenError: If somebody else moved the alias meanwhile.
+    """
+    store, name = find_store(root), read_params(root).registry.name
+    with connect(store, make=False) as client:
+        registry = open_registry(client, store, name)
+        now = where(client, name, alias)
+        to = to or where(client, name, PREVIOUS)
+        if now is None or to is None or to == now:
+            raise BadInput(f"{name}@{alias} should have stood somewhere else before. Found no such version.")
+        # only what has passed the gates may bear the alias: its promotion is in the audit
+        passed = [
+            move
+            for move in Audit(client, name).moves()
+            if move.alias == alias and move.to == to and move.state is State.DONE
+        ]
+        if not passed:
+            raise BadInput(
+                f"Version {to} of {name} should have borne the alias {alias!r} before. Found that it never did."
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            content = fetch(registry, to, Path(folder))
+        if content != passed[-1].content:
+            raise BadInput(
+                f"Version {to} of {name} should hold {passed[-1].content[:12]}, which was promoted. "
+                f"Found {content[:12]}."
+            )
+        former = client.get_model_version(name, now).tags.get("espalier.content")
+        wish = Swap(alias, now, to, content, former, "rolled back", passed[-1].run)
+        move = swap(client, name, wish, alone=store.database is not None)
+    sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
+    return move

@@ -9,16 +9,21 @@ from rich.console import Console
 from espalier.report.terminal import quantity, tree
 
 ROW = {
-    "by": "prune", "accuracy": 0.9561, "drop": 0.0123, "parameters": 77_850, "macs": 1_234_567, "bytes": 4_210,
+    "by": "prune", "accuracy": 0.9561, "accuracy_low": 0.9296, "accuracy_high": 0.9730, "front": False,
+    "drop": 0.0123, "drop_low": -0.0021, "drop_high": 0.0301, "parameters": 77_850, "macs": 1_234_567, "bytes": 4_210,
     "latency_1_ms": 0.1234, "speedup_1": 1.94, "latency_64_ms": 2.341, "speedup_64": 2.0,
 }  # fmt: skip
 
 
-def printed(*rows: tuple[str, str]) -> list[str]:
+def printed(*rows: tuple[str, str], width: int | None = None, **changes: object) -> list[str]:
     text = io.StringIO()
-    table = pd.DataFrame([{"model": model, "parent": parent} | ROW for model, parent in rows])
-    tree(table, Console(file=text))
-    return [line.rstrip() for line in text.getvalue().splitlines()]
+    table = pd.DataFrame([{"model": model, "parent": parent} | ROW | changes for model, parent in rows])
+    terminal = {"force_terminal": True, "width": width, "color_system": None} if width else {}
+    tree(table, Console(file=text, **terminal))
+    assert width is None or max(map(len, text.getvalue().splitlines())) <= width
+    *lines, legend = [line.rstrip() for line in text.getvalue().splitlines()]
+    assert "95 %" in legend
+    return lines
 
 
 def test_children_hang_under_their_parents_in_their_order():
@@ -27,14 +32,28 @@ def test_children_hang_under_their_parents_in_their_order():
     assert names == ["teacher", "├─ a", "│  ├─ a1", "│  └─ a2", "└─ b", "   └─ b1"]
 
 
-def test_figures_have_three_digits_and_units_and_the_teacher_no_drop():
+def test_figures_have_intervals_and_units_and_the_teacher_no_drop():
     header, teacher, child = printed(("teacher", ""), ("child", "teacher"))
-    assert " ".join(header.split()) == (
-        "model by accuracy drop parameters MACs file batch 1 speed-up batch 64 speed-up"
-    )
-    figures = "95.61 % 1.23 77.8 k 1.23 M 4.21 kB 0.123 ms 1.9x 2.34 ms 2.0x"
+    assert " ".join(header.split()) == "model by accuracy % drop parameters MACs file batch 1 speed batch 64 speed"
+    figures = "95.6 (93.0..97.3) 1.2 (-0.2..3.0) 77.8 k 1.23 M 4.21 kB 0.123 ms 1.9x 2.34 ms 2.0x"
     assert child.split() == ["└─", "child", "prune", *figures.split()]
-    assert teacher.split() == ["teacher", "prune", *figures.replace(" 1.23 77.8", " 77.8").split()]
+    assert teacher.split() == ["teacher", "prune", *figures.replace(" 1.2 (-0.2..3.0)", "").split()]
+
+
+def test_those_on_the_front_are_marked():
+    _, teacher, child = printed(("teacher", ""), ("child", "teacher"), front=True)
+    assert (teacher.split()[1], child.split()[2]) == ("*", "*")
+    assert "*" not in "".join(printed(("teacher", ""), ("child", "teacher")))
+
+
+def test_a_terminal_of_a_hundred_columns_shows_what_matters_most():
+    names = [("teacher", ""), ("student", "teacher"), ("student-p35", "student"), ("student-p35-int8", "student-p35")]
+    header, *lines = printed(*names, width=100, drop=-0.1234, drop_low=-0.1555, drop_high=-0.1011, front=True)
+    assert " ".join(header.split()) == "model by accuracy % drop file batch 1 speed"
+    assert "student-p35-int8 *" in lines[-1]
+    assert "prune" in lines[-1]
+    assert "95.6 (93.0..97.3) -12.3 (-15.6..-10.1) 4.21 kB 0.123 ms" in lines[-1]
+    assert "…" not in "".join(lines)
 
 
 def test_long_names_are_not_cut_where_there_is_no_terminal():

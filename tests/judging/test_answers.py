@@ -1,0 +1,54 @@
+"""From logits to answers, and what is counted of them."""
+
+import numpy as np
+import pytest
+
+from espalier.judging import NO_ANSWER, accuracy, answers, forgotten, top
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 7, 300), rng.standard_normal((300, 7))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_no_answer_and_never_right(drawn, bad):
+    labels, logits = drawn
+    logits[:, 0] = 9.0
+    logits[5, 0] = bad
+    logits[6, 3] = bad
+    predicted = answers(logits)
+    assert predicted.tolist() == [0] * 5 + [NO_ANSWER] * 2 + [0] * 293
+    zeros = np.zeros_like(labels)
+    assert accuracy(zeros, predicted).value == 298 / 300
+    assert top(zeros, logits, 6) <= 298 / 300
+
+
+def test_the_wilson_interval_is_the_published_one():
+    """Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I."""
+    for right, total, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)):
+        found = accuracy(np.zeros(total), (np.arange(total) >= right).astype(int))
+        assert found.value == right / total
+        assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_top_k_counts_labels_among_the_k_largest(drawn):
+    labels, logits = drawn
+    ranks = (-logits).argsort(1).argsort(1)[np.arange(300), labels]
+    for k in (1, 3, 5, 6):
+        assert top(labels, logits, k) == (ranks < k).mean()
+    assert top(labels, logits, 1) == accuracy(labels, answers(logits)).value
+
+
+def test_top_k_of_no_more_than_k_classes_is_refused(drawn):
+    with pytest.raises(ValueError, match=r"more than 7 classes for a top-7 accuracy\. Found 7"):
+        top(*drawn, 7)
+
+
+def test_the_forgotten_are_those_that_only_the_reference_has_right():
+    labels = np.array([0, 1, 2, 3, 4])
+    assert forgotten(labels, predicted=np.array([0, 0, 2, 0, -1]), reference=np.array([0, 1, 0, 0, 4])).tolist() == [
+        1,
+        4,
+    ]

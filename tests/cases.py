@@ -73,4 +73,44 @@ LOSSES = (
     Loss({"loss": "standardised"}, ignores=("shift", "scale")),
     Loss({"loss": "decoupled", "temperature": 2}, ignores=("shift",)),
     Loss({"loss": "dist", "temperature": 1}, ignores=("shift",)),
+    Loss({"loss": "hints"}, over="features"),
+    Loss({"loss": "attention"}, over="features", ignores=("scale", "order of channels", "signs", "rotation")),
+    Loss({"loss": "similarity"}, over="features", ignores=("scale", "order of channels", "signs", "rotation")),
+    Loss({"loss": "relational"}, over="features", ignores=("scale", "order of channels", "signs", "rotation", "shift")),
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A kind of entry, as small as it can be, that finds something to do in `grove:everything`.
+
+    Attributes:
+        name: Of the kind.
+        keys: Of the entry, but `from`. Fractions to keep or to prune are of what the parent has left.
+        last: A word of the reason why nothing can come after it.
+        refused: The operations that it cannot come after, each with a word of the reason.
+    """
+
+    name: str
+    keys: dict[str, Any]
+    last: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_RECOVERY = {"finetune": {"epochs": 1}}
+OPERATIONS = (
+    Operation("train", {"by": "train", "epochs": 1}),
+    Operation("distill", {"by": "distill", "model": "grove:everything", "epochs": 1}),
+    Operation("prune-channels", {"by": "prune", "keep_macs": 0.7, "align": 1, **_RECOVERY}),
+    Operation("prune-heads", {"by": "prune", "pattern": "heads", "keep_macs": 0.97, "align": 1, **_RECOVERY}),
+    Operation("prune-blocks", {"by": "prune", "pattern": "blocks", "keep_macs": 0.8, **_RECOVERY}),
+    Operation("prune-weights", {"by": "prune", "pattern": "weights", "sparsity": 0.5, **_RECOVERY}),
+    Operation("prune-n_of_m", {"by": "prune", "pattern": "n_of_m", **_RECOVERY}),
+    Operation("fold-batch_norms", {"by": "fold", "fold": "batch_norms"}),
+    Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
+    Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
+    Operation("quantize", {"by": "quantize", "images": 64}, last="quantize last"),
 )

@@ -11,7 +11,7 @@ from espalier.distillation.bank import Bank
 from espalier.distillation.losses import soft_targets
 from espalier.distillation.losses.averages import average
 from espalier.distillation.modifiers import confidence, focal, subset
-from espalier.distillation.settings import Focus, Ramp
+from espalier.distillation.settings import Focus, Ramp, at
 from espalier.training.engine import Objective, Seen
 
 Combine = Literal["average", "confidence"]
@@ -102,7 +102,7 @@ class WeightedSum(nn.Module):
         """The loss of a batch."""
         total = seen.logits.new_zeros(())
         for weight, objective in self._terms:
-            total = total + _now(weight, seen) * objective(seen)
+            total = total + at(weight, seen.progress) * objective(seen)
         return total
 
 

@@ -40,3 +40,8 @@ class Focus:
     judge: Literal["student", "teacher"] = "student"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+def at(value: float | Ramp, progress: float) -> float:
+    """The value of a number that may change, when the part `progress` of all steps is behind."""
+    return value.at(progress) if isinstance(value, Ramp) else value

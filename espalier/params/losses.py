@@ -24,7 +24,8 @@ def _above_zero(ramp: Ramp) -> Ramp:
     return ramp
 
 
-_NotNegative, _Positive = Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]
+_NotNegative = Annotated[float, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0)]
 Moving = Annotated[
     Annotated[_NotNegative, Tag("number")] | Annotated[Ramp, AfterValidator(_not_below_zero), Tag("ramp")],
     Discriminator(_kind),
@@ -118,7 +119,42 @@ class Dist(LogitLoss):
     gamma: Moving = 1.0
 
 
-AnyLoss = Annotated[
-    Labels | SoftTargets | TeacherLabels | SquaredError | Standardised | Decoupled | Dist,
-    Field(discriminator="loss"),
-]
+class FeatureLoss(Loss):
+    """A loss between layers of the student and of the (first) teacher.
+
+    Attributes:
+        pairs: The teacher's layer for each of the student's; by default those that `espalier show` prints.
+    """
+
+    pairs: dict[str, str] | None = Field(None, min_length=1)
+
+
+class Hints(FeatureLoss):
+    """The squared difference behind a learned 1x1 convolution (Romero et al. 2015)."""
+
+    loss: Literal["hints"]
+
+
+class Attention(FeatureLoss):
+    """Where layers are active (Zagoruyko and Komodakis 2017)."""
+
+    loss: Literal["attention"]
+
+
+class Similarity(FeatureLoss):
+    """Which examples of a batch layers find alike (Tung and Mori 2019); by default of the last pair alone."""
+
+    loss: Literal["similarity"]
+
+
+class Relational(FeatureLoss):
+    """Distances and angles between the examples of a batch (Park et al. 2019); by default of the last pair alone."""
+
+    loss: Literal["relational"]
+    distance: Moving = 25.0
+    angle: Moving = 50.0
+
+
+AnyLogitLoss = SoftTargets | TeacherLabels | SquaredError | Standardised | Decoupled | Dist
+AnyFeatureLoss = Hints | Attention | Similarity | Relational
+AnyLoss = Annotated[Labels | AnyLogitLoss | AnyFeatureLoss, Field(discriminator="loss")]

@@ -1,6 +1,7 @@
 """The objective that an entry asks for: its recipe, with the answers of its teachers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,18 +10,33 @@ from torch import Tensor, nn
 from espalier import files
 from espalier.data.prepared import data_hash, open_split
 from espalier.distillation.bank import Bank
-from espalier.distillation.losses import LOGITS
+from espalier.distillation.features import FeatureTerm, FromFeatures, Layer, default_pairs, layers
+from espalier.distillation.losses import FEATURES, LOGITS
 from espalier.distillation.modifiers import balanced
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
+from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
 from espalier.params import Taught
-from espalier.params.losses import AnyLoss, ClassWeights, Decoupled, Labels
+from espalier.params.losses import (
+    AnyFeatureLoss,
+    AnyLogitLoss,
+    AnyLoss,
+    Attention,
+    ClassWeights,
+    Decoupled,
+    Hints,
+    Labels,
+    Relational,
+    Similarity,
+)
 from espalier.paths import PREPARED, STATE
 from espalier.steps.job import Job
+from espalier.training.device import autocast
 from espalier.training.engine import Objective
 from espalier.training.scoring import Inference
+from espalier.training.seeds import seed_all
 
-_OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights")  # the other keys are those of the loss itself
+_OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights", "pairs")  # the other keys are those of the loss
 
 
 def teach(job: Job, teacher: str, network: nn.Module) -> Objective:
@@ -30,12 +46,28 @@ def teach(job: Job, teacher: str, network: nn.Module) -> Objective:
         job: Its entry names the losses, and the teachers if they are others.
         teacher: Who teaches otherwise.
         network: Who is taught.
+
+    Raises:
+        BadInput: If a loss names classes or layers that there are not.
     """
-    del network
     entry = job.entry
     assert isinstance(entry, Taught)
-    banks = [bank_of(job, name) for name in entry.teachers or (teacher,)]
-    return WeightedSum([(loss.weight, _objective(job, loss, banks, entry)) for loss in entry.terms])
+    names = entry.teachers or (teacher,)
+    banks = [bank_of(job, name) for name in names]
+    terms: list[tuple[float | Ramp, Objective]] = [
+        (loss.weight, _objective(job, loss, banks, entry))
+        for loss in entry.terms
+        if not isinstance(loss, AnyFeatureLoss)
+    ]
+    inside = [loss for loss in entry.terms if isinstance(loss, AnyFeatureLoss) and loss.weight]
+    if inside:
+        terms.append((1.0, _from_features(job, network, job.load(names[0]), inside)))
+    return WeightedSum(terms)
+
+
+def example_of(job: Job) -> Tensor:
+    """Two black images, as networks see them."""
+    return job.look(torch.zeros(2, *job.dataset.shape, dtype=torch.uint8, device=job.team.device))
 
 
 def bank_of(job: Job, teacher: str) -> Bank:
@@ -58,13 +90,11 @@ def bank_of(job: Job, teacher: str) -> Bank:
     return Bank(job.root / STATE / "bank" / files.digest(depends)[:32], answer)
 
 
-def _objective(job: Job, loss: AnyLoss, banks: Sequence[Bank], entry: Taught) -> Objective:
+def _objective(job: Job, loss: Labels | AnyLogitLoss, banks: Sequence[Bank], entry: Taught) -> Objective:
     weights = _class_weights(job, getattr(loss, "class_weights", None))
     if isinstance(loss, Labels):
         return from_labels(job.recipe.label_smoothing, class_weights=weights, focus=loss.focus)
-    settings: dict[str, Any] = {
-        name: getattr(loss, name) for name in type(loss).model_fields if name not in _OF_THE_SUM
-    }
+    settings = _settings(loss)
     classes = _numbers(job, getattr(loss, "classes", None))
     if weights is not None:
         settings["class_weights"] = weights if classes is None else weights[classes]
@@ -77,6 +107,46 @@ def _objective(job: Job, loss: AnyLoss, banks: Sequence[Bank], entry: Taught) ->
         labelled=isinstance(loss, Decoupled),
         **settings,
     )
+
+
+def _settings(loss: AnyLoss) -> dict[str, Any]:
+    return {name: getattr(loss, name) for name in type(loss).model_fields if name not in _OF_THE_SUM}
+
+
+def _from_features(job: Job, network: nn.Module, teacher: nn.Module, losses: Sequence[AnyFeatureLoss]) -> Objective:
+    example = example_of(job)
+    network.to(job.team.device)
+    ours, theirs = layers(network, example), layers(teacher, example)
+    terms = [
+        FeatureTerm(
+            FEATURES[loss.loss], _pairs(loss, ours, theirs), loss.weight, isinstance(loss, Hints), _settings(loss)
+        )
+        for loss in losses
+    ]
+    seed_all(job.params.seed, "adapters")
+    return FromFeatures(network, teacher, terms, example, precision=partial(autocast, job.recipe, job.team.device))
+
+
+def _pairs(loss: AnyFeatureLoss, ours: Sequence[Layer], theirs: Sequence[Layer]) -> dict[str, str]:
+    """Those that an entry names, or the default ones.
+
+    Raises:
+        BadInput: If a layer is none that can be paired, or attention is asked of one without places.
+    """
+    pairs = loss.pairs or default_pairs(ours, theirs)
+    if not loss.pairs and isinstance(loss, Similarity | Relational):
+        pairs = dict(list(pairs.items())[-1:])
+    if not pairs:
+        raise BadInput("Networks should have layers before the last one to be paired. Found none.")
+    sides = {"student": (ours, list(pairs)), "teacher": (theirs, list(pairs.values()))}
+    for side, (found, names) in sides.items():
+        known = {layer.name: layer for layer in found}
+        for name in names:
+            if name not in known:
+                raise BadInput(f"`pairs` should name layers that `espalier show` lists for the {side}. Found {name!r}.")
+            if isinstance(loss, Attention) and max(known[name].size) == 1:
+                raise BadInput(f"Attention should be asked of layers with places. Found {name!r}, which has none.")
+    return pairs
 
 
 def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:

@@ -51,3 +51,32 @@ def test_shares_of_teachers():
     found = confidence(torch.stack([TEACHER, STUDENT, TEACHER.flip(1)]), LABELS)
     expected = [0.48142628305026036, 0.2585793361342761, 0.016701053319831294, 0.08206246481967588, 0.492007190683156]
     assert found[0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def features(function, channels, *steps):
+    place = torch.zeros(5, channels, 4, 4, dtype=torch.float64)
+    for axis, step in enumerate(steps):
+        numbers = torch.arange(place.shape[axis], dtype=torch.float64)
+        place += step * numbers.view([-1 if other == axis else 1 for other in range(4)])
+    return function(place)
+
+
+STUDENTS = features(torch.sin, 3, 1.1, 0.7, 0.5, -0.3)
+TEACHERS = features(torch.cos, 6, 0.9, -0.4, 0.8, 0.6)
+
+
+def test_attention():
+    assert losses.attention(STUDENTS, TEACHERS).item() == pytest.approx(0.0069969165134105196, rel=1e-9)
+
+
+def test_similarity():
+    assert losses.similarity(STUDENTS, TEACHERS).item() == pytest.approx(0.02200157556810031, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((25, 50), 5.473482147384514), ((1, 0), 0.04978728217603267), ((0, 1), 0.08457600185967394)],
+)
+def test_relational(weights, expected):
+    found = losses.relational(STUDENT, TEACHER, distance=weights[0], angle=weights[1])
+    assert found.item() == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,106 @@
+"""Losses between layers of a student and of its teacher, which looks at the same images beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from espalier.distillation.features.layers import as_map
+from espalier.distillation.features.tap import Tap
+from espalier.distillation.losses.averages import wide
+from espalier.distillation.settings import Ramp, at
+from espalier.training.engine import Seen
+
+
+@dataclass(frozen=True)
+class FeatureTerm:
+    """A loss over pairs of layers.
+
+    Attributes:
+        loss: One of `espalier.distillation.losses.FEATURES`.
+        pairs: Names of the student's layers, each with one of the teacher's. The losses of the pairs are summed.
+        weight: Of the sum.
+        adapted: Whether a learned 1x1 convolution gives the student's layer the channels of the teacher's.
+        settings: The loss's own keys.
+    """
+
+    loss: Callable[..., Tensor]
+    pairs: Mapping[str, str]
+    weight: float | Ramp = 1.0
+    adapted: bool = False
+    settings: Mapping[str, float | Ramp] = field(default_factory=dict)
+
+
+class FromFeatures(nn.Module):
+    """A weighted sum of losses over pairs of layers. Its parameters are the adapters, which are trained along.
+
+    The layers are left alone again when it is closed, or nobody holds it any more.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        terms: Sequence[FeatureTerm],
+        example: Tensor,
+        *,
+        precision: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Tap the layers of all terms, and draw the adapters' weights from torch's generator.
+
+        Args:
+            student: The network that is trained.
+            teacher: Is put into evaluation mode, and gets no gradient.
+            terms: The losses.
+            example: Images (N, C, H, W) as the networks see them, on their device.
+            precision: Gives the context that the teacher computes in.
+
+        Raises:
+            BadInput: If one of the networks has no layer of a name, or it puts out no tensor.
+        """
+        super().__init__()
+        self._terms, self._precision = tuple(terms), precision
+        self._teacher = (teacher.eval(),)  # in a tuple: torch would take it for a part of this module
+        self._ours = Tap(student, [name for term in terms for name in term.pairs])
+        self._theirs = Tap(teacher, [name for term in terms for name in term.pairs.values()])
+        training = student.training
+        with torch.no_grad():
+            student.eval()(example)
+        student.train(training)
+        ours, theirs = self._maps(example)
+        self.adapters = nn.ModuleList(
+            nn.ModuleList(
+                nn.Conv2d(ours[one].shape[1], theirs[other].shape[1], 1) if term.adapted else nn.Identity()
+                for one, other in term.pairs.items()
+            )
+            for term in terms
+        ).to(example.device)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """The loss of a batch, whose images the student has just seen."""
+        ours, theirs = self._maps(seen.images)
+        total = seen.logits.new_zeros(())
+        for term, adapters in zip(self._terms, self.adapters, strict=True):
+            settings = {name: at(value, seen.progress) for name, value in term.settings.items()}
+            for (one, other), adapter in zip(term.pairs.items(), adapters, strict=True):  # type: ignore[call-overload]
+                loss = term.loss(adapter(ours[one]), theirs[other], **settings)
+                total = total + at(term.weight, seen.progress) * loss
+        return total
+
+    def close(self) -> None:
+        """Leave the layers of both networks alone."""
+        self._ours.close()
+        self._theirs.close()
+
+    def _maps(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the layers of both put out, by name; the student has run already."""
+        with torch.no_grad(), self._precision():
+            self._teacher[0](images)
+        size = (int(images.shape[2]), int(images.shape[3]))
+        ours, theirs = (
+            {name: wide(as_map(output, size)) for name, output in tap.take().items()}
+            for tap in (self._ours, self._theirs)
+        )
+        return ours, theirs

@@ -1,0 +1,50 @@
+"""Relational distillation, RKD (Park et al. 2019, eq. 5 to 9)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espalier.distillation.losses.averages import wide
+
+_LEAST = 1e-12  # of a mean distance: examples that are all the same stay finite
+
+
+def relational(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: float = 50.0) -> Tensor:
+    """Huber's loss between the distances of all pairs, and between the angles of all triples, of a batch.
+
+    It costs (N, N, features) numbers for each network.
+
+    Args:
+        student: Vectors (N, features), or maps (N, features, H, W), which are averaged over their places.
+        teacher: Likewise, of any number of features.
+        distance: Weight of the distances, each divided by the mean over all pairs.
+        angle: Weight of the cosines.
+
+    Returns:
+        The weighted sum of both means, over N² and N³ entries as in the authors' code.
+    """
+    apart, theirs = _differences(student), _differences(teacher)
+    distances = F.smooth_l1_loss(_relative(apart), _relative(theirs))
+    angles = F.smooth_l1_loss(_cosines(apart), _cosines(theirs))
+    return distance * distances + angle * angles
+
+
+def _differences(values: Tensor) -> Tensor:
+    """(N, N, features): what leads from each example to each other."""
+    vectors = wide(values)
+    vectors = vectors.mean((2, 3)) if vectors.ndim == 4 else vectors
+    return vectors[None] - vectors[:, None]
+
+
+def _relative(differences: Tensor) -> Tensor:
+    """(N, N): distances over their mean."""
+    distances, count = differences.norm(dim=2), len(differences)
+    relative: Tensor = distances * (count * (count - 1)) / distances.sum().clamp_min(_LEAST)
+    return relative
+
+
+def _cosines(differences: Tensor) -> Tensor:
+    """(N, N, N): of the angle at the first example between the two others."""
+    directions = F.normalize(differences, dim=2)
+    with torch.autocast(directions.device.type, enabled=False):  # it would multiply in half precision
+        return directions @ directions.transpose(1, 2)

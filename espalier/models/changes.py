@@ -51,6 +51,11 @@ def note(network: nn.Module, **names: Iterable[str]) -> None:
     setattr(network, _ATTRIBUTE, Changes(**merged))
 
 
+def remember(network: nn.Module, changes: Changes) -> None:
+    """Let this, and nothing else, be what is remembered of a network."""
+    setattr(network, _ATTRIBUTE, changes)
+
+
 def remove(network: nn.Module, names: Iterable[str]) -> None:
     """Take layers out, in place: their input becomes their output.
 

@@ -15,6 +15,7 @@ from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.fold import Fold
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
+from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
@@ -28,6 +29,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Recovered",
+    "Share",
     "Soft",
     "Taught",
     "Teacher",
@@ -58,7 +60,7 @@ class Data(Strict):
     flip: bool | None = None
 
 
-Entry = Annotated[Train | Distill | Prune | Fold | Quantize, Field(discriminator="by")]
+Entry = Annotated[Train | Distill | Prune | Fold | Quantize | Share, Field(discriminator="by")]
 
 
 class Evaluation(Strict):
@@ -70,9 +72,17 @@ class Evaluation(Strict):
 
 
 class Registry(Strict):
-    """The registered model in MLflow that all versions belong to."""
+    """The registered model in MLflow that all versions belong to.
+
+    Attributes:
+        name: Its name.
+        promote: Whether a run ends with `espalier promote`, which moves the champion if the gates allow it.
+        webhook: An address that is told, in JSON, when an alias was moved by a promotion or a way back.
+    """
 
     name: str = Field("digits", pattern=r"^[^/:]+$")
+    promote: bool = False
+    webhook: str = Field("", pattern=r"^(https?://.+)?$")
 
 
 class Params(Strict):
@@ -162,6 +172,7 @@ def check(content: Any) -> Params:
         for entry in params.models.values():
             params.recipe(getattr(entry, "overrides", {}))
             params.recipe(getattr(entry, "finetune", {}))
+            params.recipe(getattr(entry, "between", {}))
         params.recipe(params.teacher.overrides)
     except ValidationError as error:
         raise BadInput(_sentence(error)) from None

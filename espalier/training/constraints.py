@@ -33,10 +33,43 @@ class Zeros:
     @torch.no_grad()
     def after_step(self) -> None:
         """Set to zero whatever an optimizer's memory moved."""
-        self._weight.mul_(self._mask)
+        self._weight.masked_fill_(~self._mask, 0.0)  # a product would make negative zeros, and they are other bits
+
+
+class Shared:
+    """What is equal in a weight stays equal: the codebook of shared weights, whose centroids are trained."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        """Hold which numbers are equal now."""
+        self._weight = weight
+        values, self._index = torch.unique(weight.detach().flatten(), return_inverse=True)
+        self._counts = torch.bincount(self._index, minlength=len(values))
+        places = torch.arange(len(self._index), device=weight.device)
+        self._first = torch.full_like(self._counts, len(places)).scatter_reduce_(0, self._index, places, "amin")
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Let all members of a centroid have the mean of their gradients.
+
+        The mean is the gradient's projection on what may be moved, so a learning rate for free weights serves here; the
+        gradient of the centroid (Han et al. 2016, eq. 3) is the sum, so many times the mean as there are members.
+        """
+        gradient = self._weight.grad
+        if gradient is None:
+            return
+        sums = torch.zeros(len(self._counts), dtype=torch.float64, device=gradient.device)
+        sums.index_add_(0, self._index, gradient.flatten().double())
+        gradient.copy_((sums / self._counts)[self._index].view(gradient.shape))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Let all members be the first of them: the vectors of a processor may round the last few another way."""
+        flat = self._weight.flatten()
+        self._weight.copy_(flat[self._first][self._index].view(self._weight.shape))
 
 
 def constraints_of(network: nn.Module) -> list[Constraint]:
     """What was noted of a network that training must respect."""
-    parameters = dict(network.named_parameters())
-    return [Zeros(parameters[name]) for name in changes_of(network).zeros]
+    parameters, changes = dict(network.named_parameters()), changes_of(network)
+    zeros: list[Constraint] = [Zeros(parameters[name]) for name in changes.zeros]
+    return [*zeros, *(Shared(parameters[name]) for name in changes.shared)]

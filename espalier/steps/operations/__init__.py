@@ -8,6 +8,7 @@ from espalier.steps.operations.fold import folded
 from espalier.steps.operations.made import Made
 from espalier.steps.operations.prune import cut
 from espalier.steps.operations.quantize import quantized
+from espalier.steps.operations.share import shared
 from espalier.steps.operations.train import train
 
 OPERATIONS: dict[str, Callable[[Job], Made]] = {
@@ -16,6 +17,7 @@ OPERATIONS: dict[str, Callable[[Job], Made]] = {
     "prune": cut,
     "fold": folded,
     "quantize": quantized,
+    "share": shared,
 }
 
 __all__ = ["OPERATIONS", "Made"]

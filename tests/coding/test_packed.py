@@ -1,0 +1,158 @@
+import warnings
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from properties import assert_equal_outputs, assert_equal_weights, assert_explains, assert_input_untouched
+from torch import nn
+
+from espalier.coding import pack, share, unpack
+from espalier.coding.packed import decode, encode
+from espalier.errors import BadInput, Notice
+from espalier.models import architecture_of, build, load, save
+from espalier.models.changes import changes_of, note, remove
+from espalier.pruning import prune
+
+
+def bits(network):
+    return {
+        name: value.view(torch.int32) if value.dtype == torch.float32 else value
+        for name, value in network.state_dict().items()
+    }
+
+
+def assert_same_bits(one, other):
+    """Also those of negative zeros and of what is no number."""
+    first, second = bits(one), bits(other)
+    assert list(first) == list(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_is_unpacked_is_what_was_packed_bit_for_bit(network, tmp_path):
+    with assert_input_untouched(network):
+        size = pack(network, tmp_path / "x")
+    again = unpack(tmp_path / "x")
+    assert (tmp_path / "x").stat().st_size == size
+    assert not again.training
+    assert_same_bits(again, network)
+    assert architecture_of(again) == architecture_of(network)
+
+
+def test_so_it_is_after_a_cut_and_sharing(network, tmp_path):
+    shape = architecture_of(network).shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # that such narrow layers miss the target is no matter here
+        smaller = prune(network, torch.randn(2, *shape), keep_macs=0.6, align=1)
+    shared = share(smaller, bits=3)
+    pack(smaller, tmp_path / "smaller")
+    pack(shared, tmp_path / "shared")
+    assert_same_bits(unpack(tmp_path / "smaller"), smaller)
+    assert_same_bits(unpack(tmp_path / "shared"), shared)
+    assert changes_of(unpack(tmp_path / "shared")) == changes_of(shared)
+    assert_equal_outputs(unpack(tmp_path / "shared"), shared, torch.randn(4, *shape))
+    assert (tmp_path / "shared").stat().st_size < (tmp_path / "smaller").stat().st_size
+
+
+def test_what_is_unpacked_can_be_saved_and_loaded(lenet, tmp_path):
+    shared = share(lenet, bits=2)
+    save(decode(encode(shared), "it"), tmp_path)
+    assert_equal_weights(load(tmp_path), shared)
+    assert changes_of(load(tmp_path)) == changes_of(shared)
+
+
+def test_layers_that_were_removed_and_biases_that_were_added_come_along():
+    torch.manual_seed(0)
+    network = build("espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8})
+    convolution = next(name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
+    network.get_submodule(convolution).bias = nn.Parameter(torch.randn(8))
+    block = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
+    remove(network, [block])
+    again = decode(encode(network), "it")
+    assert_same_bits(again, network)
+    assert isinstance(again.get_submodule(block), nn.Identity)
+    assert again.get_submodule(convolution).bias is not None
+
+
+def test_weights_that_are_one_are_packed_once(tmp_path, monkeypatch):
+    (tmp_path / "knotted.py").write_text(
+        "from torch import nn\n"
+        "def net(*, classes, shape):\n"
+        "    network = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))\n"
+        "    network[1].weight = network[0].weight\n"
+        "    return network\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    network = build("knotted:net", classes=64, shape=(1, 8, 8), trusted=["knotted"])
+    content = encode(network)
+    assert len(content) < 1.2 * 4 * 64 * 64
+    again = decode(content, "it", trusted=["knotted"])
+    assert again[0].weight is again[1].weight
+    assert_same_bits(again, network)
+    with pytest.raises(BadInput) as caught:
+        decode(content, "it")
+    assert_explains(caught.value, "knotted", "`trusted`")
+
+
+NUMBERS = st.floats(width=32, allow_nan=True, allow_infinity=True)
+SHARED = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5)
+STEPPED = st.integers(-40, 40).map(lambda level: float(level) * 0.0390625)
+
+
+@st.composite
+def weights(draw):
+    """Any floats, few different ones (negative zeros among them), multiples of a step, and mostly zeros."""
+    few = draw(SHARED)
+    kind = draw(st.sampled_from([NUMBERS, st.sampled_from(few), STEPPED, st.sampled_from([0.0, 0.0, 0.0, *few])]))
+    return torch.from_numpy(draw(hnp.arrays("float32", (10, 12), elements=kind))).clone()
+
+
+@given(weights(), weights())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_numbers_come_back_with_every_bit(first, second):
+    network = build("espalier:mlp", classes=10, shape=(1, 4, 3), arguments={"hidden": [10]})
+    with torch.no_grad():
+        network[1].weight.copy_(first)
+        network[1].bias.copy_(second[:, 0])
+    assert_same_bits(decode(encode(network), "it"), network)
+
+
+@pytest.mark.parametrize("place", [0, 3, 5, 20, 200, -5, -1])
+def test_a_changed_byte_is_refused_with_a_sentence(lenet, tmp_path, place):
+    pack(share(lenet), tmp_path / "x")
+    content = bytearray((tmp_path / "x").read_bytes())
+    content[place] ^= 4
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        unpack(tmp_path / "x")
+    assert_explains(caught.value, str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 8, 9, 60, -1])
+def test_a_file_that_was_cut_off_is_refused_with_a_sentence(lenet, tmp_path, length):
+    pack(share(lenet), tmp_path / "x")
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:length])
+    with pytest.raises(BadInput) as caught:
+        unpack(tmp_path / "x")
+    assert_explains(caught.value, str(tmp_path / "x"))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        unpack(tmp_path / "nothing")
+    assert_explains(caught.value, str(tmp_path / "nothing"))
+
+
+def test_masked_floats_cost_their_places_and_the_others():
+    """A mask of 5 % costs 0.29 bits per number, the floats under it 32 bits each."""
+    torch.manual_seed(0)
+    network = build("espalier:mlp", classes=10, shape=(1, 20, 20), arguments={"hidden": [200]})
+    with torch.no_grad():
+        network[1].weight.mul_(torch.rand(200, 400) < 0.05).add_(0.0)
+    note(network, zeros=["1.weight"])
+    used = int((network[1].weight != 0).sum())
+    rest = sum(value.numel() for name, value in network.named_parameters() if name != "1.weight")
+    content = encode(network)
+    assert len(content) < 4 * (used + rest) + 1.05 * 0.287 * 80_000 / 8 + 60
+    assert changes_of(decode(content, "it")).zeros == ("1.weight",)

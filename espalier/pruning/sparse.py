@@ -1,0 +1,148 @@
+"""Sparse training: before a cut, a penalty on groups of weights makes what will go small."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from espalier.pruning.blocks import find_blocks
+from espalier.pruning.groups import Groups
+from espalier.pruning.singles import find_singles
+from espalier.pruning.units import find_units
+from espalier.training.engine import Objective, Seen
+
+
+class Mass:
+    """The weights of some groups, and what they come to, differentiably.
+
+    Attributes:
+        count: How many groups there are.
+    """
+
+    def __init__(self, network: nn.Module, groups: Groups) -> None:
+        self.count = groups.count
+        self._weights: list[tuple[nn.Parameter, Tensor]] = []
+        for name, parameter in network.named_parameters():
+            makers = groups.makers(name, parameter.shape)
+            if makers is not None:
+                # the last place is for what makes no group: its number is -1
+                number = torch.from_numpy(np.where(makers < 0, groups.count, makers)).to(parameter.device)
+                self._weights.append((parameter, number))
+
+    @property
+    def sizes(self) -> Tensor:
+        """(count,) the sum of the sizes of each group's weights."""
+        return self._sum(torch.abs)
+
+    @property
+    def squares(self) -> Tensor:
+        """(count,) the sum of their squares."""
+        return self._sum(torch.square)
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """(count,) how many they are."""
+        return self._sum(torch.ones_like).detach()
+
+    def _sum(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = []
+        for weight, number in self._weights:
+            alike = [dim for dim, size in enumerate(number.shape) if size == 1 and weight.shape[dim] > 1]
+            value = function(weight)
+            parts.append(((value.sum(alike) if alike else value).flatten(), number.flatten()))
+        values, numbers = (torch.cat(column) for column in zip(*parts, strict=True))
+        return values.new_zeros(self.count + 1).index_add(0, numbers, values)[:-1]
+
+
+Penalty = Callable[[Mass, float], Tensor]
+"""Maps the mass of all groups, and the part of the training that is behind in [0, 1), to a loss."""
+
+
+def l1(mass: Mass, progress: float) -> Tensor:
+    """The sum of the sizes of all weights (Tibshirani 1996; on the scales of norms, Liu et al. 2017)."""
+    del progress
+    return mass.sizes.sum()
+
+
+def l2(mass: Mass, progress: float) -> Tensor:
+    """Half the sum of all squares: weight decay on what goes, norms included."""
+    del progress
+    return mass.squares.sum() / 2
+
+
+def group_lasso(mass: Mass, progress: float) -> Tensor:
+    """The norms of the groups, times the roots of their sizes (Yuan and Lin 2006, eq. 2.1; Wen et al. 2016, eq. 2)."""
+    del progress
+    return (mass.numbers.sqrt() * (mass.squares + 1e-12).sqrt()).sum()  # the root of nothing has no gradient
+
+
+def growing(mass: Mass, progress: float) -> Tensor:
+    """L2 with a factor that grows in proportion to the steps (GReg-2, Wang et al. 2021, section 3.3).
+
+    What the loss depends on resists the growing pull, and the rest parts from it.
+    """
+    return progress * l2(mass, progress)
+
+
+PENALTIES: dict[str, Penalty] = {"l1": l1, "l2": l2, "group_lasso": group_lasso, "growing": growing}
+
+_FINDERS: dict[str, Callable[[nn.Module, Tensor, tuple[str, ...]], Groups]] = {
+    "channels": find_units,
+    "heads": find_units,
+    "blocks": find_blocks,
+    "weights": find_singles,
+    "n_of_m": find_singles,
+}
+
+
+class Sparse(nn.Module):
+    """An objective and a penalty on a network's groups, as one objective."""
+
+    def __init__(self, objective: Objective, network: nn.Module, groups: Groups, penalty: str, strength: float) -> None:
+        """Look at the weights that make groups; the network itself is not registered.
+
+        Args:
+            objective: What is minimised beside the penalty. If it is a module, it is trained along.
+            network: Is trained with this objective, on the device where it is now.
+            groups: What is pulled together.
+            penalty: One of `PENALTIES`.
+            strength: Its factor.
+        """
+        super().__init__()
+        self.objective = objective
+        self.mass = Mass(network, groups)
+        self._penalty, self._strength = PENALTIES[penalty], strength
+
+    def forward(self, seen: Seen) -> Tensor:
+        """The loss of a batch."""
+        loss: Tensor = self.objective(seen)
+        return loss + self._strength * self._penalty(self.mass, seen.progress)
+
+
+def sparse(
+    objective: Objective,
+    network: nn.Module,
+    example: Tensor,
+    *,
+    penalty: str,
+    strength: float,
+    pattern: str = "channels",
+    keep: tuple[str, ...] = (),
+) -> Sparse:
+    """An objective that makes small what a cut of this pattern can remove.
+
+    Args:
+        objective: What is minimised beside the penalty.
+        network: In evaluation mode; is then trained with the result.
+        example: Images (N, C, H, W) as it sees them, two at least.
+        penalty: One of `PENALTIES`.
+        strength: Its factor.
+        pattern: What the cut will remove.
+        keep: Names of layers that stay, and are not pulled.
+
+    Raises:
+        BadInput: If the network cannot be traced.
+    """
+    return Sparse(objective, network, _FINDERS[pattern](network, example, keep), penalty, strength)

@@ -15,7 +15,7 @@ from espalier import files
 from espalier.errors import BadInput
 from espalier.export.onnx import export, relative_difference
 from espalier.export.runtime import Runtime
-from espalier.measures.macs import count_macs, count_parameters
+from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.params import read_params
@@ -78,6 +78,7 @@ def _publish(job: Job, made: Made, seconds: float) -> None:
             "validation_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
             "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),
             "parameters": count_parameters(network),
+            "zeros": fraction_of_zeros(network),
             "macs": count_macs(network, dataset.shape),
             "base_macs": made.base_macs,
             "bytes": (draft / ONNX).stat().st_size,
@@ -104,10 +105,17 @@ def _lineage(job: Job, made: Made, seconds: float) -> dict[str, Any]:
         **job.inputs,
         "architecture": architecture_of(made.network).factory,
         "base_macs": made.base_macs,
+        "base_parameters": _base_parameters(job, made),
         "onnxruntime": onnxruntime.__version__,
         "seconds": round(seconds, 3),
         "finished": time.time(),
     }
+
+
+def _base_parameters(job: Job, made: Made) -> int:
+    """The numbers that a network learned before any pruning: of an entry with a network of its own, of that."""
+    own = count_parameters(made.network)
+    return own if getattr(job.entry, "model", None) else int(job.lineage(str(job.parent)).get("base_parameters", own))
 
 
 def _csv(history: list[Row]) -> str:

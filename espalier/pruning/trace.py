@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 from espalier.errors import BadInput
 from espalier.pruning.coupling import Atoms, Coupling, Dim, Label
@@ -53,15 +53,16 @@ class Trace:
         self._heads: list[tuple[list[str], Dim]] = []
         self._products: list[tuple[list[int], list[Dim]]] = []
         try:
-            self._program = torch.export.export(network, inputs, strict=False)
+            program = torch.export.export(network, inputs, strict=False)
         except Exception as error:  # whatever the user's network does while it is traced
             raise BadInput(f"A network to be pruned should be traceable by torch.export. Found: {error}") from error
-        signature = self._program.graph_signature
+        self._nodes = _needed(program.graph)
+        signature = program.graph_signature
         self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
 
     def run(self) -> None:
         """Label every value, then fix what the network returns."""
-        for node in self._program.graph.nodes:
+        for node in self._nodes:
             if node.op == "placeholder":
                 self._labels[node] = self._enter(node)
             elif node.op == "call_function":
@@ -74,16 +75,16 @@ class Trace:
 
     def flow(self) -> Iterator[tuple[str, tuple[int, ...], tuple[Atoms | None, ...]]]:
         """The values that the network computes: name, sizes, and label once there is one."""
-        for node in self._program.graph.nodes:
+        for node in self._nodes:
             if node.op == "call_function" and (shape := self.shape(node)):
                 yield node.name, shape, tuple(self.coupling.settle(dim) for dim in self._labels.get(node, ()))
 
-    def products(self) -> Iterator[tuple[int, list[Atoms]]]:
+    def products(self) -> Iterator[tuple[float, list[Atoms]]]:
         """The products of activations: how often for an image, times the indices of dimensions that have a label."""
         for sizes, dims in self._products:
             settled = [self.coupling.settle(dim) for dim in dims]
             fixed = math.prod(size for size, atoms in zip(sizes, settled, strict=True) if atoms is None)
-            yield fixed // self._batch, [atoms for atoms in settled if atoms is not None]
+            yield fixed / self._batch, [atoms for atoms in settled if atoms is not None]
 
     def attention(self) -> Iterator[tuple[list[str], Atoms]]:
         """The heads of all products of activations that have some, and the layers around, the innermost first."""
@@ -140,7 +141,7 @@ class Trace:
         return self.parameters[name]
 
     def _apply(self, node: Node) -> Label:
-        operator: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
+        operator = _operator(node)
         rule = RULES.get(operator)
         if rule is not None:
             return rule(self, node)
@@ -149,6 +150,20 @@ class Trace:
                 for dim in labels:
                     self.coupling.pin(dim, f"enters {operator}, for which there is no rule")
         return (None,) * len(self.shape(node))
+
+
+def _needed(graph: Graph) -> list[Node]:
+    """The nodes from which the outputs follow, in order; what is written in place is always one of them."""
+    needed: set[Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op != "call_function" or _operator(node).endswith("_") or not needed.isdisjoint(node.users):
+            needed.add(node)
+    return [node for node in graph.nodes if node in needed]
+
+
+def _operator(node: Node) -> str:
+    name: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
+    return name
 
 
 def _layers_around(node: Node) -> list[str]:

@@ -20,11 +20,12 @@ class Product:
     """The multiply-accumulates of a product of activations: `places` times what is kept of each of its dimensions.
 
     Attributes:
-        places: For one image, over all dimensions of which nothing can be removed.
+        places: For one image, over all dimensions of which nothing can be removed. Where images and heads are one
+            dimension, it is that of one image still: a fraction.
         dims: At most two others: (size,) the unit of each index, or -1.
     """
 
-    places: int
+    places: float
     dims: tuple[NDArray[np.int64], ...]
 
 
@@ -201,7 +202,7 @@ def traced_shapes(network: nn.Module, example: Example) -> list[tuple[str, tuple
     return [(name, shape) for name, shape, _ in Trace(network, example).flow()]
 
 
-def _product(places: int, dims: list[NDArray[np.int64]]) -> Product:
+def _product(places: float, dims: list[NDArray[np.int64]]) -> Product:
     """Dimensions of which nothing can be removed, and a third one, count as places."""
     dims = sorted(dims, key=lambda unit: -int((unit >= 0).sum()))
     free = [unit for unit in dims[:2] if (unit >= 0).any()]

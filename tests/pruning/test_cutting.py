@@ -1,0 +1,124 @@
+"""Cutting, and what a network must remember of it."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from saplings import SMALL, Grown, Network, conv, head, some
+from saplings_attention import ATTENTION
+from saplings_layers import LAYERS
+from torch import Tensor, nn
+
+from espalier.errors import BadInput
+from espalier.models import build, load, save
+from espalier.pruning import prune
+from espalier.pruning.surgery import cut
+from espalier.pruning.units import find_units
+
+
+def grouped(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    layers = nn.Conv2d(shape[0], 8, 1), nn.Conv2d(8, 12, 3, groups=4), nn.Conv2d(12, classes, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def normed(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    layers = nn.Conv2d(shape[0], 16, 3), nn.GroupNorm(8, 16), nn.PReLU(16), nn.ConvTranspose2d(16, classes, 2)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def attentive(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    del classes, shape
+    return ATTENTION["attention in one tensor"].make()
+
+
+def torchs(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    del classes, shape
+    return ATTENTION["torch's encoder"].make()
+
+
+@pytest.fixture(params=[normed, attentive, torchs])
+def users(request, monkeypatch) -> nn.Module:
+    """A network of the user's own factory."""
+    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(factory=request.param))
+    return build("factories:factory", classes=5, shape=SMALL, trusted=["factories"]).eval()
+
+
+@torch.no_grad()
+def test_a_users_network_is_cut_twice_and_loaded_each_time(users, tmp_path):
+    images = torch.randn(2, *SMALL)
+    for _ in range(2):
+        units = find_units(users, images)
+        former, users = users, cut(users, units, some(users, units, 0.7))
+        assert sum(p.numel() for p in users.parameters()) < sum(p.numel() for p in former.parameters())
+        save(users, tmp_path / "model")
+        assert torch.equal(load(tmp_path / "model", trusted=["factories"])(images), users(images))
+
+
+@torch.no_grad()
+def test_a_users_network_that_was_not_cut_is_loaded_as_it_was(users, tmp_path):
+    images = torch.randn(2, *SMALL)
+    save(users, tmp_path / "model")
+    again = load(tmp_path / "model", trusted=["factories"])
+    assert repr(again) == repr(users)
+    assert torch.equal(again(images), users(images))
+
+
+def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_depthwise_one_is_loaded(
+    tmp_path, monkeypatch
+):
+    """Weights of (9, 1, 3, 3) may be three groups or nine."""
+    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(grouped=grouped))
+    network = build("factories:grouped", classes=5, shape=SMALL, trusted=["factories"]).eval()
+    images = torch.randn(2, *SMALL)
+    for groups in (4, 3):
+        units = find_units(network, images)
+        kept = np.ones(units.count, bool)
+        kept[units.where["0.weight"][0][0]] = False
+        network = cut(network, units, kept)
+        assert network[1].groups == groups
+        save(network, tmp_path / "model")
+        again = load(tmp_path / "model", trusted=["factories"])
+        assert again[1].groups == groups
+        assert torch.equal(again(images), network(images))
+
+
+def test_a_group_norm_loses_whole_groups():
+    """Of the sixteen channels of eight groups, those of three: the other statistics stay what they were."""
+    network = normed(classes=5, shape=SMALL).eval()
+    units = find_units(network, torch.randn(2, *SMALL))
+    kept = np.ones(units.count, bool)
+    kept[units.where["1.weight"][0][[0, 2, 15]]] = False
+    smaller = cut(network, units, kept)
+    assert (smaller[1].num_groups, smaller[1].num_channels, smaller[2].num_parameters) == (5, 10, 10)
+
+
+def test_layers_that_share_weights_share_them_after_the_cut():
+    tree = Grown.of(LAYERS["tied weights"])
+    smaller = cut(tree.network, tree.units, tree.kept)
+    assert smaller.two.weight is smaller.one.weight
+    assert len(smaller.one.weight) == tree.kept[:8].sum()
+
+
+def test_a_network_of_which_nothing_can_go_stays_as_it_is():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).eval()
+    units = find_units(network, torch.randn(2, *SMALL))
+    assert units.count == 0
+    assert torch.equal(cut(network, units, np.ones(0, bool))[1].weight, network[1].weight)
+
+
+def spelled(n: nn.Module, x: Tensor) -> Tensor:
+    y = n.first(x)
+    b, c, h, w = y.shape
+    return n.last(y.view(b, -1, 4, h, w).transpose(1, 2).reshape(b, c, h, w))
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
+    """Cut to eight channels of sixteen, it would shuffle two groups of four where four groups of two are meant."""
+    network = Network(spelled, first=conv(3, 16), last=conv(16, 6), head=head(6))
+    with pytest.raises(BadInput, match=r"view should be of the shape \[2, 4, (\d), 8, 8\]. Found \[2, \1, 4, 8, 8\]"):
+        prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
+    smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
+    assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)

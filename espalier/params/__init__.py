@@ -211,5 +211,5 @@ def _sentence(error: ValidationError) -> str:
         return f"{PARAMS} should have the key `{where}`. Found none."
     reason = first["msg"].removeprefix("Value error, ")
     if reason.startswith("`"):
-        return reason
+        return f"models.{first['loc'][1]}: {reason}" if first["loc"][:1] == ("models",) else reason
     return f"`{where}` in {PARAMS}: {reason[0].lower()}{reason[1:]}. Found {first['input']!r}."

@@ -68,7 +68,7 @@ def test_an_unknown_key_is_refused_by_name(content, key):
         ({"teacher": TEACHER | {"epochs": "many"}}, ["`epochs`", "'many'"]),
         (models(a=PRUNE | {"keep_macs": 1.5}), ["`models.a.prune.keep_macs`", "1.5"]),
         (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.prune.keep_macs`", "0"]),
-        (models(a=PRUNE | {"score": "random"}), ["`models.a.prune.score`", "'magnitude' or 'taylor'", "'random'"]),
+        (models(a=PRUNE | {"score": "size"}), ["`models.a.prune.score`", "'magnitude'", "or 'threshold'", "'size'"]),
         (models(a=PRUNE | {"align": 0}), ["`models.a.prune.align`", "0"]),
         (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.prune.soft.weight`", "2"]),
         (models(a={"from": "teacher", "by": "shrink"}), ["`models.a`", "'distill'", "'prune'", "shrink"]),
@@ -87,7 +87,6 @@ def test_a_wrong_value_is_refused_in_a_sentence_with_the_key_and_what_was_found(
 @pytest.mark.parametrize(
     ("content", "key"),
     [
-        (models(a={"from": "teacher", "by": "prune"}), "models.a.prune.keep_macs"),
         (models(a={"by": "prune", "keep_macs": 0.5}), "models.a.prune.from"),
         (models(a={"from": "teacher", "by": "distill"}), "models.a.distill.model"),
         ({"teacher": {"epochs": 3}}, "teacher.model"),

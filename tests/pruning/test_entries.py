@@ -1,0 +1,74 @@
+"""Entries of params.yaml that prune: their names are those of the tables, and what contradicts itself is refused."""
+
+from typing import get_args
+
+import pytest
+from properties import assert_explains
+
+from espalier.errors import BadInput
+from espalier.params import Prune, check
+from espalier.params.prune import Sparsify
+from espalier.pruning.budgets import BUDGETS
+from espalier.pruning.prune import PATTERNS
+from espalier.pruning.schedules import SCHEDULES
+from espalier.pruning.scores import SCORES
+from espalier.pruning.sparse import PENALTIES
+
+
+def entry(**keys) -> Prune:
+    given = {"from": "teacher", "by": "prune"} | keys
+    found = check({"teacher": {"model": "espalier:mlp"}, "models": {"a": given}}).models["a"]
+    assert isinstance(found, Prune)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "names"),
+    [
+        (Prune, "score", list(SCORES)),
+        (Prune, "pattern", list(PATTERNS)),
+        (Prune, "budget", list(BUDGETS)),
+        (Prune, "schedule", ["one_shot", *SCHEDULES]),
+        (Sparsify, "penalty", list(PENALTIES)),
+    ],
+)
+def test_the_names_are_those_of_the_tables(section, key, names):
+    assert sorted(get_args(section.model_fields[key].annotation)) == sorted(names)
+
+
+def test_a_target_is_known_by_its_key():
+    assert entry(keep_macs=0.5).target == ("keep_macs", 0.5)
+    assert entry(bytes=20_000).target == ("bytes", 20_000)
+    assert entry(pattern="weights", sparsity=0.9).target == ("sparsity", 0.9)
+    assert entry(score="threshold", below=0.01).target == ("below", 0.01)
+    assert entry(pattern="n_of_m").target is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, ["keep_macs", "below", "none"]),
+        ({"keep_macs": 0.5, "bytes": 1000}, ["`keep_macs` and `bytes`"]),
+        ({"sparsity": 0.5}, ["`pattern: channels`", "`sparsity`"]),
+        ({"pattern": "heads", "score": "threshold", "below": 0.1}, ["`pattern: heads`", "`below`"]),
+        ({"pattern": "weights", "keep_macs": 0.5}, ["`pattern: weights`", "`keep_macs`"]),
+        ({"pattern": "n_of_m", "sparsity": 0.5}, ["`pattern: n_of_m`", "`sparsity`"]),
+        ({"pattern": "n_of_m", "n": 4}, ["`n: 4`", "`m: 4`"]),
+        ({"pattern": "n_of_m", "budget": "uniform"}, ["`budget`"]),
+        ({"keep_macs": 0.5, "n": 1}, ["`pattern: n_of_m`", "`n`"]),
+        ({"keep_macs": 0.5, "score": "threshold"}, ["`score: threshold`", "without"]),
+        ({"below": 0.1}, ["`score: magnitude`", "with `below`"]),
+        ({"pattern": "blocks", "keep_macs": 0.5, "align": 4}, ["`align`"]),
+        ({"pattern": "weights", "sparsity": 0.5, "budget": "latency"}, ["`budget: latency`", "`weights`"]),
+        ({"keep_macs": 0.5, "steps": 3}, ["`schedule: one_shot`", "`steps: 3`"]),
+        ({"keep_macs": 0.5, "schedule": "cubic"}, ["`schedule: cubic`", "`steps: 1`"]),
+        ({"keep_macs": 0.5, "between": {"epochs": 2}}, ["`between`", "`steps`"]),
+        ({"pattern": "n_of_m", "schedule": "cubic", "steps": 2}, ["`steps`", "`n_of_m`"]),
+        ({"keep_macs": 0.5, "schedule": "cubic", "steps": 2, "between": {"epoch": 2}}, ["'epoch'"]),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_a_sentence(keys, words):
+    with pytest.raises(BadInput) as refusal:
+        entry(**keys)
+    assert_explains(refusal.value, *words)
+    assert str(refusal.value).startswith("models.a: ") or "epoch" in words[0]

@@ -33,7 +33,7 @@ def prune_blocks(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
     groups = find_blocks(network, example, ask.keep)
     if not groups.count:
         raise BadInput("A network of which blocks are removed should have residual blocks of one shape. Found none.")
-    return reach(_Depth(network, example, groups, ask), ask)[0]
+    return reach(Depth(network, example, groups, ask), ask)[0]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _run(network: nn.Module, names: Sequence[str], image: Tensor) -> dict[str, t
 
 
 @dataclass(frozen=True)
-class _Depth:
+class Depth:
     """A network and its blocks, each of which goes by itself."""
 
     network: nn.Module
@@ -173,7 +173,7 @@ class _Depth:
         return smaller
 
     def stuck(self) -> str:
-        return f"none of the {self.count} residual blocks is left but what stays"
+        return f"all of the {self.count} residual blocks that may go are gone"
 
     def nearest(self) -> str:
         return "blocks are"

@@ -37,11 +37,18 @@ def greedy(problem: Problem, *, saved: Cost, reach: int) -> Kept:
     cut = _Cut.begin(problem, saved, reach)
     arrived = cut.remove_until()
     while arrived and cut.cost.now < _NEAR * problem.most:
-        nearer = max(cut.exchanges(), key=lambda other: other.cost.now, default=cut)
+        nearer = max(cut.exchanges(), key=_Cut.nearness, default=cut)
         if nearer.cost.now <= cut.cost.now:
             break
         cut = nearer
     return cut.kept()
+
+
+def _last(costs: NDArray[np.float64], worth: NDArray[np.float64], useful: NDArray[np.bool_], most: float) -> int:
+    """Of the steps that arrive near the limit, the one of least worth; of those about as near, where none is near."""
+    arrives = useful & (costs <= most)
+    nearest = min(_NEAR * most, costs[arrives].max() - (1 - _NEAR) * most)
+    return int(np.where(arrives & (costs >= nearest), worth, np.inf).argmin())
 
 
 class _Ledger:
@@ -146,13 +153,14 @@ class _Cut:
             if not steps:
                 return False
             costs, saved = self._after(steps)
-            worth = np.array([self._worth(*step) for step in steps])
+            worth = np.array([self._worth(layer, self.gone[layer], count) for layer, count in steps])
             useful = (costs < self.cost.now) & (saved < self.saved.now)
             if not useful.any():
                 return False
-            last = useful & (costs <= most)  # of steps that arrive, the one nearest to the limit
             price = np.divide(worth, self.saved.now - saved, out=np.full(len(steps), np.inf), where=useful)
-            best = int(np.where(last, costs, -np.inf).argmax() if last.any() else price.argmin())
+            best = int(price.argmin())
+            if costs[best] <= most:
+                best = _last(costs, worth, useful, most)
             self.move(*steps[best])
         return True
 
@@ -165,6 +173,11 @@ class _Cut:
                 if other.remove_until(but=layer) and not other.is_slower(self):
                     yield other
 
+    def nearness(self) -> tuple[float, float]:
+        """How near to the limit it is, and, where it is near, how little was lost."""
+        lost = sum(self._worth(layer, 0, gone) for layer, gone in enumerate(self.gone))
+        return min(self.cost.now, _NEAR * self.problem.most), -lost
+
     def is_slower(self, other: "_Cut") -> bool:
         """Whether it saves less of what is not limited."""
         return self.saved is not self.cost and self.saved.now > _SLOWER * other.saved.now
@@ -174,6 +187,5 @@ class _Cut:
         costs = self.cost.after(np.stack([one for one, _ in taken]))
         return costs, costs if self.saved is self.cost else self.saved.after(np.stack([other for _, other in taken]))
 
-    def _worth(self, layer: int, count: int) -> float:
-        gone = self.gone[layer]
-        return sum(portion.worth for portion in self.problem.layers[layer].portions[gone : gone + count])
+    def _worth(self, layer: int, start: int, count: int) -> float:
+        return sum(portion.worth for portion in self.problem.layers[layer].portions[start : start + count])

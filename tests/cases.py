@@ -109,8 +109,13 @@ OPERATIONS = (
     Operation("prune-blocks", {"by": "prune", "pattern": "blocks", "keep_macs": 0.8, **_RECOVERY}),
     Operation("prune-weights", {"by": "prune", "pattern": "weights", "sparsity": 0.5, **_RECOVERY}),
     Operation("prune-n_of_m", {"by": "prune", "pattern": "n_of_m", **_RECOVERY}),
-    Operation("fold-batch_norms", {"by": "fold", "fold": "batch_norms"}),
+    Operation(
+        "fold-batch_norms", {"by": "fold", "fold": "batch_norms"}, refused={"share": "before weights are shared"}
+    ),
     Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
     Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
-    Operation("quantize", {"by": "quantize", "images": 64}, last="quantize last"),
+    Operation("share", {"by": "share", "bits": 4, **_RECOVERY}),
+    Operation("quantize-static", {"by": "quantize", "images": 64}, last="quantize last"),
+    Operation("quantize-dynamic", {"by": "quantize", "scheme": "dynamic"}, last="quantize last"),
+    Operation("quantize-aware", {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY}, last="quantize last"),
 )

@@ -86,7 +86,8 @@ class Intercepted(TorchFunctionMode):
         self._number += 1
         if isinstance(result, Tensor):
             return self._value(self._number - 1, name, result)
-        return tuple(self._value(self._number - 1, name, one) for one in result)
+        # torch's attention gives its answer and, as a rule, None in place of its weights
+        return tuple(self._value(self._number - 1, name, one) if isinstance(one, Tensor) else one for one in result)
 
 
 class _Recorder(TorchFunctionMode):

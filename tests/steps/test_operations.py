@@ -1,0 +1,202 @@
+"""Every operation after every operation: it is made, loads, is deployed, and what was done before it holds."""
+
+import contextlib
+import shutil
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from cases import OPERATIONS
+from properties import assert_explains
+
+from espalier import files
+from espalier.data.prepared import open_split
+from espalier.errors import BadInput, Stopped
+from espalier.export.runtime import Runtime
+from espalier.measures.macs import count_macs
+from espalier.models import architecture_of, load
+from espalier.models.changes import changes_of
+from espalier.params import read_params
+from espalier.steps import make
+from espalier.steps.job import Job
+from espalier.steps.operations import OPERATIONS as MADE
+from espalier.training.engine import _Run
+
+pytestmark = pytest.mark.filterwarnings("ignore::espalier.errors.Notice")  # that so tiny networks miss their targets
+
+COMMON = {
+    "trusted": ["grove"],
+    "training": {"batch_size": 64, "threads": 1, "views": 2, "learning_rate": 0.02},
+    "teacher": {"model": "grove:everything", "epochs": 2},
+}
+NAMES = [operation.name for operation in OPERATIONS]
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+class Grove:
+    """A project whose teacher is made, and what is made from it, each once."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def declare(self, name, operation, parent):
+        """Let params.yaml hold an entry, beside those that it holds already."""
+        path = self.root / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        keys = {**BY_NAME[operation].keys, "from": parent}
+        figures = files.read_json(self.root / "models" / parent / "metrics.json")
+        if "keep_macs" in keys:
+            keys["keep_macs"] *= figures["macs"] / figures["base_macs"]
+        if "sparsity" in keys:
+            keys["sparsity"] = 1 - (1 - keys["sparsity"]) * (1 - figures["zeros"])
+        content["models"][name] = keys
+        path.write_text(yaml.safe_dump(content))
+
+    def make(self, name):
+        make.run(self.root, name)
+        return self.root / "models" / name
+
+    def first(self, operation):
+        """The folder of what one operation makes of the teacher."""
+        if not (self.root / "models" / operation).exists():
+            self.declare(operation, operation, "teacher")
+        return self.make(operation)
+
+    def pair(self, one, other):
+        self.first(one)
+        self.declare(f"{other}-after-{one}", other, one)
+        return f"{other}-after-{one}"
+
+    def images(self):
+        split = open_split(self.root / "prepared", "validation")
+        return torch.stack([split[place][0] for place in range(64)])
+
+    def network(self, name):
+        return load(self.root / "models" / name, trusted=["grove"])
+
+    def copy(self, folder):
+        shutil.copytree(self.root, folder, ignore=shutil.ignore_patterns("locks", "work"))
+        return Grove(folder)
+
+
+@pytest.fixture(scope="session")
+def grove(digits, tmp_path_factory):
+    root = tmp_path_factory.mktemp("grove") / "project"
+    shutil.copytree(digits, root / "prepared")
+    (root / "params.yaml").write_text(yaml.safe_dump({**COMMON, "models": {}}))
+    make.run(root, "teacher")
+    return Grove(root)
+
+
+def holds(parent, child):
+    """What was noted of the parent's network is true of the child's, as far as its layers are still there."""
+    before, after = changes_of(parent), changes_of(child)
+    gone = tuple(f"{name}." for name in after.removed)
+    for name in before.removed:
+        assert name.startswith(gone) or isinstance(child.get_submodule(name), torch.nn.Identity)
+    held, weights = parent.state_dict(), child.state_dict()
+    for name in before.zeros:
+        if not name.startswith(gone):
+            assert name in after.zeros
+            if weights[name].shape == held[name].shape:
+                assert not weights[name][held[name] == 0].any()
+            assert (weights[name] == 0).float().mean() > 0.1
+    for name in before.shared:
+        if not name.startswith(gone):
+            assert name in after.shared
+            assert (
+                len(weights[name].unique()) <= len(held[name].unique()) + 1
+            )  # and zero, where single ones were pruned
+
+
+def is_quantized(network):
+    return architecture_of(network).quantization is not None
+
+
+def refusal(one, other):
+    """A word of the reason why the second cannot come after the first; nothing if it can."""
+    return BY_NAME[one].last or BY_NAME[other].refused.get(one, "")
+
+
+def check(grove, one, other):
+    name = grove.pair(one, other)
+    if word := refusal(one, other):
+        with pytest.raises(BadInput) as caught:
+            grove.make(name)
+        assert_explains(caught.value, word)
+        assert not (grove.root / "models" / name).exists()
+        return
+    before = files.verify(grove.root / "models" / one)
+    folder = grove.make(name)
+    assert files.verify(grove.root / "models" / one) == before  # the parent is left as it was
+    lineage, entry = files.read_json(folder / "lineage.json"), BY_NAME[other].keys
+    assert (lineage["parent"], lineage["entry"]["by"]) == (one, entry["by"])
+    assert lineage["models"][one] == before["weights.safetensors"]
+    network, images = grove.network(name), grove.images()
+    inherited = files.read_json(grove.root / "models" / one / "lineage.json")["base_macs"]
+    own = count_macs(network, (1, 8, 8))
+    assert lineage["base_macs"] == (own if "model" in entry else inherited)
+    if "model" not in entry:
+        holds(grove.network(one), network)
+    agrees(grove, name, network, images)
+
+
+def agrees(grove, name, network, images):
+    """The deployed file answers as the network does."""
+    look = Job.of(grove.root, name, read_params(grove.root)).look
+    with torch.no_grad():
+        ours = network(look(images)).numpy()
+    deployed = Runtime(grove.root / "models" / name / "model.onnx", 1).logits(images.numpy())
+    tolerance = 0.5 if is_quantized(network) else 1e-4
+    assert np.abs(ours - deployed).max() <= tolerance * max(1, np.abs(ours).max())
+
+
+def test_the_table_has_every_kind_of_entry():
+    assert {operation.keys["by"] for operation in OPERATIONS} == set(MADE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation_changes_its_parent(grove, name):
+    network, teacher = grove.network(grove.first(name).name), grove.network("teacher")
+    images = grove.images().float()
+    with torch.no_grad():
+        same = torch.equal(network(images), teacher(images))
+    assert not same or is_quantized(network)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("step", [1, 25])
+def test_an_operation_that_was_stopped_ends_with_the_same_bits(grove, name, step, tmp_path, monkeypatch):
+    whole = grove.first(name)
+    again = grove.copy(tmp_path / "project")
+    shutil.rmtree(again.root / "models" / name)
+    asked = []
+
+    def stop(run, wish):
+        asked.append(wish)
+        return len(asked) == step
+
+    monkeypatch.setattr(_Run, "_stop_asked", stop)
+    with contextlib.suppress(Stopped):  # what trains nothing, or less, is not stopped
+        again.make(name)
+    steps = len(asked)
+    folder = again.make(name)
+    assert not asked or len(asked) >= steps
+    for file in ("weights.safetensors", "architecture.json"):
+        assert (folder / file).read_bytes() == (whole / file).read_bytes()
+
+
+NEXT = [(one, NAMES[(place + 1) % len(NAMES)]) for place, one in enumerate(NAMES)]  # a circle through all of them
+
+
+@pytest.mark.parametrize(("one", "other"), NEXT)
+def test_an_operation_comes_after_another(grove, one, other):
+    check(grove, one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("one", "other"), [pair for pair in product(NAMES, NAMES) if pair not in NEXT])
+def test_so_does_every_operation_after_every_other(grove, one, other):
+    check(grove, one, other)

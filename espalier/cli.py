@@ -53,7 +53,8 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     )
     data.add_argument("--root", type=Path, metavar="DIR", dest="files", help="use the files that are already there")
     data.set_defaults(run=lambda arguments: _run("bring", source=arguments.source, files=arguments.files))
-    _add(commands, "show", "print the tree of models with the figures of the last evaluation")
+    show = _add(commands, "show", "print the tree of models with the figures of the last evaluation, or the layers of one")
+    show.add_argument("name", metavar="NAME", nargs="?", help="list its layers and their pairs in its teacher")
     _add(commands, "doctor", "say what this machine and project have, and what is missing")
     return parser, commands
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     except Exception as error:
         status, message = _outside(error)
         if not status:
-            _record(1, f"{type(error).__name__}: {error}")
+            _record(1, f"{type(error).__name__}: {error}", defect=True)
             raise
     if message:
         sys.stderr.write(f"espalier: {message}\n")
@@ -128,7 +129,7 @@ def _outside(error: Exception) -> tuple[int, str]:
     return 0, ""
 
 
-def _record(status: int, message: str) -> None:
+def _record(status: int, message: str, *, defect: bool = False) -> None:
     path = os.environ.get(OUTCOME)
     if path:
-        Path(path).write_text(json.dumps({"status": status, "message": message}))
+        Path(path).write_text(json.dumps({"status": status, "message": message, "defect": defect}))

@@ -6,13 +6,15 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed
 
 from espalier.errors import EspalierError
 from tasks.artifacts import publish
 from tasks.conclude import conclude, fail
 from tasks.data import bring_data
 from tasks.graph import read_graph
-from tasks.project import Patience, Project, open_project
+from tasks.project import Patience, Project, open_project, promotes
+from tasks.promote import promote
 from tasks.registry import check_registry
 from tasks.reproduce import reproduce
 
@@ -52,4 +54,11 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
         runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
     wait(list(runs.values()))
     publish(project, return_state=True)
-    return conclude(graph, {name: run.state for name, run in runs.items()})
+    state = conclude(graph, {name: run.state for name, run in runs.items()})
+    return then_promote(project, state) if state.is_completed() and promotes(project) else state
+
+
+def then_promote(project: Project, state: State[Any]) -> State[Any]:
+    """Move the champion, if a better model passes the gates; that none does is no failure."""
+    promoted = promote(project, return_state=True)
+    return promoted if promoted.is_failed() else Completed(message=f"{state.message}\n{promoted.message}")

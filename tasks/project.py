@@ -59,3 +59,8 @@ def open_project(folder: str, patience: Patience) -> Iterator[Project]:
     except BaseException:
         project.stop.set()
         raise
+
+
+def promotes(project: Project) -> bool:
+    """Whether a run ends with a promotion, if all of it succeeded."""
+    return read_params(project.root).registry.promote

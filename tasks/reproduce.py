@@ -2,9 +2,7 @@
 
 import random
 import sys
-import uuid
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,20 +12,18 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 
-from espalier import paths
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from espalier.files import read_json
 from tasks import processes
 from tasks.artifacts import publish_model
 from tasks.chatter import Chatter
 from tasks.environment import stage_environment
 from tasks.graph import Stage
+from tasks.outcome import Outcome, expected
 from tasks.project import Project
 from tasks.slots import SHARES, Place, hold, take
 from tasks.telling import Tell, teller
 
 RETRIES = 3
-_ERRORS: dict[int, type[EspalierError]] = {error.status: error for error in (BadInput, TryAgain, Stopped)}
 
 
 def worth_another_try(_task: Any, run: TaskRun, state: State[Any]) -> bool:
@@ -94,41 +90,37 @@ def _pause(project: Project, tell: Tell) -> None:
 
 def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
     chatter = Chatter(stage, tell)
-    outcome = project.root / paths.STATE / "outcomes" / f"{uuid.uuid4().hex}.json"
-    outcome.parent.mkdir(parents=True, exist_ok=True)
     force = ["--force"] if stage.forced else []
     tell("starts")
-    try:
-        status = processes.run(
-            # DVC's lock on the project is short, but three seconds are not always enough: wait for it.
-            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage.name],
-            folder=project.root,
-            environment=stage_environment() | {**place.environment, "ESPALIER_OUTCOME": str(outcome)},
-            hear=chatter.hear,
-            stop=project.stop,
-            timeout=project.patience.timeout,
-            grace=project.patience.grace,
-            handles=place.handles,
-        )
+    with expected(project.root) as outcome:
+        try:
+            status = processes.run(
+                # DVC's lock on the project is short, but three seconds are not always enough: wait for it.
+                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage.name],
+                folder=project.root,
+                environment=stage_environment() | {**place.environment, **outcome.environment},
+                hear=chatter.hear,
+                stop=project.stop,
+                timeout=project.patience.timeout,
+                grace=project.patience.grace,
+                handles=place.handles,
+            )
+        except TimeoutError:
+            sentence = f"should be done within {project.patience.timeout:g} s. Found it still at work, and stopped it."
+            raise Stopped(f"{stage.label}: {sentence}") from None
         if status != 0:
             raise _failure(stage, chatter, outcome)
-    except TimeoutError:
-        sentence = f"should be done within {project.patience.timeout:g} s. Found it still at work, and stopped it."
-        raise Stopped(f"{stage.label}: {sentence}") from None
-    finally:
-        outcome.unlink(missing_ok=True)
     if not chatter.unchanged:
         tell("done")
     return not chatter.unchanged
 
 
-def _failure(stage: Stage, chatter: Chatter, outcome: Path) -> EspalierError:
+def _failure(stage: Stage, chatter: Chatter, outcome: Outcome) -> EspalierError:
     """The error that the stage recorded, else what DVC said about it."""
     if chatter.busy:
         return TryAgain(f"{stage.label}: its files should be free. Found another DVC command at work on them.")
-    if outcome.is_file():
-        recorded = read_json(outcome)
-        if recorded["status"] != 0:
-            return _ERRORS.get(recorded["status"], EspalierError)(f"{stage.label}: {recorded['message']}")
+    told = outcome.read()
+    if told and told.status != 0:
+        return told.error(stage.label)
     reason = "; ".join(chatter.errors) or "no word from it"
     return EspalierError(f"{stage.label}: should finish, or say why not. Found: {reason}")

@@ -77,7 +77,7 @@ def test_every_command_of_the_design_is_there_with_a_sentence_of_help(capsys):
 def test_our_own_errors_end_with_their_status_and_their_sentence_alone(outcome, ending, capsys, error, status):
     assert ending(error) == status
     assert capsys.readouterr().err == f"espalier: {error}\n"
-    assert json.loads(outcome.read_text()) == {"status": status, "message": str(error)}
+    assert json.loads(outcome.read_text()) == {"status": status, "message": str(error), "defect": False}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_defect_is_raised_with_its_traceback(outcome, monkeypatch, error):
     with pytest.raises(type(error)) as caught:
         cli.main(["make", "teacher"])
     assert caught.value is error
-    assert json.loads(outcome.read_text()) == {"status": 1, "message": f"{type(error).__name__}: {error}"}
+    assert json.loads(outcome.read_text()) == {"status": 1, "message": f"{type(error).__name__}: {error}", "defect": True}
 
 
 def test_a_defect_of_a_process_ends_it_with_1(outcome):
@@ -132,13 +132,13 @@ def test_a_defect_of_a_process_ends_it_with_1(outcome):
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("ValueError: a defect\n")
-    assert json.loads(outcome.read_text()) == {"status": 1, "message": "ValueError: a defect"}
+    assert json.loads(outcome.read_text()) == {"status": 1, "message": "ValueError: a defect", "defect": True}
 
 
 def test_a_command_that_is_done_says_so(outcome, ending, capsys):
     assert ending() == 0
     assert capsys.readouterr().err == ""
-    assert json.loads(outcome.read_text()) == {"status": 0, "message": ""}
+    assert json.loads(outcome.read_text()) == {"status": 0, "message": "", "defect": False}
 
 
 def test_nobody_has_to_ask_for_the_outcome(outcome, ending, monkeypatch):

@@ -18,6 +18,7 @@ from espalier.registry.model import Model, read_model
 from espalier.registry.promotion import Swap, swap, where
 from espalier.registry.store import connect, find_store
 from espalier.registry.versions import Registry, open_registry, quoted, tagged
+from espalier.registry.webhook import tell
 from espalier.steps.promotion.candidates import Bench
 from espalier.steps.promotion.report import as_json, show
 
@@ -104,6 +105,7 @@ def _promote(bench: Bench, alias: str, policy: Policy) -> "list[Move]":
             run=run_id,
         )
         move = swap(client, name, wish, alone=store.database is not None)
+    tell(bench.params.registry.webhook, name, move)
     _say(f"{name}@{alias} is version {move.to} now: {chosen}" + (f"; it was version {move.former}" if bearer else ""))
     return [move]
 

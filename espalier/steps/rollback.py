@@ -11,6 +11,7 @@ from espalier.registry.fetch import fetch
 from espalier.registry.promotion import PREVIOUS, Swap, swap, where
 from espalier.registry.store import connect, find_store
 from espalier.registry.versions import open_registry
+from espalier.registry.webhook import tell
 
 
 def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
@@ -28,7 +29,8 @@ def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
         BadInput: If there is nothing to go back to, the version never bore the alias, or its files are not intact.
         OvertakenError: If somebody else moved the alias meanwhile.
     """
-    store, name = find_store(root), read_params(root).registry.name
+    store, settings = find_store(root), read_params(root).registry
+    name = settings.name
     with connect(store, make=False) as client:
         registry = open_registry(client, store, name)
         now = where(client, name, alias)
@@ -55,5 +57,6 @@ def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
         former = client.get_model_version(name, now).tags.get("espalier.content")
         wish = Swap(alias, now, to, content, former, "rolled back", passed[-1].run)
         move = swap(client, name, wish, alone=store.database is not None)
+    tell(settings.webhook, name, move)
     sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
     return move

@@ -53,7 +53,7 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     )
     data.add_argument("--root", type=Path, metavar="DIR", dest="files", help="use the files that are already there")
     data.set_defaults(run=lambda arguments: _run("bring", source=arguments.source, files=arguments.files))
-    show = _add(commands, "show", "print the tree of models with the figures of the last evaluation, or the layers of one")
+    show = _add(commands, "show", "print the tree of models with their last figures, or the layers of one")
     show.add_argument("name", metavar="NAME", nargs="?", help="list its layers and their pairs in its teacher")
     _add(commands, "doctor", "say what this machine and project have, and what is missing")
     return parser, commands

@@ -40,6 +40,12 @@ class Taught(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not any(loss.weight for loss in self.terms):
+            raise ValueError("`losses` should have a weight above 0. Found none.")
+        return self
+
     @property
     def terms(self) -> tuple[AnyLoss, ...]:
         """The losses that are summed, whichever form they were given in."""

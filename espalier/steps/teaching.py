@@ -39,13 +39,14 @@ from espalier.training.seeds import seed_all
 _OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights", "pairs")  # the other keys are those of the loss
 
 
-def teach(job: Job, teacher: str, network: nn.Module) -> Objective:
+def teach(job: Job, teacher: str, network: nn.Module, *, inside: bool = True) -> Objective:
     """The weighted sum of the losses of a job's entry.
 
     Args:
         job: Its entry names the losses, and the teachers if they are others.
         teacher: Who teaches otherwise.
         network: Who is taught.
+        inside: Whether losses between layers count; where nothing else is asked for, the labels stand for them.
 
     Raises:
         BadInput: If a loss names classes or layers that there are not.
@@ -54,15 +55,14 @@ def teach(job: Job, teacher: str, network: nn.Module) -> Objective:
     assert isinstance(entry, Taught)
     names = entry.teachers or (teacher,)
     banks = [bank_of(job, name) for name in names]
+    outside = [loss for loss in entry.terms if not isinstance(loss, AnyFeatureLoss) and loss.weight]
+    between = [loss for loss in entry.terms if isinstance(loss, AnyFeatureLoss) and loss.weight]
     terms: list[tuple[float | Ramp, Objective]] = [
-        (loss.weight, _objective(job, loss, banks, entry))
-        for loss in entry.terms
-        if not isinstance(loss, AnyFeatureLoss)
+        (loss.weight, _objective(job, loss, banks, entry)) for loss in outside
     ]
-    inside = [loss for loss in entry.terms if isinstance(loss, AnyFeatureLoss) and loss.weight]
-    if inside:
-        terms.append((1.0, _from_features(job, network, job.load(names[0]), inside)))
-    return WeightedSum(terms)
+    if between and inside:
+        terms.append((1.0, _from_features(job, network, job.load(names[0]), between)))
+    return WeightedSum(terms or [(1.0, job.from_labels())])
 
 
 def example_of(job: Job) -> Tensor:
@@ -117,36 +117,36 @@ def _from_features(job: Job, network: nn.Module, teacher: nn.Module, losses: Seq
     example = example_of(job)
     network.to(job.team.device)
     ours, theirs = layers(network, example), layers(teacher, example)
-    terms = [
-        FeatureTerm(
-            FEATURES[loss.loss], _pairs(loss, ours, theirs), loss.weight, isinstance(loss, Hints), _settings(loss)
-        )
-        for loss in losses
-    ]
+    terms = []
+    for loss in losses:
+        pairs = loss.pairs or _default(loss, default_pairs(ours, theirs))
+        if isinstance(loss, Attention):
+            _check_places([*pairs, *pairs.values()], [*ours, *theirs])
+        terms.append(FeatureTerm(FEATURES[loss.loss], pairs, loss.weight, isinstance(loss, Hints), _settings(loss)))
     seed_all(job.params.seed, "adapters")
     return FromFeatures(network, teacher, terms, example, precision=partial(autocast, job.recipe, job.team.device))
 
 
-def _pairs(loss: AnyFeatureLoss, ours: Sequence[Layer], theirs: Sequence[Layer]) -> dict[str, str]:
-    """Those that an entry names, or the default ones.
+def _default(loss: AnyFeatureLoss, pairs: dict[str, str]) -> dict[str, str]:
+    """The pairs of a loss that names none.
 
     Raises:
-        BadInput: If a layer is none that can be paired, or attention is asked of one without places.
+        BadInput: If there are none.
     """
-    pairs = loss.pairs or default_pairs(ours, theirs)
-    if not loss.pairs and isinstance(loss, Similarity | Relational):
-        pairs = dict(list(pairs.items())[-1:])
     if not pairs:
-        raise BadInput("Networks should have layers before the last one to be paired. Found none.")
-    sides = {"student": (ours, list(pairs)), "teacher": (theirs, list(pairs.values()))}
-    for side, (found, names) in sides.items():
-        known = {layer.name: layer for layer in found}
-        for name in names:
-            if name not in known:
-                raise BadInput(f"`pairs` should name layers that `espalier show` lists for the {side}. Found {name!r}.")
-            if isinstance(loss, Attention) and max(known[name].size) == 1:
-                raise BadInput(f"Attention should be asked of layers with places. Found {name!r}, which has none.")
-    return pairs
+        raise BadInput("Networks should have layers before the last one to be paired. Found none in one of them.")
+    return dict(list(pairs.items())[-1:]) if isinstance(loss, Similarity | Relational) else pairs
+
+
+def _check_places(names: Sequence[str], found: Sequence[Layer]) -> None:
+    """Stop before attention is asked of layers that have nothing to attend to.
+
+    Raises:
+        BadInput: If there is such a layer.
+    """
+    for layer in found:
+        if layer.name in names and max(layer.size) == 1:
+            raise BadInput(f"Attention should be asked of layers with places. Found {layer.name!r}, which has none.")
 
 
 def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:

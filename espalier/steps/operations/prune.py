@@ -67,6 +67,7 @@ def _sparsify(job: Job, network: nn.Module) -> list[Row]:
         _example(job),
         penalty=entry.sparsify.penalty,
         strength=entry.sparsify.strength,
+        fraction=entry.sparsify.fraction,
         pattern=entry.pattern,
         keep=entry.keep,
     )
@@ -118,7 +119,7 @@ def _losses(job: Job, score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
     data = SCORES[score].data
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
-        objective = job.from_teacher(TEACHER, network)
+        objective = job.from_teacher(TEACHER, network, inside=False)
         for batch in job.train.batches(in_order(min(_SCORED[data], len(job.train)), _BATCH[data])):
             images = job.look(job.views.apply(batch.images, batch.index, 0))
             yield objective(Seen(network(images), images, batch, view=0, progress=0.0))

@@ -141,6 +141,7 @@ class Depth:
 
     @property
     def count(self) -> int:
+        """How many blocks there are."""
         return self.groups.count
 
     @cached_property
@@ -168,17 +169,21 @@ class Depth:
         return cost(target, self.count, terms, products(figures.tolist())).with_whole(whole)
 
     def cut(self, kept: Kept) -> nn.Module:
+        """A copy without the blocks that are not kept."""
         smaller = copy.deepcopy(self.network)
         remove(smaller, [name for name, stays in zip(self.groups.names, kept, strict=True) if not stays])
         return smaller
 
     def stuck(self) -> str:
+        """Why no more can go."""
         return f"all of the {self.count} residual blocks that may go are gone"
 
     def nearest(self) -> str:
+        """What can be chosen among."""
         return "blocks are"
 
     def advice(self) -> str:
+        """Nothing comes nearer."""
         return ""
 
     def _parameters(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from espalier.pruning.budgets.problem import Kept, Problem
 from espalier.pruning.costs import Cost, Sizes
 
 _NEAR = 0.98  # of the limit: what comes nearer is not worth a better-scored channel
+_FREE = 0.1  # of what a portion saves: another that saves less than this shares a block of channels with it
 _SLOWER = 1.01  # times the milliseconds may become so, that the limit is met more nearly
 
 
@@ -154,7 +155,7 @@ class _Cut:
                 return False
             costs, saved = self._after(steps)
             worth = np.array([self._worth(layer, self.gone[layer], count) for layer, count in steps])
-            useful = (costs < self.cost.now) & (saved < self.saved.now)
+            useful = (costs < self.cost.now) & self._saves(steps, saved)
             if not useful.any():
                 return False
             price = np.divide(worth, self.saved.now - saved, out=np.full(len(steps), np.inf), where=useful)
@@ -169,9 +170,21 @@ class _Cut:
         for layer, gone in enumerate(self.gone):
             if gone:
                 other = self.copy()
-                other.move(layer, -1)
+                other.restore(layer)
                 if other.remove_until(but=layer) and not other.is_slower(self):
                     yield other
+
+    def restore(self, layer: int) -> None:
+        """Bring the last portion of a layer back, and those before it that cost no more time then."""
+        former = self.saved.now
+        self.move(layer, -1)
+        cost = self.saved.now - former
+        while self.saved is not self.cost and self.gone[layer]:
+            former = self.saved.now
+            self.move(layer, -1)
+            if self.saved.now - former > _FREE * cost:
+                self.move(layer, 1)
+                break
 
     def nearness(self) -> tuple[float, float]:
         """How near to the limit it is, and, where it is near, how little was lost."""
@@ -186,6 +199,15 @@ class _Cut:
         taken = [self.ahead[layer][count - 1] for layer, count in steps]
         costs = self.cost.after(np.stack([one for one, _ in taken]))
         return costs, costs if self.saved is self.cost else self.saved.after(np.stack([other for _, other in taken]))
+
+    def _saves(self, steps: list[tuple[int, int]], saved: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether steps save something, and the last portion of each its part: else it may as well stay."""
+        counts = np.array([count for _, count in steps])
+        former = np.where(counts > 1, np.roll(saved, 1), self.saved.now)
+        whole: NDArray[np.bool_] = (saved < self.saved.now) & (
+            former - saved > _FREE * (self.saved.now - saved) / counts
+        )
+        return whole
 
     def _worth(self, layer: int, start: int, count: int) -> float:
         return sum(portion.worth for portion in self.problem.layers[layer].portions[start : start + count])

@@ -95,10 +95,9 @@ def tree(request) -> Grown:
     return Grown.of(TINY.get(request.param) or built(request.param, side))
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_all_of_a_transformer_can_go_its_stream_its_heads_and_what_is_between(name):
-    units = Grown.of(TINY[name]).units
-    assert (units.count, int(units.heads.sum())) == (TINY[name].units, TINY[name].heads)
+@pytest.mark.parametrize(("tree", "case"), TINY.items(), indirect=["tree"])
+def test_all_of_a_transformer_can_go_its_stream_its_heads_and_what_is_between(tree, case):
+    assert (tree.units.count, int(tree.units.heads.sum())) == (case.units, case.heads)
 
 
 def test_dead_channels_and_heads_of_a_family_go_without_a_trace(tree):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from espalier.coding.forms import Steps, find
 from espalier.coding.share import note_shared, rounded
 from espalier.models.changes import changes_of, remember
 from espalier.training.engine import Objective, Seen
@@ -42,7 +43,8 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
     Args:
         network: Its state dict has other names until `settle` is called.
         names: Of weights and biases.
-        fineness: So many steps make the root mean square of the numbers of a weight that are not zero, at first.
+        fineness: So many steps make the root mean square of the numbers of a weight that are not zero, at first; one
+            whose numbers are multiples of a step already goes on with that.
     """
     names, former = list(names), changes_of(network)
     zeros = tuple(_latent(name) if name in names else name for name in former.zeros)  # they stay zeros
@@ -51,9 +53,15 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
         owner, _, attribute = name.rpartition(".")
         layer = network.get_submodule(owner)
         weight = getattr(layer, attribute).detach()
-        used = weight[weight != 0]
-        size = used.square().mean().sqrt().item() if len(used) else 1.0
-        parametrize.register_parametrization(layer, attribute, Stepped(size / fineness).to(weight.device))
+        parametrize.register_parametrization(layer, attribute, Stepped(_step(weight, fineness)).to(weight.device))
+
+
+def _step(weight: Tensor, fineness: float) -> float:
+    form = find(weight.cpu().contiguous().numpy().ravel())
+    if isinstance(form, Steps):
+        return form.step
+    used = weight[weight != 0]
+    return used.square().mean().sqrt().item() / fineness if len(used) else 1.0
 
 
 def _latent(name: str) -> str:
@@ -105,7 +113,9 @@ def bits(network: nn.Module) -> Tensor:
 
 
 def code_length(weight: Tensor, step: Tensor) -> Tensor:
-    """About how many bits a tensor takes: the empirical code length at each level, and straight lines between levels.
+    """About how many bits a tensor takes: the empirical code length of its levels.
+
+    The gradient is that of straight lines between the lengths at neighbouring levels.
 
     Args:
         weight: Of any shape; rows are outputs, columns inputs.
@@ -114,19 +124,18 @@ def code_length(weight: Tensor, step: Tensor) -> Tensor:
     whole = weight.abs() / step
     scaled = whole.clamp(max=_SIZES - 2)
     with torch.no_grad():
-        size = scaled.round()
+        size = scaled.round().long()
         zero, other = _significance((size != 0).float())
-        counts = torch.bincount(size.long().flatten(), minlength=_SIZES).float()
-        counts[0] = 0
-        sizes = -((counts + _RARE) / (counts[1:] + _RARE).sum()).log2()
-        sizes = torch.cat([sizes[:1], sizes[1:].cummax(0).values])  # what is larger never seems cheaper
-        lower = scaled.floor()
-        index = lower.long()
-        above = other + 1 + sizes[index + 1]  # one bit is the sign
-        below = torch.where(index == 0, zero, other + 1 + sizes[index])
-        slope = (above - below).clamp(min=0)
+        counts = torch.bincount(size.flatten(), minlength=_SIZES).float()[1:] + _RARE
+        lengths = 1 - (counts / counts.sum()).log2()  # one bit is the sign
+        lengths = torch.cat([lengths.new_zeros(1), lengths.cummax(0).values])  # what is larger never seems cheaper
+        exact = torch.where(size == 0, zero, other + lengths[size])
+        index = scaled.long()
+        below = torch.where(index == 0, zero, other + lengths[index])
+        slope = (other + lengths[index + 1] - below).clamp(min=0)
     beyond = 2 * (whole.clamp(min=_SIZES - 2) / (_SIZES - 2)).log2()  # two bits a doubling (Elias 1975)
-    return (below + (scaled - lower) * slope + beyond).sum()
+    lines = scaled * slope
+    return (exact + lines - lines.detach() + beyond).sum()
 
 
 def _significance(nonzero: Tensor) -> tuple[Tensor, Tensor]:

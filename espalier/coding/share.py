@@ -101,7 +101,8 @@ def _shared(weight: Tensor, size: int, price: float) -> Tensor:
         return weight + 0.0
     centroids = codebook(used, size)
     if price:
-        chosen, centroids = cheapest(flat, np.unique(np.append(centroids, 0.0)), price * float(np.mean(used**2)))
+        centroids[np.abs(centroids).argmin()] = 0.0  # what is rare can become zero
+        chosen, centroids = cheapest(flat, centroids, price * float(np.mean(used**2)))
         flat = np.where(flat == 0, 0, centroids[chosen])
     else:
         flat[flat != 0] = centroids[nearest(used, centroids)]

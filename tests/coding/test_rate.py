@@ -1,0 +1,126 @@
+"""Training in which bits have a price."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from espalier.coding.coder import Writer
+from espalier.coding.levels import code_levels
+from espalier.coding.packed import decode, encode
+from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, settle
+from espalier.models import build
+from espalier.models.changes import changes_of, note
+from espalier.pruning import prune
+from espalier.training.constraints import constraints_of
+from espalier.training.engine import Seen
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(1)
+    network = build("espalier:lenet5", classes=10, shape=(1, 16, 16))
+    return prune(network, torch.zeros(2, 1, 16, 16), keep_parameters=0.2, align=1)
+
+
+def laplacian(shape, density):
+    random = np.random.default_rng(0)
+    sizes = np.ceil(random.exponential(1.5, shape)) * random.choice([-1, 1], shape)
+    return (sizes * (random.random(shape) < density)).astype(int)
+
+
+@pytest.mark.parametrize("shape", [(60, 200), (40, 10, 5, 5)], ids=str)
+@pytest.mark.parametrize("density", [0.03, 0.2, 0.6])
+def test_the_length_that_is_priced_is_about_the_length_that_is_written(shape, density):
+    levels = laplacian(shape, density)
+    writer = Writer()
+    code_levels(writer, levels.ravel().tolist(), shape)
+    priced = code_length(torch.from_numpy(levels) * 0.25, torch.tensor(0.25)).item()
+    assert priced == pytest.approx(8 * len(writer.content()), rel=0.1, abs=40)
+
+
+def test_a_number_is_dearer_where_its_row_and_column_are_empty():
+    weight = torch.zeros(20, 30)
+    weight[:4, :20] = 1.0
+    weight[0, 0] = weight[10, 0] = weight[10, 25] = 0.2
+    weight.requires_grad_()
+    code_length(weight, torch.tensor(1.0)).backward()
+    assert 0 < weight.grad[0, 0] < weight.grad[10, 0] < weight.grad[10, 25]
+
+
+def test_what_is_larger_is_never_cheaper_and_the_gradient_pulls_to_zero():
+    torch.manual_seed(0)
+    latent = (torch.randn(30, 40) * 3).requires_grad_()
+    log_step = torch.tensor(0.0, requires_grad=True)
+    code_length(latent, log_step.exp()).backward()
+    assert (latent.grad * latent.sign() >= 0).all()
+    assert log_step.grad < 0
+
+
+def test_a_step_learns_by_the_straight_through_gradient_of_the_rounding():
+    """Esser et al. 2020, eq. 3: round(v / s) - v / s, times the gradient of the loss."""
+    stepped = Stepped(0.5)
+    weight = torch.tensor([0.3, -0.9, 2.1], requires_grad=True)
+    rounded = stepped(weight)
+    assert torch.equal(rounded, torch.tensor([0.5, -1.0, 2.0]))
+    (rounded * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    torch.testing.assert_close(weight.grad, torch.tensor([1.0, 2.0, 3.0]))
+    expected = (torch.tensor([1 - 0.6, -2 + 1.8, 4 - 4.2]) * torch.tensor([1.0, 2.0, 3.0])).sum() * 0.5
+    torch.testing.assert_close(stepped.log_step.grad, expected)
+
+
+def trained(network, rate, steps=60):
+    """Trained to answer as it did."""
+    images = torch.randn(64, 1, 16, 16)
+    targets = network(images).detach().argmax(1)
+    reparametrise(network, [name for name, _ in network.named_parameters()])
+    objective = WithRate(lambda seen: nn.functional.cross_entropy(seen.logits, targets), network, rate, ramp=0)
+    rule, constraints = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0), constraints_of(network)
+    for step in range(steps):
+        loss = objective(Seen(network(images), images, None, 0, step / steps))
+        rule.zero_grad()
+        loss.backward()
+        for constraint in constraints:
+            constraint.before_step()
+        rule.step()
+        for constraint in constraints:
+            constraint.after_step()
+    settle(network)
+    return network
+
+
+def test_a_price_makes_the_file_smaller(small):
+    cheap, dear = trained(copy.deepcopy(small), 0.0), trained(small, 1.0)
+    assert len(encode(dear)) < 0.5 * len(encode(cheap))
+
+
+def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_loss(small):
+    images = torch.randn(8, 1, 16, 16)
+    names = [name for name, _ in small.named_parameters()]
+    reparametrise(small, names)
+    before = small(images)
+    settle(small)
+    torch.testing.assert_close(small(images), before, rtol=0.02, atol=0.02)
+    assert [name for name, _ in small.named_parameters()] == names
+    assert changes_of(small).shared == tuple(names)
+    again = decode(encode(small), "it")
+    assert all(torch.equal(one, other) for one, other in zip(again.parameters(), small.parameters(), strict=True))
+
+
+def test_masks_stay_and_a_former_step_is_gone_on_with(small):
+    with torch.no_grad():
+        small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.7] = 0
+    mask = small.fc1.weight == 0
+    note(small, zeros=["fc1.weight"])
+    network = trained(small, 0.001, steps=5)
+    assert (network.fc1.weight[mask] == 0).all()
+    assert "fc1.weight" in changes_of(network).zeros
+    former = network.fc1.weight.detach().clone()
+    shared = changes_of(network).shared
+    reparametrise(network, ["fc1.weight"])
+    assert set(shared) - set(changes_of(network).shared) == {"fc1.weight"}
+    torch.testing.assert_close(network.fc1.weight, former, rtol=1e-6, atol=0)
+    settle(network)
+    assert torch.equal(network.fc1.weight, former)

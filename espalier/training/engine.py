@@ -16,6 +16,7 @@ from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore
 from espalier.training.constraints import constraints_of
 from espalier.training.device import Team, autocast, place
+from espalier.training.heads import heads_of
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import Wish, on_sigterm
 from espalier.training.optimizers import optimizer
@@ -36,6 +37,7 @@ class Seen:
         batch: Which examples, and their labels.
         view: The number of the view.
         progress: The part of all steps that is behind, in [0, 1).
+        heads: The logits of every head by its name, where the network has several; `logits` are those of the first.
     """
 
     logits: Tensor
@@ -43,6 +45,7 @@ class Seen:
     batch: Batch
     view: int
     progress: float
+    heads: dict[str, Tensor] = field(default_factory=dict)
 
 
 Objective = Callable[[Seen], Tensor]
@@ -84,7 +87,8 @@ def fit(
     Killed at any moment and called again with the same arguments and checkpoints, it ends with the same bits.
 
     Args:
-        network: Any classifier from images (N, C, H, W) to logits (N, classes).
+        network: Any classifier from images (N, C, H, W) to logits (N, classes), or to those of several heads, of
+            which the first is validated.
         train: The training split.
         validation: Measures the network after each epoch.
         objective: The loss.
@@ -199,9 +203,9 @@ class _Run:
             group["lr"] = self._rate(state.step)
         images = self.look(self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images)
         with autocast(recipe, self.team.device):
-            logits = self.replica(images)
+            heads = heads_of(self.replica(images))
         progress = state.step / (self.steps * recipe.epochs)
-        loss = self.objective(Seen(logits.float(), images, batch, view, progress))
+        loss = self.objective(Seen(next(iter(heads.values())), images, batch, view, progress, heads))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.companion.parameters())

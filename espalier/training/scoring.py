@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.training.batches import Examples, in_order
+from espalier.training.heads import heads_of, labels_of
 from espalier.training.views import Look
 
 
@@ -18,21 +19,22 @@ class Inference:
 
     @torch.no_grad()
     def logits(
-        self, network: nn.Module, transform: Callable[[Tensor, Tensor], Tensor] | None = None
+        self, network: nn.Module, transform: Callable[[Tensor, Tensor], Tensor] | None = None, *, head: int = 0
     ) -> tuple[Tensor, Tensor]:
         """The logits (N, classes) float32 and labels (N,) of the whole split, on the network's device.
 
         Args:
             network: A classifier; its mode is left as it was.
             transform: Maps uint8 images and their indices to the images to look at; absent, they are taken as is.
+            head: The place of the head that is asked, where the network has several.
         """
         training = network.training
         network.eval()
         logits, labels = [], []
         for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
             images = batch.images if transform is None else transform(batch.images, batch.index)
-            logits.append(network(self._look(images)).float())
-            labels.append(batch.labels)
+            logits.append(list(heads_of(network(self._look(images))).values())[head])
+            labels.append(labels_of(batch.labels, head))
         network.train(training)
         return torch.cat(logits), torch.cat(labels)
 

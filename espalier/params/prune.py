@@ -18,11 +18,13 @@ class Sparsify(Strict):
     Attributes:
         penalty: What is added to the loss, one of `espalier.pruning.sparse.PENALTIES`.
         strength: Its factor.
+        fraction: The part of each layer, smallest first, that `growing` pulls on.
         epochs: How long; the other keys are those of `finetune`.
     """
 
     penalty: Literal["l1", "l2", "group_lasso", "growing"]
-    strength: float = Field(1e-4, gt=0)
+    strength: float = Field(gt=0)
+    fraction: float = Field(0.3, gt=0, lt=1)
     epochs: int = Field(3, ge=1)
 
 

@@ -19,9 +19,17 @@ class Mass:
 
     Attributes:
         count: How many groups there are.
+        going: (count,) whether a group is one of those of its layer that were the smallest at first.
     """
 
-    def __init__(self, network: nn.Module, groups: Groups) -> None:
+    def __init__(self, network: nn.Module, groups: Groups, fraction: float) -> None:
+        """Look at the weights of a network that make groups.
+
+        Args:
+            network: On the device where it is trained.
+            groups: What is pulled together.
+            fraction: How many of each layer's groups are `going`, by their L1 norm.
+        """
         self.count = groups.count
         self._weights: list[tuple[nn.Parameter, Tensor]] = []
         for name, parameter in network.named_parameters():
@@ -30,6 +38,8 @@ class Mass:
                 # the last place is for what makes no group: its number is -1
                 number = torch.from_numpy(np.where(makers < 0, groups.count, makers)).to(parameter.device)
                 self._weights.append((parameter, number))
+        with torch.no_grad():
+            self.going = _lowest(self.sizes, torch.from_numpy(groups.layer), fraction)
 
     @property
     def sizes(self) -> Tensor:
@@ -56,6 +66,16 @@ class Mass:
         return values.new_zeros(self.count + 1).index_add(0, numbers, values)[:-1]
 
 
+def _lowest(sizes: Tensor, layer: Tensor, fraction: float) -> Tensor:
+    """(count,) whether a size is within the lowest of its layer, to the next lower whole number of them."""
+    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+    for number in layer.unique():
+        members = torch.nonzero(layer == number)[:, 0]
+        order = sizes.cpu()[members].argsort(stable=True)
+        chosen[members[order[: int(fraction * len(members))]]] = True
+    return chosen.to(sizes.device)
+
+
 Penalty = Callable[[Mass, float], Tensor]
 """Maps the mass of all groups, and the part of the training that is behind in [0, 1), to a loss."""
 
@@ -79,11 +99,11 @@ def group_lasso(mass: Mass, progress: float) -> Tensor:
 
 
 def growing(mass: Mass, progress: float) -> Tensor:
-    """L2 with a factor that grows in proportion to the steps (GReg-2, Wang et al. 2021, section 3.3).
+    """L2 on what will go, with a factor that grows in proportion to the steps (GReg-1, Wang et al. 2021, section 3.2).
 
-    What the loss depends on resists the growing pull, and the rest parts from it.
+    The network has time to do without it, while the rest is not pulled at all.
     """
-    return progress * l2(mass, progress)
+    return progress * mass.squares[mass.going].sum() / 2
 
 
 PENALTIES: dict[str, Penalty] = {"l1": l1, "l2": l2, "group_lasso": group_lasso, "growing": growing}
@@ -100,7 +120,15 @@ _FINDERS: dict[str, Callable[[nn.Module, Tensor, tuple[str, ...]], Groups]] = {
 class Sparse(nn.Module):
     """An objective and a penalty on a network's groups, as one objective."""
 
-    def __init__(self, objective: Objective, network: nn.Module, groups: Groups, penalty: str, strength: float) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        network: nn.Module,
+        groups: Groups,
+        penalty: str,
+        strength: float,
+        fraction: float = 0.3,
+    ) -> None:
         """Look at the weights that make groups; the network itself is not registered.
 
         Args:
@@ -109,10 +137,11 @@ class Sparse(nn.Module):
             groups: What is pulled together.
             penalty: One of `PENALTIES`.
             strength: Its factor.
+            fraction: The part of each layer, smallest first, that `growing` pulls on.
         """
         super().__init__()
         self.objective = objective
-        self.mass = Mass(network, groups)
+        self.mass = Mass(network, groups, fraction)
         self._penalty, self._strength = PENALTIES[penalty], strength
 
     def forward(self, seen: Seen) -> Tensor:
@@ -128,6 +157,7 @@ def sparse(
     *,
     penalty: str,
     strength: float,
+    fraction: float = 0.3,
     pattern: str = "channels",
     keep: tuple[str, ...] = (),
 ) -> Sparse:
@@ -139,10 +169,11 @@ def sparse(
         example: Images (N, C, H, W) as it sees them, two at least.
         penalty: One of `PENALTIES`.
         strength: Its factor.
+        fraction: The part of each layer, smallest first, that `growing` pulls on.
         pattern: What the cut will remove.
         keep: Names of layers that stay, and are not pulled.
 
     Raises:
         BadInput: If the network cannot be traced.
     """
-    return Sparse(objective, network, _FINDERS[pattern](network, example, keep), penalty, strength)
+    return Sparse(objective, network, _FINDERS[pattern](network, example, keep), penalty, strength, fraction)

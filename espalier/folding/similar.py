@@ -89,7 +89,7 @@ def most_similar(network: nn.Module, shapes: dict[str, tuple[int, ...]], images:
     names = [name for name, shape in shapes.items() if list(shapes.values()).count(shape) > 1]
     if not names:
         return None
-    table = batched_cka(_outputs(network, names, images))
+    table = batched_cka(outputs(network, names, images))
     pairs = [
         Pair(one, other, float(table[i, j]))
         for i, one in enumerate(names)
@@ -165,13 +165,13 @@ def _average(one: nn.Module, other: nn.Module) -> None:
 
 
 def _shapes(network: nn.Module, names: list[str], example: Tensor) -> dict[str, tuple[int, ...]]:
-    outputs = next(_outputs(network, names, [example]))
-    return {name: tuple(output.shape[1:]) for name, output in zip(names, outputs, strict=True)}
+    answers = next(outputs(network, names, [example]))
+    return {name: tuple(answer.shape[1:]) for name, answer in zip(names, answers, strict=True)}
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, names: list[str], images: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """What some layers answer to each batch."""
+def outputs(network: nn.Module, names: list[str], images: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """What the named layers answer to each batch."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:

@@ -1,7 +1,21 @@
 import pytest
 import torch
+from torch import nn
 
+from espalier.data.prepared import read_dataset, read_split
+from espalier.distillation.objectives import from_labels
 from espalier.folding.cka import batched_cka, linear_cka
+from espalier.folding.similar import outputs
+from espalier.models import build
+from espalier.training.batches import Resident
+from espalier.training.device import Team
+from espalier.training.engine import fit
+from espalier.training.recipe import Recipe
+from espalier.training.scoring import Inference
+from espalier.training.seeds import seed_all
+from espalier.training.views import Views, normaliser
+
+CPU = torch.device("cpu")
 
 
 def represented(n=40, features=12, seed=0):
@@ -75,3 +89,26 @@ def test_over_batches_what_is_expected_does_not_depend_on_their_size_and_strange
 def test_answers_of_any_shape_are_compared():
     images = represented(8, 2 * 3 * 3).reshape(8, 2, 3, 3)
     assert batched_cka([[images, images.flatten(1)]])[0, 1].item() == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_the_layers_of_two_trained_networks_that_correspond_are_the_most_alike(digits):
+    """Kornblith et al. 2019, section 6.1: from other random weights, the same layers come to see the same things."""
+    dataset, views = read_dataset(digits), 6
+    look = normaliser(dataset.mean, dataset.std, CPU)
+    train, validation = (Resident(read_split(digits, split), CPU) for split in ("train", "validation"))
+    networks = []
+    for seed in range(2):
+        seed_all(seed, "weights")
+        networks.append(build("espalier:vgg", classes=10, shape=(1, 8, 8), arguments={"depth": 11, "width": 8}))
+        recipe = Recipe(epochs=6, batch_size=64, threads=1, views=views)
+        options = {"views": Views(len(train), 1, False, seed, views), "look": look, "team": Team(0, 1, CPU)}
+        fit(networks[-1], train, Inference(validation, look), from_labels(), recipe, **options)
+    images = [look(batch.images) for batch in train.batches(list(torch.arange(1024).split(128)))]
+    layers = [name for name, layer in networks[0].named_modules() if isinstance(layer, nn.ReLU)]
+    answers = (list(outputs(network, layers, images)) for network in networks)
+    count = len(layers)
+    table = batched_cka([*one, *other] for one, other in zip(*answers, strict=True))[:count, count:]
+    nearest, places = torch.cat([table.argmax(0), table.argmax(1)]), torch.arange(count).repeat(2)
+    drawn = (torch.arange(count)[:, None] - torch.arange(count)).abs().double().mean()
+    assert (nearest - places).abs().double().mean() < drawn / 2

@@ -18,7 +18,7 @@ from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.export.memory import peak_memory
 from espalier.export.onnx import Deployed
 from espalier.export.runtime import Runtime
-from espalier.judging import answers, forgotten, front, judgement, ratio
+from espalier.judging import Interval, answers, forgotten, front, judgement, ratio
 from espalier.measures.latency import Run
 from espalier.measures.sittings import in_sittings
 from espalier.models.folder import load
@@ -168,7 +168,7 @@ def _latencies(root: Path, params: Params, dataset: Dataset, images: np.ndarray)
 
 
 def _latency(size: int, wall: np.ndarray, name: str, seconds: Mapping[str, np.ndarray]) -> dict[str, float]:
-    speed = ratio(seconds[name], seconds[TEACHER])
+    speed = ratio(seconds[name], seconds[TEACHER]) if name != TEACHER else Interval(1.0, 1.0, 1.0)
     return {
         f"latency_{size}_ms": 1e3 * float(np.median(wall)),
         f"latency_{size}_p95_ms": 1e3 * float(np.quantile(wall, 0.95)),

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-_LARGEST = 2**31 - 1
+_LARGEST = 2**30  # of a bias, so that there is room for the sum of products
 
 
 def with_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Let quantized weights be 8-bit integers in the file, and the biases beside them 32-bit integers.
 
     A bias has the scale of its layer's products: that of the activations times that of the weights (Jacob et al. 2018,
-    section 2.4). One that does not fit into 32 bits stays as it is.
+    section 2.4). Where one does not fit into 32 bits, its weights are a billionth of it: they are given larger steps.
 
     Args:
         model: Changed in place.
@@ -75,7 +75,8 @@ class _Graph:
         dequantize = helper.make_node(
             "DequantizeLinear", [f"{node.output[0]}_integers", *before.input[1:]], [node.output[0]], axis=1
         )
-        self._replace(node, dequantize)
+        self._insert(node, dequantize)
+        self._graph.node.remove(node)
 
     def quantize_bias(self, node: NodeProto) -> None:
         """Give a layer that multiplies integers a bias of integers."""
@@ -84,18 +85,33 @@ class _Graph:
         scales = [self._scale(name) for name in node.input[:2]]
         if scales[0] is None or scales[1] is None:
             return
-        bias = self.weights[node.input[2]]
+        bias = self.weights[node.input[2]].astype(np.float64)
+        growth = np.maximum(1.0, np.abs(bias) / (scales[0] * scales[1]) / _LARGEST)
+        if growth.max() > 1:
+            scales[1] = self._coarser(node, growth)
         scale = np.broadcast_to((scales[0] * scales[1]).astype(np.float32), bias.shape)
-        integers = np.rint(bias.astype(np.float64) / scale)
-        if np.abs(integers).max() > _LARGEST:
-            return
         name = f"{node.output[0]}_bias"
-        self._add(f"{name}_integers", integers.astype(np.int32))
-        self._add(f"{name}_scale", np.ascontiguousarray(scale))
-        names = [f"{name}_integers", f"{name}_scale"]
-        place = list(self._graph.node).index(node)
-        self._graph.node.insert(place, helper.make_node("DequantizeLinear", names, [name], name=name, axis=0))
+        self._add(f"{name}_integers", np.rint(bias / scale).astype(np.int32))
+        self._add(f"{name}_scale", scale)
+        self._insert(node, helper.make_node("DequantizeLinear", [f"{name}_integers", f"{name}_scale"], [name], axis=0))
         node.input[2] = name
+
+    def _coarser(self, node: NodeProto, growth: np.ndarray) -> np.ndarray:
+        """Give a layer's filters steps that are so many times as large; returns the steps."""
+        former = self._makers[node.input[1]]
+        integers, scale = self.weights[former.input[0]], self.weights[former.input[1]]
+        growth = growth if scale.ndim else growth.max()
+        axis = next((one.i for one in former.attribute if one.name == "axis"), 0)
+        shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)]
+        name = f"{node.output[0]}_weight"
+        self._add(
+            f"{name}_integers", np.rint(integers / np.reshape(growth, shape if scale.ndim else ())).astype(np.int8)
+        )
+        self._add(f"{name}_scale", (scale * growth).astype(np.float32))
+        names = [f"{name}_integers", f"{name}_scale", former.input[2]]
+        self._insert(node, helper.make_node("DequantizeLinear", names, [name], axis=axis))
+        node.input[1] = name
+        return self.weights[f"{name}_scale"]
 
     def drop_unused(self) -> None:
         """Leave out nodes whose results nobody uses, and weights in floating point that were replaced."""
@@ -119,8 +135,7 @@ class _Graph:
         tensor: TensorProto = numpy_helper.from_array(np.ascontiguousarray(values), name)
         self._graph.initializer.append(tensor)
 
-    def _replace(self, node: NodeProto, other: NodeProto) -> None:
-        place = list(self._graph.node).index(node)
-        self._graph.node.remove(node)
-        self._graph.node.insert(place, other)
-        self._makers |= dict.fromkeys(other.output, other)
+    def _insert(self, before: NodeProto, node: NodeProto) -> None:
+        node.name = node.output[0]
+        self._graph.node.insert(list(self._graph.node).index(before), node)
+        self._makers |= dict.fromkeys(node.output, node)

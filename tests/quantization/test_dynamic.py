@@ -1,0 +1,65 @@
+"""Dynamic quantization: linear layers in integers, everything else as it was."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from properties import assert_explains
+
+from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.export.runtime import Runtime
+from espalier.models import build
+from espalier.quantization import quantize_dynamically
+
+PIXELS = torch.randint(0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def deployed(path, factory, **arguments):
+    torch.manual_seed(0)
+    network = build(f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=arguments).eval()
+    export(network, path / "parent.onnx", PIXELS[:4], (0.3,), (0.4,))
+    return path / "parent.onnx"
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_linear_layers_become_integers_and_answers_stay(per_channel, tmp_path):
+    source = deployed(tmp_path, "mlp", hidden=[64, 32])
+    before = source.read_bytes()
+    quantize_dynamically(source, tmp_path / "model.onnx", per_channel=per_channel)
+    assert source.read_bytes() == before
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert Counter(node.op_type for node in graph.node)["MatMulInteger"] == 3
+    integers = [numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    matrices = [one for one in integers if one.ndim == 2]
+    assert len(matrices) == 3
+    assert max(np.abs(one.astype(int)).max() for one in matrices) <= 64
+    ours, theirs = (Runtime(tmp_path / f"{name}.onnx").logits(PIXELS.numpy()) for name in ("model", "parent"))
+    assert 0 < np.abs(ours - theirs).mean() < 0.05 * theirs.std()
+    assert (tmp_path / "model.onnx").stat().st_size < 0.35 * len(before)
+
+
+def test_convolutions_stay_in_floating_point(tmp_path):
+    source = deployed(tmp_path, "lenet5")
+    quantize_dynamically(source, tmp_path / "model.onnx")
+    found = Counter(node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node)
+    assert (found["Conv"], found["MatMulInteger"], found["ConvInteger"]) == (2, 2, 0)
+
+
+def test_the_same_file_gives_the_same_file(tmp_path):
+    source = deployed(tmp_path, "mlp", hidden=[16])
+    for name in ("one", "other"):
+        quantize_dynamically(source, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_a_network_without_linear_layers_is_refused_and_nothing_written(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 10, 16), torch.nn.Flatten()).eval()
+    export(network, tmp_path / "parent.onnx", PIXELS[:4], (0.3,), (0.4,))
+    with pytest.raises(BadInput) as caught:
+        quantize_dynamically(tmp_path / "parent.onnx", tmp_path / "model.onnx")
+    assert_explains(caught.value, "linear layers")
+    assert [path.name for path in tmp_path.iterdir()] == ["parent.onnx"]

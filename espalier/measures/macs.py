@@ -7,9 +7,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+Shape = tuple[int, ...] | tuple[tuple[int, ...], ...]
+"""Of one image, or of each of several inputs, without the batch."""
+
 
 @torch.no_grad()
-def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
+def count_macs(network: nn.Module, shape: Shape) -> int:
     """Multiply-accumulates for one image of `shape` (C, H, W): of convolutions, matrix products and attention."""
     first = next(network.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
@@ -17,7 +20,7 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     modes = {module: module.training for module in network.modules()}
     network.eval()
     with counted() as counter:
-        network(torch.zeros(1, *shape, device=device, dtype=dtype))
+        network(*(torch.zeros(1, *one, device=device, dtype=dtype) for one in _each(shape)))
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops() // 2)
@@ -45,3 +48,8 @@ def fraction_of_zeros(network: nn.Module) -> float:
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / max(1, sum(weight.numel() for weight in weights))
+
+
+def _each(shape: Shape) -> list[tuple[int, ...]]:
+    inner = [one for one in shape if isinstance(one, tuple)]
+    return inner or [tuple(one for one in shape if isinstance(one, int))]

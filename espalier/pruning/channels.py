@@ -6,20 +6,22 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from espalier.errors import BadInput
 from espalier.pruning.budgets import Layer, layers_of
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost, macs, parameters
+from espalier.pruning.deployment import one_image
 from espalier.pruning.layer_times import layer_times
 from espalier.pruning.reach import Ask, below, reach
 from espalier.pruning.scores import SCORES
 from espalier.pruning.surgery import cut
+from espalier.pruning.trace import Example
 from espalier.pruning.units import Units, find_units, traced_shapes
 
 
-def prune_channels(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+def prune_channels(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
     """Remove channels, neurons and heads.
 
     Raises:
@@ -28,7 +30,7 @@ def prune_channels(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
     return _prune(network, example, ask, heads=False)
 
 
-def prune_heads(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+def prune_heads(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
     """Remove attention heads, and nothing else.
 
     Raises:
@@ -37,7 +39,7 @@ def prune_heads(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
     return _prune(network, example, ask, heads=True)
 
 
-def _prune(network: nn.Module, example: Tensor, ask: Ask, *, heads: bool) -> nn.Module:
+def _prune(network: nn.Module, example: Example, ask: Ask, *, heads: bool) -> nn.Module:
     units = find_units(network, example, ask.keep)
     if heads and not units.heads.any():
         raise BadInput("A network of which heads are removed should have attention. Found none that can be cut.")
@@ -52,7 +54,7 @@ class _Channels:
     """A network and its units; with `heads` only those that are heads may go."""
 
     network: nn.Module
-    example: Tensor
+    example: Example
     units: Units
     ask: Ask
     heads: bool
@@ -77,7 +79,7 @@ class _Channels:
         if target == "keep_macs":
             return macs(self.network, self.units).with_whole(whole)
         if target == "milliseconds":
-            return layer_times(self.network, self.units, self.example, self.ask.align).with_whole(whole)
+            return layer_times(self.network, self.units, one_image(self.example), self.ask.align).with_whole(whole)
         numbers = parameters(self.network, self.units)
         if target == "keep_parameters":
             return numbers
@@ -101,7 +103,7 @@ class _Channels:
         return "" if self.heads or self.ask.align == 1 else " A smaller `align` comes nearer."
 
 
-def _check(smaller: nn.Module, units: Units, kept: NDArray[np.bool_], example: Tensor) -> None:
+def _check(smaller: nn.Module, units: Units, kept: NDArray[np.bool_], example: Example) -> None:
     """Refuse a cut that did not work: where a forward pass spells a width, it may even run, and mean something else."""
     try:
         found = traced_shapes(smaller, example)

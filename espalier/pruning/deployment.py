@@ -7,11 +7,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.export.runtime import Runtime
 from espalier.measures.latency import Comparison, compare_latency
+from espalier.pruning.trace import Example
 
 _SECONDS = 20.0  # for which a large network may be timed; a small one takes half a second
+
+
+def one_image(example: Example) -> Tensor:
+    """What a deployed network is fed with.
+
+    Raises:
+        BadInput: If there are several inputs.
+    """
+    if not isinstance(example, Tensor):
+        raise BadInput(f"What is exported should have one input, an image. Found {len(example)} inputs.")
+    return example
 
 
 def file_bytes(network: nn.Module, example: Tensor) -> int:

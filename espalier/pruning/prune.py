@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from espalier.errors import BadInput
 from espalier.pruning.blocks import prune_blocks
 from espalier.pruning.budgets import BUDGETS
 from espalier.pruning.channels import prune_channels, prune_heads
+from espalier.pruning.deployment import one_image
 from espalier.pruning.reach import Ask
 from espalier.pruning.scores import Losses, score_named
 from espalier.pruning.target import NOUNS, Size, Target
+from espalier.pruning.trace import Example, several, sizes
 from espalier.pruning.weights import prune_weights
 
 
@@ -27,16 +28,20 @@ class Pattern:
         budgets: How much of it can go where.
     """
 
-    function: Callable[[nn.Module, Tensor, Ask], nn.Module]
+    function: Callable[[nn.Module, Example, Ask], nn.Module]
     targets: tuple[str, ...]
     budgets: tuple[str, ...] = tuple(BUDGETS)
 
 
-def _prune_weights(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+def _prune_blocks(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
+    return prune_blocks(network, one_image(example), ask)
+
+
+def _prune_weights(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
     value = {ask.target.name: ask.target.value}
     return prune_weights(
         network,
-        example,
+        one_image(example),
         sparsity=value.get("sparsity"),
         below=value.get("below"),
         score=ask.score,
@@ -46,9 +51,16 @@ def _prune_weights(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
     )
 
 
-def _prune_n_of_m(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
+def _prune_n_of_m(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
     return prune_weights(
-        network, example, pattern="n_of_m", n=ask.n, m=ask.m, score=ask.score, losses=ask.losses, keep=ask.keep
+        network,
+        one_image(example),
+        pattern="n_of_m",
+        n=ask.n,
+        m=ask.m,
+        score=ask.score,
+        losses=ask.losses,
+        keep=ask.keep,
     )
 
 
@@ -57,7 +69,7 @@ _SIZES = ("keep_macs", "keep_parameters", "bytes", "milliseconds")
 PATTERNS: dict[str, Pattern] = {
     "channels": Pattern(prune_channels, (*_SIZES, "below")),
     "heads": Pattern(prune_heads, _SIZES),
-    "blocks": Pattern(prune_blocks, _SIZES),
+    "blocks": Pattern(_prune_blocks, _SIZES),
     "weights": Pattern(_prune_weights, ("sparsity", "below"), ("global", "uniform")),
     "n_of_m": Pattern(_prune_n_of_m, (), ("global",)),
 }
@@ -65,7 +77,7 @@ PATTERNS: dict[str, Pattern] = {
 
 def prune(
     network: nn.Module,
-    example: Tensor,
+    example: Example,
     *,
     keep_macs: float | None = None,
     keep_parameters: float | None = None,
@@ -89,7 +101,7 @@ def prune(
 
     Args:
         network: Any classifier that `torch.export` can trace; it is left as it is.
-        example: An image batch (N, C, H, W) as the network sees it.
+        example: An image batch (N, C, H, W) as the network sees it, or a tuple of all its inputs.
         keep_macs: Multiply-accumulates to keep, as a fraction of `base`, in (0, 1]. Never exceeded.
         keep_parameters: Parameters to keep, likewise.
         bytes: The size of the deployed float32 file. Never exceeded.
@@ -126,9 +138,9 @@ def prune(
     _check_names(network, pattern, score, budget, keep)
     _check_target(target, pattern, score, budget)
     with _evaluating(network):
-        example = example if len(example) > 1 else torch.cat([example, example])  # a batch of one is traced as fixed
+        example = several(example)
         if not isinstance(base, Size):
-            base = Size.of(base or network, tuple(example.shape[1:]))
+            base = Size.of(base or network, sizes(example))
         ask = Ask(target or Target("", 0), score, budget, align, losses, base, keep, n, m)
         return PATTERNS[pattern].function(network, example, ask)
 

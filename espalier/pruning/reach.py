@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from espalier.errors import BadInput, Notice
 from espalier.measures.latency import Comparison
@@ -16,9 +16,10 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.pruning.budgets import BUDGETS, Layer, Problem
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost
-from espalier.pruning.deployment import file_bytes, race
+from espalier.pruning.deployment import file_bytes, one_image, race
 from espalier.pruning.scores import Losses
 from espalier.pruning.target import Size, Target
+from espalier.pruning.trace import Example, sizes
 
 _NEAR = 0.02  # of the limit: what comes nearer is not told
 _TRIES = 4
@@ -60,8 +61,8 @@ class Subject(Protocol):
         """The whole of it."""
 
     @property
-    def example(self) -> Tensor:
-        """Images (N, C, H, W)."""
+    def example(self) -> Example:
+        """Images (N, C, H, W), or all of the inputs."""
 
     @property
     def count(self) -> int:
@@ -98,11 +99,11 @@ class _Reached:
     speed: Comparison | None
 
 
-MEASURES: dict[str, Callable[[nn.Module, Tensor], float]] = {
-    "keep_macs": lambda network, example: count_macs(network, tuple(example.shape[1:])),
+MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
+    "keep_macs": lambda network, example: count_macs(network, sizes(example)),
     "keep_parameters": lambda network, example: count_parameters(network),
-    "bytes": file_bytes,
-    "milliseconds": lambda network, example: race(network, network, example).parent,
+    "bytes": lambda network, example: file_bytes(network, one_image(example)),
+    "milliseconds": lambda network, example: race(network, network, one_image(example)).parent,
 }
 
 
@@ -166,7 +167,7 @@ def _most(ask: Ask, limit: float) -> float:
 def _cut(subject: Subject, ask: Ask, kept: Kept, foreseen: float) -> _Reached:
     network = subject.cut(kept)
     timed = ask.budget == "latency" or ask.target.name == "milliseconds"
-    speed = race(subject.network, network, subject.example) if timed else None
+    speed = race(subject.network, network, one_image(subject.example)) if timed else None
     if speed and ask.target.name == "milliseconds":
         return _Reached(network, kept, speed.child, foreseen, speed)
     return _Reached(network, kept, MEASURES[ask.target.name](network, subject.example), foreseen, speed)

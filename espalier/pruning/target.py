@@ -7,7 +7,7 @@ from typing import Self
 from torch import nn
 
 from espalier.errors import BadInput
-from espalier.measures.macs import count_macs, count_parameters
+from espalier.measures.macs import Shape, count_macs, count_parameters
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Size:
     parameters: int
 
     @classmethod
-    def of(cls, network: nn.Module, shape: tuple[int, ...]) -> Self:
+    def of(cls, network: nn.Module, shape: Shape) -> Self:
         """The size of a network for images of `shape` (C, H, W)."""
         return cls(count_macs(network, shape), count_parameters(network))
 

@@ -10,11 +10,24 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node
 
 from espalier.errors import BadInput
+from espalier.measures.macs import Shape
 from espalier.pruning.coupling import Atoms, Coupling, Dim, Label
 from espalier.pruning.rules import RULES
 
 Example = Tensor | tuple[Tensor, ...]
 """What a network is called with: images (N, C, H, W), or all of its inputs; N is the same in each."""
+
+
+def sizes(example: Example) -> Shape:
+    """The shape of one image, or of each input."""
+    return tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(tuple(one.shape[1:]) for one in example)
+
+
+def several(example: Example) -> Example:
+    """A batch of two at least: one of one would be traced as fixed."""
+    if isinstance(example, Tensor):
+        return example if len(example) > 1 else torch.cat([example, example])
+    return tuple(one if len(one) > 1 else torch.cat([one, one]) for one in example)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from saplings_layers import LAYERS
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
+from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.pruning.surgery import cut
@@ -122,3 +123,33 @@ def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
         prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
     smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
     assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_network_of_two_inputs_is_pruned_by_what_it_computes_for_both():
+    network = LAYERS["two inputs"].make().eval()
+    shapes = LAYERS["two inputs"].shapes
+    images = tuple(torch.randn(1, *shape) for shape in shapes)
+    smaller = prune(network, images, keep_macs=0.5, align=1)
+    assert 0.4 < count_macs(smaller, shapes) / count_macs(network, shapes) <= 0.5
+    assert smaller.first.out_channels == smaller.second.out_features < 8
+    with pytest.raises(BadInput, match="should have one input"):
+        prune(network, images, bytes=1000)
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_network_of_two_outputs_keeps_both_as_wide_as_they_were():
+    network = LAYERS["two outputs"].make().eval()
+    smaller = prune(network, torch.randn(2, *SMALL), keep_macs=0.5, align=1)
+    assert {name: value.shape for name, value in smaller(torch.randn(3, *SMALL)).items()} == {
+        "kind": (3, 5),
+        "colour": (3, 4),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_heads_that_a_user_names_stay():
+    network = ATTENTION["attention in one tensor"].make().eval()
+    images = torch.randn(2, *SMALL)
+    assert prune(network, images, keep_macs=0.7, align=1).mix.num_heads < 3
+    assert prune(network, images, keep_macs=0.7, align=1, keep=("mix.qkv",)).mix.num_heads == 3

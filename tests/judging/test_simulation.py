@@ -9,9 +9,10 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest, multinomial, norm
 
 from espalier.judging import drop_interval
+from espalier.judging.drop import score
 
 DRAWS = 20_000
 SIZES = (200, 500, 2000, 10_000)
@@ -58,6 +59,30 @@ def test_at_the_margin_no_more_pass_than_promised(simulated):
     assert max(rates.values()) <= 0.025 + error(0.025), max(rates, key=rates.get)
     ample = [rate for (size, differing, _), rate in rates.items() if size * differing >= 100]
     assert np.mean(ample) > 0.02  # and it is not by being useless
+
+
+def likelihoods(size: int, lost: float, gained: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All tables but those that never happen: counts of lost and of gained answers, and the chance of each pair."""
+    counts = [np.arange(binom.ppf(1e-9, size, one), binom.ppf(1 - 1e-9, size, one) + 1) for one in (lost, gained)]
+    tables = np.stack(np.meshgrid(*counts, indexing="ij"), axis=-1)
+    tables = tables[tables.sum(-1) <= size]
+    full = np.column_stack([tables, size - tables.sum(-1)])
+    return tables[:, 0], tables[:, 1], multinomial.pmf(full, size, [lost, gained, 1 - lost - gained])
+
+
+@pytest.mark.parametrize("size", [200, 359, 1000, 10_000])
+def test_summed_over_all_tables_the_promise_is_kept_to_a_tenth_of_a_percent(size):
+    """No draws here: the exact chance of a false pass, and of covering where 20 differing answers are expected."""
+    z = norm.ppf(0.975)
+    for differing, drop in itertools.product(DIFFERING, (0.0, 0.001, 0.0025, 0.01, 0.02, 0.05, 0.1)):
+        if drop > differing:
+            continue
+        lost, gained, chance = likelihoods(size, (differing + drop) / 2, (differing - drop) / 2)
+        excess, deviation = score(lost, gained, np.float64(size), np.float64(drop))
+        passed, above = chance[excess < -z * deviation].sum(), chance[excess > z * deviation].sum()
+        assert drop == 0 or passed <= 0.0262, (differing, drop)
+        if size * differing >= 20:
+            assert 0.944 <= 1 - passed - above <= 0.958, (differing, drop)
 
 
 def test_models_that_lost_nothing_pass_with_a_margin_that_the_examples_can_show():

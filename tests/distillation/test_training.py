@@ -1,13 +1,15 @@
 """Every loss trains a network of the tree, and goes on from where it was stopped."""
 
 import csv
+import shutil
 
 import pytest
 import yaml
 from cases import LOSSES
-from properties import assert_equal_weights
+from properties import assert_equal_weights, assert_explains
 
-from espalier.errors import Stopped
+from espalier import files
+from espalier.errors import BadInput, Stopped
 from espalier.models import content_hash, load
 from espalier.steps import make
 
@@ -63,3 +65,103 @@ def test_a_recipe_without_a_teacher_does_not_ask_one(tiny_copy):
         make.run(project, name)
     assert_equal_weights(*(load(project / "models" / name) for name in ("a", "b")))
     assert not (project / ".espalier" / "bank").exists()
+
+
+SOFT = {"loss": "soft_targets"}
+MODIFIED = {
+    "class weights": [LABELS | {"class_weights": "balanced"}, SOFT | {"class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 3]}],
+    "hard examples": [LABELS | {"focus": {}}, SOFT | {"focus": {"gamma": 1, "judge": "teacher"}}],
+    "a subset of the classes": [LABELS, SOFT | {"classes": ["3", 7, "1"], "class_weights": "balanced"}],
+    "ramps": [
+        LABELS | {"weight": {"start": 0, "end": 1}},
+        SOFT | {"temperature": {"start": 8, "end": 1, "schedule": "cosine"}},
+    ],
+    "named layers": [LABELS, {"loss": "hints", "pairs": {"stages.1": "stages.0"}}],
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tiny, tmp_path_factory):
+    """What a student is with nothing changed."""
+    project = tmp_path_factory.mktemp("plain") / "tiny"
+    shutil.copytree(tiny, project)
+    declare(project, a={"losses": [LABELS, SOFT]})
+    make.run(project, "a")
+    return content_hash(project / "models" / "a")
+
+
+@pytest.mark.parametrize("name", MODIFIED)
+def test_what_changes_a_loss_changes_what_is_learned(tiny_copy, plain, name):
+    project = tiny_copy()
+    declare(project, a={"losses": MODIFIED[name]})
+    make.run(project, "a")
+    assert content_hash(project / "models" / "a") != plain
+
+
+def test_several_models_teach_together_and_are_part_of_what_fixes_the_bits(tiny_copy):
+    project, keys = tiny_copy(), {"from": "second", "losses": [LABELS, SOFT, {"loss": "hints"}]}
+    second = {"by": "train", "arguments": {"depth": 8, "width": 6}}
+    both = keys | {"teachers": ["teacher", "second"]}
+    declare(project, second=second, a=keys, b=both, c=both | {"combine": "confidence"})
+    for model in ("second", "a", "b", "c"):
+        make.run(project, model)
+    lineages = [files.read_json(project / "models" / model / "lineage.json") for model in ("a", "b", "c")]
+    assert [set(lineage["models"]) for lineage in lineages] == [
+        {"second"},
+        {"teacher", "second"},
+        {"teacher", "second"},
+    ]
+    assert len({content_hash(project / "models" / model) for model in ("a", "b", "c")}) == 3
+    assert len(list((project / ".espalier" / "bank").iterdir())) == 2
+
+
+def test_a_network_is_taught_by_one_of_its_own_kind(tiny_copy):
+    """Born again (Furlanello et al. 2018): the teacher's architecture, taught by the teacher."""
+    project = tiny_copy()
+    declare(project, again={"arguments": {"depth": 8, "width": 8}, "losses": [LABELS, SOFT, {"loss": "hints"}]})
+    make.run(project, "again")
+    shapes = [
+        files.read_json(project / "models" / name / "architecture.json")["shapes"] for name in ("again", "teacher")
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_cut_recovers_with_any_recipe_and_may_be_taught_by_what_it_was_cut_from(tiny_copy):
+    project = tiny_copy()
+    cut = {"from": "student", "by": "prune", "keep_macs": 0.6, "align": 1, "score": "taylor", "finetune": {"epochs": 1}}
+    declare(project, student={})
+    path = project / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    recipe = [LABELS, {"loss": "dist"}, {"loss": "hints"}, {"loss": "relational", "weight": 0.1}]
+    content["models"]["cut"] = cut | {"losses": recipe, "teachers": ["student"]}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    for name in ("student", "cut"):
+        make.run(project, name)
+    assert set(files.read_json(project / "models" / "cut" / "lineage.json")["models"]) == {"student", "teacher"}
+    network = load(project / "models" / "cut")
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (SOFT | {"classes": ["3", "x"]}, ["`classes`", "'x'"]),
+        (SOFT | {"class_weights": [1, 2]}, ["`class_weights`", "10", "2"]),
+        ({"loss": "hints", "pairs": {"stages.9": "stages.1"}}, ["'stages.9'"]),
+        ({"loss": "hints", "pairs": {"stages.1": "stages.9"}}, ["'stages.9'"]),
+    ],
+)
+def test_what_the_data_or_the_networks_do_not_have_is_refused(tiny_copy, loss, words):
+    project = tiny_copy()
+    declare(project, a={"losses": [loss]})
+    with pytest.raises(BadInput) as caught:
+        make.run(project, "a")
+    assert_explains(caught.value, *words)
+
+
+def test_attention_without_places_is_refused(tiny_copy):
+    project = tiny_copy()
+    declare(project, a={"losses": [{"loss": "attention"}], "model": "espalier:mlp", "arguments": {"hidden": [8]}})
+    with pytest.raises(BadInput) as caught:
+        make.run(project, "a")
+    assert_explains(caught.value, "Attention", "places")

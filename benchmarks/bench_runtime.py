@@ -1,59 +1,94 @@
 """What a compression is worth in the runtime that is shipped: latency of ResNets for 32x32, interleaved, in one run.
 
-Pruned without regard to blocks, a network has less work and little less latency; aligned, it has both.
+Pruned without regard to blocks of channels, a network has less work and little less latency; aligned, or cut by
+measured times, it has both. Taking whole residual blocks out saves as much time as work.
 
 python benchmarks/bench_runtime.py
 """
 
-import statistics
+import os
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import torch
+from torch import nn
 
 from espalier.errors import Notice
 from espalier.export.onnx import export
 from espalier.export.runtime import Runtime
-from espalier.measures.latency import interleaved, median_ratio
+from espalier.measures.device import processor
 from espalier.measures.macs import count_macs
+from espalier.measures.sittings import in_sittings
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.quantization import quantize
-from espalier.steps.job import device_name
 
-SHAPE, ROUNDS = (3, 32, 32), 30
+SHAPE, ROUNDS = (3, 32, 32), {1: 300, 64: 30}
+
+
+def resnet(depth: int) -> nn.Module:
+    torch.manual_seed(0)
+    return build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": depth}).eval()
+
+
+def networks() -> dict[str, nn.Module]:
+    whole, example = resnet(56), torch.zeros(2, *SHAPE)
+    half = {f"half, `align: {align}`": {"keep_macs": 0.5, "align": align} for align in (1, 8, 16)}
+    cuts = {
+        **half,
+        "half, `budget: latency`": {"keep_macs": 0.5, "align": 16, "budget": "latency"},
+        "9 of 27 blocks": {"keep_macs": 0.33, "pattern": "blocks"},
+    }
+    return {
+        "whole": whole,
+        **{name: prune(whole, example, **cut) for name, cut in cuts.items()},
+        "ResNet-20": resnet(20),
+    }
+
+
+def deployed(made: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> dict[str, Path]:
+    """The files of all networks, in both precisions."""
+    paths = {}
+    for number, (name, network) in enumerate(made.items()):
+        paths[name], paths[f"{name}, int8"] = folder / f"{number}.onnx", folder / f"{number}.int8.onnx"
+        export(network, paths[name], images[:4], (0.5,) * 3, (0.25,) * 3)
+        quantize(paths[name], paths[f"{name}, int8"], images.numpy(), calibration="minmax")
+    return paths
 
 
 def main() -> None:
     warnings.simplefilter("ignore", Notice)
     torch.set_num_threads(1)
     images = torch.randint(0, 256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    whole = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 56}).eval()
-    networks = {"ResNet-56": whole}
-    for align in (1, 8, 16):
-        networks[f"half, align {align}"] = prune(whole, torch.zeros(2, *SHAPE), keep_macs=0.5, align=align)
-    networks["ResNet-20"] = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 20}).eval()
-    print(f"{device_name(torch.device('cpu'))}, 1 thread, {ROUNDS} rounds, medians; times as fast as ResNet-56 fp32")
+    made = networks()
     with tempfile.TemporaryDirectory() as folder:
-        runs = {}
-        for number, (name, network) in enumerate(networks.items()):
-            path = Path(folder) / f"{number}.onnx"
-            export(network, path, images[:4], (0.5,) * 3, (0.25,) * 3)
-            runs[name] = Runtime(path).run
-            quantize(path, path.with_suffix(".int8.onnx"), images.numpy(), calibration="minmax")
-            runs[f"{name}, int8"] = Runtime(path.with_suffix(".int8.onnx")).run
-        times = {size: interleaved(runs, images[:size].numpy(), ROUNDS) for size in (1, 64)}
-    base = count_macs(whole, SHAPE)
-    print(f"{'':24}{'MACs':>8}{'batch 1':>18}{'batch 64':>18}")
-    for name in runs:
-        work = base / count_macs(networks[name.removesuffix(", int8")], SHAPE)
-        cells = [
-            f"{1e3 * statistics.median(taken[name]):8.2f} ms {median_ratio(taken[name], taken['ResNet-56']):5.2f}x"
-            for taken in times.values()
-        ]
-        print(f"{name:24}{work:7.2f}x{cells[0]:>18}{cells[1]:>18}")
+        paths = deployed(made, images, Path(folder))
+        load, taken = os.getloadavg()[0], {}
+        for size, rounds in ROUNDS.items():
+            taken |= in_sittings(
+                lambda: {name: Runtime(path).run for name, path in paths.items()}, {size: images[:size].numpy()}, rounds
+            )
+    times = {
+        size: {name: float(np.median(each.comparable(alone=True))) for name, each in found.items()}
+        for size, found in taken.items()
+    }
+    whole = {size: found["whole"] for size, found in times.items()}
+    print(
+        f"{processor()}, ONNX Runtime {onnxruntime.__version__}, 1 thread, {time.strftime('%Y-%m-%d')}, load {load:.1f}"
+    )
+    print(
+        f"medians of {ROUNDS[1]} and {ROUNDS[64]} rounds, of the time that the thread computed; whole in "
+        f"fp32: {1e3 * whole[1]:.2f} ms at batch 1, {1e3 * whole[64]:.1f} ms at 64\n"
+    )
+    print("| | MACs | fp32, batch 1 | fp32, batch 64 | int8, batch 1 | int8, batch 64 |\n|---|---|---|---|---|---|")
+    for name, network in made.items():
+        speeds = [f"{whole[size] / times[size][key]:.2f}x" for key in (name, f"{name}, int8") for size in (1, 64)]
+        work = count_macs(made["whole"], SHAPE) / count_macs(network, SHAPE)
+        print(f"| {name} | {work:.2f}x | {' | '.join(speeds)} |")
 
 
 if __name__ == "__main__":

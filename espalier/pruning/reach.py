@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from espalier.errors import BadInput, Notice
-from espalier.measures.latency import Comparison
+from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.pruning.budgets import BUDGETS, Layer, Problem
 from espalier.pruning.budgets.problem import Kept

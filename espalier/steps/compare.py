@@ -7,7 +7,8 @@ import numpy as np
 
 from espalier.errors import Notice
 from espalier.export.runtime import Runtime
-from espalier.measures.latency import compare_latency
+from espalier.measures.comparison import compare_latency
+from espalier.measures.latency import Run
 from espalier.params import Prune
 from espalier.paths import MODELS, ONNX
 from espalier.steps.job import Job
@@ -24,7 +25,11 @@ def tell_if_slower(job: Job, file: Path, images: np.ndarray) -> None:
     if not isinstance(job.entry, Prune):
         return
     parent = job.root / MODELS / job.entry.parent / ONNX
-    found = compare_latency(Runtime(parent).run, Runtime(file).run, images[:1])
+
+    def opened() -> dict[str, Run]:
+        return {"parent": Runtime(parent).run, "child": Runtime(file).run}
+
+    found = compare_latency(opened, images[:1])
     if found and found.slower:
         warnings.warn(
             f"Pruning should not make a model slower. Found {found.child:.3f} ms for {job.name} and {found.parent:.3f} "

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from espalier.errors import BadInput, Notice
-from espalier.measures.latency import Comparison
+from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
 from espalier.pruning import latency_table, prune, reach
@@ -157,7 +157,7 @@ def test_the_time_of_a_cut_is_the_sum_over_its_layers(monkeypatch):
 def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
     """On a device on which only the last stage takes time, only that is cut, and no narrower than saves time."""
     pretend(monkeypatch, lambda point: -(-point.rows // 16) * (1.0 if point.kind.places == (4, 4) else 1e-9))
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 0.9, 1.1))
+    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 0.9))
     network = resnet(16)
     smaller = prune(network, images(), keep_macs=0.8, budget="latency")
     before, after = network.state_dict(), smaller.state_dict()
@@ -170,7 +170,7 @@ def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
 
 
 def test_a_cut_that_is_slower_is_told(monkeypatch):
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 1.2, 0.83))
+    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 1.2))
     pretend(monkeypatch, lambda point: point.rows * point.columns)
     with pytest.warns(Notice, match="should not make a network slower. Found 1.200 milliseconds at batch 1, and 1.000"):
         prune(resnet(), images(), keep_macs=0.7, budget="latency", align=1)
@@ -197,7 +197,7 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
         return 1.2 * count_macs(network, SHAPE) / 1e5
 
     def races(one, other, example):
-        return Comparison(taken(one), taken(other), taken(one) / taken(other))
+        return Comparison(taken(one), taken(other))
 
     monkeypatch.setattr(reach, "race", races)
     pretend(monkeypatch, lambda point: point.rows * point.columns * int(np.prod(point.kind.places)) * 9 / 1e5)
@@ -207,7 +207,7 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
 
 
 def test_milliseconds_out_of_reach_are_refused(monkeypatch):
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(5.0, 5.0, 1.0))
+    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(5.0, 5.0))
     pretend(monkeypatch, lambda point: 0.001)
     with pytest.raises(BadInput, match=r"should leave at most 0.100 milliseconds. Found 5.000 when every layer is"):
         prune(resnet(), images(), milliseconds=0.1)

@@ -119,3 +119,60 @@ OPERATIONS = (
     Operation("quantize-dynamic", {"by": "quantize", "scheme": "dynamic"}, last="quantize last"),
     Operation("quantize-aware", {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY}, last="quantize last"),
 )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A pattern of pruning, with a target within reach of two tiny networks that have something of it.
+
+    Attributes:
+        pattern: Its name.
+        networks: Those after the first are for tests that may take long.
+        target: Arguments of `prune`.
+    """
+
+    pattern: str
+    networks: tuple[Network, ...]
+    target: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+_RESNET8, _RESNET14 = (Network("espalier:resnet", {"depth": depth, "width": 8}) for depth in (8, 14))
+_EVERYTHING = Network("grove:everything")
+CUTS = (
+    Cut("channels", (_RESNET8, _EVERYTHING), {"keep_macs": 0.7, "align": 1}),
+    Cut("heads", (_EVERYTHING,), {"keep_macs": 0.97}),
+    Cut("blocks", (_EVERYTHING, _RESNET14), {"keep_macs": 0.8}),
+    Cut("weights", (_RESNET8, _EVERYTHING), {"sparsity": 0.6}),
+    Cut("n_of_m", (_RESNET8, _EVERYTHING)),
+)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A scheme, and the keys that it is called with.
+
+    Attributes:
+        scheme: `static`, `dynamic` or `aware`.
+        keys: Of the function.
+    """
+
+    scheme: str
+    keys: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.scheme, *(str(value) for value in self.keys.values())])
+
+
+QUANTIZATIONS = (
+    *(Quantization("static", {"calibration": name}) for name in ("minmax", "percentile", "entropy")),
+    *(Quantization("static", {"calibration": name, "per_channel": False}) for name in ("minmax", "entropy")),
+    Quantization("static", {"calibration": "minmax", "reduce_range": False}),
+    Quantization("dynamic"),
+    Quantization("dynamic", {"per_channel": False}),
+    Quantization("aware", {"calibration": "minmax"}),
+    Quantization("aware", {"calibration": "percentile"}),
+    Quantization("aware", {"calibration": "entropy", "per_channel": False}),
+)

@@ -114,6 +114,7 @@ def test_each_part_trains_as_long_as_its_keys_say_and_the_history_goes_on(made):
     assert files.read_json(folder / "lineage.json")["base_parameters"] == teacher["parameters"]
 
 
+@pytest.mark.slow
 def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
     """Seen in the folders of the steps, which are there as long as the work is not done."""
     monkeypatch.setattr(make.shutil, "rmtree", lambda *given, **more: None)
@@ -128,6 +129,7 @@ def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
     assert_equal_weights(load(made / "before"), load(made / "models" / "student"))  # and again the same bits
 
 
+@pytest.mark.slow
 def test_masks_become_denser_step_by_step_and_stay(tiny_copy):
     project = tiny_copy()
     keys = {"pattern": "weights", "sparsity": 0.8, "schedule": "geometric", "between": {"epochs": 0}}

@@ -40,7 +40,7 @@ def mean(values):
 
 
 def pearson(u, v):
-    """Equation 4 of DIST: the covariance over the product of the deviations."""
+    """The covariance over the product of the deviations."""
     mu, mv = mean(u), mean(v)
     covariance = sum((a - mu) * (b - mv) for a, b in zip(u, v, strict=True))
     return covariance / math.sqrt(sum((a - mu) ** 2 for a in u) * sum((b - mv) ** 2 for b in v))
@@ -109,7 +109,7 @@ def test_decoupled(alpha, beta, temperature):
 
 
 def test_decoupled_is_soft_targets_where_beta_is_what_the_teacher_leaves_to_the_rest():
-    """Equation 5 of DKD: KD = TCKD + (1 - p_label) NCKD, here for one example."""
+    """How DKD takes it apart: KD = TCKD + (1 - p_label) NCKD, here for one example."""
     student, teacher = STUDENT[:1].double(), TEACHER[:1].double()
     rest = 1 - (teacher / 2).softmax(1)[0, 3].item()
     found = losses.decoupled(student, teacher, labels=torch.tensor([3]), alpha=1.0, beta=rest, temperature=2.0)

@@ -81,7 +81,7 @@ class FromFeatures(nn.Module):
     def forward(self, seen: Seen) -> Tensor:
         """The loss of a batch, whose images the student has just seen."""
         ours, theirs = self._maps(seen.images)
-        total = seen.logits.new_zeros(())
+        total = 0 * seen.logits.sum()  # processes that train together wait for every weight's gradient: the head's too
         for term, adapters in zip(self._terms, self.adapters, strict=True):
             settings = {name: at(value, seen.progress) for name, value in term.settings.items()}
             for (one, other), adapter in zip(term.pairs.items(), adapters, strict=True):  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Decoupled distillation (Zhao et al. 2022, eq. 7)."""
+"""Decoupled distillation, DKD (Zhao et al. 2022, section 3)."""
 
 import torch
 from torch import Tensor

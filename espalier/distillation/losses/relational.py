@@ -1,4 +1,4 @@
-"""Relational distillation, RKD (Park et al. 2019, eq. 5 to 9)."""
+"""Relational distillation, RKD (Park et al. 2019, section 3.2)."""
 
 import torch
 from torch import Tensor

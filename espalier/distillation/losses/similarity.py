@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation (Tung and Mori 2019, eq. 1 to 4)."""
+"""Similarity-preserving distillation (Tung and Mori 2019, section 3)."""
 
 import torch
 from torch import Tensor

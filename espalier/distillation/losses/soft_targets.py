@@ -23,7 +23,7 @@ def soft_targets(
         teacher: Logits (N, classes).
         temperature: Divides both.
         class_weights: (classes,) What the teacher's softened distribution is multiplied by before it is normalised
-            again: rare classes get more of it (Zhang et al. 2023, Balanced Knowledge Distillation, eq. 8).
+            again: rare classes get more of it (Zhang et al. 2023, Balanced Knowledge Distillation).
         weights: (N,) Of the examples.
 
     Returns:

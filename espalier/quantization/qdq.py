@@ -104,14 +104,14 @@ class _Graph:
         axis = next((one.i for one in former.attribute if one.name == "axis"), 0)
         shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)]
         name = f"{node.output[0]}_weight"
-        self._add(
-            f"{name}_integers", np.rint(integers / np.reshape(growth, shape if scale.ndim else ())).astype(np.int8)
-        )
-        self._add(f"{name}_scale", (scale * growth).astype(np.float32))
+        coarser = np.rint(integers / np.reshape(growth, shape if scale.ndim else ()))
+        steps: np.ndarray = (scale * growth).astype(np.float32)
+        self._add(f"{name}_integers", coarser.astype(np.int8))
+        self._add(f"{name}_scale", steps)
         names = [f"{name}_integers", f"{name}_scale", former.input[2]]
         self._insert(node, helper.make_node("DequantizeLinear", names, [name], axis=axis))
         node.input[1] = name
-        return self.weights[f"{name}_scale"]
+        return steps
 
     def drop_unused(self) -> None:
         """Leave out nodes whose results nobody uses, and weights in floating point that were replaced."""

@@ -144,6 +144,7 @@ def insert(
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()  # its own runtime reads nodes in any order, the standard wants this one
     return quantizer.model.model
 
 

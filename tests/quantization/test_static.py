@@ -96,8 +96,13 @@ def test_weights_have_seven_bits_unless_eight_are_asked_for(source, calibration,
 
 def test_what_turns_pixels_into_the_networks_input_stays_in_floating_point(source, quantized):
     def way(path) -> list[str]:
-        nodes = [node.op_type for node in onnx.load(path).graph.node if node.op_type != "Identity"]
-        return nodes[: nodes.index("Mul") + 2]
+        """What the pixels go through, one after the other."""
+        nodes, name, kinds = [node for node in onnx.load(path).graph.node if node.op_type != "Identity"], "image", []
+        while len(kinds) < 3:
+            node = next(node for node in nodes if name in node.input)
+            name = node.output[0]
+            kinds.append(node.op_type)
+        return kinds
 
     assert way(quantized) == way(source) == ["Cast", "Mul", "Add"]
     model = onnx.load(quantized)

@@ -186,6 +186,7 @@ def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file
     assert files.read_json(quantized / "architecture.json")["quantization"] == {
         "scheme": "static",
         "calibration": "entropy",
+        "per_channel": True,
         "reduce_range": True,
     }
     assert content_hash(quantized) != content_hash(parent)

@@ -15,7 +15,8 @@ from espalier import files
 from espalier.data.prepared import open_split
 from espalier.errors import Notice
 from espalier.export.runtime import Runtime
-from espalier.measures.latency import compare_latency
+from espalier.measures.comparison import compare_latency
+from espalier.measures.latency import Run
 from espalier.params import Quantize
 from espalier.paths import METRICS, MODELS, ONNX, PREPARED
 from espalier.quantization.dynamic import quantize_dynamically
@@ -30,7 +31,7 @@ from espalier.steps.operations.networks import parent
 from espalier.training.history import Row
 
 _MEASURED = 64  # calibration images on which the sensitivity of layers is measured
-_SECONDS = 0.5  # for which a file is timed beside its parent's, at each batch size
+_SECONDS = 0.6  # for which a file is timed beside its parent's, at each batch size
 _BATCHES = (1, 64)
 
 
@@ -164,9 +165,11 @@ def _tell(job: Job, tried: list[Rung], chosen: Rung, before: float, limit: float
 
 def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
     """Warn with the figures if the runtime takes longer for integers than for the parent."""
-    parent = Runtime(job.root / MODELS / entry.parent / ONNX).run
-    child = Runtime(content).run
-    found = {size: compare_latency(parent, child, _zeros(job, size), _SECONDS) for size in _BATCHES}
+
+    def opened() -> dict[str, Run]:
+        return {"parent": Runtime(job.root / MODELS / entry.parent / ONNX).run, "child": Runtime(content).run}
+
+    found = {size: compare_latency(opened, _zeros(job, size), _SECONDS) for size in _BATCHES}
     slower = [
         f"{one.child:.3g} ms instead of {one.parent:.3g} ms at batch {size} ({one.speed:.2f} times as fast)"
         for size, one in found.items()

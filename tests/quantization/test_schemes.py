@@ -1,0 +1,61 @@
+"""Every scheme with every calibration: the answers stay, the source stays, and the same gives the same."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from cases import QUANTIZATIONS
+from properties import assert_input_untouched
+
+from espalier.export.onnx import export
+from espalier.export.runtime import Runtime
+from espalier.folding import fold_batch_norms
+from espalier.models import build
+from espalier.quantization import aware, export_integers, quantize, quantize_dynamically
+
+MEAN, STD = (0.2,), (0.4,)
+PIXELS = torch.randint(0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = (PIXELS.float() / 255 - MEAN[0]) / STD[0]
+
+
+@pytest.fixture(scope="module", params=["lenet5", "resnet"])
+def parent(request, tmp_path_factory):
+    """A tiny network with and without convolutional shortcuts, and its deployed file."""
+    torch.manual_seed(0)
+    arguments = {"resnet": {"depth": 8, "width": 8}}.get(request.param, {})
+    network = build(f"espalier:{request.param}", classes=10, shape=(1, 16, 16), arguments=arguments).train()
+    with torch.no_grad():
+        for _ in range(20):
+            network(IMAGES)
+    path = tmp_path_factory.mktemp("parent") / "model.onnx"
+    export(network.eval(), path, PIXELS, MEAN, STD)
+    return network, path
+
+
+def quantized(parent, case, target):
+    network, source = parent
+    if case.scheme == "static":
+        quantize(source, target, PIXELS.numpy(), **case.keys)
+    elif case.scheme == "dynamic":
+        quantize_dynamically(source, target, **case.keys)
+    else:
+        export_integers(aware(fold_batch_norms(network, IMAGES[:2]), IMAGES, **case.keys), target, PIXELS, MEAN, STD)
+    return target
+
+
+@pytest.mark.parametrize("case", QUANTIZATIONS, ids=str)
+def test_a_quantized_network_answers_as_its_parent_does(parent, case, tmp_path):
+    network, source = parent
+    before = source.read_bytes()
+    with assert_input_untouched(network):
+        path = quantized(parent, case, tmp_path / "model.onnx")
+    assert source.read_bytes() == before
+    onnx.checker.check_model(onnx.load(path))
+    exact, runtime = Runtime(source).logits(PIXELS.numpy()), Runtime(path)
+    logits = runtime.logits(PIXELS.numpy())
+    assert not np.array_equal(exact, logits)
+    # seen over images, as entropy gives up the tails of these few random ones
+    assert np.corrcoef(exact.ravel(), logits.ravel())[0, 1] > 0.98
+    if case.scheme != "dynamic":  # whose ranges are those of the batch
+        np.testing.assert_allclose(runtime.logits(PIXELS.numpy(), 5), logits, rtol=0, atol=1e-5)
+    assert quantized(parent, case, tmp_path / "again.onnx").read_bytes() == path.read_bytes()

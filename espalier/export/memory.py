@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from espalier.errors import EspalierError
+
+if TYPE_CHECKING:
+    from espalier.export.runtime import Runtime
 
 _STATUS = Path("/proc/self/status")
 
@@ -50,19 +56,28 @@ def _fresh() -> int:
     task = json.load(sys.stdin)
     for path in task["paths"]:
         child = os.fork()
-        if child:
-            if os.waitpid(child, 0)[1]:
-                return 1
-            continue
-        before, peaks = _bytes("VmRSS"), []
-        runtime = Runtime(Path(path), task["threads"])
-        for size in task["batches"]:
-            runtime.run(np.zeros((size, *task["image"]), np.uint8))
-            peaks.append(_bytes("VmHWM") - before)
-        sys.stdout.write(json.dumps(peaks) + "\n")
-        sys.stdout.flush()
-        os._exit(0)
+        if not child:
+            _measure(partial(Runtime, Path(path), task["threads"]), task["image"], task["batches"])
+        if os.waitpid(child, 0)[1]:
+            return 1
     return 0
+
+
+def _measure(opened: Callable[[], "Runtime"], image: list[int], batches: list[int]) -> NoReturn:
+    """Write the peaks of one file, and end the process at once: what else an exit does can hang in a fork."""
+    status = 1
+    try:
+        before, peaks = _bytes("VmRSS"), []
+        runtime = opened()
+        for size in batches:
+            runtime.run(np.zeros((size, *image), np.uint8))
+            peaks.append(_bytes("VmHWM") - before)
+        print(json.dumps(peaks), flush=True)  # noqa: T201
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _bytes(figure: str) -> int:

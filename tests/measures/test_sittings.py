@@ -1,0 +1,60 @@
+"""Sittings: who is timed when, by which clocks."""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from espalier.measures.sittings import Times, in_sittings
+
+BATCHES = {1: np.zeros((1, 2)), 4: np.zeros((4, 2))}
+
+
+class Opened:
+    """Opens models that note when they are called, and with how many images."""
+
+    def __init__(self):
+        self.calls, self.times = [], 0
+
+    def __call__(self):
+        self.times += 1
+        return {name: (lambda batch, name=name: self.calls.append((self.times, len(batch), name))) for name in "abc"}
+
+
+@pytest.mark.parametrize(("rounds", "sittings", "each"), [(3, 3, 1), (10, 10, 1), (60, 10, 6), (61, 10, 7)])
+def test_every_sitting_opens_the_models_anew_and_times_each_as_often(rounds, sittings, each):
+    opened = Opened()
+    times = in_sittings(opened, BATCHES, rounds)
+    assert opened.times == sittings
+    assert {size: set(taken) for size, taken in times.items()} == {1: set("abc"), 4: set("abc")}
+    for taken in times.values():
+        assert {one.wall.shape for one in taken.values()} == {one.busy.shape for one in taken.values()}
+        assert taken["b"].wall.shape == (sittings, each)
+    for sitting in range(1, sittings + 1):
+        for size in BATCHES:
+            order = "".join(name for number, count, name in opened.calls if (number, count) == (sitting, size))
+            turns = [order[start : start + 3] for start in range(0, len(order), 3)]
+            assert len(turns) == each + 2  # two of the rounds are not timed
+            assert set(turns) == {"abc", "cba"}
+            assert all(turn != following for turn, following in pairwise(turns))
+
+
+def test_the_clock_on_the_wall_sees_waiting_and_that_of_the_thread_work():
+    def work(batch):
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+
+    runs = {"waits": lambda batch: time.sleep(0.02), "works": work}
+    taken = in_sittings(lambda: runs, {1: np.zeros(1)}, 3)[1]
+    assert (taken["waits"].wall >= 0.02).all()
+    assert (taken["waits"].busy < 0.01).all()
+    assert (taken["works"].busy >= 0.02).all()
+    assert (taken["works"].wall >= taken["works"].busy - 1e-3).all()
+
+
+def test_several_threads_are_compared_by_the_wall_and_one_by_its_work():
+    times = Times(wall=np.array([[2.0]]), busy=np.array([[1.0]]))
+    assert times.comparable(alone=True) == 1
+    assert times.comparable(alone=False) == 2

@@ -51,8 +51,8 @@ NAMES = {label: "-".join(label.replace(",", "").split()) for label in MODELS}  #
 
 def main(source: Path, folder: Path) -> None:
     print(f"{TRAINED} training images, {EPOCHS} epochs, {AWARE} of aware training; accuracy on {TESTED} test images")
-    for data in ("fashion-mnist", "cifar10"):
-        for network in NETWORKS:
+    for network in NETWORKS:
+        for data in ("fashion-mnist", "cifar10"):
             root = folder / f"{data}-{network}"
             table = one(source / data, root, NETWORKS[network])
             print(f"\n{data}, {network}\n\n| model | accuracy | points lost | scale to MinMax's |\n|---|---|---|---|")

@@ -70,7 +70,7 @@ PATTERNS: dict[str, Pattern] = {
     "channels": Pattern(prune_channels, (*_SIZES, "below")),
     "heads": Pattern(prune_heads, _SIZES),
     "blocks": Pattern(_prune_blocks, _SIZES),
-    "weights": Pattern(_prune_weights, ("sparsity", "below"), ("global", "uniform")),
+    "weights": Pattern(_prune_weights, ("sparsity", "below"), ("global", "uniform", "sensitivity")),
     "n_of_m": Pattern(_prune_n_of_m, (), ("global",)),
 }
 

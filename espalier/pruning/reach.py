@@ -17,13 +17,13 @@ from espalier.pruning.budgets import BUDGETS, Layer, Problem
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost
 from espalier.pruning.deployment import file_bytes, one_image, race
-from espalier.pruning.scores import Losses
+from espalier.pruning.scores import SCORES, Losses
 from espalier.pruning.target import Size, Target
 from espalier.pruning.trace import Example, sizes
 
 _NEAR = 0.02  # of the limit: what comes nearer is not told
 _TRIES = 4
-_BATCHES = 2  # on which a loss is measured: it is asked for some hundred times
+_BATCHES = {"": 2, "batches": 2, "examples": 256}  # on which a loss is measured: it is asked for some hundred times
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def reach(subject: Subject, ask: Ask) -> tuple[nn.Module, Kept]:
         whole = before if timed else MEASURES["milliseconds"](subject.network, subject.example)
         time = cost if timed else subject.cost("milliseconds", whole)
     if ask.losses:
-        loss = _loss(subject, ask.losses)
+        loss = _loss(subject, ask.losses, _BATCHES[SCORES[ask.score].data])
     problem = Problem(subject.count, subject.layers, cost, limit, ask.align, time, loss)
     tries: list[_Reached] = []
     for _ in range(_TRIES):
@@ -173,7 +173,7 @@ def _cut(subject: Subject, ask: Ask, kept: Kept, foreseen: float) -> _Reached:
     return _Reached(network, kept, MEASURES[ask.target.name](network, subject.example), foreseen, speed)
 
 
-def _loss(subject: Subject, losses: Losses) -> Callable[[Kept], float]:
+def _loss(subject: Subject, losses: Losses, batches: int) -> Callable[[Kept], float]:
     """The mean loss over the first batches of what a choice leaves."""
     known: dict[bytes, float] = {}
 
@@ -182,7 +182,7 @@ def _loss(subject: Subject, losses: Losses) -> Callable[[Kept], float]:
         key = kept.tobytes()
         if key not in known:
             network = subject.network if kept.all() else subject.cut(kept)
-            known[key] = float(np.mean([float(one) for one in islice(losses(network), _BATCHES)]))
+            known[key] = float(np.mean([float(one) for one in islice(losses(network), batches)]))
         return known[key]
 
     return loss

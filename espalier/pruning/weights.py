@@ -2,6 +2,8 @@
 
 import copy
 import warnings
+from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,11 +12,12 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput, Notice
 from espalier.models.changes import note
-from espalier.pruning.masks import lowest, n_of_m
-from espalier.pruning.scores import Losses, score_named
+from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
+from espalier.pruning.scores import SCORES, Losses, Score, score_named
 from espalier.pruning.singles import Singles, find_singles
 
-_BUDGETS = ("global", "uniform")
+_BUDGETS = ("global", "uniform", "sensitivity")
+_BATCHES = {"": 4, "batches": 4, "examples": 256}  # on which a loss is measured, some times for every layer
 
 
 def prune_weights(
@@ -45,8 +48,9 @@ def prune_weights(
         n: How many weights of a group stay; with `n_of_m`.
         m: How many weights are a group; with `n_of_m`.
         score: One of `espalier.pruning.scores.SCORES`.
-        budget: `global`: scores are compared over all layers; `uniform`: every layer loses the same fraction.
-        losses: For scores that look at data: yields the loss of each training batch.
+        budget: `global`: scores are compared over all layers; `uniform`: every layer loses the same fraction;
+            `sensitivity`: what raises the measured loss the least.
+        losses: For scores and budgets that look at data: yields the loss of each training batch.
         keep: Names of layers whose weights stay.
 
     Returns:
@@ -56,23 +60,22 @@ def prune_weights(
         BadInput: If an argument is out of range, arguments contradict each other, or the network cannot be traced.
     """
     _check(network, pattern, sparsity, below, (n, m), score, budget, keep)
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        singles = find_singles(network, example, keep)
-        scores = score_named(score, pattern).function(network, singles, losses)
-        pruned = copy.deepcopy(network)
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    zero = singles.over_rows(dict(network.named_parameters())) == 0
+    pruned = copy.deepcopy(network).eval()
+    singles = find_singles(pruned, example, keep)
+    scores = score_named(score, pattern).function(pruned, singles, losses)
+    zero = singles.over_rows(dict(pruned.named_parameters())) == 0
     scores = np.where(zero, -np.inf, scores)  # what was pruned before goes first, whatever is asked now
     if pattern == "n_of_m":
         kept = _flat([n_of_m(part, n, m) for part in singles.split(scores).values()])
     elif below is not None:
         kept = scores >= below
+    elif budget == "uniform":
+        parts = [np.ravel(part) for part in singles.split(scores).values()]
+        kept = _flat([lowest(part, np.zeros(len(part), np.int64), sparsity or 0.0) for part in parts])
+    elif budget == "sensitivity":
+        kept = by_sensitivity(scores, singles.layer, sparsity or 0.0, _loss(pruned, singles, losses, SCORES[score]))
     else:
-        kept = _fraction(scores, singles.layer, sparsity or 0.0, budget)
+        kept = lowest(scores, singles.layer, sparsity or 0.0)
     _tell(zero, kept, sparsity)
     _mask(pruned, singles, kept)
     return pruned
@@ -112,11 +115,24 @@ def _check(
         raise BadInput(f"`keep` should name layers of the network. Found {unknown[0]!r}.")
 
 
-def _fraction(scores: NDArray[np.float64], layer: NDArray[np.int64], sparsity: float, budget: str) -> NDArray[np.bool_]:
-    if budget == "global":
-        return lowest(scores, layer, sparsity)
-    parts = np.split(scores, np.flatnonzero(np.diff(layer)) + 1)
-    return _flat([lowest(part, np.zeros(len(part), np.int64), sparsity) for part in parts])
+def _loss(
+    network: nn.Module, singles: Singles, losses: Losses | None, score: Score
+) -> Callable[[NDArray[np.bool_]], float]:
+    """The mean loss over some training images when only some weights are kept.
+
+    Raises:
+        BadInput: If there are no losses.
+    """
+    if losses is None:
+        raise BadInput("The budget `sensitivity` should be given losses over training data. Found none.")
+
+    @torch.no_grad()
+    def loss(kept: NDArray[np.bool_]) -> float:
+        masked = copy.deepcopy(network)
+        _mask(masked, singles, kept)
+        return float(np.mean([float(one) for one in islice(losses(masked), _BATCHES[score.data])]))
+
+    return loss
 
 
 def _flat(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:

@@ -235,7 +235,7 @@ def test_portions_are_aligned_and_ascend():
         ({"sparsity": 0.5}, "The pattern `channels` should be given a target of .* Found `sparsity = 0.5`."),
         ({"pattern": "weights", "keep_macs": 0.5}, "The pattern `weights` should be given .* Found `keep_macs = 0.5`."),
         ({"pattern": "n_of_m", "keep_macs": 0.5}, "should be given no target but `n` and `m`. Found `keep_macs = 0.5`"),
-        ({"pattern": "weights", "sparsity": 0.5, "budget": "latency"}, "`budget` should be one of global, uniform for"),
+        ({"pattern": "weights", "sparsity": 0.5, "budget": "latency"}, "`budget` should be one of global, uniform, sensitivity for"),
         ({"keep_macs": 0.5, "score": "threshold"}, "The score `threshold` and the target `below` should go together."),
         ({"below": 0.5}, "The score `threshold` and the target `below` should go together."),
         ({"bytes": 9, "budget": "latency"}, "The budget `latency` should be given .* Found `bytes = 9`"),

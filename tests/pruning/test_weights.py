@@ -90,6 +90,35 @@ def test_uniform_takes_the_same_fraction_of_every_layer():
     assert np.std([part for name, part in zeros(everywhere).items() if name != "head"]) > 0.05
 
 
+def test_sensitivity_spares_the_layers_that_the_loss_depends_on():
+    """Of two branches of equal size one hardly counts: it loses most of its weights, whatever they score."""
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loud, self.still, self.head = nn.Linear(64, 32), nn.Linear(64, 32), nn.Linear(32, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return self.head(self.loud(x).relu() + 1e-3 * self.still(x).relu())
+
+    network = Branches()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    answers = network(images(32)).argmax(1)
+
+    def losses(network):
+        yield F.cross_entropy(network(images(32)), answers)
+
+    with torch.no_grad():
+        pruned = prune_weights(network, images(), sparsity=0.5, score="random", budget="sensitivity", losses=losses)
+        found = zeros(pruned)
+        assert (found["loud"] + found["still"]) / 2 == pytest.approx(0.5, abs=0.01)
+        assert found["still"] > 0.9
+        evenly = prune_weights(network, images(), sparsity=0.5, score="random", budget="uniform")
+        assert next(losses(pruned)) < 0.5 * next(losses(evenly))
+
+
 def test_what_is_below_the_threshold_goes_and_nothing_else():
     network = resnet()
     pruned = prune_weights(network, images(), score="threshold", below=0.1)
@@ -213,11 +242,12 @@ def test_a_target_that_the_best_of_each_layer_stand_against_is_told():
         ({"sparsity": None, "score": "threshold", "below": -1.0}, ["`below`", "-1.0"]),
         ({"score": "threshold"}, ["`below`", "'threshold'"]),
         ({"score": "norm_scale"}, ["norm_scale", "whole channels"]),
-        ({"budget": "latency"}, ["`budget`", "global, uniform", "'latency'"]),
+        ({"budget": "latency"}, ["`budget`", "global, uniform, sensitivity", "'latency'"]),
         ({"pattern": "n_of_m"}, ["n_of_m", "no target"]),
         ({"pattern": "n_of_m", "sparsity": None, "n": 4}, ["`n`", "`n = 4`"]),
         ({"keep": ("stem",)}, ["`keep`", "'stem'"]),
         ({"score": "taylor"}, ["`taylor`", "losses"]),
+        ({"budget": "sensitivity"}, ["`sensitivity`", "losses"]),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(arguments, words):

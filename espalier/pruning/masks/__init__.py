@@ -1,6 +1,7 @@
 """Masks say which single weights stay: each function maps scores to truth values of the same shape."""
 
+from espalier.pruning.masks.by_sensitivity import by_sensitivity
 from espalier.pruning.masks.lowest import lowest
 from espalier.pruning.masks.n_of_m import n_of_m
 
-__all__ = ["lowest", "n_of_m"]
+__all__ = ["by_sensitivity", "lowest", "n_of_m"]

@@ -35,38 +35,36 @@ _STRETCH = _stretch(_SQUASH)
 _MOST = 1023  # bits that a context remembers
 _RATES = [1 / (count + 2) for count in range(_MOST + 1)]  # of a context that has seen so many bits, about their mean
 _BORN = 2  # what a new context inherits from the first counts as so many bits
-_LEARNING = 0.006  # of the mixing weights
+_LEARNING = 0.02  # of the mixing weights
+_SPECIAL = 0.3  # the weight of what a special context says beyond the general one, at first
 
 
 class Predictor:
     """Predicts bits of several kinds, each from contexts of its own, and learns from each bit.
 
-    The first context of a kind is the most general one; the others begin where it stands.
+    The first context of a kind is the most general one; the others begin where it stands, and what is mixed of them is
+    how much their log odds differ from its.
     """
 
     def __init__(self) -> None:
         self._states: dict[Hashable, list[float]] = {}  # probability of a one, and the bits seen
-        self._weights: dict[tuple[Hashable, int], list[float]] = {}
+        self._weights: dict[Hashable, list[float]] = {}
         self._seen: list[list[float]] = []
         self._inputs: list[float] = []
         self._mixed: list[float] = []
         self._probability = 0.5
 
     def predict(self, kind: Hashable, contexts: Sequence[Hashable]) -> float:
-        """The probability that the next bit of a kind is a one, in (0, 1)."""
-        states = self._states
-        count = len(contexts)
-        mixed = self._weights.get((kind, count))
+        """The probability that the next bit of a kind, which always has as many contexts, is a one, in (0, 1)."""
+        mixed = self._weights.get(kind)
         if mixed is None:
-            mixed = self._weights[(kind, count)] = [1 / count] * count
-        seen, inputs, total, first = [], [], 0.0, None
-        for number, context in enumerate(contexts):
-            key = (kind, number, context)
-            state = states.get(key)
-            if state is None:
-                state = states[key] = [first[0], _BORN] if first else [0.5, 0]
-            first = first or state
-            value = _STRETCH[int(state[0] * _FINE)]
+            mixed = self._weights[kind] = [1.0] + [_SPECIAL] * (len(contexts) - 1)
+        general = self._state((kind, 0, contexts[0]), 0.5, 0)
+        origin = _STRETCH[int(general[0] * _FINE)]
+        seen, inputs, total = [general], [origin], mixed[0] * origin
+        for number in range(1, len(contexts)):
+            state = self._state((kind, number, contexts[number]), general[0], _BORN)
+            value = _STRETCH[int(state[0] * _FINE)] - origin
             total += mixed[number] * value
             seen.append(state)
             inputs.append(value)
@@ -86,3 +84,9 @@ class Predictor:
             state[0] += (bit - state[0]) * _RATES[int(count)]
             if count < _MOST:
                 state[1] = count + 1
+
+    def _state(self, key: Hashable, probability: float, count: float) -> list[float]:
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = [probability, count]
+        return state

@@ -147,7 +147,7 @@ def _code(
     parameters = dict(bare.named_parameters(remove_duplicate=False))
     seen: set[int] = set()
     with torch.no_grad():
-        for name, target in bare.state_dict().items():
+        for number, (name, target) in enumerate(bare.state_dict().items()):
             if target.data_ptr() in seen and target.numel():
                 continue  # the same tensor under a second name
             seen.add(target.data_ptr())
@@ -161,7 +161,7 @@ def _code(
                 same = given is not None and given.dtype == former.dtype and torch.equal(given.cpu(), former)
                 if coder.bit("as built", (0,), int(same)):
                     continue
-            target.copy_(code_tensor(coder, blob, given, target))
+            target.copy_(code_tensor(coder, blob, given, target, number))
 
 
 def _code_shapes(coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor] | None) -> dict[str, list[int]]:

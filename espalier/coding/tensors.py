@@ -29,7 +29,7 @@ class Blob:
         return bytes(self.content[self.place - count : self.place])
 
 
-def code_tensor(coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor) -> Tensor:
+def code_tensor(coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor, number: int) -> Tensor:
     """Write or read a tensor.
 
     Args:
@@ -37,42 +37,43 @@ def code_tensor(coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor) -
         blob: Where the digits of floats go or come from.
         tensor: What is written; a reader is given none.
         like: A tensor of the same shape and type.
+        number: Of the tensor in its network.
 
     Returns:
         The tensor, equal bit for bit.
     """
     if like.dtype == torch.float32:
         values = None if tensor is None else tensor.detach().cpu().contiguous().numpy().ravel()
-        return torch.from_numpy(_code_values(coder, blob, values, tuple(like.shape)).copy()).reshape(like.shape)
+        return torch.from_numpy(_code_values(coder, blob, values, tuple(like.shape), number).copy()).reshape(like.shape)
     if like.is_floating_point() or like.is_complex():
         return _code_bytes(blob, tensor, like)
     return _code_integers(coder, tensor, like)
 
 
 def _code_values(
-    coder: Coder, blob: Blob, values: NDArray[np.float32] | None, shape: tuple[int, ...]
+    coder: Coder, blob: Blob, values: NDArray[np.float32] | None, shape: tuple[int, ...], number: int
 ) -> NDArray[np.float32]:
     form = None if values is None else find(values)
     which = natural(coder, "form", 0 if form is None else _FORMS.index(type(form)))
     if _FORMS[which] is Floats:
         return _code_floats(coder, blob, form if isinstance(form, Floats) else None, prod(shape))
     if _FORMS[which] is Sparse:
-        levels = _code(coder, form.levels if isinstance(form, Sparse) else None, shape)
+        levels = _code(coder, form.levels if isinstance(form, Sparse) else None, shape, number)
         others = _code_floats(coder, blob, form.others if isinstance(form, Sparse) else None, int(levels.sum()))
         found = np.zeros(len(levels), np.float32)
         found[levels != 0] = others
         return found
     if _FORMS[which] is Codebook:
         book = _code_book(coder, form.values if isinstance(form, Codebook) else None)
-        return look_up(_code(coder, form.levels if isinstance(form, Codebook) else None, shape), book)
+        return look_up(_code(coder, form.levels if isinstance(form, Codebook) else None, shape, number), book)
     given = np.array([form.step], np.float32) if isinstance(form, Steps) else None
     step = _code_book(coder, given, length=1)[0]
-    levels = _code(coder, form.levels if isinstance(form, Steps) else None, shape)
+    levels = _code(coder, form.levels if isinstance(form, Steps) else None, shape, number)
     return (levels * np.float64(step)).astype(np.float32)
 
 
-def _code(coder: Coder, levels: NDArray[np.int64] | None, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.array(code_levels(coder, [] if levels is None else levels.tolist(), shape), np.int64)
+def _code(coder: Coder, levels: NDArray[np.int64] | None, shape: tuple[int, ...], number: int) -> NDArray[np.int64]:
+    return np.array(code_levels(coder, [] if levels is None else levels.tolist(), shape, number), np.int64)
 
 
 def _code_book(coder: Coder, values: NDArray[np.float32] | None, length: int | None = None) -> NDArray[np.float32]:

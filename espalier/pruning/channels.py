@@ -69,7 +69,9 @@ class _Channels:
 
     @cached_property
     def layers(self) -> Sequence[Layer]:
-        align = np.where(self.units.heads, 1, self.ask.align)  # a head is many channels
+        # a head is many channels, and so is a position in all groups of a convolution: the widths are to be multiples
+        full = self.ask.align // np.gcd(self.ask.align, self.units.channels)
+        align = np.where(self.units.heads, 1, full)
         layers = layers_of(self.units.layer, self.scores, align)
         if not self.heads:
             return layers

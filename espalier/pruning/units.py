@@ -44,6 +44,8 @@ class Units:
         heads: (count,) whether a unit is a whole attention head.
         products: The products of activations in which something can be removed.
         reads: The dimensions of parameters, by name, that read units: all others help to make them.
+        channels: (count,) how many indices of a value go with each unit, in the value where they are the fewest: more
+            than one in grouped convolutions and group norms, for example.
         attention: For each layer that spells its number of heads, by name: (heads,) the unit of each, or -1.
     """
 
@@ -57,6 +59,7 @@ class Units:
     products: list[Product] = field(default_factory=list)
     reads: frozenset[tuple[str, int]] = frozenset()
     attention: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    channels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def shapes(self, kept: NDArray[np.bool_]) -> list[tuple[str, tuple[int, ...]]]:
         """The sizes of the values inside, by name, when only the units in `kept` (count,) are left."""
@@ -136,22 +139,24 @@ def _units(network: nn.Module, walk: Trace, component: Atoms, pinned: NDArray[np
     for _, atoms in walk.attention():
         heads[number[atoms]] = True
     read = {(id(walk.parameters[work.weight]), 1 - work.rows) for work in walk.weights}
+    flow = [
+        (name, [size if dim is None else number[dim] for size, dim in zip(shape, label, strict=True)])
+        for name, shape, label in walk.flow()
+    ]
     return Units(
         count=count,
         layer=_layers(count, where, walk.weights),
         where=where,
         works=walk.weights,
         fixed=walk.coupling.reasons(),
-        flow=[
-            (name, [size if dim is None else number[dim] for size, dim in zip(shape, label, strict=True)])
-            for name, shape, label in walk.flow()
-        ],
+        flow=flow,
         heads=heads[:-1],
         products=[_product(places, [number[dim] for dim in dims]) for places, dims in walk.products()],
         reads=frozenset(
             (name, dim) for name, label in walk.parameters.items() for dim in (0, 1) if (id(label), dim) in read
         ),
         attention={name: number[atoms] for name, atoms in _spelled(network, walk)},
+        channels=_channels(count, [dim for _, dims in flow for dim in dims if not isinstance(dim, int)]),
     )
 
 
@@ -200,6 +205,15 @@ def _runs(network: nn.Module, units: Units, example: Example) -> bool:
 def traced_shapes(network: nn.Module, example: Example) -> list[tuple[str, tuple[int, ...]]]:
     """The sizes of the values inside a network, by name, in its order."""
     return [(name, shape) for name, shape, _ in Trace(network, example).flow()]
+
+
+def _channels(count: int, dims: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """For each unit the fewest indices that it has in a dimension where it has some; 1 if it is nowhere."""
+    fewest = np.full(count, np.iinfo(np.int64).max)
+    for dim in dims:
+        unit, times = np.unique(dim[dim >= 0], return_counts=True)
+        fewest[unit] = np.minimum(fewest[unit], times)
+    return np.where(fewest == np.iinfo(np.int64).max, 1, fewest)
 
 
 def _product(places: float, dims: list[NDArray[np.int64]]) -> Product:

@@ -153,3 +153,19 @@ def test_heads_that_a_user_names_stay():
     images = torch.randn(2, *SMALL)
     assert prune(network, images, pattern="heads", keep_macs=0.9).mix.num_heads < 3
     assert prune(network, images, keep_macs=0.7, align=1, keep=("mix.qkv",)).mix.num_heads == 3
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_widths_are_aligned_where_one_unit_is_many_channels():
+    """Of four groups of six positions, two go at once: eight channels. A group of a norm is eight by itself."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, groups=4), nn.Conv2d(24, 64, 1), nn.GroupNorm(8, 64), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5),
+    ).eval()  # fmt: skip
+    units = find_units(network, torch.randn(2, *SMALL))
+    assert sorted(units.channels) == [4] * 12 + [8] * 8
+    smaller = prune(network, torch.randn(2, *SMALL), keep_macs=0.4, align=8)
+    widths = [layer.out_channels for layer in smaller[:3]]
+    assert all(width % 8 == 0 for width in widths)
+    assert widths[0] < 24
+    assert widths[2] < 64

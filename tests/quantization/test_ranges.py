@@ -82,6 +82,16 @@ def test_entropy_is_not_led_by_the_zeros_of_a_rectifier():
     assert entropy(histogram(rectified))[1] == pytest.approx(entropy(histogram(values))[1], rel=0.2)
 
 
+def test_entropy_is_not_led_by_spikes_to_clip_more_than_a_thousandth():
+    """As behind a convolution over pictures on black: every filter has a value of its own there, many times."""
+    values = np.abs(np.random.default_rng(0).normal(0, 1, 50_000))
+    spikes = np.repeat(np.linspace(0.05, 0.4, 12), 40_000)
+    both = np.append(values, spikes)
+    _, high = entropy(histogram(both))
+    assert np.mean(both > high) <= 1e-3
+    assert high > 2
+
+
 @pytest.mark.parametrize("name", CALIBRATIONS)
 @pytest.mark.parametrize("value", [0.0, 2.5, -2.5])
 def test_a_tensor_of_one_value_has_a_range_that_holds_it(name, value):

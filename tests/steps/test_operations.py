@@ -9,16 +9,17 @@ import pytest
 import torch
 import yaml
 from cases import OPERATIONS
-from properties import assert_explains
+from properties import assert_equal_outputs, assert_explains
 
 from espalier import files
 from espalier.data.prepared import open_split
 from espalier.errors import BadInput, Stopped
 from espalier.export.runtime import Runtime
 from espalier.measures.macs import count_macs
-from espalier.models import architecture_of, load
+from espalier.models import architecture_of, load, save
 from espalier.models.changes import changes_of
 from espalier.params import read_params
+from espalier.pruning import prune
 from espalier.steps import make
 from espalier.steps.job import Job
 from espalier.steps.operations import OPERATIONS as MADE
@@ -32,6 +33,7 @@ COMMON = {
     "teacher": {"model": "grove:everything", "epochs": 2},
 }
 NAMES = [operation.name for operation in OPERATIONS]
+QUICK = ("prune-weights", "fold-blocks", "share")  # tried where all of them would take too long
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -41,11 +43,11 @@ class Grove:
     def __init__(self, root):
         self.root = root
 
-    def declare(self, name, operation, parent):
+    def declare(self, name, operation, parent, **more):
         """Let params.yaml hold an entry, beside those that it holds already."""
         path = self.root / "params.yaml"
         content = yaml.safe_load(path.read_text())
-        keys = {**BY_NAME[operation].keys, "from": parent}
+        keys = {**BY_NAME[operation].keys, **more, "from": parent}
         figures = files.read_json(self.root / "models" / parent / "metrics.json")
         if "keep_macs" in keys:
             keys["keep_macs"] *= figures["macs"] / figures["base_macs"]
@@ -106,9 +108,8 @@ def holds(parent, child):
     for name in before.shared:
         if not name.startswith(gone):
             assert name in after.shared
-            assert (
-                len(weights[name].unique()) <= len(held[name].unique()) + 1
-            )  # and zero, where single ones were pruned
+            values = len(held[name].unique()) + 1  # and zero, where single ones were pruned
+            assert len(weights[name].unique()) <= values
 
 
 def is_quantized(network):
@@ -149,8 +150,10 @@ def agrees(grove, name, network, images):
     with torch.no_grad():
         ours = network(look(images)).numpy()
     deployed = Runtime(grove.root / "models" / name / "model.onnx", 1).logits(images.numpy())
-    tolerance = 0.5 if is_quantized(network) else 1e-4
-    assert np.abs(ours - deployed).max() <= tolerance * max(1, np.abs(ours).max())
+    if is_quantized(network):
+        assert np.corrcoef(ours.ravel(), deployed.ravel())[0, 1] > 0.9
+    else:
+        assert np.abs(ours - deployed).max() <= 1e-4 * max(1, np.abs(ours).max())
 
 
 def test_the_table_has_every_kind_of_entry():
@@ -166,9 +169,10 @@ def test_an_operation_changes_its_parent(grove, name):
     assert not same or is_quantized(network)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("step", [1, 25])
-def test_an_operation_that_was_stopped_ends_with_the_same_bits(grove, name, step, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_an_operation_that_was_stopped_ends_with_the_same_bits(grove, name, tmp_path, monkeypatch):
     whole = grove.first(name)
     again = grove.copy(tmp_path / "project")
     shutil.rmtree(again.root / "models" / name)
@@ -176,16 +180,39 @@ def test_an_operation_that_was_stopped_ends_with_the_same_bits(grove, name, step
 
     def stop(run, wish):
         asked.append(wish)
-        return len(asked) == step
+        return len(asked) == 12
 
     monkeypatch.setattr(_Run, "_stop_asked", stop)
-    with contextlib.suppress(Stopped):  # what trains nothing, or less, is not stopped
+    with contextlib.suppress(Stopped):  # what trains nothing is not stopped
         again.make(name)
-    steps = len(asked)
+    assert len(asked) in (0, 12)
     folder = again.make(name)
-    assert not asked or len(asked) >= steps
     for file in ("weights.safetensors", "architecture.json"):
         assert (folder / file).read_bytes() == (whole / file).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("former", ["prune-weights", "prune-n_of_m", "share", "fold-batch_norms"])
+@pytest.mark.parametrize(
+    "keys", [{"ema": 0.9}, {"optimizer": "adamw", "learning_rate": 0.001}], ids=["average", "adamw"]
+)
+def test_what_was_done_holds_in_any_training(grove, former, keys):
+    grove.first(former)
+    name = f"{'-'.join(keys)}-after-{former}"
+    grove.declare(name, "train", former, **keys)
+    grove.make(name)
+    parent, child = grove.network(former), grove.network(name)
+    holds(parent, child)
+    assert not torch.equal(parent.head.weight, child.head.weight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_operation_made_is_pruned_saved_and_loaded_by_the_library(grove, name, tmp_path):
+    grove.first(name)
+    smaller = prune(grove.network(name), torch.zeros(2, 1, 8, 8), keep_macs=0.8, align=1)
+    save(smaller, tmp_path)
+    assert_equal_outputs(load(tmp_path, trusted=["grove"]), smaller, torch.randn(3, 1, 8, 8))
 
 
 NEXT = [(one, NAMES[(place + 1) % len(NAMES)]) for place, one in enumerate(NAMES)]  # a circle through all of them

@@ -62,7 +62,8 @@ def find(values: NDArray[np.float32]) -> Form:
     step = _step(book)
     if step and np.abs(book).max() / step <= min(_MOST_LEVEL, 4 * len(book) + 16):
         return Steps(step, np.rint(values.astype(np.float64) / step).astype(np.int64))
-    book = np.sort(book[distinct != 0])
+    book = book[distinct != 0]
+    book = book[np.argsort(_key(book))]
     entropy = float(-(counts * np.log2(counts / len(values))).sum())
     zeros = float((~used).sum()) if sparse else 0.0
     if len(book) * (9 + mantissa(book)) + entropy < (len(values) - zeros) * (9 + digits):
@@ -79,8 +80,12 @@ def mantissa(values: NDArray[np.float32]) -> int:
 
 
 def _step(book: NDArray[np.float32]) -> float:
-    """The largest number of which all are multiples, exactly; 0 if there is none or a zero is negative."""
-    if (np.signbit(book) & (book == 0)).any() or not book.any():
+    """The largest number of which all are multiples, exactly; 0 if there is none.
+
+    There is none of a negative zero, nor of numbers too small to be normal, which may pass for zero in this process.
+    """
+    bits = book.view(np.uint32)
+    if (bits & np.uint32(255 << MANTISSA) == 0).sum() != (bits == 0).sum() or not bits.any():
         return 0.0
     ratios = [float(value).as_integer_ratio() for value in book]
     scale = max(below for _, below in ratios)  # all are powers of two

@@ -158,10 +158,14 @@ def _code(
                 )
             former = built.get(name)
             if name not in parameters and former is not None and former.shape == target.shape:
-                same = given is not None and given.dtype == former.dtype and torch.equal(given.cpu(), former)
+                same = given is not None and torch.equal(_as_bytes(given), _as_bytes(former))
                 if coder.bit("as built", (0,), int(same)):
                     continue
             target.copy_(code_tensor(coder, blob, given, target, number))
+
+
+def _as_bytes(value: Tensor) -> Tensor:
+    return value.cpu().contiguous().flatten().view(torch.uint8)
 
 
 def _code_shapes(coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor] | None) -> dict[str, list[int]]:

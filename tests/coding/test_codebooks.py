@@ -79,33 +79,33 @@ def test_every_weight_has_so_many_numbers_beside_zero_and_its_zeros_stay(network
             assert torch.equal(parameter == 0, former[name] == 0)
 
 
-def test_the_numbers_of_a_codebook_have_ten_binary_digits(lenet):
-    shared = share(lenet, bits=3)
+def test_the_numbers_of_a_codebook_have_ten_binary_digits(small):
+    shared = share(small, bits=3)
     for parameter in shared.parameters():
         assert torch.equal(parameter, parameter.half().float())
 
 
-def test_vectors_are_left_rounded_or_shared(lenet):
-    vectors = {name: value for name, value in lenet.named_parameters() if value.ndim == 1}
-    left, half = dict(share(lenet, vectors="float32").named_parameters()), dict(share(lenet).named_parameters())
-    shared = share(lenet, bits=2, vectors="shared")
+def test_vectors_are_left_rounded_or_shared(small):
+    vectors = {name: value for name, value in small.named_parameters() if value.ndim == 1}
+    left, half = dict(share(small, vectors="float32").named_parameters()), dict(share(small).named_parameters())
+    shared = share(small, bits=2, vectors="shared")
     for name, value in vectors.items():
         assert torch.equal(left[name], value)
         torch.testing.assert_close(half[name], value, rtol=2**-11, atol=0)
         assert len(dict(shared.named_parameters())[name].unique()) <= 5
-    assert set(changes_of(shared).shared) == {name for name, _ in lenet.named_parameters()}
+    assert set(changes_of(shared).shared) == {name for name, _ in small.named_parameters()}
 
 
 @pytest.mark.parametrize("bits", [0, 13, Bits])
-def test_bits_that_make_no_codebook_are_refused(lenet, bits):
+def test_bits_that_make_no_codebook_are_refused(small, bits):
     with pytest.raises(BadInput) as caught:
-        share(lenet, bits=bits) if isinstance(bits, int) else Bits(8, 0)
+        share(small, bits=bits) if isinstance(bits, int) else Bits(8, 0)
     assert_explains(caught.value, "`bits`")
 
 
-def test_a_negative_price_is_refused(lenet):
+def test_a_negative_price_is_refused(small):
     with pytest.raises(BadInput) as caught:
-        share(lenet, price=-1)
+        share(small, price=-1)
     assert_explains(caught.value, "`price`")
 
 
@@ -134,10 +134,10 @@ def step(network, optimizer, constraints):
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(lenet, optimizer):
+def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(small, optimizer):
     with torch.no_grad():
-        lenet.fc1.weight[torch.rand_like(lenet.fc1.weight) < 0.5] = 0
-    shared = share(lenet, bits=2)
+        small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.5] = 0
+    shared = share(small, bits=2)
     before = {name: dict(shared.named_parameters())[name].detach().clone() for name in changes_of(shared).shared}
     rule = optimizer(shared.parameters(), lr=0.01, weight_decay=0.01)
     constraints = constraints_of(shared)
@@ -152,9 +152,9 @@ def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(
     assert not (shared.fc1.weight.signbit() & (shared.fc1.weight == 0)).any()
 
 
-def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(lenet):
+def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(small):
     """Han et al. 2016, eq. 3, by autograd through the codebook; its members are moved by the mean."""
-    shared = share(lenet, bits=2).double()
+    shared = share(small, bits=2).double()
     weight = shared.fc2.weight
     centroids, index = weight.detach().unique(return_inverse=True)
     images, labels = torch.randn(16, 1, 16, 16, dtype=torch.float64), torch.arange(16) % 10
@@ -170,8 +170,8 @@ def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(lenet):
         torch.testing.assert_close(members.mean() * len(members), expected[number])
 
 
-def test_centroids_are_shortened_and_stay_equal(lenet):
-    shared = share(lenet, bits=2)
+def test_centroids_are_shortened_and_stay_equal(small):
+    shared = share(small, bits=2)
     rule, constraints = torch.optim.SGD(shared.parameters(), lr=0.1), constraints_of(shared)
     step(shared, rule, constraints)
     kinds = len(shared.fc1.weight.unique())
@@ -180,7 +180,7 @@ def test_centroids_are_shortened_and_stay_equal(lenet):
     assert len(shared.fc1.weight.unique()) <= kinds
 
 
-def test_sharing_anew_notes_what_is_zero_now(lenet):
-    note(lenet, zeros=["fc1.weight"])
-    shared = share(lenet)
+def test_sharing_anew_notes_what_is_zero_now(small):
+    note(small, zeros=["fc1.weight"])
+    shared = share(small)
     assert changes_of(shared).zeros == ()

@@ -31,11 +31,11 @@ def laplacian(shape, density, scale, seed=0):
     return (sizes * (random.random(shape) < density)).astype(int)
 
 
-@pytest.mark.parametrize("shape", [(300, 100), (50, 20, 5, 5), (40000,)], ids=str)
+@pytest.mark.parametrize("shape", [(100, 100), (25, 20, 5, 5), (10000,)], ids=str)
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.5])
 def test_independent_levels_take_their_empirical_entropy_within_five_percent(shape, density):
     levels = laplacian(shape, density, 1.5)
-    assert len(written(levels, shape)) < 1.05 * entropy(levels) + 16
+    assert len(written(levels, shape)) < 1.05 * entropy(levels) + 24
 
 
 def test_a_whole_file_takes_the_entropy_of_its_levels_and_fifty_bytes():

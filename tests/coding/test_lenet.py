@@ -1,0 +1,65 @@
+"""The whole chain on real digits: train, cut, pay for bits, pack, decode, judge; `bench_lenet.py` in small."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from espalier.coding import pack, unpack
+from espalier.coding.rate import WithRate, reparametrise, settle
+from espalier.data.prepare import prepare
+from espalier.data.prepared import Split, read_dataset, read_split
+from espalier.data.sources import bring
+from espalier.data.splits import Rules
+from espalier.distillation.objectives import from_labels
+from espalier.errors import Notice
+from espalier.models import build
+from espalier.pruning import prune
+from espalier.training.batches import Resident
+from espalier.training.device import gather_team
+from espalier.training.engine import fit
+from espalier.training.recipe import Recipe
+from espalier.training.scoring import Inference
+from espalier.training.seeds import seed_all
+from espalier.training.views import Views, normaliser
+
+IMAGES = 10_000
+
+
+@pytest.mark.slow
+def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(shared_data, tmp_path):
+    bring("mnist", tmp_path / "data", shared_data / "mnist", tmp_path / "work", Rules(0.1, 0.2, "refuse", 0))
+    settings = {"validation": 0.1, "test": 0.2, "duplicates": "refuse", "crop": 2, "flip": False, "seed": 0}
+    prepare(tmp_path / "data", tmp_path / "prepared", **settings, workshop=tmp_path / "work")
+    dataset, splits = read_dataset(tmp_path / "prepared"), {}
+    for name in ("train", "validation", "test"):
+        split = read_split(tmp_path / "prepared", name)
+        splits[name] = Split(split.images[:IMAGES], split.labels[:IMAGES])
+    recipe = Recipe(
+        epochs=8, optimizer="adamw", learning_rate=2e-3, weight_decay=0.0, clip_norm=0.0, threads=1, precision="float32"
+    )
+    team = gather_team(recipe)
+    look = normaliser(dataset.mean, dataset.std, team.device)
+    resident = {name: Resident(split, team.device) for name, split in splits.items()}
+
+    def train(network, objective, epochs):
+        validation, views = Inference(resident["validation"], look), Views(IMAGES, 2, False, 0, 200)
+        chosen = replace(recipe, epochs=epochs)
+        fit(network, resident["train"], validation, objective, chosen, views=views, look=look, team=team)
+
+    seed_all(0, "weights")
+    network = build("espalier:lenet300", classes=10, shape=(1, 28, 28))
+    train(network, from_labels(), 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        network = prune(network, torch.zeros(2, 1, 28, 28), keep_parameters=0.3, align=1)
+    reparametrise(network, [name for name, _ in network.named_parameters()])
+    train(network, WithRate(from_labels(), network, 0.006), 16)
+    settle(network)
+    size = pack(network, tmp_path / "packed")
+    decoded = unpack(tmp_path / "packed")
+    error = 1 - Inference(resident["test"], look).loss_and_accuracy(decoded)[1]
+    assert size < 4 * 266_610 / 100
+    print(size, error)
+    assert error < 0.04

@@ -193,7 +193,7 @@ def _tell(subject: Subject, ask: Ask, reached: _Reached, *, before: float, limit
     noun = ask.target.noun
     digits = 3 if noun == "milliseconds" else 0
     allowed, found, foreseen = (f"{figure:,.{digits}f}" for figure in (limit, reached.found, reached.foreseen))
-    if reached.found > limit and reached.foreseen > limit:
+    if reached.found > _most(ask, limit) and reached.foreseen > limit:
         raise BadInput(f"Pruning should leave at most {allowed} {noun}. Found {found} when {subject.stuck()}.")
     if reached.found > _most(ask, limit):
         _warn(f"Pruning should leave at most {allowed} {noun}. Found {found}, where {foreseen} were foreseen.")

@@ -203,6 +203,22 @@ def test_latency_takes_whole_stairs_and_never_what_saves_no_time():
     assert by_score[layer == 2].sum() < 32
 
 
+def test_latency_leaves_alone_what_saves_work_and_little_time_unless_nothing_else_is_left():
+    """Two layers with as much work each; one of them takes hardly any time, and its scores are next to nothing."""
+    layer = np.repeat([0, 1], 32)
+    terms = [[(32, np.flatnonzero(layer == number))] for number in range(2)]
+    work = costs.cost("work", 64, terms, costs.products([1, 1]))
+    time = costs.cost("milliseconds", 64, terms, costs.products([1.0, 0.1]))
+    groups = type("Groups", (), {"count": 64, "layer": layer})()
+    problem = Problem.of(groups, np.where(layer == 0, 1.0, 1e-6), work, 0.0)
+    for most, left in ((48, [16, 32]), (42, [10, 32])):
+        kept = latency(limited(problem, most, time=time))
+        assert [int(kept[layer == number].sum()) for number in range(2)] == left
+    kept = latency(limited(problem, 24, time=time))
+    assert work(kept) == 24
+    assert kept[layer == 1].sum() < 32
+
+
 def test_a_limit_that_is_out_of_reach_is_approached_as_far_as_it_goes():
     problem = units_of([8, 8], [1, 2])
     for name, budget in BUDGETS.items():
@@ -235,7 +251,10 @@ def test_portions_are_aligned_and_ascend():
         ({"sparsity": 0.5}, "The pattern `channels` should be given a target of .* Found `sparsity = 0.5`."),
         ({"pattern": "weights", "keep_macs": 0.5}, "The pattern `weights` should be given .* Found `keep_macs = 0.5`."),
         ({"pattern": "n_of_m", "keep_macs": 0.5}, "should be given no target but `n` and `m`. Found `keep_macs = 0.5`"),
-        ({"pattern": "weights", "sparsity": 0.5, "budget": "latency"}, "`budget` should be one of global, uniform, sensitivity for"),
+        (
+            {"pattern": "weights", "sparsity": 0.5, "budget": "latency"},
+            "`budget` should be one of global, uniform, sensitivity for",
+        ),
         ({"keep_macs": 0.5, "score": "threshold"}, "The score `threshold` and the target `below` should go together."),
         ({"below": 0.5}, "The score `threshold` and the target `below` should go together."),
         ({"bytes": 9, "budget": "latency"}, "The budget `latency` should be given .* Found `bytes = 9`"),

@@ -13,6 +13,7 @@ from espalier.pruning.costs import Cost, Sizes
 
 _NEAR = 0.98  # of the limit: what comes nearer is not worth a better-scored channel
 _FREE = 0.1  # of what a portion saves: another that saves less than this shares a block of channels with it
+_PACE = 0.5  # how fast time should fall, with the work: a cut below a runtime's block of channels saves work alone
 _SLOWER = 1.01  # times the milliseconds may become so, that the limit is met more nearly
 
 
@@ -35,8 +36,11 @@ def greedy(problem: Problem, *, saved: Cost, reach: int) -> Kept:
         saved: What a step must save; its worth is divided by it. Steps that save nothing of it are not taken.
         reach: How many portions of a layer may go in one step: where a cost falls in stairs, one saves nothing.
     """
-    cut = _Cut.begin(problem, saved, reach)
+    cut = _Cut.begin(problem, saved, reach, _PACE if saved is not problem.cost else 0.0)
     arrived = cut.remove_until()
+    if not arrived and cut.pace:  # then with steps that save little time, too
+        cut = _Cut.begin(problem, saved, reach, 0.0)
+        arrived = cut.remove_until()
     while arrived and cut.cost.now < _NEAR * problem.most:
         nearer = max(cut.exchanges(), key=_Cut.nearness, default=cut)
         if nearer.cost.now <= cut.cost.now:
@@ -59,7 +63,7 @@ class _Ledger:
         self._cost = cost
         self._takes = (cost.gone @ portions).tocsc()
         self.left: Sizes = cost.whole.reshape(-1)
-        self.now = float(cost.of(cost.whole))
+        self.now = self.whole = float(cost.of(cost.whole))
 
     def take(self, portion: int) -> NDArray[np.int64]:
         """(terms * dims,) what goes with a portion."""
@@ -85,6 +89,7 @@ class _Cut:
 
     problem: Problem
     reach: int
+    pace: float  # how much of what is saved should go at least with each part of the cost
     first: list[int]  # the number of each layer's first portion, over all layers
     gone: list[int]
     cost: _Ledger
@@ -92,7 +97,7 @@ class _Cut:
     ahead: list[list[tuple[NDArray[np.int64], NDArray[np.int64]]]]  # what the next steps of each layer take, of both
 
     @classmethod
-    def begin(cls, problem: Problem, saved: Cost, reach: int) -> "_Cut":
+    def begin(cls, problem: Problem, saved: Cost, reach: int, pace: float) -> "_Cut":
         """Nothing is gone yet."""
         members = [portion.members for layer in problem.layers for portion in layer.portions]
         columns = np.repeat(np.arange(len(members)), [len(each) for each in members])
@@ -101,7 +106,7 @@ class _Cut:
         cost = _Ledger(problem.cost, membership)
         same = cost if saved is problem.cost else _Ledger(saved, membership)
         first = np.cumsum([0, *(len(layer.portions) for layer in problem.layers)]).tolist()
-        cut = cls(problem, reach, first, [0] * len(problem.layers), cost, same, [[] for _ in problem.layers])
+        cut = cls(problem, reach, pace, first, [0] * len(problem.layers), cost, same, [[] for _ in problem.layers])
         for layer in range(len(problem.layers)):
             cut.look_ahead(layer)
         return cut
@@ -155,7 +160,7 @@ class _Cut:
                 return False
             costs, saved = self._after(steps)
             worth = np.array([self._worth(layer, self.gone[layer], count) for layer, count in steps])
-            useful = (costs < self.cost.now) & self._saves(steps, saved)
+            useful = (costs < self.cost.now) & self._saves(steps, costs, saved)
             if not useful.any():
                 return False
             price = np.divide(worth, self.saved.now - saved, out=np.full(len(steps), np.inf), where=useful)
@@ -200,14 +205,17 @@ class _Cut:
         costs = self.cost.after(np.stack([one for one, _ in taken]))
         return costs, costs if self.saved is self.cost else self.saved.after(np.stack([other for _, other in taken]))
 
-    def _saves(self, steps: list[tuple[int, int]], saved: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether steps save something, and the last portion of each its part: else it may as well stay."""
+    def _saves(
+        self, steps: list[tuple[int, int]], costs: NDArray[np.float64], saved: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Whether steps save something at the pace, and the last portion of each its part: else it may as well stay."""
+        enough = (self.saved.now - saved) / self.saved.whole >= self.pace * (self.cost.now - costs) / self.cost.whole
         counts = np.array([count for _, count in steps])
         former = np.where(counts > 1, np.roll(saved, 1), self.saved.now)
         whole: NDArray[np.bool_] = (saved < self.saved.now) & (
             former - saved > _FREE * (self.saved.now - saved) / counts
         )
-        return whole
+        return whole & enough
 
     def _worth(self, layer: int, start: int, count: int) -> float:
         return sum(portion.worth for portion in self.problem.layers[layer].portions[start : start + count])

@@ -10,7 +10,8 @@ def latency(problem: Problem) -> Kept:
     """Let portions go by their score per millisecond that the runtime saves, as measured layer by layer on this device.
 
     What saves no time is never removed, so that a cut does not make a network slower. The limit may be on the work or
-    on the milliseconds themselves.
+    on the milliseconds themselves. If it is on the work, time should fall at least half as fast: what saves work alone
+    goes only if the limit cannot be kept otherwise.
 
     Returns:
         (count,) whether each unit is kept. If no choice keeps the limit, the nearest one.

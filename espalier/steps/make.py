@@ -12,14 +12,17 @@ import onnxruntime
 import torch
 
 from espalier import files
+from espalier.coding.packed import encode
 from espalier.errors import BadInput
 from espalier.export.onnx import export, relative_difference
 from espalier.export.runtime import Runtime
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
+from espalier.models.changes import changes_of
 from espalier.models.folder import save
 from espalier.params import read_params
-from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, STATE
+from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PACKED, STATE
+from espalier.steps.compare import tell_if_slower
 from espalier.steps.job import Job
 from espalier.steps.operations import OPERATIONS, Made
 from espalier.training.history import COLUMNS, Row
@@ -71,6 +74,9 @@ def _publish(job: Job, made: Made, seconds: float) -> None:
         else:
             export(network, draft / ONNX, images[:_COMPARED], dataset.mean, dataset.std)
         save(network, draft)
+        packed = encode(network)
+        if changes_of(network).shared:
+            files.write(draft / PACKED, packed)
         logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
         with torch.no_grad():
             ours = network(normaliser(dataset.mean, dataset.std, torch.device("cpu"))(images[:_COMPARED])).numpy()
@@ -82,13 +88,16 @@ def _publish(job: Job, made: Made, seconds: float) -> None:
             "macs": count_macs(network, dataset.shape),
             "base_macs": made.base_macs,
             "bytes": (draft / ONNX).stat().st_size,
+            "packed_bytes": len(packed),
             "epochs": len(made.history),
             "seconds": round(seconds, 3),
+            **made.metrics,
         }
         files.write(draft / HISTORY, _csv(made.history))
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
         files.seal(draft)
+        tell_if_slower(job, draft / ONNX, images.numpy())
     print(_summary(job.name, metrics))  # noqa: T201
 
 

@@ -80,14 +80,40 @@ def test_any_two_networks_have_sensible_pairs(case, other):
         assert pairs == {layer.name: layer.name for layer in ends(ours)}
 
 
-def test_the_ends_of_a_residual_network_are_its_stages():
-    network = build("espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 14, "width": 4})
+@pytest.mark.parametrize("name", ["resnet", "wide_resnet"])
+def test_the_ends_of_a_residual_network_are_its_stages(name):
+    """Neither what the next stage does before it halves the resolution, nor the norm behind the last one."""
+    arguments = {"resnet": {"depth": 14, "width": 4}, "wide_resnet": {"depth": 16, "widen": 1}}[name]
+    network = build(f"espalier:{name}", classes=10, shape=(1, 8, 8), arguments=arguments)
     found = ends(layers(network, torch.zeros(2, 1, 8, 8)))
+    width = arguments.get("width", 16)
     assert [(layer.name, layer.shape) for layer in found] == [
-        ("stages.0", (4, 8, 8)),
-        ("stages.1", (8, 4, 4)),
-        ("stages", (16, 2, 2)),
+        ("stages.0", (width, 8, 8)),
+        ("stages.1", (2 * width, 4, 4)),
+        ("stages", (4 * width, 2, 2)),
     ]
+
+
+def test_what_is_inside_a_block_that_halves_the_resolution_is_no_end():
+    """As the expansion of an inverted residual: wide, at the former resolution, and a block by itself."""
+    block = [
+        Layer("a", (4, 8, 8), True, False),
+        Layer("b.0", (24, 8, 8), True, True),
+        Layer("b", (8, 4, 4), True, False),
+    ]
+    assert [layer.name for layer in ends(block)] == ["a", "b"]
+
+    class Halving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.halved = nn.Sequential(nn.Conv2d(1, 8, 1)), nn.Conv2d(8, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.halved(self.wide(x))
+
+    network = nn.Sequential(Halving(), nn.Flatten(), nn.Linear(64, 10))
+    found = {layer.name: layer.crossing for layer in layers(network, torch.zeros(2, 1, 8, 8))}
+    assert found == {"0.wide": True, "0": False, "1": False}
 
 
 def test_networks_without_places_are_paired_by_relative_depth():

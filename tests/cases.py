@@ -117,7 +117,12 @@ OPERATIONS = (
     Operation("share", {"by": "share", "bits": 4, **_RECOVERY}),
     Operation("quantize-static", {"by": "quantize", "images": 64}, last="quantize last"),
     Operation("quantize-dynamic", {"by": "quantize", "scheme": "dynamic"}, last="quantize last"),
-    Operation("quantize-aware", {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY}, last="quantize last"),
+    Operation(
+        "quantize-aware",
+        {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY},
+        last="quantize last",
+        refused={"share": "before weights are shared"},  # it folds batch norms
+    ),
 )
 
 

@@ -151,7 +151,9 @@ def agrees(grove, name, network, images):
         ours = network(look(images)).numpy()
     deployed = Runtime(grove.root / "models" / name / "model.onnx", 1).logits(images.numpy())
     if is_quantized(network):
-        assert np.corrcoef(ours.ravel(), deployed.ravel())[0, 1] > 0.9
+        # what was trained to be integers is another network in floats
+        least = 0.8 if architecture_of(network).quantization["scheme"] == "aware" else 0.9
+        assert np.corrcoef(ours.ravel(), deployed.ravel())[0, 1] > least
     else:
         assert np.abs(ours - deployed).max() <= 1e-4 * max(1, np.abs(ours).max())
 

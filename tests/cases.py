@@ -110,18 +110,21 @@ OPERATIONS = (
     Operation("prune-weights", {"by": "prune", "pattern": "weights", "sparsity": 0.5, **_RECOVERY}),
     Operation("prune-n_of_m", {"by": "prune", "pattern": "n_of_m", **_RECOVERY}),
     Operation(
-        "fold-batch_norms", {"by": "fold", "fold": "batch_norms"}, refused={"share": "before weights are shared"}
+        "fold-batch_norms",
+        {"by": "fold", "fold": "batch_norms"},
+        refused=dict.fromkeys(("share", "share-rate"), "before weights are shared"),
     ),
     Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
     Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
     Operation("share", {"by": "share", "bits": 4, **_RECOVERY}),
+    Operation("share-rate", {"by": "share", "method": "rate", "rate": 0.05, **_RECOVERY}),
     Operation("quantize-static", {"by": "quantize", "images": 64}, last="quantize last"),
     Operation("quantize-dynamic", {"by": "quantize", "scheme": "dynamic"}, last="quantize last"),
     Operation(
         "quantize-aware",
         {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY},
         last="quantize last",
-        refused={"share": "before weights are shared"},  # it folds batch norms
+        refused=dict.fromkeys(("share", "share-rate"), "before weights are shared"),  # it folds batch norms
     ),
 )
 

@@ -19,7 +19,9 @@ _LAYERS = (nn.Linear, *_CONVOLUTIONS)
 
 
 def fold_linears(network: nn.Module, example: Tensor) -> nn.Module:
-    """Multiply linear layers that follow each other directly into one, where that is no more work (Guo et al. 2020, section 3).
+    """Multiply linear layers that follow each other directly into one, where that is no more work.
+
+    So are over-parameterised layers contracted after training (Guo et al. 2020, section 3).
 
     Two linear layers `W2 (W1 x + b1) + b2` are one of weight `W2 W1` and bias `W2 b1 + b2`. So are two convolutions
     of which one is 1x1 and moves nothing: the second; or the first, if the second pads nothing or the first adds

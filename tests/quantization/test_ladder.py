@@ -72,6 +72,13 @@ def test_then_the_most_sensitive_layers_stay_in_floating_point_one_after_another
     assert [name for name, weight in weights.items() if weight not in made_of] == worst[:2]
 
 
+def test_the_first_layer_that_is_enough_ends_the_search(observed):
+    """The judge has no more answers: to ask it again would fail."""
+    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.9], layers=3).climb()
+    assert len(tried) == 4
+    assert chosen is tried[-1]
+
+
 def test_at_last_it_is_trained_for_integers_from_the_best_calibration(observed):
     began = []
 

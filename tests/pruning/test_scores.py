@@ -251,6 +251,12 @@ def test_activation_is_the_mean_size_of_what_is_read():
     assert found[inner] == pytest.approx(torch.stack(seen).mean(0).numpy(), rel=1e-6)
 
 
+def test_activation_counts_signs_as_size():
+    network, seen = Tanh().double().eval(), torch.randn(8, *SHAPE, dtype=torch.double)
+    found = activation(network, find_units(network, seen), lambda network: iter([network(seen).sum()]))
+    assert found == pytest.approx(network.inside(seen).detach().abs().mean((0, 2, 3)).numpy(), rel=1e-9)
+
+
 def test_a_threshold_looks_at_the_root_mean_square_and_of_single_weights_at_their_size():
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2)).eval()
     network[1].weight.data = torch.tensor([[3.0, -4.0], [0.0, 0.1]])

@@ -217,6 +217,8 @@ def test_masks_stay_through_training_saving_and_further_pruning(tmp_path):
     assert changes_of(again).zeros == changes_of(pruned).zeros != ()
     further = prune_weights(again, images(), sparsity=0.8, score="random")  # whatever the score of what is gone
     assert all((masks(further)[name] >= mask).all() for name, mask in before.items())
+    prunable = [mask for name, mask in masks(further).items() if name != "head.weight"]
+    assert torch.cat([mask.flatten() for mask in prunable]).float().mean() == pytest.approx(0.8, abs=1e-3)
     assert set(changes_of(further).zeros) >= set(changes_of(again).zeros)
 
 

@@ -1,6 +1,7 @@
 """Sparse training: before a cut, a penalty on groups of weights makes what will go small."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -108,9 +109,19 @@ def growing(mass: Mass, progress: float) -> Tensor:
 
 PENALTIES: dict[str, Penalty] = {"l1": l1, "l2": l2, "group_lasso": group_lasso, "growing": growing}
 
+
+def _find_heads(network: nn.Module, example: Tensor, keep: tuple[str, ...]) -> Groups:
+    units = find_units(network, example, keep)
+    heads = np.append(units.heads, False)  # the last place is for what stays: its number is -1
+    where = {
+        name: {dim: np.where(heads[unit], unit, -1) for dim, unit in dims.items()} for name, dims in units.where.items()
+    }
+    return replace(units, where=where)
+
+
 _FINDERS: dict[str, Callable[[nn.Module, Tensor, tuple[str, ...]], Groups]] = {
     "channels": find_units,
-    "heads": find_units,
+    "heads": _find_heads,
     "blocks": find_blocks,
     "weights": find_singles,
     "n_of_m": find_singles,

@@ -100,6 +100,16 @@ def test_blocks_are_pulled_as_wholes():
     assert objective.mass.numbers[0] == inside
 
 
+def test_heads_are_pulled_and_no_other_channels():
+    network = build("grove:everything", classes=10, shape=(1, 16, 16), trusted=("grove",)).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    images = torch.zeros(2, 1, 16, 16)
+    sparse(nothing, network, images, penalty="l1", strength=1.0, pattern="heads")(seen()).backward()
+    pulled = {name for name, one in network.named_parameters() if one.grad is not None and one.grad.any()}
+    assert pulled == {"attention.self_attention.in_proj_weight", "attention.self_attention.in_proj_bias"}
+
+
 def test_growing_starts_at_nothing_and_pulls_only_on_the_smallest():
     network = small()
     objective = sparse(nothing, network, EXAMPLE, penalty="growing", strength=1.0, fraction=0.25)

@@ -118,7 +118,11 @@ def test_a_defect_is_raised_with_its_traceback(outcome, monkeypatch, error):
     with pytest.raises(type(error)) as caught:
         cli.main(["make", "teacher"])
     assert caught.value is error
-    assert json.loads(outcome.read_text()) == {"status": 1, "message": f"{type(error).__name__}: {error}", "defect": True}
+    assert json.loads(outcome.read_text()) == {
+        "status": 1,
+        "message": f"{type(error).__name__}: {error}",
+        "defect": True,
+    }
 
 
 def test_a_defect_of_a_process_ends_it_with_1(outcome):

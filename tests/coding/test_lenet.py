@@ -61,5 +61,4 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(sha
     decoded = unpack(tmp_path / "packed")
     error = 1 - Inference(resident["test"], look).loss_and_accuracy(decoded)[1]
     assert size < 4 * 266_610 / 100
-    print(size, error)
     assert error < 0.04

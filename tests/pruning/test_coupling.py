@@ -116,7 +116,7 @@ def written(draw: st.DrawFn) -> tuple[list[tuple[int, ...]], list[tuple[str, tup
     return shapes, draw(st.lists(st.tuples(st.sampled_from(["join", "pin", "settle", "head"]), axis, axis), max_size=8))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(written())
 def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_alike(case):
     """Of each split whole slices go, along one axis; what was joined loses the same indices; what is pinned, none."""

@@ -45,7 +45,6 @@ SIDES = {
     "vit_b_16": 64,
     "wide_resnet50_2": 64,
 }
-SMALLEST = ("mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_0")
 
 
 def swin(**more: object) -> nn.Module:
@@ -83,7 +82,7 @@ TINY = {
         heads=10,
     ),
 }
-SMALL = [*TINY, "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_0"]
+SMALL = [*TINY, "shufflenet_v2_x0_5", "squeezenet1_0"]
 LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in SIDES if name not in SMALL]
 
 

@@ -81,7 +81,7 @@ def measure(variant: str, side: int) -> Result:
     torch.manual_seed(0)
     shape = (3, side, side)
     images = torch.randn(2, *shape)
-    network = awake(build(f"torchvision:{variant}", classes=CLASSES, shape=shape).eval(), images)
+    network = awake(build(f"torchvision:{variant}", classes=CLASSES, shape=shape).eval())
     begun = time.process_time()
     smaller = prune(network, images, keep_macs=KEEP, align=ALIGN)
     pruning = time.process_time() - begun
@@ -91,9 +91,10 @@ def measure(variant: str, side: int) -> Result:
     if lost:
         raise AssertionError(f"{variant}: no gradient reaches {lost[0]}")
     pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    scale(smaller.eval(), (pixels / 255 - 0.5) / 0.25)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         save(smaller, folder)
-        loaded = float((load(folder)(images) - smaller.eval()(images)).abs().max())
+        loaded = float((load(folder)(images) - smaller(images)).abs().max())
         agreement = export(smaller, Path(folder) / "model.onnx", pixels, (0.5,) * 3, (0.25,) * 3)
     return Result(
         before=count_macs(network, shape),
@@ -107,19 +108,21 @@ def measure(variant: str, side: int) -> Result:
 
 
 @torch.no_grad()
-def awake(network: nn.Module, images: Tensor) -> nn.Module:
-    """With random weights where all are zero, as in heads of transformers, and logits that are as large as 1.
-
-    Of logits that are all next to nothing every file would agree.
-    """
+def awake(network: nn.Module) -> nn.Module:
+    """With random weights where all are zero, as in the heads of transformers."""
     for parameter in network.parameters():
         if parameter.abs().max() < 1e-3:
             nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+@torch.no_grad()
+def scale(network: nn.Module, images: Tensor) -> None:
+    """Make the largest logit 1, in place: of logits that are next to nothing every file would agree."""
     last = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     largest = network(images).abs().max()
     for parameter in last.parameters():
         parameter /= largest
-    return network
 
 
 def row(family: str, variant: str, side: int, result: Result) -> str:

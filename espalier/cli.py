@@ -39,6 +39,7 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     make = _add(commands, "make", "make one model of the tree that params.yaml declares")
     make.add_argument("name", metavar="NAME", help="an entry under `models`, or `teacher`")
     _add(commands, "evaluate", "measure every model on the test split, and write reports/")
+    _add(commands, "report", "write reports/index.html again, from what the last evaluation found")
     register = _add(commands, "register", "project all models and their figures into MLflow")
     register.add_argument("--check", action="store_true", help="only say whether the registry holds everything")
     promote = _add(commands, "promote", "let the champion be the best model that passes the gates of mlflow/gates.yaml")

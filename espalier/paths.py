@@ -33,6 +33,9 @@ TABLE = "models.csv"
 CLASSES = "classes.csv"
 CONDITIONS = "conditions.json"
 PREDICTIONS = "predictions"
+PAGE = "index.html"
+FIGURES = "metrics"  # the main figures of each model, for `dvc metrics`
+CURVES = "curves"  # the history of each training, for `dvc plots`
 
 
 def root(start: Path | None = None) -> Path:

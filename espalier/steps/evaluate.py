@@ -37,8 +37,10 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
+from espalier.report.plots import write_plots
 from espalier.report.terminal import tree
 from espalier.steps.job import device_name
+from espalier.steps.report import commit_of, write_page
 
 _BATCHES = (1, 64)
 _EAGER = "the teacher in eager torch"
@@ -70,6 +72,8 @@ def run(root: Path) -> None:
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
+        write_plots(root, draft, table)
+        write_page(root, draft)
     if sys.stdout.isatty():
         tree(table.reset_index())
     else:
@@ -111,6 +115,7 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[s
     """On what all this was measured, and under what load."""
     return {
         "data": data_hash(root / PREPARED),
+        "commit": commit_of(root),
         "models": dict(hashes),
         "device": device_name(torch.device("cpu")),
         "processors": os.cpu_count(),

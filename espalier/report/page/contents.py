@@ -1,0 +1,82 @@
+"""What the page is made from: the reports of an evaluation, and the folders of the models it judged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from espalier import files
+from espalier.data.prepared import Dataset, read_dataset
+from espalier.paths import CLASSES, CONDITIONS, HISTORY, LINEAGE, METRICS, MODELS, PREDICTIONS, PREPARED, TABLE
+
+Row = dict[str, Any]
+_WORDS = frozenset({"model", "parent", "by", "class", "worst_class", "device"})
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that the sections of the page tell.
+
+    Attributes:
+        root: The project.
+        reports: Where the tables lie: `reports/`, or a draft of it.
+        dataset: What is known of the data.
+        rows: Of `models.csv`, by model, parents first.
+        classes: Of `classes.csv`.
+        conditions: On what, when and under what load it was measured.
+    """
+
+    root: Path
+    reports: Path
+    dataset: Dataset
+    rows: dict[str, Row]
+    classes: list[Row]
+    conditions: dict[str, Any]
+
+    @classmethod
+    def of(cls, root: Path, reports: Path) -> "Contents":
+        """Read the tables.
+
+        Raises:
+            BadInput: If the data set or the conditions are missing or damaged.
+        """
+        rows = {row["model"]: row for row in _rows(reports / TABLE)}
+        conditions = files.read_json(reports / CONDITIONS)
+        return cls(root, reports, read_dataset(root / PREPARED), rows, _rows(reports / CLASSES), conditions)
+
+    def history(self, name: str) -> pd.DataFrame:
+        """The epochs of a model's training, numbered from 1; no row if there was none."""
+        path = self.root / MODELS / name / HISTORY
+        history = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        if len(history) and not history["epoch"].is_monotonic_increasing:  # several trainings, one after the other
+            history["epoch"] = range(1, len(history) + 1)
+        return history
+
+    def lineage(self, name: str) -> dict[str, Any]:
+        """Where a model comes from."""
+        return self._json(name, LINEAGE)
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """What was known of a model when it was made."""
+        return self._json(name, METRICS)
+
+    def answered(self, name: str) -> pd.DataFrame:
+        """A model's answers to the test images, and the logits behind them."""
+        return pd.read_parquet(self.reports / PREDICTIONS / f"{name}.parquet")
+
+    def _json(self, name: str, file: str) -> dict[str, Any]:
+        path = self.root / MODELS / name / file
+        content: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+        return content
+
+
+def _rows(path: Path) -> list[Row]:
+    """The rows of a table; a model or a class may have a name that pandas takes for nothing."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in table.columns.difference([*_WORDS, "front"]):
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    if "front" in table:
+        table["front"] = table["front"] == "True"
+    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+    return rows

@@ -1,0 +1,83 @@
+"""The forgotten examples: images that the teacher has right and a model has not."""
+
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.special import softmax
+
+from espalier.data.names import TEST
+from espalier.data.prepared import StreamedSplit, open_split
+from espalier.paths import PREPARED
+from espalier.report.page.contents import Contents
+from espalier.report.page.markup import Markup, join, section, tag
+
+_EACH = 8  # images of a model
+_SIDE = 64  # pixels to which larger images are reduced
+_BYTES = 2_000_000  # of all images together, so that the page stays small
+
+
+def forgotten(contents: Contents) -> Markup:
+    """A handful of images per model, those first of whose wrong answer it is surest."""
+    split = open_split(contents.root / PREPARED, TEST)
+    cards, spent = [], 0
+    for name, row in contents.rows.items():
+        if not row["parent"]:
+            continue
+        answered = contents.answered(name)
+        chosen = _surest(answered)
+        shots = [_shot(split, example, contents.dataset.classes) for example in chosen]
+        spent += sum(map(len, shots))
+        if spent > _BYTES:
+            shots = []
+        count = int(answered["forgotten"].sum())
+        said = f"{count} forgotten" if count else "nothing forgotten"
+        shown = tag("div", *shots, class_="shots") if shots else None
+        cards.append(tag("figure", tag("h3", f"{name}: {said}"), shown, data_model=name))
+    explanation = (
+        "Test images that the teacher answers rightly and the model does not; those first of whose wrong answer the "
+        f"model is surest, at most {_EACH} of each. Before the arrow what the image is and the teacher says; in "
+        "red what the model says, and how sure it is."
+    )
+    return section("forgotten", "Forgotten examples", explanation, tag("div", *cards, class_="cards"))
+
+
+def _surest(answered: pd.DataFrame) -> list[tuple[int, int, int, float]]:
+    """The example, its label, the wrong answer and the probability that the model gives it."""
+    lost = answered[answered["forgotten"]]
+    if lost.empty:
+        return []
+    sure = softmax(np.stack(list(lost["logits"])).astype(float), axis=1).max(1)
+    order = np.argsort(-sure, kind="stable")[:_EACH]
+    columns = (lost[name].to_numpy() for name in ("example", "label", "predicted"))
+    example, label, predicted = (values[order] for values in columns)
+    return [
+        (int(a), int(b), int(c), float(d)) for a, b, c, d in zip(example, label, predicted, sure[order], strict=True)
+    ]
+
+
+def _shot(split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]) -> Markup:
+    example, label, predicted, sure = shown
+    source = "data:image/png;base64," + base64.b64encode(_png(split[example][0].numpy())).decode()
+    picture = tag("img", src=source, alt=f"test image {example}", loading="lazy", width=76, height=76)
+    told = join(
+        (
+            f"{classes[label]} \N{RIGHTWARDS ARROW} ",
+            tag("b", classes[predicted]),
+            f" {100 * sure:.0f}\N{NO-BREAK SPACE}%",
+        )
+    )
+    return tag("figure", picture, told, title=f"Test image {example}")
+
+
+def _png(image: np.ndarray) -> bytes:
+    """An image (C, H, W) uint8 as PNG; in grey unless it has three channels, and not larger than it is shown."""
+    colours = 3
+    pixels = image.transpose(1, 2, 0) if len(image) == colours else image[0]
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,37 @@
+"""`espalier report`: the page of the last evaluation, written again."""
+
+import subprocess
+from pathlib import Path
+
+from espalier import files
+from espalier.errors import BadInput
+from espalier.paths import PAGE, REPORTS, TABLE
+from espalier.report.page import render
+
+
+def run(root: Path) -> None:
+    """Write `reports/index.html` from what the last evaluation found and what the gates are now.
+
+    Raises:
+        BadInput: If there has been no evaluation, or what it found is damaged.
+    """
+    table = root / REPORTS / TABLE
+    if not table.is_file():
+        raise BadInput(f"{table} should exist. Found nothing there: run `espalier evaluate` first.")
+    write_page(root, root / REPORTS)
+    print(f"wrote {root / REPORTS / PAGE}")  # noqa: T201
+
+
+def write_page(root: Path, reports: Path) -> None:
+    """Write the page into `reports`, from the tables there."""
+    files.write(reports / PAGE, render(root, reports))
+
+
+def commit_of(root: Path) -> str:
+    """What Git calls the state of a project, with `-dirty` if something is not committed; nothing without Git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

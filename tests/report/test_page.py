@@ -1,0 +1,254 @@
+"""The page of an evaluation: everything is in it, nothing is loaded, and no name becomes markup."""
+
+import base64
+import csv
+import hashlib
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from espalier.data.prepared import read_split
+from espalier.errors import BadInput
+from espalier.report.page import render
+from espalier.steps import evaluate, make, report
+
+VOID = {"img", "meta", "link", "br"}
+NAMES = ["teacher", "student", "student-p60", "student-int8"]
+GATES = {"champion": {"gates": {"examples": 300, "bytes_ratio": 0.9, "torch_agreement": 0.9}}}
+
+
+class Page(HTMLParser):
+    """A page as its elements: each with its name, attributes and text; it must be well formed."""
+
+    def __init__(self, source: bytes) -> None:
+        super().__init__()
+        self.elements: list[dict] = []
+        self.open: list[dict] = []
+        self.feed(source.decode())
+        assert not self.open, f"never closed: {self.open[-1]}"
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", "inside": [one["id"] for one in self.open if one.get("id")], **dict(attrs)}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, tag, section=None, **attributes):
+        return [
+            element
+            for element in self.elements
+            if element["tag"] == tag
+            and (section is None or section in element["inside"])
+            and all(element.get(key) == value for key, value in attributes.items())
+        ]
+
+
+@pytest.fixture(scope="module")
+def grown(tiny, tmp_path_factory) -> Path:
+    """A project of which all is made and evaluated."""
+    root = shutil.copytree(tiny, tmp_path_factory.mktemp("grown") / "project")
+    (root / "mlflow").mkdir()
+    (root / "mlflow" / "gates.yaml").write_text(yaml.safe_dump(GATES))
+    for name in NAMES[1:]:
+        make.run(root, name)
+    evaluate.run(root)
+    return root
+
+
+@pytest.fixture
+def project(grown, tmp_path) -> Path:
+    return shutil.copytree(grown, tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def page(grown) -> Page:
+    return Page((grown / "reports" / "index.html").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def table(grown) -> pd.DataFrame:
+    return pd.read_csv(grown / "reports" / "models.csv", index_col="model")
+
+
+def test_every_model_is_in_the_tree_both_plots_and_the_tables(page):
+    assert [one["data-model"] for one in page.all("g", "tree") if "data-model" in one] == [
+        *["teacher", "student", "student-p60", "student-int8"] * 2
+    ]
+    assert [one["data-model"] for one in page.all("g", "front") if "data-model" in one] == NAMES * 2
+    for section in ("figures", "lineage"):
+        assert [one["text"] for one in page.all("th", section, scope="row")] == NAMES
+    for section in ("classes", "gates"):
+        assert [one["text"] for one in page.all("th", section, scope="row")] == NAMES[1:]
+    assert [one["text"].split(":")[0] for one in page.all("h3", "forgotten")] == NAMES[1:]
+    assert [one["text"] for one in page.all("h3", "curves")] == NAMES[:3]  # nothing was trained to make integers
+
+
+def test_a_card_of_the_tree_has_the_figures_of_the_table(page, table):
+    row = table.loc["student-p60"]
+    card = page.all("g", "tree", **{"data-model": "student-p60"})[0]["text"]
+    drop, low, high = (100 * row[name] for name in ("drop", "drop_low", "drop_high"))
+    assert f"{100 * row.accuracy:.1f} % ({100 * row.accuracy_low:.1f}..{100 * row.accuracy_high:.1f})" in card
+    assert f"drop {drop:.1f} ({low:.1f}..{high:.1f})" in card
+    assert f"{row.speedup_1:.1f}x as fast" in card
+
+
+def test_those_on_the_front_and_no_others_are_marked(page, table):
+    for section in ("tree", "front"):
+        cards = [one for one in page.all("g", section) if "data-model" in one]
+        marked = {one["data-model"] for one in cards if "front" in one["class"].split()}
+        assert marked == set(table.index[table["front"]])
+
+
+def test_the_page_loads_nothing_and_lets_no_other_script_run(grown, page):
+    for element in page.elements:
+        for key in ("src", "href", "action", "data", "srcset", "poster", "xlink:href"):
+            assert element.get(key, "#").startswith(("#", "data:")), element
+        assert not [key for key in element if key.startswith("on")], element
+    (style,) = page.all("style")
+    assert not re.search(r"url\(|@import", style["text"])
+    (script,) = page.all("script")
+    ours = base64.b64encode(hashlib.sha256(script["text"].encode()).digest()).decode()
+    (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"] == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
+    )
+    assert (grown / "reports" / "index.html").stat().st_size < 5_000_000
+
+
+def test_hostile_names_of_data_classes_and_models_stay_text(project):
+    hostile = "<img src=x onerror=alert(1)>\"'&</script><script>"
+    path = project / "prepared" / "dataset.json"
+    content = json.loads(path.read_text())
+    content["name"], content["classes"][3] = hostile, hostile
+    path.write_text(json.dumps(content))
+    model = hostile.replace("/", "")
+    for name in ("models.csv", "classes.csv"):
+        table = pd.read_csv(project / "reports" / name, dtype=str, keep_default_na=False)
+        names = {column: {"student-int8": model} for column in ("model", "parent") if column in table}
+        if "class" in table:
+            names["class"] = {"3": hostile}
+        table.replace(names).to_csv(project / "reports" / name, index=False, quoting=csv.QUOTE_ALL)
+    (project / "reports" / "predictions" / "student-int8.parquet").rename(
+        project / "reports" / "predictions" / f"{model}.parquet"
+    )
+    source = render(project, project / "reports")
+    page = Page(source)
+    assert html.escape(hostile).encode() in source
+    assert len(page.all("script")) == 1
+    assert not page.all("img", src="x")
+    assert page.all("h1")[0]["text"].startswith(hostile)
+    assert hostile in [one["text"] for one in page.all("th", "classes")]
+    assert model in [one.get("data-model") for one in page.all("g", "tree")]
+
+
+def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(grown, page):
+    images = read_split(grown / "prepared", "test").images.numpy()
+    shown = [one for one in page.all("figure", "forgotten") if one.get("title", "").startswith("Test image")]
+    pictures = page.all("img", "forgotten")
+    told = {name: pd.read_parquet(grown / "reports" / "predictions" / f"{name}.parquet") for name in NAMES[1:]}
+    assert len(shown) == len(pictures) == sum(min(8, int(one["forgotten"].sum())) for one in told.values()) > 0
+    for figure, picture in zip(shown, pictures, strict=True):
+        example = int(figure["title"].split()[-1])
+        decoded = np.array(Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2]))))
+        assert (decoded == images[example, 0]).all()
+    first = told["student"][told["student"]["forgotten"]].set_index("example").loc[int(shown[0]["title"].split()[-1])]
+    assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} ")
+
+
+def test_layers_are_shown_as_wide_as_the_files_say(grown, page):
+    before, after = (
+        json.loads((grown / "models" / name / "architecture.json").read_text())["shapes"]
+        for name in ("student", "student-p60")
+    )
+    narrower = {
+        name.removesuffix(".weight"): f"{before[name][0]} to {after[name][0]}"
+        for name in before
+        if len(before[name]) > 1 and before[name][0] != after[name][0]
+    }
+    (details,) = page.all("details", "widths", **{"data-model": "student-p60"})
+    assert narrower
+    for name, said in narrower.items():
+        assert f"{name}{said}" in details["text"]
+    assert len(page.all("th", "widths")) == len(narrower)
+
+
+def test_the_gates_are_those_of_the_file_and_judge_the_figures_of_the_table(page, table):
+    cells = [one for one in page.all("td", "gates") if one["title"] == "bytes_ratio"]
+    ratios = table["bytes"][1:] / table.loc["teacher", "bytes"]
+    assert [("passed" in one["class"], one["text"]) for one in cells] == [(one <= 0.9, f"{one:.4g}") for one in ratios]
+    assert {one["title"] for one in page.all("td", "gates")} == {"finite", "data", "examples", "bytes_ratio"}
+
+
+def test_what_is_wrong_with_the_gates_stops_no_page(project):
+    (project / "mlflow" / "gates.yaml").write_text("champion: {gates: {speed: 3}}")
+    assert b"Found an unknown key" in render(project, project / "reports")
+    (project / "mlflow" / "gates.yaml").unlink()
+    assert b"should hold the gates of each alias" in render(project, project / "reports")
+
+
+def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys):
+    path = project / "reports" / "index.html"
+    former = path.read_bytes()
+    path.write_bytes(b"")
+    report.run(project)
+    assert path.read_bytes() == former
+    assert str(path) in capsys.readouterr().out
+
+
+def test_without_an_evaluation_there_is_no_page(tmp_path):
+    with pytest.raises(BadInput, match=r"models.csv should exist. Found nothing there: run `espalier evaluate` first"):
+        report.run(tmp_path)
+
+
+def test_lineage_goes_down_to_data_and_parents(grown, page):
+    weights = hashlib.sha256((grown / "models" / "student" / "weights.safetensors").read_bytes()).hexdigest()
+    data = hashlib.sha256((grown / "prepared" / "dataset.json").read_bytes()).hexdigest()
+    deployed = hashlib.sha256((grown / "models" / "student-p60" / "model.onnx").read_bytes()).hexdigest()
+    hashes = {one.get("title") for one in page.all("code", "lineage")}
+    assert {weights, data, deployed} <= hashes
+
+
+def test_the_state_of_the_repository_is_told_where_there_is_one(tmp_path):
+    def git(*words):
+        settings = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        return subprocess.run(
+            ["git", *settings, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "--quiet", "-m", "one")
+    commit = git("rev-parse", "HEAD").strip()[:12]
+    assert report.commit_of(tmp_path) == commit
+    (tmp_path / "file").write_text("two")
+    assert report.commit_of(tmp_path) == f"{commit}-dirty"
+    shutil.rmtree(tmp_path / ".git")
+    assert report.commit_of(tmp_path) == ""
+
+
+def test_there_is_a_file_of_figures_and_one_of_epochs_per_model_for_dvc(grown, table):
+    for name in NAMES:
+        figures = json.loads((grown / "reports" / "metrics" / f"{name}.json").read_text())
+        assert {key: table.loc[name, key] for key in figures} == pytest.approx(figures)
+        assert {"accuracy", "drop", "bytes", "speedup_1"} <= set(figures)
+    curves = {path.stem: path.read_bytes() for path in (grown / "reports" / "curves").iterdir()}
+    assert curves == {name: (grown / "models" / name / "history.csv").read_bytes() for name in NAMES[:3]}

@@ -1,0 +1,49 @@
+"""What the page is drawn with: markup and axes."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espalier.report.page.axes import Axis
+from espalier.report.page.markup import Markup, join, tag
+
+VALUES = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20)
+
+
+def test_text_and_attributes_are_escaped_and_markup_is_not():
+    assert tag("td", "a<b", Markup("<i>"), title='"x"') == '<td title="&quot;x&quot;">a&lt;b<i></td>'
+    assert tag("img", src="x", alt=None) == '<img src="x">'
+    assert tag("text", 3, class_="dim", text_anchor="end") == '<text class="dim" text-anchor="end">3</text>'
+    assert join(["&", None, Markup("&amp;")]) == "&amp;&amp;"
+
+
+@given(VALUES, st.booleans())
+def test_every_value_lies_within_the_picture_and_in_its_order(values, log):
+    axis = Axis.around(values, 40.0, 370.0, log=log)
+    places = [axis.at(value) for value in sorted(values)]
+    assert all(40 < place < 370 for place in places)
+    assert places == sorted(places)
+
+
+@given(VALUES, st.booleans())
+def test_ticks_are_round_few_and_within_the_range(values, log):
+    axis = Axis.around(values, 0.0, 1.0, log=log)
+    ticks = axis.ticks()
+    assert len(ticks) <= 16
+    assert all(axis.low * 0.999999 <= tick <= axis.high * 1.000001 for tick in ticks)
+    if log and axis.high / axis.low > 10:
+        assert ticks
+
+
+def test_an_axis_upside_down_and_one_of_no_numbers():
+    axis = Axis.around([0.0, 1.0], 100.0, 0.0)
+    assert axis.at(1.0) < axis.at(0.0)
+    assert math.isfinite(Axis.around([math.nan], 0.0, 1.0, log=True).at(1.0))
+
+
+def test_a_logarithmic_axis_gives_equal_ratios_equal_lengths():
+    axis = Axis(1.0, 100.0, 0.0, 10.0, log=True)
+    assert [axis.at(value) for value in (1.0, 10.0, 100.0)] == pytest.approx([0.0, 5.0, 10.0])
+    assert axis.ticks(3) == [1.0, 10.0, 100.0]

@@ -3,7 +3,7 @@
 python benchmarks/bench_lenet.py MNIST WORK
 
 MNIST is a folder with the four files of the data set. Every model is kept in WORK as soon as it is made, and training
-goes on from its last checkpoint, so a second call costs only what is missing. The first took about an hour and a quarter
+goes on from its last checkpoint, so a second call costs only what is missing. The first took an hour and a quarter
 at low priority on a core that was shared. 5,001 validation images are seen by no training; the 10,000 test images judge
 what was decoded from the packed file, and nothing else.
 """

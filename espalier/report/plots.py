@@ -9,10 +9,7 @@ import pandas as pd
 from espalier import files
 from espalier.paths import CURVES, FIGURES, HISTORY, MODELS
 
-_FIGURES = (
-    "accuracy", "drop", "drop_high", "worst_class_drop_high", "forgotten", "parameters", "macs", "bytes",
-    "packed_bytes", "speedup_1",
-)  # fmt: skip
+_FIGURES = ("accuracy", "drop_high", "worst_class_drop_high", "forgotten", "bytes", "speedup_1")
 
 
 def write_plots(root: Path, reports: Path, table: pd.DataFrame) -> None:

@@ -6,9 +6,11 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,11 +23,10 @@ from PIL import Image
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.report.page import render
-from espalier.steps import evaluate, make, report
+from espalier.steps import report
 
 VOID = {"img", "meta", "link", "br"}
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
-GATES = {"champion": {"gates": {"examples": 300, "bytes_ratio": 0.9, "torch_agreement": 0.9}}}
 
 
 class Page(HTMLParser):
@@ -62,30 +63,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def grown(tiny, tmp_path_factory) -> Path:
-    """A project of which all is made and evaluated."""
-    root = shutil.copytree(tiny, tmp_path_factory.mktemp("grown") / "project")
-    (root / "mlflow").mkdir()
-    (root / "mlflow" / "gates.yaml").write_text(yaml.safe_dump(GATES))
-    for name in NAMES[1:]:
-        make.run(root, name)
-    evaluate.run(root)
-    return root
-
-
-@pytest.fixture
-def project(grown, tmp_path) -> Path:
-    return shutil.copytree(grown, tmp_path / "project")
+def page(judged) -> Page:
+    return Page((judged / "reports" / "index.html").read_bytes())
 
 
 @pytest.fixture(scope="module")
-def page(grown) -> Page:
-    return Page((grown / "reports" / "index.html").read_bytes())
-
-
-@pytest.fixture(scope="module")
-def table(grown) -> pd.DataFrame:
-    return pd.read_csv(grown / "reports" / "models.csv", index_col="model")
+def table(judged) -> pd.DataFrame:
+    return pd.read_csv(judged / "reports" / "models.csv", index_col="model")
 
 
 def test_every_model_is_in_the_tree_both_plots_and_the_tables(page):
@@ -117,7 +101,7 @@ def test_those_on_the_front_and_no_others_are_marked(page, table):
         assert marked == set(table.index[table["front"]])
 
 
-def test_the_page_loads_nothing_and_lets_no_other_script_run(grown, page):
+def test_the_page_loads_nothing_and_lets_no_other_script_run(judged, page):
     for element in page.elements:
         for key in ("src", "href", "action", "data", "srcset", "poster", "xlink:href"):
             assert element.get(key, "#").startswith(("#", "data:")), element
@@ -130,7 +114,7 @@ def test_the_page_loads_nothing_and_lets_no_other_script_run(grown, page):
     assert policy["content"] == (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
     )
-    assert (grown / "reports" / "index.html").stat().st_size < 5_000_000
+    assert (judged / "reports" / "index.html").stat().st_size < 5_000_000
 
 
 def test_hostile_names_of_data_classes_and_models_stay_text(project):
@@ -159,11 +143,11 @@ def test_hostile_names_of_data_classes_and_models_stay_text(project):
     assert model in [one.get("data-model") for one in page.all("g", "tree")]
 
 
-def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(grown, page):
-    images = read_split(grown / "prepared", "test").images.numpy()
+def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(judged, page):
+    images = read_split(judged / "prepared", "test").images.numpy()
     shown = [one for one in page.all("figure", "forgotten") if one.get("title", "").startswith("Test image")]
     pictures = page.all("img", "forgotten")
-    told = {name: pd.read_parquet(grown / "reports" / "predictions" / f"{name}.parquet") for name in NAMES[1:]}
+    told = {name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet") for name in NAMES[1:]}
     assert len(shown) == len(pictures) == sum(min(8, int(one["forgotten"].sum())) for one in told.values()) > 0
     for figure, picture in zip(shown, pictures, strict=True):
         example = int(figure["title"].split()[-1])
@@ -173,9 +157,9 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(gro
     assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} ")
 
 
-def test_layers_are_shown_as_wide_as_the_files_say(grown, page):
+def test_layers_are_shown_as_wide_as_the_files_say(judged, page):
     before, after = (
-        json.loads((grown / "models" / name / "architecture.json").read_text())["shapes"]
+        json.loads((judged / "models" / name / "architecture.json").read_text())["shapes"]
         for name in ("student", "student-p60")
     )
     narrower = {
@@ -218,10 +202,10 @@ def test_without_an_evaluation_there_is_no_page(tmp_path):
         report.run(tmp_path)
 
 
-def test_lineage_goes_down_to_data_and_parents(grown, page):
-    weights = hashlib.sha256((grown / "models" / "student" / "weights.safetensors").read_bytes()).hexdigest()
-    data = hashlib.sha256((grown / "prepared" / "dataset.json").read_bytes()).hexdigest()
-    deployed = hashlib.sha256((grown / "models" / "student-p60" / "model.onnx").read_bytes()).hexdigest()
+def test_lineage_goes_down_to_data_and_parents(judged, page):
+    weights = hashlib.sha256((judged / "models" / "student" / "weights.safetensors").read_bytes()).hexdigest()
+    data = hashlib.sha256((judged / "prepared" / "dataset.json").read_bytes()).hexdigest()
+    deployed = hashlib.sha256((judged / "models" / "student-p60" / "model.onnx").read_bytes()).hexdigest()
     hashes = {one.get("title") for one in page.all("code", "lineage")}
     assert {weights, data, deployed} <= hashes
 
@@ -245,10 +229,28 @@ def test_the_state_of_the_repository_is_told_where_there_is_one(tmp_path):
     assert report.commit_of(tmp_path) == ""
 
 
-def test_there_is_a_file_of_figures_and_one_of_epochs_per_model_for_dvc(grown, table):
+def dvc(project, *words):
+    command = [Path(sys.executable).with_name("dvc"), *words]
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_dvc_shows_a_row_of_figures_and_a_curve_per_model(project, project_root, table):
+    pipeline = yaml.safe_load((project_root / "dvc.yaml").read_text())
+    (project / "dvc.yaml").write_text(yaml.safe_dump({key: pipeline[key] for key in ("metrics", "plots")}))
+    dvc(project, "init", "--no-scm", "--quiet")
+    (shown,) = json.loads(dvc(project, "metrics", "show", "--json")).values()
+    figures = {Path(path).stem: file["data"]["accuracy"] for path, file in shown["data"].items()}
+    assert figures == pytest.approx(table["accuracy"].to_dict())
+    plots = json.loads(dvc(project, "plots", "show", "--json", "--split"))
+    assert set(plots) == {"data"}  # no errors
+    assert set(plots["data"]) == {"reports/models.csv", *(f"reports/curves/{name}.csv" for name in NAMES[:3])}
+
+
+def test_there_is_a_file_of_figures_and_one_of_epochs_per_model_for_dvc(judged, table):
     for name in NAMES:
-        figures = json.loads((grown / "reports" / "metrics" / f"{name}.json").read_text())
+        figures = json.loads((judged / "reports" / "metrics" / f"{name}.json").read_text())
         assert {key: table.loc[name, key] for key in figures} == pytest.approx(figures)
-        assert {"accuracy", "drop", "bytes", "speedup_1"} <= set(figures)
-    curves = {path.stem: path.read_bytes() for path in (grown / "reports" / "curves").iterdir()}
-    assert curves == {name: (grown / "models" / name / "history.csv").read_bytes() for name in NAMES[:3]}
+        assert {"accuracy", "drop_high", "bytes", "speedup_1"} <= set(figures)
+    curves = {path.stem: path.read_bytes() for path in (judged / "reports" / "curves").iterdir()}
+    assert curves == {name: (judged / "models" / name / "history.csv").read_bytes() for name in NAMES[:3]}

@@ -157,6 +157,22 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
     assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} ")
 
 
+def test_a_model_that_gave_no_numbers_is_shown_as_such(project):
+    path = project / "reports" / "predictions" / "student-int8.parquet"
+    answered = pd.read_parquet(path)
+    answered["logits"] = [np.full(10, np.nan, np.float32)] * len(answered)
+    answered["predicted"], answered["forgotten"] = -1, answered.index < 3
+    answered.to_parquet(path, index=False)
+    table = pd.read_csv(project / "reports" / "models.csv", index_col="model")
+    table.loc["student-int8", ["accuracy", "accuracy_low", "not_finite", "ece"]] = 0.0, 0.0, 359, np.nan
+    table.to_csv(project / "reports" / "models.csv")
+    page = Page(render(project, project / "reports"))
+    shown = [one["text"] for one in page.all("figure", "forgotten") if "no answer" in one["text"]]
+    assert len(shown) == 1 + 3  # the model's own, and those of the images in it
+    refused = [one["text"] for one in page.all("td", "gates", title="finite") if "refused" in one["class"]]
+    assert refused == ["NaN or infinity"]
+
+
 def test_layers_are_shown_as_wide_as_the_files_say(judged, page):
     before, after = (
         json.loads((judged / "models" / name / "architecture.json").read_text())["shapes"]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from espalier.report.page.axes import Axis
 from espalier.report.page.markup import Markup, join, tag
+from espalier.report.page.words import short
 
 VALUES = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20)
 
@@ -47,3 +48,10 @@ def test_a_logarithmic_axis_gives_equal_ratios_equal_lengths():
     axis = Axis(1.0, 100.0, 0.0, 10.0, log=True)
     assert [axis.at(value) for value in (1.0, 10.0, 100.0)] == pytest.approx([0.0, 5.0, 10.0])
     assert axis.ticks(3) == [1.0, 10.0, 100.0]
+
+
+@given(st.text(min_size=1, max_size=40), st.integers(5, 20))
+def test_a_shortened_name_keeps_its_ends_and_a_short_one_is_whole(name, letters):
+    found = short(name, letters)
+    assert len(found) == min(len(name), letters)
+    assert found == name or (found[:2] == name[:2] and found[-2:] == name[-2:])

@@ -10,9 +10,10 @@ from scipy.special import softmax
 
 from espalier.data.names import TEST
 from espalier.data.prepared import StreamedSplit, open_split
+from espalier.judging.answers import NO_ANSWER
 from espalier.paths import PREPARED
 from espalier.report.page.contents import Contents
-from espalier.report.page.markup import Markup, join, section, tag
+from espalier.report.page.markup import Markup, section, tag
 
 _EACH = 8  # images of a model
 _SIDE = 64  # pixels to which larger images are reduced
@@ -49,7 +50,8 @@ def _surest(answered: pd.DataFrame) -> list[tuple[int, int, int, float]]:
     lost = answered[answered["forgotten"]]
     if lost.empty:
         return []
-    sure = softmax(np.stack(list(lost["logits"])).astype(float), axis=1).max(1)
+    with np.errstate(invalid="ignore"):  # of what is not finite nothing is sure
+        sure = softmax(np.stack(list(lost["logits"])).astype(float), axis=1).max(1)
     order = np.argsort(-sure, kind="stable")[:_EACH]
     columns = (lost[name].to_numpy() for name in ("example", "label", "predicted"))
     example, label, predicted = (values[order] for values in columns)
@@ -61,15 +63,13 @@ def _surest(answered: pd.DataFrame) -> list[tuple[int, int, int, float]]:
 def _shot(split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]) -> Markup:
     example, label, predicted, sure = shown
     source = "data:image/png;base64," + base64.b64encode(_png(split[example][0].numpy())).decode()
-    picture = tag("img", src=source, alt=f"test image {example}", loading="lazy", width=76, height=76)
-    told = join(
-        (
-            f"{classes[label]} \N{RIGHTWARDS ARROW} ",
-            tag("b", classes[predicted]),
-            f" {100 * sure:.0f}\N{NO-BREAK SPACE}%",
-        )
-    )
-    return tag("figure", picture, told, title=f"Test image {example}")
+    picture = tag("img", src=source, alt=f"test image {example}", width=76, height=76)
+    if predicted == NO_ANSWER:  # a logit that is not finite
+        said, surely = "no answer", None
+    else:
+        said, surely = classes[predicted], f" {100 * sure:.0f}\N{NO-BREAK SPACE}%"
+    told = (f"{classes[label]} \N{RIGHTWARDS ARROW} ", tag("b", said), surely)
+    return tag("figure", picture, *told, title=f"Test image {example}")
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -6,11 +6,12 @@ from espalier.judging import front as unbeaten
 from espalier.report.page.axes import Axis
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.markup import Markup, join, section, svg, tag
-from espalier.report.page.words import size, summary
+from espalier.report.page.words import short, size, summary
 
 _WIDTH, _HEIGHT = 380, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 370, 10, 244
-_LETTER, _LINE = 5.5, 10.0  # what a letter of a label takes
+_LETTER, _LINE = 6.1, 10.0  # what a letter of a label takes
+_LONGEST = 17  # letters of a label
 _LETTERS = {"start": 0.0, "middle": 0.5, "end": 1.0}  # the part of a label that stands left of its anchor
 
 Box = tuple[float, float, float, float]
@@ -93,13 +94,14 @@ def _labels(rows: dict[str, Row], cost: str, x: Axis, y: Axis) -> Markup:
     taken = list(marks.values())
     written = []
     for name in sorted(rows, key=lambda name: not rows[name]["front"]):
-        length = _LETTER * len(name)
+        text = short(name, _LONGEST)
+        length = _LETTER * len(text)
         for across, base, anchor in _around(marks[name], y.at(100 * rows[name]["accuracy"])):
             start = min(max(across - _LETTERS[anchor] * length, _LEFT + 2.0), _WIDTH - length)
             box = (start, base - _LINE + 2, start + length, base + 2)
-            if not any(_overlap(box, other) for other in taken):
+            if box[1] > 0 and box[3] < _BOTTOM and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                written.append(tag("text", name, x=start, y=base, class_="label", data_model=name))
+                written.append(tag("text", text, x=start, y=base, class_="label", data_model=name))
                 break
     return join(written)
 

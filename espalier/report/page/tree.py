@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.markup import Markup, join, scrolled, section, svg, tag
-from espalier.report.page.words import percent, points, size, summary, times
+from espalier.report.page.words import percent, points, short, size, summary, times
 
 _WIDTH, _HEIGHT = 182, 76
 _ACROSS, _DOWN, _STEP = 24, 12, 15  # gaps between columns and rows; how far children are indented on a phone
-_LETTERS = 23  # of a name that fit
+_LETTERS = 19  # of a name that fit
 _STAR = "\N{BLACK STAR}"
 
 
@@ -98,15 +98,14 @@ def _branch(parent: _Place, child: _Place, *, across: bool) -> str:
 
 def _card(name: str, row: Row, teacher: Row, place: _Place) -> Markup:
     told = summary(name, row)
-    short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
     part = min(row["bytes"] / teacher["bytes"], 1.0)
     return tag(
         "g",
         tag("title", told),
         tag("rect", class_="card", width=_WIDTH, height=_HEIGHT, rx=4),
         tag("rect", class_="mark", width=5, height=_HEIGHT, rx=2),
-        tag("text", short, x=12, y=17, class_="name"),
-        tag("text", _STAR, x=_WIDTH - 7, y=17, text_anchor="end", class_="star") if row["front"] else None,
+        tag("text", short(name, _LETTERS), x=12, y=17, class_="name"),
+        tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star") if row["front"] else None,
         tag("text", percent(row), x=12, y=33),
         tag("text", f"drop {points(row)}" if row["parent"] else "the teacher", x=12, y=48, class_="dim"),
         tag("text", f"{size(row['bytes'])}, {times(row['speedup_1'])} as fast", x=12, y=63),

@@ -26,6 +26,14 @@ def times(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1f}x" if value < 100 else f"{value:.0f}x"
 
 
+def short(name: str, letters: int) -> str:
+    """A name in at most so many letters; what is left out is in the middle, as names of a family differ at the end."""
+    if len(name) <= letters:
+        return name
+    end = letters // 2
+    return f"{name[: letters - end - 1]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
+
+
 def summary(name: str, row: Row) -> str:
     """A model in a few lines, for whoever points at it."""
     lines = [name + (" (on the front)" if row["front"] else ""), f"accuracy {percent(row)}"]

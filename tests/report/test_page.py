@@ -25,7 +25,7 @@ from espalier.errors import BadInput
 from espalier.report.page import render
 from espalier.steps import report
 
-VOID = {"img", "meta", "link", "br"}
+VOID = {"img", "meta", "link", "wbr"}
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-_VOID = frozenset({"img", "meta", "link", "br"})
+_VOID = frozenset({"img", "meta", "link", "wbr"})
 
 
 class Markup(str):

@@ -25,7 +25,7 @@ th,td{padding:.28em .6em;text-align:right;white-space:nowrap;border-bottom:1px s
 thead th{color:var(--dim);font-weight:600;vertical-align:bottom}
 th:first-child,td.words,th.words{text-align:left}
 th:first-child{position:sticky;left:0;background:var(--paper);z-index:1}
-tbody th{color:var(--ink);white-space:normal;overflow-wrap:anywhere;min-width:92px;max-width:min(42vw,250px)}
+tbody th{color:var(--ink);white-space:normal;overflow-wrap:anywhere;min-width:118px;max-width:min(42vw,250px)}
 .js table.sorts thead th{cursor:pointer}th[aria-sort=ascending]::after{content:" \\25B4"}
 th[aria-sort=descending]::after{content:" \\25BE"}
 .range{color:var(--dim);font-size:.85em;font-weight:400;display:block}
@@ -54,8 +54,11 @@ list-style:none}
 .shots{display:flex;flex-wrap:wrap;gap:8px}.shots figure{width:76px;font-size:.73rem;line-height:1.25}
 .shots img{width:76px;height:76px;object-fit:contain;image-rendering:pixelated;background:var(--line);display:block}
 .shots b{color:rgb(var(--bad));overflow-wrap:anywhere}
-.heat td{min-width:62px}.heat .range{color:inherit;opacity:.8}.sure{outline:2px solid rgb(var(--bad));outline-offset:-2px}
-.bars td.bar{width:100%;min-width:90px;text-align:left}.bars{width:100%;max-width:620px}
+.heat td{min-width:62px}.heat .range{color:inherit;opacity:.8}
+.sure{outline:2px solid rgb(var(--bad));outline-offset:-2px}
+.bars{width:100%;max-width:620px}.bars tbody th{min-width:164px;max-width:none;font-weight:400;
+font-size:.8rem;overflow-wrap:break-word}
+.bars td.bar{width:70%;min-width:70px;text-align:left}
 .bars span{background:var(--line);height:11px;border-radius:2px;display:block;overflow:hidden}
 .bars i{display:block;height:11px;background:var(--own,var(--prune))}
 details{min-width:0}summary{cursor:pointer;font-weight:600;overflow-wrap:anywhere}

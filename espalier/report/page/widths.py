@@ -92,5 +92,14 @@ def _row(layer: _Layer) -> Markup:
         said += f"{', ' if said else ''}{100 * layer.zeros:.0f} % zeros"
     bar = tag("span", tag("i", style=f"width:{100 * kept:.1f}%"))
     return tag(
-        "tr", tag("th", layer.name, scope="row", title=layer.name), tag("td", bar, class_="bar"), tag("td", said)
+        "tr",
+        tag("th", _broken(layer.name), scope="row", title=layer.name),
+        tag("td", bar, class_="bar"),
+        tag("td", said),
     )
+
+
+def _broken(name: str) -> Markup:
+    """A name that may go on in another line after each of its dots."""
+    *before, last = name.split(".")
+    return join((*(part for piece in before for part in (f"{piece}.", tag("wbr"))), last))

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from scipy.special import softmax
 
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
@@ -153,8 +154,11 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
         example = int(figure["title"].split()[-1])
         decoded = np.array(Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2]))))
         assert (decoded == images[example, 0]).all()
-    first = told["student"][told["student"]["forgotten"]].set_index("example").loc[int(shown[0]["title"].split()[-1])]
-    assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} ")
+    lost = told["student"][told["student"]["forgotten"]]
+    sure = lost.assign(sure=[softmax(logits.astype(float)).max() for logits in lost["logits"]])
+    first = sure.sort_values("sure", ascending=False, kind="stable").iloc[0]
+    assert shown[0]["title"] == f"Test image {first.example}"
+    assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} {100 * first.sure:.0f}")
 
 
 def test_a_model_that_gave_no_numbers_is_shown_as_such(project):

@@ -161,6 +161,13 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
     assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} {100 * first.sure:.0f}")
 
 
+def test_images_that_would_make_the_page_too_large_are_left_out(judged, monkeypatch):
+    monkeypatch.setattr("espalier.report.page.forgotten._BYTES", 1)
+    page = Page(render(judged, judged / "reports"))
+    assert not page.all("img", "forgotten")
+    assert "Left out here" in page.all("section", id="forgotten")[0]["text"]
+
+
 def test_a_model_that_gave_no_numbers_is_shown_as_such(project):
     path = project / "reports" / "predictions" / "student-int8.parquet"
     answered = pd.read_parquet(path)

@@ -61,9 +61,10 @@ class Contents:
         """What was known of a model when it was made."""
         return self._json(name, METRICS)
 
-    def answered(self, name: str) -> pd.DataFrame:
-        """A model's answers to the test images, and the logits behind them."""
-        return pd.read_parquet(self.reports / PREDICTIONS / f"{name}.parquet")
+    def lost(self, name: str) -> pd.DataFrame:
+        """A model's answers to the test images that it has forgotten, and the logits behind them."""
+        path = self.reports / PREDICTIONS / f"{name}.parquet"
+        return pd.read_parquet(path, filters=[("forgotten", "==", True)])  # logits of all images may be gigabytes
 
     def _json(self, name: str, file: str) -> dict[str, Any]:
         path = self.root / MODELS / name / file

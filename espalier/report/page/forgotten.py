@@ -18,6 +18,7 @@ from espalier.report.page.markup import Markup, section, tag
 _EACH = 8  # images of a model
 _SIDE = 64  # pixels to which larger images are reduced
 _BYTES = 2_000_000  # of all images together, so that the page stays small
+_LEFT_OUT = "Left out here: the page would grow too large."
 
 
 def forgotten(contents: Contents) -> Markup:
@@ -27,16 +28,12 @@ def forgotten(contents: Contents) -> Markup:
     for name, row in contents.rows.items():
         if not row["parent"]:
             continue
-        answered = contents.answered(name)
-        chosen = _surest(answered)
-        shots = [_shot(split, example, contents.dataset.classes) for example in chosen]
+        lost = contents.lost(name)
+        shots = [_shot(split, shown, contents.dataset.classes) for shown in _surest(lost)]
         spent += sum(map(len, shots))
-        if spent > _BYTES:
-            shots = []
-        count = int(answered["forgotten"].sum())
-        said = f"{count} forgotten" if count else "nothing forgotten"
-        shown = tag("div", *shots, class_="shots") if shots else None
-        cards.append(tag("figure", tag("h3", f"{name}: {said}"), shown, data_model=name))
+        said = f"{len(lost)} forgotten" if len(lost) else "nothing forgotten"
+        images = tag("div", *shots, class_="shots") if spent <= _BYTES else tag("p", _LEFT_OUT, class_="note")
+        cards.append(tag("figure", tag("h3", f"{name}: {said}"), images, data_model=name))
     explanation = (
         "Test images that the teacher answers rightly and the model does not; those first of whose wrong answer the "
         f"model is surest, at most {_EACH} of each. Before the arrow what the image is and the teacher says; in "
@@ -45,9 +42,8 @@ def forgotten(contents: Contents) -> Markup:
     return section("forgotten", "Forgotten examples", explanation, tag("div", *cards, class_="cards"))
 
 
-def _surest(answered: pd.DataFrame) -> list[tuple[int, int, int, float]]:
+def _surest(lost: pd.DataFrame) -> list[tuple[int, int, int, float]]:
     """The example, its label, the wrong answer and the probability that the model gives it."""
-    lost = answered[answered["forgotten"]]
     if lost.empty:
         return []
     with np.errstate(invalid="ignore"):  # of what is not finite nothing is sure

@@ -55,7 +55,7 @@ def test_run_shows_lines_the_tree_and_where_everything_is(grown, environment):
     lines = said.stdout.splitlines()
     assert "other        epoch 1  loss 0.1235" in lines
     assert "2 of 7 stages were made, 5 were unchanged." in lines
-    assert any(re.match(r"teacher +train +50\.00 %", line) for line in lines)
+    assert any(re.match(r"teacher \* +train +50\.0 \(40\.0\.\.60\.0\)", line) for line in lines)
     assert [line.split()[0] for line in lines[-3:]] == ["models", "reports", "registry"]
     assert not re.search(r"Traceback|WARNING|INFO", said.stdout + (grown / ".espalier/prefect/server.log").read_text())
 

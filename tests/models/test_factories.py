@@ -125,9 +125,9 @@ def test_torchvisions_own_options_are_passed_on():
 
 
 @pytest.fixture
-def grove(tmp_path, monkeypatch):
+def hedge(tmp_path, monkeypatch):
     """A user's package."""
-    (tmp_path / "grove.py").write_text(
+    (tmp_path / "hedge.py").write_text(
         "from torch import nn\n"
         "def pear(*, classes, shape, width=4):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))\n"
@@ -137,34 +137,34 @@ def grove(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
-@pytest.mark.usefixtures("grove")
+@pytest.mark.usefixtures("hedge")
 def test_a_users_function_builds_a_network_once_its_package_is_trusted():
-    network = build("grove:pear", **DIGIT, arguments={"width": 5}, trusted=["grove"])
+    network = build("hedge:pear", **DIGIT, arguments={"width": 5}, trusted=["hedge"])
     assert network(torch.randn(3, 1, 8, 8)).shape == (3, 10)
-    assert architecture_of(network).factory == "grove:pear"
+    assert architecture_of(network).factory == "hedge:pear"
 
 
-@pytest.mark.usefixtures("grove")
-@pytest.mark.parametrize("trusted", [(), ("groves", "orch")])
+@pytest.mark.usefixtures("hedge")
+@pytest.mark.parametrize("trusted", [(), ("hedges", "orch")])
 def test_a_users_function_is_not_even_imported_before(trusted, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"{name} was imported"))
     with pytest.raises(BadInput) as caught:
-        build("grove:pear", **DIGIT, trusted=trusted)
-    assert_explains(caught.value, "'grove'", "`trusted`", ", ".join(trusted) or "nothing")
+        build("hedge:pear", **DIGIT, trusted=trusted)
+    assert_explains(caught.value, "'hedge'", "`trusted`", ", ".join(trusted) or "nothing")
 
 
-@pytest.mark.usefixtures("grove")
+@pytest.mark.usefixtures("hedge")
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
-        ("grove:apple", ["'grove:apple'", "importable"]),
-        ("grove.hill:pear", ["'grove.hill:pear'", "importable"]),
-        ("grove:stone", ["grove:stone", "torch module", "a str"]),
+        ("hedge:apple", ["'hedge:apple'", "importable"]),
+        ("hedge.hill:pear", ["'hedge.hill:pear'", "importable"]),
+        ("hedge:stone", ["hedge:stone", "torch module", "a str"]),
     ],
 )
 def test_a_users_function_that_is_none_is_refused(factory, words):
     with pytest.raises(BadInput) as caught:
-        build(factory, **DIGIT, trusted=["grove"])
+        build(factory, **DIGIT, trusted=["hedge"])
     assert_explains(caught.value, *words)
 
 

@@ -104,7 +104,8 @@ def holds(parent, child):
             assert name in after.zeros
             if weights[name].shape == held[name].shape:
                 assert not weights[name][held[name] == 0].any()
-            assert (weights[name] == 0).float().mean() > 0.1
+            # of a weight that was cut as well, which numbers are left is not said; about as many of them are zero
+            assert (weights[name] == 0).float().mean() > 0.5 * (held[name] == 0).float().mean()
     for name in before.shared:
         if not name.startswith(gone):
             assert name in after.shared

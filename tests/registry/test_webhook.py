@@ -1,0 +1,60 @@
+"""Who wishes to know that an alias moved is told, and whoever cannot be told undoes nothing."""
+
+import json
+import threading
+import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from espalier.errors import Notice
+from espalier.registry.audit import Move, State
+from espalier.registry.webhook import tell
+
+MOVE = Move(3, "champion", "1", "2", "b" * 64, "a" * 64, "promoted", "me@here", "run", 1_700_000_000_000, State.DONE)
+
+
+@pytest.fixture
+def listening():
+    """A real server, its address, and what was posted to it."""
+    heard = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.append((self.path, self.headers["Content-Type"], json.loads(body)))
+            self.send_response(500 if self.path == "/broken" else 204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_line_of_the_audit_is_posted_in_json(listening):
+    address, heard = listening
+    tell(f"{address}/moved", "digits", MOVE)
+    ((path, kind, told),) = heard
+    assert (path, kind) == ("/moved", "application/json")
+    assert (told["model"], told["alias"], told["former"], told["to"]) == ("digits", "champion", "1", "2")
+    assert (told["content"], told["reason"], told["who"], told["state"]) == ("b" * 64, "promoted", "me@here", "done")
+
+
+def test_without_an_address_nobody_is_told(listening):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tell("", "digits", MOVE)
+    assert listening[1] == []
+
+
+def test_a_listener_that_fails_or_is_not_there_is_a_notice(listening):
+    for address in (f"{listening[0]}/broken", "http://127.0.0.1:9/"):
+        with pytest.warns(Notice, match=r"should be told that digits@champion moved\. Found"):
+            tell(address, "digits", MOVE)

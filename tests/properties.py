@@ -28,6 +28,23 @@ def assert_equal_weights(one: nn.Module, other: nn.Module) -> None:
     assert not differing, f"{len(differing)} of {len(first)} tensors differ, {differing[0]} first"
 
 
+def assert_right_in_every_precision(compute, student: Tensor, teacher: Tensor, atol: float) -> None:
+    """A loss and its gradient are, in any precision, what double precision makes of the same rounded numbers."""
+    dtype, student = student.dtype, student.requires_grad_()
+    loss = compute(student, teacher)
+    loss.backward()
+    assert loss.shape == ()
+    assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    exact = student.detach().double().requires_grad_()
+    expected = compute(exact, teacher.double())
+    expected.backward()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=atol)
+    assert student.grad.isfinite().all()
+    assert student.grad.abs().max() > 0
+    digits = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(student.grad.double(), exact.grad, rtol=digits, atol=digits * exact.grad.abs().max())
+
+
 @contextmanager
 def assert_input_untouched(network: nn.Module) -> Iterator[None]:
     """What happens inside leaves a network as it was: its tensors, their shapes, and the mode of every layer."""

@@ -15,7 +15,7 @@ from espalier.coding.tensors import Blob, code_tensor
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.attention import heads_of
-from espalier.models.build import build
+from espalier.models.build import rebuild
 from espalier.models.changes import Changes, remove
 from espalier.models.fit import fit, groups_of
 
@@ -116,15 +116,7 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
 
 def _build(architecture: Architecture, trusted: Collection[str]) -> nn.Module:
     """The network as its factory builds it, without the layers that were removed since."""
-    with torch.random.fork_rng(devices=[]):  # the factory draws weights; who packs does not want that to be seen
-        torch.manual_seed(0)
-        bare = build(
-            architecture.factory,
-            classes=architecture.classes,
-            shape=architecture.shape,
-            arguments=architecture.arguments,
-            trusted=trusted,
-        )
+    bare = rebuild(architecture, trusted)
     remove(bare, architecture.changes.removed)
     return bare
 

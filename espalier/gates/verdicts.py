@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from espalier.gates.policy import Gates
 
@@ -44,6 +45,30 @@ class Figures:
     data: str
     current_data: str
     intact: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], teacher: Mapping[str, Any], *, data: str, current_data: str) -> Self:
+        """What the evaluation found, by its rows of a candidate and of the teacher.
+
+        Nobody bears the alias, and the answers of the torch network are not known, until somebody says otherwise.
+        """
+        slowest = float(row["speedup_1_low"])
+        return cls(
+            examples=int(row["examples"]),
+            accuracy=float(row["accuracy"]),
+            drop=float(row["drop_high"]),
+            champion_drop=None,
+            worst_class_drop=float(row["worst_class_drop_high"]),
+            bytes=int(row["bytes"]),
+            bytes_ratio=float(row["bytes"]) / float(teacher["bytes"]),
+            milliseconds=float(row["latency_1_ms"]),
+            latency_ratio=1 / slowest if slowest > 0 else math.inf,
+            memory=float(row["memory_1"]),
+            torch_agreement=math.nan,
+            finite=int(row["not_finite"]) == 0,
+            data=data,
+            current_data=current_data,
+        )
 
 
 @dataclass(frozen=True)

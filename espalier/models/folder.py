@@ -11,7 +11,7 @@ from torch import nn
 from espalier import files
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
-from espalier.models.build import build
+from espalier.models.build import rebuild
 from espalier.models.fit import fit
 from espalier.paths import ARCHITECTURE, ONNX, WEIGHTS
 
@@ -45,14 +45,7 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     folder = Path(folder)
     files.verify(folder)
     architecture = read_architecture(folder)
-    with torch.random.fork_rng(devices=[]):  # the factory draws weights; who loads does not want that to be seen
-        network = build(
-            architecture.factory,
-            classes=architecture.classes,
-            shape=architecture.shape,
-            arguments=architecture.arguments,
-            trusted=trusted,
-        )
+    network = rebuild(architecture, trusted)
     fit(network, architecture.shapes, architecture.groups, architecture.changes, architecture.heads)
     network.load_state_dict(_versioned(safetensors.torch.load_file(folder / WEIGHTS), network))
     return architecture.attach(network).eval()

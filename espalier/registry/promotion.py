@@ -75,9 +75,9 @@ def swap(client: "MlflowClient", name: str, wish: Swap, *, alone: bool) -> Move:
     found = where(client, name, wish.alias)
     if ahead or found != wish.expected:
         audit.settle(mine, State.LOST)
-        who = f"{ahead[0].who} is moving it to version {ahead[0].to}" if ahead else f"version {found}"
+        there = f"{ahead[0].who} is moving it to version {ahead[0].to}" if ahead else _place(found)
         raise OvertakenError(
-            f"{name}@{wish.alias} should still stand at version {wish.expected} while it is moved. Found: {who}."
+            f"{name}@{wish.alias} should still stand at {_place(wish.expected)} while it is moved. Found: {there}."
         )
     client.set_registered_model_alias(name, wish.alias, wish.to)
     _finish(audit, mine)
@@ -105,6 +105,10 @@ def where(client: "MlflowClient", name: str, alias: str) -> str | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def _place(version: str | None) -> str:
+    return f"version {version}" if version else "no version"
 
 
 def _finish(audit: Audit, move: Move) -> None:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from espalier.pruning.groups import Groups
-from espalier.pruning.scores.gradients import first_order_changes
+from espalier.pruning.scores.gradients import mean_squared_change
 from espalier.pruning.scores.score import Losses
 
 
@@ -23,8 +23,4 @@ def fisher(network: nn.Module, groups: Groups, losses: Losses | None = None) -> 
     Raises:
         BadInput: If there are no losses to differentiate.
     """
-    total, examples = np.zeros(groups.count), 0
-    for change in first_order_changes(network, groups, losses, "fisher"):
-        total += change**2
-        examples += 1
-    return total / (2 * examples)
+    return mean_squared_change(network, groups, losses, "fisher") / 2

@@ -36,6 +36,19 @@ def first_order_changes(
         )
 
 
+def mean_squared_change(network: nn.Module, groups: Groups, losses: Losses | None, score: str) -> NDArray[np.float64]:
+    """(count,) the mean over batches of the squared first-order change of the loss.
+
+    Raises:
+        BadInput: If there are no losses to differentiate.
+    """
+    total, count = np.zeros(groups.count), 0
+    for change in first_order_changes(network, groups, losses, score):
+        total += change**2
+        count += 1
+    return total / count
+
+
 def batches(network: nn.Module, losses: Losses | None, score: str) -> Iterator[tuple[Tensor, dict[str, nn.Parameter]]]:
     """The loss of each batch, and all parameters by name, for gradients that reach frozen weights too.
 

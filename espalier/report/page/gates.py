@@ -1,11 +1,9 @@
 """What the gates say to the figures of the table."""
 
-import math
-
 from espalier.errors import BadInput
 from espalier.gates import Figures, Gates, Policy, Verdict, judge, read_policies
 from espalier.paths import GATES, TEACHER
-from espalier.report.page.contents import Contents, Row
+from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, tag
 
 _ELSEWHERE = {"torch_agreement": None, "champion_drop": None}  # these need the torch network, or the registry
@@ -54,25 +52,6 @@ def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
 
 
 def _figures(contents: Contents, name: str) -> Figures:
-    row, teacher = contents.rows[name], contents.rows[TEACHER]
-    return Figures(
-        examples=int(row["examples"]),
-        accuracy=row["accuracy"],
-        drop=row["drop_high"],
-        champion_drop=None,
-        worst_class_drop=row["worst_class_drop_high"],
-        bytes=int(row["bytes"]),
-        bytes_ratio=row["bytes"] / teacher["bytes"],
-        milliseconds=row["latency_1_ms"],
-        latency_ratio=_slowest(row),
-        memory=row["memory_1"],
-        torch_agreement=math.nan,
-        finite=row["not_finite"] == 0,
-        data=str(contents.lineage(name).get("data", "")),
-        current_data=contents.conditions["data"],
-    )
-
-
-def _slowest(row: Row) -> float:
-    """The upper end of the band of the ratio to the teacher's time."""
-    return 1 / row["speedup_1_low"] if row["speedup_1_low"] > 0 else math.inf
+    data = str(contents.lineage(name).get("data", ""))
+    rows = contents.rows
+    return Figures.of(rows[name], rows[TEACHER], data=data, current_data=contents.conditions["data"])

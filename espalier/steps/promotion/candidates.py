@@ -1,6 +1,6 @@
 """What is known of those that may bear an alias: the evaluation's figures, and what only a comparison now can tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from espalier.gates import Figures, Policy
 from espalier.judging import answers, compare
 from espalier.models.folder import load
 from espalier.params import Params
-from espalier.paths import CONDITIONS, LINEAGE, MANIFEST, MODELS, ONNX, PREPARED, REPORTS, TABLE, TEACHER
+from espalier.paths import CONDITIONS, LINEAGE, MANIFEST, MODELS, ONNX, PREDICTIONS, PREPARED, REPORTS, TABLE, TEACHER
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 from espalier.training.views import normaliser
@@ -89,26 +89,12 @@ class Bench:
             intact: What is wrong with the files of its version, or nothing.
         """
         rows: dict[str, dict[str, Any]] = self.table.to_dict("index")  # type: ignore[assignment]
-        row, teacher = rows[name], rows[TEACHER]
-        labels, own = self.test.labels.numpy(), self.answers(self.root / MODELS / name)
+        own = pd.read_parquet(self.root / REPORTS / PREDICTIONS / f"{name}.parquet")["predicted"].to_numpy()
+        lost = None if champion is None else compare(self.test.labels.numpy(), own, champion).drop.high
         lineage = files.read_json(self.root / MODELS / name / LINEAGE)
-        return Figures(
-            examples=int(row["examples"]),
-            accuracy=float(row["accuracy"]),
-            drop=float(row["drop_high"]),
-            champion_drop=None if champion is None else compare(labels, own, champion).drop.high,
-            worst_class_drop=float(row["worst_class_drop_high"]),
-            bytes=int(row["bytes"]),
-            bytes_ratio=float(row["bytes"] / teacher["bytes"]),
-            milliseconds=float(row["latency_1_ms"]),
-            latency_ratio=float(1 / row["speedup_1_low"]) if row["speedup_1_low"] > 0 else float("inf"),
-            memory=float(row["memory_1"]),
-            torch_agreement=self._torch_agreement(name, own),
-            finite=int(row["not_finite"]) == 0,
-            data=str(lineage["data"]),
-            current_data=self.data,
-            intact=intact,
-        )
+        figures = Figures.of(rows[name], rows[TEACHER], data=str(lineage["data"]), current_data=self.data)
+        agreement = self._torch_agreement(name, own)
+        return replace(figures, champion_drop=lost, torch_agreement=agreement, intact=intact)
 
     def _torch_agreement(self, name: str, deployed: np.ndarray) -> float:
         """The part of the test images to which the torch network gives the deployed file's answer."""

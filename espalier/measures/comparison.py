@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espalier.measures.latency import Run
-from espalier.measures.sittings import in_sittings
+from espalier.measures.sittings import Run, in_sittings
 
 _FEWEST, _MOST, _SITTINGS = 5, 300, 10
 _ALIKE = 0.97  # times as fast: two measurements of one model may differ by this much

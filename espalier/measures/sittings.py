@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espalier.measures.latency import Run
+Run = Callable[[np.ndarray], object]
+"""What is timed: called with images (N, C, H, W) uint8."""
 
 _SITTINGS = 10
 

@@ -11,7 +11,7 @@ from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.export.runtime import Runtime
 from espalier.measures.comparison import Comparison, compare_latency
-from espalier.measures.latency import Run
+from espalier.measures.sittings import Run
 from espalier.pruning.trace import Example
 
 

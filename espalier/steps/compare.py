@@ -8,7 +8,7 @@ import numpy as np
 from espalier.errors import Notice
 from espalier.export.runtime import Runtime
 from espalier.measures.comparison import compare_latency
-from espalier.measures.latency import Run
+from espalier.measures.sittings import Run
 from espalier.params import Prune
 from espalier.paths import MODELS, ONNX
 from espalier.steps.job import Job

@@ -19,8 +19,7 @@ from espalier.export.memory import peak_memory
 from espalier.export.onnx import Deployed
 from espalier.export.runtime import Runtime
 from espalier.judging import Interval, answers, forgotten, front, judgement, ratio
-from espalier.measures.latency import Run
-from espalier.measures.sittings import in_sittings
+from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import load
 from espalier.params import Params, read_params
 from espalier.paths import (

@@ -1,13 +1,9 @@
 """Figures against hand-made ones."""
 
-import time
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from espalier.measures.latency import interleaved, median_ratio
 from espalier.measures.macs import count_macs, count_parameters
 
 
@@ -53,27 +49,3 @@ def test_counting_leaves_every_layer_as_it_was():
     count_macs(network, (1, 5, 5))
     assert [module.training for module in network.modules()] == [True, True, False, True]
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
-
-
-def test_models_take_turns_in_alternating_order():
-    calls = []
-    batch = np.zeros((1, 1, 2, 2), np.uint8)
-    runs = {name: (lambda given, name=name: calls.append((name, given is batch))) for name in "abc"}
-    times = interleaved(runs, batch, rounds=4)
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 4, "b": 4, "c": 4}
-    assert all(second >= 0 for seconds in times.values() for second in seconds)
-    assert all(same for _, same in calls)
-    turns = ["".join(name for name, _ in calls[start : start + 3]) for start in range(0, len(calls), 3)]
-    assert turns in (["abc", "cba"] * 3, ["cba", "abc"] * 3)  # two of the six rounds are not timed
-
-
-def test_half_the_speed_is_seen():
-    runs = {"slow": lambda batch: time.sleep(0.02), "fast": lambda batch: time.sleep(0.01)}
-    times = interleaved(runs, np.zeros(1), rounds=9)
-    assert 1.5 < median_ratio(times["fast"], times["slow"]) < 2.5
-    assert median_ratio(times["slow"], times["fast"]) < 1 / 1.5
-
-
-def test_the_ratio_is_the_median_over_rounds_and_an_outlier_moves_nothing():
-    assert median_ratio([1.0, 1.0, 9.0], [2.0, 2.0, 2.0]) == 2.0
-    assert median_ratio([1.0, 2.0, 4.0], [1.0, 4.0, 16.0]) == 2.0  # within rounds: 1, 2, 4

@@ -16,7 +16,7 @@ from espalier.data.prepared import open_split
 from espalier.errors import Notice
 from espalier.export.runtime import Runtime
 from espalier.measures.comparison import compare_latency
-from espalier.measures.latency import Run
+from espalier.measures.sittings import Run
 from espalier.params import Quantize
 from espalier.paths import METRICS, MODELS, ONNX, PREPARED
 from espalier.quantization.dynamic import quantize_dynamically

@@ -58,13 +58,3 @@ def test_several_threads_are_compared_by_the_wall_and_one_by_its_work():
     times = Times(wall=np.array([[2.0]]), busy=np.array([[1.0]]))
     assert times.comparable(alone=True) == 1
     assert times.comparable(alone=False) == 2
-
-
-def test_models_take_turns_in_alternating_order():
-    calls = []
-    batch = np.zeros((1, 1, 2, 2), np.uint8)
-    runs = {name: (lambda given, name=name: calls.append((name, given is batch))) for name in "abc"}
-    in_sittings(lambda: runs, {1: batch}, rounds=1)  # one sitting: two rounds that are not timed, and one that is
-    assert all(same for _, same in calls)
-    turns = ["".join(name for name, _ in calls[start : start + 3]) for start in range(0, len(calls), 3)]
-    assert turns in (["abc", "cba", "abc"], ["cba", "abc", "cba"])

@@ -48,7 +48,6 @@ GATES = {
     "drop": 0.06,
     "champion_drop": 0.06,
     "worst_class_drop": 0.4,
-    "latency_ratio": 2.0,
     "torch_agreement": 0.99,
 }
 
@@ -169,7 +168,7 @@ def test_a_second_promotion_moves_nothing_and_writes_no_line(project):
 
 BAD = {
     "one-class": ("worst_class_drop", {"drop": 0.5, "champion_drop": 0.5}),
-    "slow": ("latency_ratio", {"drop": 1.0, "champion_drop": 1.0, "worst_class_drop": 1.0}),
+    "slow": ("latency_ratio", {"drop": 1.0, "champion_drop": 1.0, "worst_class_drop": 1.0, "latency_ratio": 2.0}),
     "not-a-number": ("finite", {"drop": 1.0, "champion_drop": 1.0, "worst_class_drop": 1.0, "torch_agreement": 0.0}),
     "stale": ("data", {}),
     "other-file": ("torch_agreement", {}),

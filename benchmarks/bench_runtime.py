@@ -67,11 +67,12 @@ def main() -> None:
     made = networks()
     with tempfile.TemporaryDirectory() as folder:
         paths = deployed(made, images, Path(folder))
-        load, taken = os.getloadavg()[0], {}
-        for size, rounds in ROUNDS.items():
-            taken |= in_sittings(
-                lambda: {name: Runtime(path).run for name, path in paths.items()}, {size: images[:size].numpy()}, rounds
-            )
+        load = os.getloadavg()[0]
+        taken = in_sittings(
+            lambda: {name: Runtime(path).run for name, path in paths.items()},
+            {size: images[:size].numpy() for size in ROUNDS},
+            ROUNDS,
+        )
     times = {
         size: {name: float(np.median(each.comparable(alone=True))) for name, each in found.items()}
         for size, found in taken.items()

@@ -50,12 +50,12 @@ def compare_latency(
         The medians, without the time in which other processes had the processor. None if not even five rounds fit.
     """
     started = time.perf_counter()
-    first = in_sittings(opened, {len(batch): batch}, 1)[len(batch)]
+    first = in_sittings(opened, {len(batch): batch}, {len(batch): 1})[len(batch)]
     once = sum(float(times.wall.sum()) for times in first.values())
     to_open = time.perf_counter() - started - once
-    rounds = min(_MOST, int((seconds - _SITTINGS * to_open) / once))
+    rounds = min(_MOST, int((seconds - _SITTINGS * to_open) / (2 * once)))
     if rounds < _FEWEST and not patient:
         return None
-    times = in_sittings(opened, {len(batch): batch}, max(rounds, _FEWEST))[len(batch)]
+    times = in_sittings(opened, {len(batch): batch}, {len(batch): max(rounds, _FEWEST)}, _SITTINGS)[len(batch)]
     parent, child = (1e3 * float(np.median(times[name].comparable(alone=True))) for name in ("parent", "child"))
     return Comparison(parent, child)

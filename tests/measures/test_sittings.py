@@ -22,10 +22,10 @@ class Opened:
         return {name: (lambda batch, name=name: self.calls.append((self.times, len(batch), name))) for name in "abc"}
 
 
-@pytest.mark.parametrize(("rounds", "sittings", "each"), [(3, 3, 1), (10, 10, 1), (60, 10, 6), (61, 10, 7)])
+@pytest.mark.parametrize(("rounds", "sittings", "each"), [(3, 3, 1), (20, 20, 1), (60, 20, 3), (61, 20, 4)])
 def test_every_sitting_opens_the_models_anew_and_times_each_as_often(rounds, sittings, each):
     opened = Opened()
-    times = in_sittings(opened, BATCHES, rounds)
+    times = in_sittings(opened, BATCHES, dict.fromkeys(BATCHES, rounds))
     assert opened.times == sittings
     assert {size: set(taken) for size, taken in times.items()} == {1: set("abc"), 4: set("abc")}
     for taken in times.values():
@@ -34,10 +34,19 @@ def test_every_sitting_opens_the_models_anew_and_times_each_as_often(rounds, sit
     for sitting in range(1, sittings + 1):
         for size in BATCHES:
             order = "".join(name for number, count, name in opened.calls if (number, count) == (sitting, size))
-            turns = [order[start : start + 3] for start in range(0, len(order), 3)]
-            assert len(turns) == each + 2  # two of the rounds are not timed
-            assert set(turns) == {"abc", "cba"}
+            first, calls = order[:3], order[3:]
+            assert first == "abc"  # a call of each that finds memory
+            assert calls[::2] == calls[1::2]  # each that is timed follows one of the same model
+            turns = [calls[start : start + 6 : 2] for start in range(0, len(calls), 6)]
+            assert len(turns) == each
+            assert set(turns) <= {"abc", "cba"}
             assert all(turn != following for turn, following in pairwise(turns))
+
+
+def test_fewer_sittings_may_be_asked_for():
+    opened = Opened()
+    assert in_sittings(opened, BATCHES, {1: 60, 4: 20}, 10)[1]["a"].wall.shape == (10, 6)
+    assert opened.times == 10
 
 
 def test_the_clock_on_the_wall_sees_waiting_and_that_of_the_thread_work():
@@ -47,7 +56,7 @@ def test_the_clock_on_the_wall_sees_waiting_and_that_of_the_thread_work():
             pass
 
     runs = {"waits": lambda batch: time.sleep(0.02), "works": work}
-    taken = in_sittings(lambda: runs, {1: np.zeros(1)}, 3)[1]
+    taken = in_sittings(lambda: runs, {1: np.zeros(1)}, {1: 3})[1]
     assert (taken["waits"].wall >= 0.02).all()
     assert (taken["waits"].busy < 0.01).all()
     assert (taken["works"].busy >= 0.02).all()

@@ -25,6 +25,7 @@ ONNX = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
+CUT = "cut.json"  # which outputs of the parent's layers pruning has left
 LINEAGE = "lineage.json"
 MANIFEST = "manifest.json"
 
@@ -35,6 +36,9 @@ CONDITIONS = "conditions.json"
 PREDICTIONS = "predictions"
 PAGE = "index.html"
 FIGURES = "metrics"  # the main figures of each model, for `dvc metrics`
+LOOKS = "looks.json"  # where the models look in some test images
+SENSITIVITY = "sensitivity.csv"
+ACTIVITY = "activity.csv"  # of the channels that were cut, and of those that stayed
 CURVES = "curves"  # the history of each training, for `dvc plots`
 
 

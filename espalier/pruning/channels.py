@@ -17,6 +17,7 @@ from espalier.pruning.layer_times import layer_times
 from espalier.pruning.reach import Ask, below, reach
 from espalier.pruning.scores import SCORES
 from espalier.pruning.surgery import cut
+from espalier.pruning.survivors import Survivors, note_survivors
 from espalier.pruning.trace import Example
 from espalier.pruning.units import Units, find_units, traced_shapes
 
@@ -46,6 +47,7 @@ def _prune(network: nn.Module, example: Example, ask: Ask, *, heads: bool) -> nn
     subject = _Channels(network, example, units, ask, heads)
     smaller, kept = below(subject, ask) if ask.target.name == "below" else reach(subject, ask)
     _check(smaller, units, kept, example)
+    note_survivors(smaller, Survivors.of(units, kept))
     return smaller
 
 

@@ -74,9 +74,6 @@ def _publish(job: Job, made: Made, seconds: float) -> None:
         else:
             export(network, draft / ONNX, images[:_COMPARED], dataset.mean, dataset.std)
         save(network, draft)
-        packed = encode(network)
-        if changes_of(network).shared:
-            files.write(draft / PACKED, packed)
         logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
         with torch.no_grad():
             ours = network(normaliser(dataset.mean, dataset.std, torch.device("cpu"))(images[:_COMPARED])).numpy()
@@ -88,17 +85,29 @@ def _publish(job: Job, made: Made, seconds: float) -> None:
             "macs": count_macs(network, dataset.shape),
             "base_macs": made.base_macs,
             "bytes": (draft / ONNX).stat().st_size,
-            "packed_bytes": len(packed),
+            **_pack(made, draft),
             "epochs": len(made.history),
             "seconds": round(seconds, 3),
             **made.metrics,
         }
         files.write(draft / HISTORY, _csv(made.history))
+        for name, record in made.records.items():
+            files.write_json(draft / name, record)
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
         files.seal(draft)
         tell_if_slower(job, draft / ONNX, images.numpy())
     print(_summary(job.name, metrics))  # noqa: T201
+
+
+def _pack(made: Made, draft: Path) -> dict[str, int]:
+    """The bytes of the network, entropy coded; unknown where the deployed file is not made of its weights."""
+    if made.deploy:
+        return {}
+    packed = encode(made.network)
+    if changes_of(made.network).shared:
+        files.write(draft / PACKED, packed)
+    return {"packed_bytes": len(packed)}
 
 
 def _validation(job: Job) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,14 @@ from espalier import files
 from espalier.errors import BadInput, Notice
 from espalier.models.folder import load, save
 from espalier.params import Prune
-from espalier.paths import STATE, TEACHER
+from espalier.paths import CUT, STATE, TEACHER
 from espalier.pruning import prune
 from espalier.pruning.reach import MEASURES
 from espalier.pruning.schedules import amounts
 from espalier.pruning.scores import SCORES
 from espalier.pruning.singles import find_singles
 from espalier.pruning.sparse import sparse
+from espalier.pruning.survivors import Survivors, survivors_of
 from espalier.pruning.target import Size
 from espalier.steps.job import Job
 from espalier.steps.operations.made import Made
@@ -46,7 +48,7 @@ def cut(job: Job) -> Made:
     for step, target in enumerate(targets, 1):
         network = _once(job, f"step-{step}", partial(_cut, job, network, target, base))
         history = _after(history, _recover(job, network, step, last=step == len(targets)))
-    return Made(network, base.macs, history)
+    return Made(network, base.macs, history, records=_records(job, len(targets)))
 
 
 def _base(job: Job, network: nn.Module) -> Size:
@@ -151,6 +153,8 @@ def _once(job: Job, name: str, make: Callable[[], nn.Module]) -> nn.Module:
     if job.team.rank == 0 and not _whole(folder):
         network = make()
         with files.replacing(folder, job.root / STATE / "work") as draft:
+            if (survivors := survivors_of(network)) is not None:
+                files.write_json(draft / CUT, survivors.as_json())
             save(network, draft)
     job.team.together(torch.zeros(1, device=job.team.device))  # the other processes wait for the file
     return place(load(folder, trusted=job.params.trusted), job.team.device)
@@ -162,6 +166,15 @@ def _whole(folder: Path) -> bool:
     except BadInput:
         return False
     return True
+
+
+def _records(job: Job, steps: int) -> dict[str, Any]:
+    """What all cuts together have left of the parent's layers, where outputs of layers went."""
+    paths = [job.progress / f"step-{step}" / CUT for step in range(1, steps + 1)]
+    if not all(path.is_file() for path in paths):
+        return {}
+    cuts = (Survivors.from_json(files.read_json(path)) for path in paths)
+    return {CUT: reduce(Survivors.then, cuts).as_json()}
 
 
 def _after(former: list[Row], rows: list[Row]) -> list[Row]:

@@ -64,7 +64,13 @@ Entry = Annotated[Train | Distill | Prune | Fold | Quantize | Share, Field(discr
 
 
 class Evaluation(Strict):
-    """How models are measured: rounds and threads of the latency, images per call of the accuracy."""
+    """How models are measured.
+
+    Attributes:
+        rounds: How often each model is timed at batch 64; ten times as often at batch 1.
+        threads: Of the runtime.
+        batch_size: Images per call where answers are asked for, not times.
+    """
 
     rounds: int = Field(60, ge=3)
     threads: int = Field(1, ge=1)

@@ -5,6 +5,7 @@ those open at once the lowest number goes on, and only if the alias still stands
 one step; it is the old version or the new one, and the line tells which was meant.
 """
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,40 @@ def swap(client: "MlflowClient", name: str, wish: Swap, *, alone: bool) -> Move:
     client.set_registered_model_alias(name, wish.alias, wish.to)
     _finish(audit, mine)
     return mine
+
+
+def finish(client: "MlflowClient", name: str, *, alone: bool) -> None:
+    """End the moves of those who died when the alias had moved: set `previous`, and say in the audit that it is done.
+
+    `swap` does so itself, and also ends those whose alias never moved; this is for whoever has nothing to move.
+
+    Args:
+        client: Of the store.
+        name: The registered model.
+        alone: As in `swap`.
+    """
+    audit, now = Audit(client, name), time.time() * 1000
+    for move in audit.moves():
+        dead = alone or now - move.when >= _DEAD_AFTER  # by our clock: were it wrong, what is done here would be right
+        if move.state is State.OPEN and dead and where(client, name, move.alias) == move.to:
+            _finish(audit, move)
+
+
+def stood(client: "MlflowClient", name: str, alias: str) -> str | None:
+    """The version that an alias stood at before it came to where it stands, by the audit.
+
+    A move that died with its line open counts if the alias stands where it was to go. `previous` is no answer: it may
+    not have been set any more, and all aliases share it.
+    """
+    now = where(client, name, alias)
+    arrived = [
+        move
+        for move in Audit(client, name).moves()
+        if move.alias == alias and (move.state is State.DONE or (move.state is State.OPEN and move.to == now))
+    ]
+    if not arrived:
+        return None
+    return arrived[-1].former if arrived[-1].to == now else arrived[-1].to
 
 
 def _settle_the_dead(audit: Audit, mine: Move, *, alone: bool) -> None:

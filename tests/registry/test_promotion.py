@@ -1,124 +1,137 @@
-"""An alias that is moved: by one at a time, never nowhere, and told in the audit whatever happens."""
+"""An alias that is moved: by one at a time, never nowhere, and told in the audit whatever happens.
 
-import os
+Everything holds in a local store and on a real server. A local store is locked while it is moved; on a server two can
+be at it, and who has died cannot be told at once from who is slow.
+"""
+
+import multiprocessing
+import shutil
 import signal
-from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from mlflow import MlflowClient
+from registry.aliases import MOVED, OVERTAKEN, Place, dying, ended, no_patience, wrap
+from registry.servers import serving
 
-from espalier.registry import register
 from espalier.registry.audit import Audit, State
-from espalier.registry.promotion import OvertakenError, Swap, swap, where
-from espalier.registry.store import connect, find_store
+from espalier.registry.promotion import OvertakenError, finish, stood
 
 
-def in_a_process(project, wish, call="", number=0, when=""):
-    """Move the alias in a process of its own, which dies just before or just after one call of the store."""
-    child = os.fork()  # seconds faster than a new interpreter, which would have to import MLflow
-    if child:
-        return child
-    status = 1
-    try:
-        if call:
-            die_at(call, number, when)
-        with connect(find_store(project.root)) as client:
-            swap(client, "digits", wish, alone=True)
-        status = 0
-    except OvertakenError:
-        status = 3
-    finally:
-        os._exit(status)
-
-
-def die_at(call, number, when):
-    real, made = getattr(MlflowClient, call), []
-
-    def dying(*given, **more):
-        made.append(1)
-        if len(made) == number and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*given, **more)
-        if len(made) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(MlflowClient, call, dying)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture
-def registered(project):
-    """Three versions, the champion at the first, and a run that stands for the report."""
-    register(project.root, project.params)
-    client = MlflowClient(find_store(project.root).uri)
-    client.set_registered_model_alias("digits", "champion", "1")
-    run = client.create_run(client.get_experiment_by_name("digits").experiment_id).info.run_id
-    return project, client, Swap("champion", "1", "2", "b" * 64, "a" * 64, "promoted", run)
+def local(tmp_path, empty_store):
+    shutil.copytree(empty_store, tmp_path / "mlflow" / "store")
+    return Place.of(tmp_path, f"sqlite:///{tmp_path}/mlflow/store/mlflow.db")
 
 
-def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_all(registered):
-    _, client, wish = registered
-    swap(client, "digits", wish, alone=True)
-    assert (where(client, "digits", "champion"), where(client, "digits", "previous")) == ("2", "1")
-    (line,) = Audit(client, "digits").moves()
+@pytest.fixture
+def on_server(tmp_path, server):
+    return Place.of(tmp_path, server)
+
+
+@pytest.fixture(params=["local", "on_server"])
+def place(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_all(place):
+    place.move()
+    assert (place.where("champion"), place.where("previous")) == ("2", "1")
+    (line,) = place.lines()
     assert (line.number, line.alias, line.former, line.to, line.state) == (1, "champion", "1", "2", State.DONE)
-    assert (line.content, line.former_content, line.reason, line.run) == ("b" * 64, "a" * 64, "promoted", wish.run)
+    assert (line.content, line.former_content, line.reason) == ("b" * 64, "a" * 64, "promoted")
+    assert line.run == place.wish.run
     assert "@" in line.who
     assert line.when > 1_700_000_000_000
 
 
-def test_a_first_champion_has_no_previous_one(registered):
-    _, client, wish = registered
-    client.delete_registered_model_alias("digits", "champion")
-    swap(client, "digits", replace(wish, expected=None, former_content=None), alone=True)
-    assert (where(client, "digits", "champion"), where(client, "digits", "previous")) == ("2", None)
+def test_a_first_champion_has_no_previous_one(place):
+    place.client.delete_registered_model_alias(place.name, "champion")
+    place.move(expected=None, former_content=None)
+    assert (place.where("champion"), place.where("previous")) == ("2", None)
+    assert stood(place.client, place.name, "champion") is None
 
 
-def test_back_and_forth_leaves_a_line_each(registered):
-    _, client, wish = registered
-    swap(client, "digits", wish, alone=True)
-    swap(client, "digits", replace(wish, expected="2", to="1", reason="rolled back"), alone=True)
-    assert (where(client, "digits", "champion"), where(client, "digits", "previous")) == ("1", "2")
-    assert [(line.former, line.to, line.reason) for line in Audit(client, "digits").moves()] == [
+def test_back_and_forth_leaves_a_line_each(place):
+    place.move()
+    place.move(expected="2", to="1", reason="rolled back")
+    assert (place.where("champion"), place.where("previous")) == ("1", "2")
+    assert [(line.former, line.to, line.reason) for line in place.lines()] == [
         ("1", "2", "promoted"),
         ("2", "1", "rolled back"),
     ]
 
 
-def test_an_alias_that_stands_elsewhere_than_it_was_seen_stays_there(registered):
-    _, client, wish = registered
-    client.set_registered_model_alias("digits", "champion", "3")
+def test_an_alias_that_stands_elsewhere_than_it_was_seen_stays_there(place):
+    place.client.set_registered_model_alias(place.name, "champion", "3")
     with pytest.raises(OvertakenError, match=r"should still stand at version 1.*version 3"):
-        swap(client, "digits", wish, alone=True)
-    assert where(client, "digits", "champion") == "3"
-    assert [line.state for line in Audit(client, "digits").moves()] == [State.LOST]
+        place.move()
+    assert place.where("champion") == "3"
+    assert place.states() == [State.LOST]
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(registered, alone):
-    _, client, wish = registered
-    Audit(client, "digits").add(wish.run, alias="champion", former="1", to="3", content="c" * 64, reason="promoted")
-    if alone:  # the store is locked by us, so whoever wrote that line is no more
-        swap(client, "digits", wish, alone=True)
-        expected = [State.ABANDONED, State.DONE]
+def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(place):
+    told = {"alias": "champion", "former": "1", "to": "3", "content": "c" * 64, "reason": "promoted"}
+    Audit(place.client, place.name).add(place.wish.run, **told)
+    if place.local:  # the store is locked by us, so whoever wrote that line is no more
+        place.move()
     else:
         with pytest.raises(OvertakenError, match="is moving it to version 3"):
-            swap(client, "digits", wish, alone=False)
-        expected = [State.OPEN, State.LOST]
-    assert [line.state for line in Audit(client, "digits").moves()] == expected
-    assert where(client, "digits", "champion") == ("2" if alone else "1")
+            place.move()
+        assert place.states() == [State.OPEN, State.LOST]
+        assert place.where("champion") == "1"
+        with no_patience():
+            place.move()
+    assert place.states() == [State.ABANDONED, *([] if place.local else [State.LOST]), State.DONE]
+    assert place.where("champion") == "2"
 
 
-def test_of_two_at_once_one_wins_and_both_are_in_the_audit(registered):
-    """Both have seen version 1; each in a process of its own."""
-    project, client, wish = registered
-    racers = [in_a_process(project, replace(wish, to=to)) for to in ("2", "3")]
-    assert sorted(os.waitstatus_to_exitcode(os.waitpid(racer, 0)[1]) for racer in racers) == [0, 3]
-    lines = Audit(client, "digits").moves()
-    assert sorted(line.state for line in lines) == [State.DONE, State.LOST]
+def race(place, tmp_path, meet, number):
+    """Processes that move the alias at once, all having seen it at 1; on a server from a machine each."""
+    versions = [str(2 + racer % 2) for racer in range(number)]
+    racers = [
+        place.move_in_a_process(meet, tmp_path / f"machine {racer}" if not place.local else None, to=to)
+        for racer, to in enumerate(versions)
+    ]
+    return sorted(ended(racer) for racer in racers)
+
+
+def assert_one_won(place, number):
+    lines = place.lines()
+    assert sorted(line.state for line in lines) == sorted([State.DONE, *[State.LOST] * (number - 1)])
     winner = next(line for line in lines if line.state is State.DONE)
-    assert where(client, "digits", "champion") == winner.to
-    assert where(client, "digits", "previous") == "1"
+    assert place.where("champion") == winner.to
+    assert place.where("previous") == "1"
+    return winner
+
+
+def test_of_two_at_once_one_wins_and_both_are_in_the_audit(place, tmp_path):
+    """They start together."""
+    gate = multiprocessing.get_context("fork").Barrier(2)
+    assert race(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, OVERTAKEN]
+    assert_one_won(place, 2)
+
+
+def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_server, tmp_path):
+    """Neither goes on before both lines are written, so that each sees the alias where it was."""
+    gate = multiprocessing.get_context("fork").Barrier(2)
+    meet = lambda: wrap("create_model_version", 1, after=lambda: gate.wait(100))  # noqa: E731
+    assert race(on_server, tmp_path, meet, 2) == [MOVED, OVERTAKEN]
+    assert assert_one_won(on_server, 2).number == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", range(10))
+def test_of_five_at_once_one_wins_however_often_it_is_tried(on_server, tmp_path, again):
+    gate = multiprocessing.get_context("fork").Barrier(5)
+    meet = lambda: wrap("create_model_version", 1, before=lambda: gate.wait(100))  # noqa: E731
+    assert race(on_server, tmp_path, meet, 5) == [MOVED, *[OVERTAKEN] * 4]
+    assert_one_won(on_server, 5)
 
 
 STEPS = [
@@ -131,27 +144,68 @@ STEPS = [
     ("set_model_version_tag", 1, "before"),
     ("set_model_version_tag", 1, "after"),
 ]
+SAID, SET, SETTLED = 1, 3, 7  # from these steps on: the line is there, the alias has moved, the line is closed
 
 
-@pytest.mark.parametrize(("call", "number", "when"), STEPS)
-def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_ends_what_was_begun(
-    registered, call, number, when
-):
-    project, client, wish = registered
-    died = os.waitpid(in_a_process(project, wish, call, number, when), 0)[1]
-    assert os.waitstatus_to_exitcode(died) == -signal.SIGKILL
-    moved = STEPS.index((call, number, when)) >= STEPS.index(("set_registered_model_alias", 1, "after"))
-    assert where(client, "digits", "champion") == ("2" if moved else "1")
-    lines = Audit(client, "digits").moves()
-    assert len(lines) == (0 if (call, when) == ("create_model_version", "before") else 1)
-    stands = where(client, "digits", "champion")
-    with connect(find_store(project.root)) as again:
-        swap(again, "digits", replace(wish, expected=stands, to="3"), alone=True)
-    assert (where(client, "digits", "champion"), where(client, "digits", "previous")) == ("3", stands)
-    states = [line.state for line in Audit(client, "digits").moves()]
-    assert states == [*([State.DONE if moved else State.ABANDONED] if lines else []), State.DONE]
+@pytest.mark.parametrize("step", range(len(STEPS)), ids=["-".join(map(str, step)) for step in STEPS])
+@pytest.mark.parametrize("kind", ["local", "on_server"])
+def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_ends_what_was_begun(request, kind, step):
+    place = request.getfixturevalue(kind)
+    assert ended(place.move_in_a_process(dying(*STEPS[step]))) == -signal.SIGKILL
+    stands = "2" if step >= SET else "1"
+    assert place.where("champion") == stands
+    begun = State.DONE if step >= SETTLED else State.OPEN
+    assert place.states() == ([begun] if step >= SAID else [])
+    assert stood(place.client, place.name, "champion") == ("1" if step >= SET else None)
+    waited = kind == "on_server" and begun is State.OPEN and step >= SAID
+    if waited:  # whoever wrote that line may be alive
+        with pytest.raises(OvertakenError, match="is moving it to version 2"):
+            place.move(expected=stands, to="3")
+        assert place.where("champion") == stands
+    with no_patience():
+        place.move(expected=stands, to="3")
+    assert (place.where("champion"), place.where("previous")) == ("3", stands)
+    died = [State.DONE if step >= SET else State.ABANDONED] if step >= SAID else []
+    assert place.states() == [*died, *([State.LOST] if waited else []), State.DONE]
 
 
-def test_the_audit_of_a_model_that_was_never_moved_is_empty(registered):
-    _, client, _ = registered
-    assert Audit(client, "digits").moves() == []
+def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
+    assert ended(place.move_in_a_process(dying("set_registered_model_alias", 2, "before"))) == -signal.SIGKILL
+    assert place.where("previous") is None
+    finish(place.client, place.name, alone=place.local)
+    if not place.local:
+        assert place.states() == [State.OPEN]
+        with no_patience():
+            finish(place.client, place.name, alone=False)
+    assert (place.where("previous"), place.states()) == ("1", [State.DONE])
+
+
+def test_who_has_nothing_to_move_leaves_the_line_of_one_who_died_before_it(place):
+    assert ended(place.move_in_a_process(dying("set_registered_model_alias", 1, "before"))) == -signal.SIGKILL
+    with no_patience():
+        finish(place.client, place.name, alone=place.local)
+    assert (place.where("champion"), place.where("previous")) == ("1", None)
+    assert place.states() == [State.OPEN]
+
+
+def test_where_an_alias_stood_is_told_by_its_own_moves(local):
+    for former, to in pairwise("1213"):
+        local.move(expected=former, to=to)
+    local.client.set_registered_model_alias(local.name, "small", "1")
+    local.move(alias="small", expected="1", to="2")  # `previous` is of this one now
+    assert local.where("previous") == "1"
+    assert stood(local.client, local.name, "small") == "1"
+    assert stood(local.client, local.name, "champion") == "1"
+    local.client.set_registered_model_alias(local.name, "champion", "2")  # by hand, past the audit
+    assert stood(local.client, local.name, "champion") == "3"
+
+
+def test_a_line_of_somebody_who_lost_is_no_place_where_it_stood(local):
+    local.move()
+    with pytest.raises(OvertakenError):
+        local.move(expected="1", to="3")
+    assert stood(local.client, local.name, "champion") == "1"
+
+
+def test_the_audit_of_a_model_that_was_never_moved_is_empty(place):
+    assert place.lines() == []

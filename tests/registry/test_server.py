@@ -1,74 +1,23 @@
-"""A real tracking server, with the options that `mlflow/compose.yaml` gives it, and real serving."""
+"""A real tracking server, and real serving."""
 
-import contextlib
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 import mlflow
 import numpy as np
-import pytest
-import yaml
+from registry.servers import free_port, running, serving
 
 from espalier import files
 from espalier.registry import missing, register
 
-COMPOSE = Path(__file__).parents[2] / "mlflow" / "compose.yaml"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command, address, log, **options):
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **options)
-        try:
-            for _ in range(300):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(address, timeout=5).close()
-                    break
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.2)
-            else:
-                pytest.fail(f"{address} should answer within a minute. Found: {log.read_text()}")
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def server_command(folder, port):
-    """The command of the compose file, on another address and in another folder."""
-    command = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["command"]
-    replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
-    options = [option.partition("=") for option in command[1:]]
-    spelled = [name + mark + replaced.get(name, value) for name, mark, value in options]
-    return [sys.executable, "-m", command[0], *(one.replace("/store/", f"{folder}/") for one in spelled)]
-
-
-def server_environment():
-    return os.environ | yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["environment"]
-
 
 def test_a_server_holds_what_is_registered(project, tmp_path, monkeypatch):
     register(project.root, project.params)  # the local store holds it all; the server nothing yet
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command, environment = server_command(tmp_path, port), server_environment()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    with running(command, f"{address}/health", tmp_path / "log", cwd=tmp_path, env=environment):
+    with serving(tmp_path) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         assert set(missing(project.root, project.params)) == {"teacher", "student", "student-p50"}
         assert all(one.new for one in register(project.root, project.params))
         assert not any(one.new for one in register(project.root, project.params))

@@ -1,0 +1,66 @@
+"""A real tracking server for tests, with the options that `mlflow/compose.yaml` gives it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMPOSE = Path(__file__).parents[2] / "mlflow" / "compose.yaml"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(command, address, log, **options):
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **options)
+        try:
+            for _ in range(600):
+                with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                    urllib.request.urlopen(address, timeout=5).close()
+                    break
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.2)
+            else:
+                pytest.fail(f"{address} should answer within two minutes. Found: {log.read_text()}")
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def server_command(folder, port):
+    """The command of the compose file, on another address and in another folder."""
+    command = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["command"]
+    replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
+    options = [option.partition("=") for option in command[1:]]
+    spelled = [name + mark + replaced.get(name, value) for name, mark, value in options]
+    return [sys.executable, "-m", command[0], *(one.replace("/store/", f"{folder}/") for one in spelled)]
+
+
+def server_environment():
+    return os.environ | yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["environment"]
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """A server that keeps everything in a folder; gives its address."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = server_command(folder, port)
+    with running(command, f"{address}/health", folder / "log", cwd=folder, env=server_environment()):
+        yield address

@@ -7,14 +7,16 @@ Names tell the file: `history/loss` is a column of `history.csv` (validation, wh
 import csv
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files
 from espalier.errors import BadInput
-from espalier.paths import REPORTS, TABLE
+from espalier.paths import PAGE, REPORTS, TABLE
 
 _NO_METRIC = frozenset({"step", "epoch", "time", "seconds"})
+_WORDS = frozenset({"model", "parent", "by", "device", "front", "worst_class"})  # a class may be called "3"
 _UNFIT = re.compile(r"[^\w\-. /]")
 
 
@@ -34,6 +36,14 @@ class History:
 
     figures: tuple[Figure, ...] = ()
     span: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of the report, and its hash."""
+
+    path: Path
+    sha256: str
 
 
 def read_history(path: Path, now: float) -> History:
@@ -61,13 +71,20 @@ def read_history(path: Path, now: float) -> History:
             )
         if time is not None:
             span = (span[0] if span else time - (_number(row.get("seconds")) or 0.0), time)
-        values = ((name, _number(text)) for name, text in row.items() if name not in _NO_METRIC)
-        figures += [
-            Figure(f"history/{_fit(name)}", value, int(step), now if time is None else time)
-            for name, value in values
-            if value is not None
-        ]
+        figures += figures_of(row, int(step), now if time is None else time)
     return History(tuple(figures), span)
+
+
+def figures_of(row: Mapping[str, object], step: int, time: float) -> list[Figure]:
+    """The figures of one row of a history: a finite number in a column that is a metric is one.
+
+    Args:
+        row: Its cells by column, as text or as numbers.
+        step: Of the row.
+        time: When it was, in seconds since 1970.
+    """
+    values = ((name, _number(cell)) for name, cell in row.items() if name not in _NO_METRIC)
+    return [Figure(f"history/{_fit(name)}", value, step, time) for name, value in values if value is not None]
 
 
 def read_metrics(path: Path) -> dict[str, float]:
@@ -78,7 +95,7 @@ def read_metrics(path: Path) -> dict[str, float]:
 
 
 def read_report(root: Path) -> dict[str, dict[str, float]]:
-    """The numbers of `reports/models.csv`, by model.
+    """The figures of `reports/models.csv`, by model: the numbers of all columns but those that hold words.
 
     Raises:
         BadInput: If it has no column `model`.
@@ -89,10 +106,18 @@ def read_report(root: Path) -> dict[str, dict[str, float]]:
     rows = _rows(path)
     if rows and "model" not in rows[0]:
         raise BadInput(f"{path} should have a column `model`. Found {', '.join(rows[0])}.")
-    table = {row["model"]: {_fit(name): _number(text) for name, text in row.items() if name != "model"} for row in rows}
+    table = {
+        row["model"]: {_fit(name): _number(text) for name, text in row.items() if name not in _WORDS} for row in rows
+    }
     return {
         model: {name: value for name, value in numbers.items() if value is not None} for model, numbers in table.items()
     }
+
+
+def read_page(root: Path) -> Page | None:
+    """The page `reports/index.html`, if there is one."""
+    path = root / REPORTS / PAGE
+    return Page(path, files.sha256(path)) if path.is_file() else None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -100,11 +125,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _number(text: str | None) -> float | None:
+def _number(cell: object) -> float | None:
     """A finite number, or none: an empty cell, a word and a loss that was not finite are no figures."""
     try:
-        value = float(text or "nan")
-    except (TypeError, ValueError):
+        value = float(str(cell))
+    except ValueError:
         return None
     return value if math.isfinite(value) else None
 

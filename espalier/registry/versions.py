@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier import files
 from espalier.paths import HISTORY, METRICS
-from espalier.registry.figures import Figure, read_history, read_metrics
+from espalier.registry.figures import Figure, Page, read_history, read_metrics
 from espalier.registry.local import keep_artifacts_in
 from espalier.registry.model import CONTENT_FILES, Model
 from espalier.registry.store import Store
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 COMPLETE = "espalier.complete"
-_AT_ONCE = 900  # metrics in a request; servers refuse more than 1000
+PAGE_HASH = "espalier.report"  # the tag with the hash of the page that a run has
+PAGE_FOLDER = "report"
+AT_ONCE = 900  # metrics in a request; servers refuse more than 1000
 _PARAMETERS_AT_ONCE = 100
 
 
@@ -77,11 +79,14 @@ class Registry:
         )
         return Held(str(version.version), run, logged)
 
-    def refresh(self, held: Held, report: Mapping[str, float]) -> None:
-        """Log the figures of the report that are not the run's latest ones: an evaluation was repeated."""
-        known = self.client.get_run(held.run).data.metrics
-        changed = {name: value for name, value in report.items() if known.get(name) != value}
+    def refresh(self, held: Held, report: Mapping[str, float], page: Page | None = None) -> None:
+        """Log what of the report is not on the run already, figures and page: an evaluation was repeated."""
+        known = self.client.get_run(held.run).data
+        changed = {name: value for name, value in report.items() if known.metrics.get(name) != value}
         self._write(held.run, held.logged, _final(changed, time.time()))
+        if page and known.tags.get(PAGE_HASH) != page.sha256:
+            self.client.log_artifact(held.run, str(page.path), PAGE_FOLDER)
+            self.client.set_tag(held.run, PAGE_HASH, page.sha256)  # after the file: a kill between them repeats it
 
     def _adopt(self, model: Model) -> tuple[str, str] | None:
         """The complete run of this model that lacks its version; incomplete ones are deleted on the way."""
@@ -135,13 +140,13 @@ class Registry:
         metrics = [
             Metric(one.name, one.value, int(one.time * 1000), one.step, model_id=logged, run_id=run) for one in figures
         ]
-        for some in _batches(metrics, _AT_ONCE):
+        for some in batches(metrics, AT_ONCE):
             self.client.log_batch(run, metrics=some)
 
     def _write_parameters(self, run: str, parameters: dict[str, str]) -> None:
         from mlflow.entities import Param
 
-        for some in _batches([Param(name, value) for name, value in parameters.items()], _PARAMETERS_AT_ONCE):
+        for some in batches([Param(name, value) for name, value in parameters.items()], _PARAMETERS_AT_ONCE):
             self.client.log_batch(run, params=some)
 
     def _is_live(self, run: str) -> bool:
@@ -175,6 +180,14 @@ class Registry:
 
 def open_registry(client: "MlflowClient", store: Store, name: str) -> Registry:
     """The registered model `name` and the experiment of that name, made if they are not there."""
+    identity = open_experiment(client, store, name)
+    if not client.search_registered_models(f"name = {quoted(name)}"):
+        client.create_registered_model(name, description="Networks made by Espalier; an alias is the entry's name.")
+    return Registry(client, store, name, identity)
+
+
+def open_experiment(client: "MlflowClient", store: Store, name: str) -> str:
+    """MLflow's id of the experiment `name`, made if it is not there."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         identity = client.create_experiment(name, artifact_location=store.artifacts)
@@ -186,9 +199,7 @@ def open_registry(client: "MlflowClient", store: Store, name: str) -> Registry:
         wanted = f"{store.artifacts}/{identity}"
         if experiment.artifact_location != wanted:
             keep_artifacts_in(store.database, identity, wanted)
-    if not client.search_registered_models(f"name = {quoted(name)}"):
-        client.create_registered_model(name, description="Networks made by Espalier; an alias is the entry's name.")
-    return Registry(client, store, name, identity)
+    return identity
 
 
 def _logged(version: Any) -> str:
@@ -211,6 +222,7 @@ def quoted(name: str) -> str:
     return f'"{name}"' if "'" in name else f"'{name}'"
 
 
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+def batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    """Items in lists of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

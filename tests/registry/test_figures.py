@@ -39,6 +39,18 @@ def test_a_report_is_read_by_model_and_its_names_fit_mlflow(tmp_path):
     assert read_report(tmp_path) == {"teacher": {"accuracy": 0.9}, "student": {"accuracy": 0.8, "drop ___": 1.5}}
 
 
+def test_columns_of_words_are_no_figures_also_where_a_word_reads_as_a_number(tmp_path):
+    write(
+        tmp_path / "reports" / "models.csv",
+        "model,parent,by,accuracy,worst_class,worst_class_drop,device,front,threads\n1,,train,0.9,3,0.1,7,1,2\n"
+        "2,1,prune,0.8,inf,0.2,8,0,2\n",
+    )
+    assert read_report(tmp_path) == {
+        "1": {"accuracy": 0.9, "worst_class_drop": 0.1, "threads": 2.0},
+        "2": {"accuracy": 0.8, "worst_class_drop": 0.2, "threads": 2.0},
+    }
+
+
 def test_a_report_that_names_no_model_is_refused(tmp_path):
     write(tmp_path / "reports" / "models.csv", "name,accuracy\nteacher,0.9\n")
     with pytest.raises(BadInput, match=r"should have a column `model`\. Found name, accuracy"):

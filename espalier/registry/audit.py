@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from espalier.registry.versions import quoted
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -92,7 +94,7 @@ class Audit:
         lines: list[Any] = []
         token = None
         while True:
-            page = self.client.search_model_versions(f"name = '{self.book}'", page_token=token)
+            page = self.client.search_model_versions(f"name = {quoted(self.book)}", page_token=token)
             lines += page
             token = page.token
             if not token:

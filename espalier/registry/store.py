@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from filelock import FileLock, Timeout
 
 from espalier.errors import BadInput, EspalierError, TryAgain
-from espalier.paths import STATE
+from espalier.paths import PARAMS, STATE
 from espalier.registry.failures import translated
 from espalier.registry.local import create, probe
 
@@ -48,50 +48,67 @@ class Store:
         uri: What MLflow is given: absolute where it is a local database.
         shown: What a user and the receipt are given: relative to the project where it can be, without a password.
         root: The project.
+        home: The project that a local database lies in, which can be another: paths in it are relative to that one.
         database: The local database; none if the store is a server.
+        apart: Whether it was named beside the one that MLflow's variables are set for.
     """
 
     uri: str
     shown: str
     root: Path
+    home: Path
     database: Path | None = None
+    apart: bool = False
 
     @property
     def artifacts(self) -> str | None:
         """Where a local store keeps files: beside its database, relative to the project so that both can be moved."""
         if self.database is None:
             return None
-        return _relative(self.database.parent / "artifacts", self.root).as_posix()
+        return _relative(self.database.parent / "artifacts", self.home).as_posix()
+
+    @property
+    def lock(self) -> Path:
+        """What whoever works on it holds: in the project, of a local database in its own, or beside it in none."""
+        outside = self.database is not None and not self.database.is_relative_to(self.home)
+        return (self.database.parent if self.database and outside else self.home) / LOCK
 
 
-def find_store(root: Path) -> Store:
-    """The store that `MLFLOW_TRACKING_URI` names, else the project's own `mlflow/store/mlflow.db`.
+def find_store(root: Path, at: str | None = None) -> Store:
+    """The store that `at` or else `MLFLOW_TRACKING_URI` names, else the project's own `mlflow/store/mlflow.db`.
 
     A relative database is relative to the project, whatever the current folder is.
 
+    Args:
+        root: The project.
+        at: Another store than the project's, named as in `MLFLOW_TRACKING_URI`.
+
     Raises:
-        BadInput: If the variable holds a path: MLflow's store of plain files is not supported any more.
+        BadInput: If a path is named: MLflow's store of plain files is not supported any more.
     """
-    root = root.resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{DATABASE.as_posix()}"
+    root, apart = root.resolve(), at is not None
+    uri = (os.environ.get("MLFLOW_TRACKING_URI", "") if at is None else at).strip()
+    if not uri and not apart:
+        uri = f"{_SQLITE}{DATABASE.as_posix()}"
     if uri.startswith(_SQLITE):
-        database = root / uri.removeprefix(_SQLITE)
+        database = Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
         shown = f"{_SQLITE}{_relative(database, root).as_posix()}"
-        return Store(f"{_SQLITE}{database.as_posix()}", shown, root, database)
+        return Store(f"{_SQLITE}{database.as_posix()}", shown, root, _home(database, root), database, apart)
     if urlsplit(uri).scheme in ("", "file"):
         raise BadInput(
-            f"MLFLOW_TRACKING_URI should be the address of a server or of a database ({_SQLITE}{DATABASE.as_posix()}). "
-            f"Found {uri!r}."
+            f"{'--at' if apart else 'MLFLOW_TRACKING_URI'} should be the address of a server or of a database "
+            f"({_SQLITE}{DATABASE.as_posix()}). Found {uri!r}."
         )
-    return Store(uri, _without_password(uri), root)
+    return Store(uri, _without_password(uri), root, root, None, apart)
 
 
 @contextlib.contextmanager
 def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
     """Talk to a store, alone among the processes of this project; a local database is made when there is none.
 
-    While the block runs, the current folder is the project (the paths in a local store are relative to it) and
-    `MLFLOW_TRACKING_URI` is the store's: some of MLflow's own functions take no other.
+    A local store is ours alone among the processes of all projects. While the block runs, the current folder is the
+    store's home (the paths in a local store are relative to it) and `MLFLOW_TRACKING_URI` is the store's: some of
+    MLflow's own functions take no other.
 
     Args:
         store: The store.
@@ -106,10 +123,10 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
         EspalierError: If there is no local database and none should be made.
     """
     _prepare()
-    lock = FileLock(store.root / LOCK)
+    lock = FileLock(store.lock)
     with contextlib.ExitStack() as stack:
         try:
-            (store.root / LOCK).parent.mkdir(parents=True, exist_ok=True)
+            store.lock.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(lock.acquire(timeout=LOCK_SECONDS))
         except Timeout:
             raise TryAgain(
@@ -117,8 +134,10 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
             ) from None
         stack.enter_context(translated(store.uri, store.shown))
         stack.enter_context(_variable("MLFLOW_TRACKING_URI", store.uri))
+        if store.apart:  # a registry that the user has set apart belongs to the store of the project
+            stack.enter_context(_variable("MLFLOW_REGISTRY_URI", store.uri))
         if store.database is not None:
-            stack.enter_context(contextlib.chdir(store.root))
+            stack.enter_context(contextlib.chdir(store.home))
             if not store.database.exists():
                 if not make:
                     raise EspalierError(f"{store.shown} should hold the registered models. Found no database there.")
@@ -147,6 +166,12 @@ def _variable(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = former
+
+
+def _home(database: Path, root: Path) -> Path:
+    """The nearest project that a database lies in; `root` if it lies in none."""
+    found = (folder for folder in database.parents if folder == root or (folder / PARAMS).is_file())
+    return next(found, root)
 
 
 def _relative(path: Path, root: Path) -> Path:

@@ -44,10 +44,15 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     register.add_argument("--check", action="store_true", help="only say whether the registry holds everything")
     promote = _add(commands, "promote", "let the champion be the best model that passes the gates of mlflow/gates.yaml")
     promote.add_argument("--alias", metavar="ALIAS", help="move this alias alone; by default all that have gates")
+    promote.add_argument("--into", metavar="NAME", help="copy who bears the alias here into another registered model")
+    promote.add_argument("--at", metavar="URI", help="of another store: a server, or sqlite:///... (with --into)")
     rollback = _add(commands, "rollback", "let the champion be the version that it was before")
     rollback.add_argument("--to", metavar="VERSION", help="another version that was champion before")
     rollback.add_argument("--alias", metavar="ALIAS", default="champion", help="another alias")
-    _add(commands, "models", "list the versions in the registry, their aliases, and every move of one")
+    models = _add(commands, "models", "list the versions in the registry, their aliases, and every move of one")
+    for command in (rollback, models):
+        command.add_argument("--in", metavar="NAME", dest="within", help="another registered model than the project's")
+        command.add_argument("--at", metavar="URI", help="in another store: a server, or sqlite:///...")
     data = commands.add_parser("data", help="replace data/ by another data set, and version it")
     data.add_argument(
         "source", metavar="SOURCE", help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files"

@@ -1,7 +1,8 @@
 """A model folder as the registry sees it: what it is, what was measured on it, and where it came from."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Model:
         hashes: SHA-256 of each file, by name.
         parent: The entry it was made from; none for the teacher.
         by: The operation that made it.
+        more: Tags beside those that say the above: where it was copied from.
     """
 
     entry: str
@@ -32,6 +34,7 @@ class Model:
     hashes: dict[str, str]
     parent: str | None
     by: str
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -70,7 +73,7 @@ class Model:
             "espalier.parent": self.parent or "",
             "espalier.data": data if isinstance(data, str) else "",
         }
-        return {name: value for name, value in tags.items() if value}
+        return {**self.more, **{name: value for name, value in tags.items() if value}}
 
 
 def read_model(root: Path, params: Params, entry: str) -> Model:

@@ -53,8 +53,12 @@ class Registry:
         found = self.client.search_model_versions(filters)
         for version in sorted(found, key=lambda one: int(one.version), reverse=True):
             if self.is_complete(version, model, hashes=True):
-                return Held(str(version.version), str(version.run_id), _logged(version))
+                return self.holds(version)
         return None
+
+    def holds(self, version: Any) -> Held:
+        """Where MLflow's version keeps what it holds."""
+        return Held(str(version.version), str(version.run_id), _logged(version))
 
     def is_complete(self, version: Any, model: Model, *, hashes: bool) -> bool:
         """Whether a version holds exactly this model: MLflow accepts versions whose files do not exist.
@@ -74,10 +78,19 @@ class Registry:
     def add(self, model: Model, report: Mapping[str, float]) -> Held:
         """Make a version of a model, from the run of an interrupted registration if that got so far."""
         run, logged = self._adopt(model) or self._log(model, report)
+        return self.refer(Held("", run, logged), model.tags())
+
+    def refer(self, held: Held, tags: Mapping[str, str]) -> Held:
+        """Make a version of files that are in the store: of `held`, whatever registered model that is of."""
         version = self.client.create_model_version(
-            self.name, f"models:/{logged}", run, tags=model.tags(), model_id=logged, await_creation_for=60
+            self.name,
+            f"models:/{held.logged}",
+            held.run,
+            tags=dict(tags),
+            model_id=held.logged,
+            await_creation_for=60,
         )
-        return Held(str(version.version), run, logged)
+        return self.holds(version)
 
     def refresh(self, held: Held, report: Mapping[str, float], page: Page | None = None) -> None:
         """Log what of the report is not on the run already, figures and page: an evaluation was repeated."""

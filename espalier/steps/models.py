@@ -9,17 +9,24 @@ from rich.table import Table
 
 from espalier.params import read_params
 from espalier.registry.audit import Audit, Move
+from espalier.registry.names import check_name
 from espalier.registry.store import connect, find_store
 from espalier.registry.versions import quoted
 
 
-def run(root: Path) -> None:
+def run(root: Path, within: str | None = None, at: str | None = None) -> None:
     """Print both tables.
+
+    Args:
+        root: The project.
+        within: The registered model; the project's by default.
+        at: The store that it is in, as in `MLFLOW_TRACKING_URI`; the project's by default.
 
     Raises:
         EspalierError: If there is no registry yet.
     """
-    store, name = find_store(root), read_params(root).registry.name
+    store = find_store(root, at)
+    name = read_params(root).registry.name if within is None else check_name(within)
     with connect(store, make=False) as client:
         registered = client.search_registered_models(f"name = {quoted(name)}")
         aliases: dict[str, list[str]] = {}

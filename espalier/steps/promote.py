@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espalier.errors import BadInput, EspalierError
+from espalier.errors import BadInput
 from espalier.gates import Policy, Verdict, choose, judge, read_policies
 from espalier.params import read_params
 from espalier.paths import GATES
+from espalier.registry.approval import REPORT
 from espalier.registry.fetch import fetch
 from espalier.registry.model import Model, read_model
-from espalier.registry.promotion import Swap, swap, where
+from espalier.registry.promotion import Swap, finish, swap, where
 from espalier.registry.store import connect, find_store
 from espalier.registry.versions import Registry, open_registry, quoted, tagged
 from espalier.registry.webhook import tell
+from espalier.steps import transfer
 from espalier.steps.promotion.candidates import Bench
-from espalier.steps.promotion.report import as_json, show
+from espalier.steps.promotion.report import RefusedError, as_json, refusal, show
 
 if TYPE_CHECKING:
     from espalier.registry.audit import Move
-
-
-class RefusedError(EspalierError):
-    """No candidate passed; the alias stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,14 @@ class _Bearer:
     answers: np.ndarray
 
 
-def run(root: Path, alias: str | None = None) -> "list[Move]":
-    """Judge all candidates, and move each alias of `mlflow/gates.yaml`, or one of them.
+def run(root: Path, alias: str | None = None, into: str | None = None, at: str | None = None) -> "list[Move]":
+    """Judge all candidates, and move each alias of `mlflow/gates.yaml`, or one of them; or take one elsewhere.
 
     Args:
         root: The project.
         alias: The only one to be moved.
+        into: Another registered model, into which the bearer of the alias (`champion` by default) is copied instead.
+        at: The store of that one, as in `MLFLOW_TRACKING_URI`; the project's by default.
 
     Returns:
         The moves that were made; an alias that stands right already is not moved.
@@ -54,6 +54,10 @@ def run(root: Path, alias: str | None = None) -> "list[Move]":
         RefusedError: If nothing passed, for one alias at least; the others were moved.
         OvertakenError: If somebody else moved the alias meanwhile.
     """
+    if into is not None:
+        return transfer.run(root, into, at, alias or "champion")
+    if at is not None:
+        raise BadInput("--at should come with --into, which names the registered model there. Found --at alone.")
     policies = read_policies(root / GATES)
     if alias and alias not in policies:
         raise BadInput(f"The alias should be one that {GATES} has gates for: {', '.join(policies)}. Found {alias!r}.")
@@ -74,6 +78,7 @@ def _promote(bench: Bench, alias: str, policy: Policy) -> "list[Move]":
     store, name = find_store(bench.root), bench.params.registry.name
     with connect(store) as client:
         registry = open_registry(client, store, name)
+        finish(client, name, alone=store.database is not None)
         bearer = _bearer(registry, bench, alias)
         models = {entry: read_model(bench.root, bench.params, entry) for entry in bench.names(policy)}
         versions = {entry: _version(registry, model) for entry, model in models.items()}
@@ -91,7 +96,7 @@ def _promote(bench: Bench, alias: str, policy: Policy) -> "list[Move]":
             return []
         report = as_json(alias, verdicts, figures, contents, chosen)
         run_id = client.create_run(registry.experiment, run_name=f"promote {alias}").info.run_id
-        client.log_dict(run_id, report, "gates.json")
+        client.log_dict(run_id, report, REPORT)
         client.set_terminated(run_id, "FINISHED" if chosen else "FAILED")
         if chosen is None:
             raise RefusedError(_sentence(f"{name}@{alias}", bearer, verdicts))
@@ -143,12 +148,8 @@ def _damage(registry: Registry, version: str, model: Model) -> str:
 
 
 def _sentence(alias: str, bearer: _Bearer | None, verdicts: Mapping[str, Sequence[Verdict]]) -> str:
-    by = "; ".join(
-        f"{entry}: {', '.join(f'{row.gate} {row.found}' for row in rows if not row.passed)}"
-        for entry, rows in verdicts.items()
-    )
     stays = f"It stays at version {bearer.version}" if bearer else "Nobody bears it"
-    return f"{alias} should be given to a model that passes every gate. Found none ({by}). {stays}."
+    return f"{alias} should be given to a model that passes every gate. Found none ({refusal(verdicts)}). {stays}."
 
 
 def _say(text: str) -> None:

@@ -8,19 +8,24 @@ from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.registry.audit import Audit, Move, State
 from espalier.registry.fetch import fetch
-from espalier.registry.promotion import PREVIOUS, Swap, swap, where
+from espalier.registry.names import check_name
+from espalier.registry.promotion import Swap, stood, swap, where
 from espalier.registry.store import connect, find_store
-from espalier.registry.versions import open_registry
+from espalier.registry.versions import Registry
 from espalier.registry.webhook import tell
 
 
-def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
+def run(
+    root: Path, alias: str = "champion", to: str | None = None, within: str | None = None, at: str | None = None
+) -> Move:
     """Move an alias back, by the same way as a promotion.
 
     Args:
         root: The project.
         alias: Which.
         to: A version that bore it before; where it stood last by default.
+        within: The registered model; the project's by default.
+        at: The store that it is in, as in `MLFLOW_TRACKING_URI`; the project's by default.
 
     Returns:
         The line of the audit.
@@ -29,12 +34,12 @@ def run(root: Path, alias: str = "champion", to: str | None = None) -> Move:
         BadInput: If there is nothing to go back to, the version never bore the alias, or its files are not intact.
         OvertakenError: If somebody else moved the alias meanwhile.
     """
-    store, settings = find_store(root), read_params(root).registry
-    name = settings.name
+    store, settings = find_store(root, at), read_params(root).registry
+    name = settings.name if within is None else check_name(within)
     with connect(store, make=False) as client:
-        registry = open_registry(client, store, name)
+        registry = Registry(client, store, name, "")
         now = where(client, name, alias)
-        to = to or where(client, name, PREVIOUS)
+        to = to or stood(client, name, alias)
         if now is None or to is None or to == now:
             raise BadInput(f"{name}@{alias} should have stood somewhere else before. Found no such version.")
         # only what has passed the gates may bear the alias: its promotion is in the audit

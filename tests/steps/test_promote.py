@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from onnx import numpy_helper
 from properties import assert_explains
+from registry.aliases import Place, dying, ended
 
 from espalier import files
 from espalier.data.prepared import read_dataset, read_split
@@ -18,6 +20,7 @@ from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.models import load, save
 from espalier.registry.audit import Audit, State
+from espalier.registry.promotion import Swap
 from espalier.registry.store import find_store
 from espalier.steps import evaluate, make, models, promote, register, rollback
 from espalier.steps.promote import RefusedError
@@ -250,6 +253,40 @@ def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):
     with pytest.raises(BadInput) as refused:
         rollback.run(project, to=str(slow))
     assert_explains(refused.value, "never")
+
+
+def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the_champion_stood(project):
+    """Of what `previous` says, nothing is true: it is of the move before, or is not there at all."""
+    allow(project, "better", drop=0.5)
+    for former, to in (("good", "better"), ("better", "slow")):
+        assert ended(place_of(project, former, to).move_in_a_process(DYING)) == -signal.SIGKILL
+        assert champion(project)[0] == to
+        rollback.run(project)
+        assert champion(project) == (former, to)
+        if to == "better":
+            promote.run(project)
+    assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 6
+
+
+def test_a_promotion_that_died_is_ended_by_the_next_that_has_nothing_to_move(project):
+    allow(project, "better", drop=0.5)
+    assert ended(place_of(project, "good", "better").move_in_a_process(DYING)) == -signal.SIGKILL
+    assert champion(project) == ("better", None)
+    assert promote.run(project) == []
+    assert champion(project) == ("better", "good")
+    assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 2
+
+
+DYING = dying("set_registered_model_alias", 1, "after")  # the alias stands, `previous` does not
+
+
+def place_of(root, former, to):
+    client = client_of(root)
+    versions = [client.get_model_version_by_alias("digits", entry) for entry in (former, to)]
+    contents = [version.tags["espalier.content"] for version in versions]
+    run = Audit(client, "digits").moves()[-1].run
+    numbers = [str(version.version) for version in versions]
+    return Place(root, find_store(root).uri, "digits", Swap("champion", *numbers, *contents[::-1], "promoted", run))
 
 
 def test_back_to_files_that_were_changed_is_refused(project):

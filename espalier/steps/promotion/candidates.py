@@ -15,11 +15,18 @@ from espalier.export.runtime import Runtime
 from espalier.gates import Figures, Policy
 from espalier.judging import answers, compare
 from espalier.models.folder import load
-from espalier.params import Params
+from espalier.params import Evaluation, Params
 from espalier.paths import CONDITIONS, LINEAGE, MANIFEST, MODELS, ONNX, PREDICTIONS, PREPARED, REPORTS, TABLE, TEACHER
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 from espalier.training.views import normaliser
+
+
+def answer(folder: Path, test: Split, how: Evaluation) -> np.ndarray:
+    """What the deployed file of a model folder answers to the test images, (N,)."""
+    runtime = Runtime(folder / ONNX, how.threads)
+    found: np.ndarray = answers(runtime.logits(test.images.numpy(), how.batch_size))
+    return found
 
 
 @dataclass(frozen=True)
@@ -76,9 +83,7 @@ class Bench:
 
     def answers(self, folder: Path) -> np.ndarray:
         """What the deployed file of a model folder answers to the test images."""
-        runtime = Runtime(folder / ONNX, self.params.evaluation.threads)
-        found: np.ndarray = answers(runtime.logits(self.test.images.numpy(), self.params.evaluation.batch_size))
-        return found
+        return answer(folder, self.test, self.params.evaluation)
 
     def figures(self, name: str, champion: np.ndarray | None, intact: str) -> Figures:
         """All that the gates ask of an entry.

@@ -8,7 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from espalier.errors import EspalierError
 from espalier.gates import Figures, Verdict
+
+
+class RefusedError(EspalierError):
+    """No candidate passed; the alias stays where it is."""
 
 
 def as_json(
@@ -48,6 +53,14 @@ def show(verdicts: Mapping[str, Sequence[Verdict]], chosen: str | None) -> None:
     if not console.is_terminal:
         console.width = 1000
     console.print(table)
+
+
+def refusal(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
+    """What refused each candidate, in a few words."""
+    return "; ".join(
+        f"{entry}: {', '.join(f'{row.gate} {row.found}' for row in rows if not row.passed)}"
+        for entry, rows in verdicts.items()
+    )
 
 
 def _verdict(row: Verdict) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
@@ -17,6 +17,7 @@ from tasks.project import Patience, Project, open_project, promotes
 from tasks.promote import promote
 from tasks.registry import check_registry
 from tasks.reproduce import reproduce
+from tasks.telling import teller
 
 REGISTER = "register"
 PATIENCE = Patience()
@@ -40,6 +41,7 @@ def compress(folder: str = ".", force: tuple[str, ...] = (), patience: Patience 
 
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     """Give each stage to a task that waits for those it needs."""
+    project.live.settle(teller(get_run_logger()))
     graph = read_graph(project.root, force)
     if graph.missing_data:
         bring_data.submit(graph.missing_data, project).result()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.params import read_params
+from tasks.live import Live
 from tasks.slots import Slot, find_slots
 
 
@@ -35,6 +36,10 @@ class Project:
     slots: tuple[Slot, ...]
     patience: Patience
     stop: threading.Event = field(default_factory=threading.Event, compare=False)
+    live: Live = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", Live(self.root))
 
     @property
     def locks(self) -> Path:
@@ -59,6 +64,8 @@ def open_project(folder: str, patience: Patience) -> Iterator[Project]:
     except BaseException:
         project.stop.set()
         raise
+    finally:
+        project.live.close()
 
 
 def promotes(project: Project) -> bool:

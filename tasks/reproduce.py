@@ -48,7 +48,9 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     try:
         _pause(project, tell)
         made = stage.stale and attempt(stage, project, tell)
+        project.live.end(stage.label)
     except EspalierError as error:
+        project.live.end(stage.label, error)
         tell(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
         return Failed(message=str(error), data=error)
     publish_model(stage.label, project.root)
@@ -89,7 +91,12 @@ def _pause(project: Project, tell: Tell) -> None:
 
 
 def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
-    chatter = Chatter(stage, tell)
+    chatter, show_live = Chatter(stage, tell), project.live.listener(stage.label, tell)
+
+    def hear(line: str) -> None:
+        show_live(line)
+        chatter.hear(line)
+
     force = ["--force"] if stage.forced else []
     tell("starts")
     with expected(project.root) as outcome:
@@ -99,7 +106,7 @@ def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage.name],
                 folder=project.root,
                 environment=stage_environment() | {**place.environment, **outcome.environment},
-                hear=chatter.hear,
+                hear=hear,
                 stop=project.stop,
                 timeout=project.patience.timeout,
                 grace=project.patience.grace,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from espalier import files
 from espalier.params import Params
 from espalier.paths import REGISTERED
-from espalier.registry.figures import read_report
+from espalier.registry import live
+from espalier.registry.figures import Page, read_page, read_report
 from espalier.registry.model import Model, read_model
 from espalier.registry.store import Store, connect, find_store
 from espalier.registry.versions import Registry, open_registry, quoted
@@ -33,7 +34,8 @@ def register(root: Path, params: Params, tell: Callable[[Registered], None] = la
 
     A version that holds a model already is found by the model's content and kept. An alias with the entry's name
     points to the version of what the entry is now: also back to an older one, if a change was taken back. Entries that
-    are no longer declared keep their versions and their alias.
+    are no longer declared keep their versions and their alias. Each run gets the page of the report; the live runs
+    of what is registered go.
 
     Args:
         root: The project.
@@ -48,18 +50,19 @@ def register(root: Path, params: Params, tell: Callable[[Registered], None] = la
         TryAgain: If the store is away. What was registered until then is kept, and found again.
     """
     models = [read_model(root, params, entry) for entry in params.names]
-    reports = read_report(root)
+    reports, page = read_report(root), read_page(root)
     store = find_store(root)
     done: list[Registered] = []
     with connect(store) as client:
         registry = open_registry(client, store, params.registry.name)
         aliases = dict(client.get_registered_model(registry.name).aliases)
         for model in models:
-            one = _register(registry, model, reports.get(model.entry, {}))
+            one = _register(registry, model, reports.get(model.entry, {}), page)
             if str(aliases.get(one.entry)) != one.version:
                 client.set_registered_model_alias(registry.name, one.entry, one.version)
             tell(one)
             done.append(one)
+        live.settle(client, registry.experiment, root, {model.entry: (model.made() or (0, 0))[1] for model in models})
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
 
@@ -84,10 +87,10 @@ def missing(root: Path, params: Params) -> dict[str, str]:
     return {entry: lack for entry, lack in lacks.items() if lack}
 
 
-def _register(registry: Registry, model: Model, report: dict[str, float]) -> Registered:
+def _register(registry: Registry, model: Model, report: dict[str, float], page: Page | None) -> Registered:
     found = registry.find(model)
     held = found or registry.add(model, report)
-    registry.refresh(held, report)
+    registry.refresh(held, report, page)
     return Registered(model.entry, held.version, held.run, model.content, new=found is None)
 
 

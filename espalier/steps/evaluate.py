@@ -40,6 +40,7 @@ from espalier.report.plots import write_plots
 from espalier.report.terminal import tree
 from espalier.steps.job import device_name
 from espalier.steps.report import commit_of, write_page
+from espalier.steps.understand import understand
 
 _BATCHES = {1: 10, 64: 1}  # how often each is timed in a round: the shortest calls suffer most, and cost least
 _EAGER = "the teacher in eager torch"
@@ -72,6 +73,7 @@ def run(root: Path) -> None:
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
         write_plots(root, draft, table)
+        understand(root, draft, params, logits, table.index[table["front"]].tolist())
         write_page(root, draft)
     if sys.stdout.isatty():
         tree(table.reset_index())

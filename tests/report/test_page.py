@@ -11,13 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pages import Page
 from PIL import Image
 from scipy.special import softmax
 
@@ -26,41 +26,7 @@ from espalier.errors import BadInput
 from espalier.report.page import render
 from espalier.steps import report
 
-VOID = {"img", "meta", "link", "wbr"}
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
-
-
-class Page(HTMLParser):
-    """A page as its elements: each with its name, attributes and text; it must be well formed."""
-
-    def __init__(self, source: bytes) -> None:
-        super().__init__()
-        self.elements: list[dict] = []
-        self.open: list[dict] = []
-        self.feed(source.decode())
-        assert not self.open, f"never closed: {self.open[-1]}"
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "text": "", "inside": [one["id"] for one in self.open if one.get("id")], **dict(attrs)}
-        self.elements.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, tag, section=None, **attributes):
-        return [
-            element
-            for element in self.elements
-            if element["tag"] == tag
-            and (section is None or section in element["inside"])
-            and all(element.get(key) == value for key, value in attributes.items())
-        ]
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,24 @@ import pandas as pd
 
 from espalier import files
 from espalier.data.prepared import Dataset, read_dataset
-from espalier.paths import CLASSES, CONDITIONS, HISTORY, LINEAGE, METRICS, MODELS, PREDICTIONS, PREPARED, TABLE
+from espalier.paths import (
+    ACTIVITY,
+    CLASSES,
+    CONDITIONS,
+    HISTORY,
+    LINEAGE,
+    LOOKS,
+    METRICS,
+    MODELS,
+    PREDICTIONS,
+    PREPARED,
+    SENSITIVITY,
+    TABLE,
+)
+from espalier.report.understanding.looks import Looks
 
 Row = dict[str, Any]
-_WORDS = frozenset({"model", "parent", "by", "class", "worst_class", "device"})
+_WORDS = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,9 @@ class Contents:
         rows: Of `models.csv`, by model, parents first.
         classes: Of `classes.csv`.
         conditions: On what, when and under what load it was measured.
+        looks: Where models look in some test images, if they were asked.
+        sensitivity: Of `sensitivity.csv`; nothing if it was not measured.
+        activity: Of `activity.csv`, likewise.
     """
 
     root: Path
@@ -33,6 +50,9 @@ class Contents:
     rows: dict[str, Row]
     classes: list[Row]
     conditions: dict[str, Any]
+    looks: Looks | None
+    sensitivity: list[Row]
+    activity: list[Row]
 
     @classmethod
     def of(cls, root: Path, reports: Path) -> "Contents":
@@ -43,7 +63,16 @@ class Contents:
         """
         rows = {row["model"]: row for row in _rows(reports / TABLE)}
         conditions = files.read_json(reports / CONDITIONS)
-        return cls(root, reports, read_dataset(root / PREPARED), rows, _rows(reports / CLASSES), conditions)
+        return cls(
+            root,
+            reports,
+            read_dataset(root / PREPARED),
+            rows,
+            _rows(reports / CLASSES),
+            conditions,
+            Looks.read(reports / LOOKS),
+            *(_rows(path) if (path := reports / name).is_file() else [] for name in (SENSITIVITY, ACTIVITY)),
+        )
 
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; no row if there was none."""

@@ -14,8 +14,10 @@ from espalier.report.page.front import front
 from espalier.report.page.gates import gates
 from espalier.report.page.head import head
 from espalier.report.page.lineage import lineage
+from espalier.report.page.looks import looks
 from espalier.report.page.markup import Markup, join, tag
 from espalier.report.page.script import SCRIPT
+from espalier.report.page.sensitivity import sensitivity
 from espalier.report.page.style import STYLE
 from espalier.report.page.tree import tree
 from espalier.report.page.widths import widths
@@ -27,7 +29,9 @@ _SECTIONS = {
     "gates": ("gates", gates),
     "classes": ("classes", classes),
     "forgotten": ("forgotten", forgotten),
+    "looks": ("where they look", looks),
     "widths": ("layers", widths),
+    "sensitivity": ("what layers are worth", sensitivity),
     "curves": ("trainings", curves),
     "lineage": ("lineage", lineage),
 }

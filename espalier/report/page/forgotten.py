@@ -1,11 +1,7 @@
 """The forgotten examples: images that the teacher has right and a model has not."""
 
-import base64
-import io
-
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.special import softmax
 
 from espalier.data.names import TEST
@@ -14,9 +10,9 @@ from espalier.judging.answers import NO_ANSWER
 from espalier.paths import PREPARED
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
+from espalier.report.page.pictures import picture, source
 
 _EACH = 8  # images of a model
-_SIDE = 64  # pixels to which larger images are reduced
 _BYTES = 2_000_000  # of all images together, so that the page stays small
 _LEFT_OUT = "Left out here: the page would grow too large."
 
@@ -58,22 +54,11 @@ def _surest(lost: pd.DataFrame) -> list[tuple[int, int, int, float]]:
 
 def _shot(split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]) -> Markup:
     example, label, predicted, sure = shown
-    source = "data:image/png;base64," + base64.b64encode(_png(split[example][0].numpy())).decode()
-    picture = tag("img", src=source, alt=f"test image {example}", width=76, height=76)
+    shown_as = source(picture(split[example][0].numpy()))
+    drawn = tag("img", src=shown_as, alt=f"test image {example}", width=76, height=76)
     if predicted == NO_ANSWER:  # a logit that is not finite
         said, surely = "no answer", None
     else:
         said, surely = classes[predicted], f" {100 * sure:.0f}\N{NO-BREAK SPACE}%"
     told = (f"{classes[label]} \N{RIGHTWARDS ARROW} ", tag("b", said), surely)
-    return tag("figure", picture, *told, title=f"Test image {example}")
-
-
-def _png(image: np.ndarray) -> bytes:
-    """An image (C, H, W) uint8 as PNG; in grey unless it has three channels, and not larger than it is shown."""
-    colours = 3
-    pixels = image.transpose(1, 2, 0) if len(image) == colours else image[0]
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return tag("figure", drawn, *told, title=f"Test image {example}")

@@ -60,7 +60,14 @@ list-style:none}
 font-size:.8rem;overflow-wrap:break-word}
 .bars td.bar{width:70%;min-width:70px;text-align:left}
 .bars span{background:var(--line);height:11px;border-radius:2px;display:block;overflow:hidden}
-.bars i{display:block;height:11px;background:var(--own,var(--prune))}
+.bars i{display:block;height:11px;background:var(--own,var(--prune))}.bars td .range{display:block}
+.bars span.thin{margin-top:3px}.bars span.thin,.bars .thin i{height:4px}.bars span.range{background:none;height:auto}
+.bars .stayed i,.swatch.stayed{background:var(--distill)}.bars .cut i,.swatch.cut{background:var(--train)}
+.looks th,.looks td{text-align:left;vertical-align:top;padding:.35em .4em}.looks td{white-space:normal;max-width:84px}
+.looks tbody th,.looks thead th{font-size:.73rem;line-height:1.25;min-width:84px;max-width:84px;white-space:normal;
+overflow-wrap:anywhere}.looks td{font-size:.73rem;line-height:1.25;overflow-wrap:anywhere}
+.looks img,.looks .none{width:76px;height:76px;object-fit:contain;display:block;background:var(--line)}
+.looks .none{display:grid;place-items:center;color:var(--dim)}.looks b{color:rgb(var(--bad))}
 details{min-width:0}summary{cursor:pointer;font-weight:600;overflow-wrap:anywhere}
 .passed{color:rgb(var(--good))}.refused{color:rgb(var(--bad));font-weight:600}
 .hot rect.card,tr.hot>*{background:color-mix(in srgb,var(--distill) 14%,var(--paper))}

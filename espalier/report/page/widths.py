@@ -7,63 +7,89 @@ from safetensors import safe_open
 
 from espalier.models.architecture import Architecture
 from espalier.models.folder import read_architecture
-from espalier.paths import ARCHITECTURE, MODELS, WEIGHTS
-from espalier.report.page.contents import Contents
+from espalier.paths import ARCHITECTURE, CUT, MODELS, WEIGHTS
+from espalier.report.page.bars import bar, line
+from espalier.report.page.contents import Contents, Row
 from espalier.report.page.markup import Markup, join, section, tag
 
 _FEW = 24  # layers of a model that are shown without being asked for
 _SUFFIX = ".weight"
+_LEGEND = {"by-prune": "outputs left", "stayed": "activity of those that stayed", "cut": "of those that were cut"}
+_UNKNOWN = "How active the outputs were that were cut is not known: this model was made before Espalier recorded which."
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Outputs of a layer before and after, and the part of its weights that is zero, where zeros are kept."""
+    """A layer that is not as it was.
+
+    Attributes:
+        name: Of the layer.
+        before: Its outputs in the parent.
+        after: Its outputs now.
+        zeros: The part of its weights that is zero, where zeros are kept.
+        active: How active the outputs that stayed and those that were cut were in the parent, if it is known.
+    """
 
     name: str
     before: int
     after: int
     zeros: float | None
+    active: tuple[float, float] | None
 
 
 def widths(contents: Contents) -> Markup:
     """For each model whose layers differ from its parent's, a bar per layer that was changed."""
-    drawn = [
-        _model(contents.root / MODELS, name, row["parent"]) for name, row in contents.rows.items() if row["parent"]
-    ]
+    active: dict[str, dict[str, tuple[float, float]]] = {}
+    for one in contents.activity:
+        active.setdefault(one["model"], {})[one["layer"]] = one["kept"], one["cut"]
+    models = contents.root / MODELS
+    drawn = [_model(models, name, row, active.get(name, {})) for name, row in contents.rows.items() if row["parent"]]
     shown = [one for one in drawn if one is not None]
     explanation = (
         "Outputs of each layer that is narrower than in the model it was made from (channels of a convolution, "
         "features of a linear layer), and weights of which single numbers were pruned. Layers that are as they were "
-        "are left out."
+        "are left out. The thin bars say how active the outputs that stayed and those that were cut were in that model "
+        "on validation images: their mean size as the layers that read them see it, behind norm and rectifier."
     )
     if not shown:
         shown = [tag("p", "No model has layers that differ from its parent's.")]
-    return section("widths", "Layers before and after", explanation, tag("div", *shown, class_="cards"))
+    legend = tag(
+        "ul",
+        *(tag("li", tag("span", class_=f"swatch {key}"), said) for key, said in _LEGEND.items()),
+        class_="legend",
+    )
+    return section("widths", "Layers before and after", explanation, legend, tag("div", *shown, class_="cards"))
 
 
-def _model(models: Path, name: str, parent: str) -> Markup | None:
+def _model(models: Path, name: str, row: Row, active: dict[str, tuple[float, float]]) -> Markup | None:
+    parent = row["parent"]
     if not all((models / one / ARCHITECTURE).is_file() for one in (name, parent)):
         return None
     own, former = read_architecture(models / name), read_architecture(models / parent)
     if (own.factory, own.arguments) != (former.factory, former.arguments):
         return None  # another network: nothing was cut
-    layers = _changed(models / name, own, former)
+    layers = _changed(models / name, own, former, active)
     gone = [layer for layer in own.changes.removed if layer not in former.changes.removed]
     if not layers and not gone:
         return None
     rows = join(_row(layer) for layer in layers)
     said = f"{name}: {len(layers)} layer{'' if len(layers) == 1 else 's'} changed against {parent}"
+    narrower = any(layer.before != layer.after for layer in layers)
+    unknown = row["by"] == "prune" and narrower and not (models / name / CUT).is_file()
     return tag(
         "details",
         tag("summary", said),
         tag("p", f"Removed: {', '.join(gone)}") if gone else None,
+        tag("p", _UNKNOWN, class_="note") if unknown else None,
         tag("table", tag("tbody", rows), class_="bars") if layers else None,
         data_model=name,
         **({"open": "open"} if len(layers) <= _FEW else {}),
     )
 
 
-def _changed(folder: Path, own: Architecture, former: Architecture) -> list[_Layer]:
+def _changed(
+    folder: Path, own: Architecture, former: Architecture, active: dict[str, tuple[float, float]]
+) -> list[_Layer]:
     zeros = _zeros(folder, own)
     found = []
     for weight, before in former.shapes.items():
@@ -71,7 +97,8 @@ def _changed(folder: Path, own: Architecture, former: Architecture) -> list[_Lay
         if after is None or not weight.endswith(_SUFFIX) or len(before) < 2:
             continue
         if before[0] != after[0] or weight in zeros:
-            found.append(_Layer(weight.removesuffix(_SUFFIX), before[0], after[0], zeros.get(weight)))
+            name = weight.removesuffix(_SUFFIX)
+            found.append(_Layer(name, before[0], after[0], zeros.get(weight), active.get(name)))
     return found
 
 
@@ -90,16 +117,10 @@ def _row(layer: _Layer) -> Markup:
     if layer.zeros is not None:
         kept *= 1 - layer.zeros
         said += f"{', ' if said else ''}{100 * layer.zeros:.0f} % zeros"
-    bar = tag("span", tag("i", style=f"width:{100 * kept:.1f}%"))
-    return tag(
-        "tr",
-        tag("th", _broken(layer.name), scope="row", title=layer.name),
-        tag("td", bar, class_="bar"),
-        tag("td", said),
-    )
-
-
-def _broken(name: str) -> Markup:
-    """A name that may go on in another line after each of its dots."""
-    *before, last = name.split(".")
-    return join((*(part for piece in before for part in (f"{piece}.", tag("wbr"))), last))
+    if layer.active is None:
+        return line(layer.name, None, bar(kept), said, title=layer.name)
+    stayed, cut = layer.active
+    most = max(stayed, cut) or 1.0
+    bars = bar(kept), bar(stayed / most, class_="thin stayed"), bar(cut / most, class_="thin cut")
+    figures = tag("span", f"{stayed:.2g}, cut {cut:.2g}", class_="range")
+    return line(layer.name, None, join(bars), said, figures, title=layer.name)

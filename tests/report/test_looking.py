@@ -7,7 +7,7 @@ from properties import assert_explains, assert_input_untouched
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.models import build
 from espalier.report.understanding.examples import spread, telling
 from espalier.report.understanding.heat import _places, agreement, heat
@@ -269,3 +269,30 @@ def test_examples_are_spread_from_the_first_to_the_last():
     assert spread(10, 4) == [0, 3, 6, 9]
     assert spread(3, 8) == [0, 1, 2]
     assert spread(10, 0) == spread(0, 5) == []
+
+
+class Stubborn(Bright):
+    """A network that only infers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError("this network has no gradients")
+        return super().forward(x)
+
+
+class Frozen(Bright):
+    """A network of which only the last layers can be differentiated."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            seen = self.conv(x)
+        return self.head(self.pool(seen.relu()).mean((2, 3)))
+
+
+def test_a_network_that_cannot_be_differentiated_has_no_map_and_is_told_of():
+    networks = {"teacher": Bright(), "stubborn": Stubborn(), "frozen": Frozen()}
+    answers = dict.fromkeys(networks, np.array([1, 1]))
+    with pytest.warns(Notice, match="stubborn should tell where it looks. Found: this network"):
+        found = look(networks.items(), bright(0, 0), answers, np.array([1, 1]), [0, 1])
+    assert [one.layer for one in found.models.values()] == ["conv", "", ""]
+    assert found.models["stubborn"].maps == found.models["frozen"].maps == [None, None]

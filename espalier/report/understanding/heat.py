@@ -118,9 +118,9 @@ def _read(network: nn.Module, images: Tensor, mapped: Sequence[Layer]) -> list[s
     tap, size = Tap(network, (one.name for one in mapped)), (int(images.shape[2]), int(images.shape[3]))
     with torch.enable_grad():
         best = _logits(network, images.clone().requires_grad_()).amax(1).sum()
-        outputs = tap.take()
+        outputs = {name: output for name, output in tap.take().items() if output.requires_grad}
         tap.close()
-        gradients = torch.autograd.grad(best, list(outputs.values()), allow_unused=True)
+        gradients = torch.autograd.grad(best, list(outputs.values()), allow_unused=True) if outputs else ()
     found = zip(outputs, gradients, strict=True)
     return [name for name, gradient in found if gradient is not None and bool(as_map(gradient, size).any())]
 

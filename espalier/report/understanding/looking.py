@@ -1,11 +1,13 @@
 """Asking several networks where they look in the same images."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import Notice
 from espalier.judging import NO_ANSWER
 from espalier.report.understanding.heat import agreement, heat
 from espalier.report.understanding.looks import Look, Looks, Map
@@ -33,7 +35,7 @@ def look(
     found: dict[str, Look] = {}
     first: list[np.ndarray | None] = []
     for name, network in networks:
-        layer, maps = _maps(network, images, answers[name])
+        layer, maps = _maps(name, network, images, answers[name])
         own = None if not found else _mean_agreement(maps[compared], first)
         first = first or maps[compared]
         kept = [None if one is None else _scaled(one) for one in maps[:shown]]
@@ -41,9 +43,14 @@ def look(
     return Looks(examples, labels.tolist(), len(images[compared]), found)
 
 
-def _maps(network: nn.Module, images: Tensor, answers: np.ndarray) -> tuple[str, list[np.ndarray | None]]:
+def _maps(name: str, network: nn.Module, images: Tensor, answers: np.ndarray) -> tuple[str, list[np.ndarray | None]]:
     """The layer that was asked, and a map (h, w) for each answer of which there is one."""
-    seen = heat(network, images, torch.from_numpy(answers).clamp(min=0).to(images.device))
+    try:
+        seen = heat(network, images, torch.from_numpy(answers).clamp(min=0).to(images.device))
+    except RuntimeError as error:  # whatever a user's network does; the figures of all models are worth more than this
+        reason = str(error).partition("\n")[0]
+        warnings.warn(f"{name} should tell where it looks. Found: {reason}", Notice, stacklevel=2)
+        return "", [None] * len(answers)
     if seen is None:
         return "", [None] * len(answers)
     known = (answers != NO_ANSWER) & np.isfinite(seen.maps).all((1, 2))

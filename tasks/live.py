@@ -35,8 +35,9 @@ class Live:
 
     def settle(self, tell: Tell) -> None:
         """Let what a run left that was killed be marked so, if there is any."""
-        if dead(self._root):
-            self._send(b"", tell)
+        with suppress(OSError):
+            if dead(self._root):
+                self._send(b"", tell)
 
     def listener(self, label: str, tell: Tell) -> Callable[[str], None]:
         """A function that takes each line that the stage `label` prints, and hands on those about its epochs."""
@@ -74,7 +75,11 @@ class Live:
     def _send(self, line: bytes, tell: Tell | None = None) -> None:
         with self._lock:
             if self._process is None and tell and not self._closed:
-                self._process = self._start(tell)
+                try:
+                    self._process = self._start(tell)
+                except OSError as error:
+                    self._closed = True
+                    tell(f"no live curves in MLflow: {error}")
             if self._process is not None:
                 assert self._process.stdin is not None
                 # Whole or not at all, as it is shorter than PIPE_BUF; a pipe that is full or broken takes nothing.

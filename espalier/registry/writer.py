@@ -10,6 +10,7 @@ from espalier import files
 from espalier.params import read_params
 from espalier.registry.figures import Figure, figures_of
 from espalier.registry.live import (
+    BEAT,
     FAILED,
     FINISHED,
     GONE,
@@ -68,6 +69,7 @@ class Writer:
         self._curves: dict[str, Curve] = {}  # the present one of each entry
         self._left: list[Curve] = []  # others that the store has not got whole
         self._settled = False
+        self._last = 0.0  # when the store last took something, in seconds since 1970
 
     @property
     def running(self) -> bool:
@@ -124,6 +126,7 @@ class Writer:
                 self._write(client, experiment, curve)
                 if curve.status == FINISHED:
                     del self._curves[entry]
+        self._last = time.time()
 
     def _write(self, client: "MlflowClient", experiment: str, curve: Curve) -> None:
         from mlflow.exceptions import MlflowException
@@ -145,7 +148,8 @@ class Writer:
 
         if curve.status == curve.written != RUNNING and not curve.figures:
             return
-        if curve.status == RUNNING != curve.written:
+        cut_off = time.time() - self._last > 2 * BEAT  # others may have taken us for dead
+        if curve.status == RUNNING and (cut_off or curve.written != RUNNING):
             client.update_run(curve.run, RUNNING)
         shift, count = curve.shift, len(curve.figures)
         last = Position(curve.last.epoch, curve.last.epochs, curve.last.step, curve.last.before + shift)

@@ -130,6 +130,15 @@ def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(projec
     assert (running.info.status, len(curve(project, running))) == (RUNNING, 1)
 
 
+def test_a_run_whose_owner_was_only_cut_off_runs_again(project, writer, monkeypatch):
+    hear(writer, epoch(1))
+    MlflowClient(find_store(project.root).uri).set_terminated(runs_of(project)[0].info.run_id, KILLED)
+    monkeypatch.setattr("espalier.registry.writer.BEAT", 0.0)  # as if it had been long
+    hear(writer, epoch(2))
+    (run,) = runs_of(project)
+    assert (run.info.status, curve(project, run)) == (RUNNING, [(10, 1.0), (20, 0.5)])
+
+
 def test_what_ended_before_it_could_be_shown_is_left_to_registration(project, writer):
     writer.hear(epoch(1))
     writer.end("student", FINISHED)

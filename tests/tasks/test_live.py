@@ -110,6 +110,16 @@ def test_a_variable_that_names_no_store_costs_one_sentence(monkeypatch, live, to
     assert sentence.startswith("no live curves in MLflow: MLFLOW_TRACKING_URI should be the address")
 
 
+def test_a_writer_that_cannot_be_started_costs_one_sentence(root, live, told):
+    (root / ".espalier" / LOG).mkdir(parents=True)
+    hear = live.listener("student", told.append)
+    hear(line(1))
+    hear(line(2))
+    live.end("student")
+    (sentence,) = told
+    assert sentence.startswith("no live curves in MLflow: ")
+
+
 def test_a_writer_that_died_disturbs_nobody_and_what_it_left_is_settled_by_the_next(root, live, told):
     hear = live.listener("student", told.append)
     hear(line(1))

@@ -192,6 +192,12 @@ def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file
     assert content_hash(quantized) != content_hash(parent)
 
 
+def test_the_packed_size_is_told_only_of_weights_that_are_deployed(grown):
+    told = {name: files.read_json(grown / "models" / name / "metrics.json") for name in ("student", "student-int8")}
+    assert told["student"]["packed_bytes"] > 0
+    assert "packed_bytes" not in told["student-int8"]
+
+
 def test_nothing_is_made_from_a_quantized_model(tiny_copy, grown):
     project = tiny_copy()
     shutil.copytree(grown / "models" / "student-int8", project / "models" / "student-int8")

@@ -81,8 +81,10 @@ class Project:
         return session.run(["logits"], {"image": images})[0]
 
 
-def tiny(weights: np.ndarray, kind: int = TensorProto.UINT8, batch: int | str = "batch") -> onnx.ModelProto:
-    """A linear network on 8x8 images. It takes the producer's name with it, which MLflow's own writing would keep."""
+def tiny(
+    weights: np.ndarray, kind: int = TensorProto.UINT8, batch: int | str = "batch", sides: tuple[int, int] = (8, 8)
+) -> onnx.ModelProto:
+    """A linear network on small images. It takes the producer's name with it, which MLflow's own writing would keep."""
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["float"], ["flat"]),
@@ -91,7 +93,7 @@ def tiny(weights: np.ndarray, kind: int = TensorProto.UINT8, batch: int | str = 
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", kind, [batch, 1, 8, 8])],
+        [helper.make_tensor_value_info("image", kind, [batch, 1, *sides])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 10])],
         [numpy_helper.from_array(weights, "weights")],
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import torch
 
@@ -23,10 +24,18 @@ from espalier.training.views import normaliser
 
 
 def answer(folder: Path, test: Split, how: Evaluation) -> np.ndarray:
-    """What the deployed file of a model folder answers to the test images, (N,)."""
+    """What the deployed file of a model folder answers to the test images, (N,).
+
+    Raises:
+        BadInput: If it is made for images of another shape.
+    """
+    sizes = onnx.load(folder / ONNX).graph.input[0].type.tensor_type.shape.dim
+    found, shape = tuple(size.dim_value for size in sizes[1:]), tuple(test.images.shape[1:])
+    if found != shape:
+        raise BadInput(f"{folder / ONNX} should take images as those of the test split, {shape}. Found {found}.")
     runtime = Runtime(folder / ONNX, how.threads)
-    found: np.ndarray = answers(runtime.logits(test.images.numpy(), how.batch_size))
-    return found
+    answered: np.ndarray = answers(runtime.logits(test.images.numpy(), how.batch_size))
+    return answered
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from espalier import files
 from espalier.data.names import TEST, VALIDATION
-from espalier.data.prepared import Split, open_split, read_dataset
+from espalier.data.prepared import Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
 from espalier.judging import answers
 from espalier.measures.macs import count_macs
@@ -67,21 +67,16 @@ class _Project:
         """The network of a model, in evaluation mode."""
         return place(load(self.root / MODELS / name, trusted=self.params.trusted), self.device)
 
-    def split(self, name: str, examples: Sequence[int]) -> Split:
-        """Some examples of a split."""
-        split = open_split(self.root / PREPARED, name)
-        found = [split[example] for example in examples]
-        return Split(torch.stack([image for image, _, _ in found]), torch.stack([label for _, label, _ in found]))
-
 
 def _look(project: _Project, path: Path, predicted: Mapping[str, np.ndarray], front: Sequence[str]) -> None:
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
-    labels = open_split(project.root / PREPARED, TEST).labels.numpy()
+    split = open_split(project.root / PREPARED, TEST)
+    labels = split.labels.numpy()
     shown = telling(labels, predicted, TEACHER, _IMAGES)
     work = 3 * len(names) * count_macs(project.network(TEACHER), project.dataset.shape)
     others = spread(len(labels), min(_COMPARED, int(_MACS / max(1, work))))
     examples = shown + (others if len(others) > len(shown) else [])
-    images = project.look(project.split(TEST, examples).images.to(project.device))
+    images = project.look(_some(split, examples).images.to(project.device))
     networks = ((name, project.network(name)) for name in predicted if name in names)
     answered = {name: predicted[name][examples] for name in names}
     look(networks, images, answered, labels[shown], shown).write(path)
@@ -92,7 +87,8 @@ def _measure(project: _Project, reports: Path) -> None:
     found = dict(_with_units(project, _questioned(project.params)))
     counts = {name: (network, len(halves(network, units))) for name, (network, units) in found.items()}
     planned = plan(counts, project.dataset.shape, project.device)
-    split = project.split(VALIDATION, spread(project.dataset.counts[VALIDATION], planned.images))
+    every = open_split(project.root / PREPARED, VALIDATION)
+    split = _some(every, spread(len(every), planned.images))
     validation = Inference(Resident(split, project.device), project.look, _BATCH)
     sensitive, active = [], []
     for name, (network, units) in found.items():
@@ -105,6 +101,12 @@ def _measure(project: _Project, reports: Path) -> None:
     for path, tables in ((reports / SENSITIVITY, sensitive), (reports / ACTIVITY, active)):
         if tables:
             pd.concat(tables).to_csv(path, index=False)
+
+
+def _some(split: StreamedSplit, examples: Sequence[int]) -> Split:
+    """Some examples of a split, in memory."""
+    found = [split[example] for example in examples]
+    return Split(torch.stack([image for image, _, _ in found]), torch.stack([label for _, label, _ in found]))
 
 
 def _questioned(params: Params) -> list[str]:

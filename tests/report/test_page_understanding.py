@@ -130,6 +130,19 @@ def test_the_same_answers_give_the_same_files(project):
         assert (draft / name).read_bytes() == (project / "reports" / name).read_bytes()
 
 
+def test_the_teacher_and_those_on_the_front_come_before_others_and_costly_networks_see_few_images(project, monkeypatch):
+    monkeypatch.setattr(understand, "_MODELS", 2)
+    draft = project / "draft"
+    draft.mkdir()
+    understand.understand(project, draft, read_params(project), logits(project), ["student-int8"])
+    looks = json.loads((draft / "looks.json").read_text())
+    assert (list(looks["models"]), looks["compared"]) == (["teacher", "student-int8"], 64)
+    monkeypatch.setattr(understand, "_MACS", 1e6)
+    understand.understand(project, draft, read_params(project), logits(project), ["student-int8"])
+    few = json.loads((draft / "looks.json").read_text())
+    assert (few["compared"], few["examples"]) == (6, looks["examples"])
+
+
 def test_without_captum_nothing_fails_and_the_page_says_how_to_get_it(project, monkeypatch):
     monkeypatch.setattr(understand, "find_spec", lambda name: None)
     draft = project / "draft"

@@ -1,13 +1,15 @@
 """What the page is made from: the reports of an evaluation, and the folders of the models it judged."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from espalier import files
-from espalier.data.prepared import Dataset, read_dataset
+from espalier.data.names import TEST
+from espalier.data.prepared import Dataset, StreamedSplit, open_split, read_dataset
 from espalier.paths import (
     ACTIVITY,
     CLASSES,
@@ -73,6 +75,11 @@ class Contents:
             Looks.read(reports / LOOKS),
             *(_rows(path) if (path := reports / name).is_file() else [] for name in (SENSITIVITY, ACTIVITY)),
         )
+
+    @cached_property
+    def test(self) -> StreamedSplit:
+        """The test images: opening them takes reading them all, to compare their hash."""
+        return open_split(self.root / PREPARED, TEST)
 
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; no row if there was none."""

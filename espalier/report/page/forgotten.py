@@ -4,10 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from espalier.data.names import TEST
-from espalier.data.prepared import StreamedSplit, open_split
+from espalier.data.prepared import StreamedSplit
 from espalier.judging.answers import NO_ANSWER
-from espalier.paths import PREPARED
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
 from espalier.report.page.pictures import picture, source
@@ -19,13 +17,12 @@ _LEFT_OUT = "Left out here: the page would grow too large."
 
 def forgotten(contents: Contents) -> Markup:
     """A handful of images per model, those first of whose wrong answer it is surest."""
-    split = open_split(contents.root / PREPARED, TEST)
     cards, spent = [], 0
     for name, row in contents.rows.items():
         if not row["parent"]:
             continue
         lost = contents.lost(name)
-        shots = [_shot(split, shown, contents.dataset.classes) for shown in _surest(lost)]
+        shots = [_shot(contents.test, shown, contents.dataset.classes) for shown in _surest(lost)]
         spent += sum(map(len, shots))
         said = f"{len(lost)} forgotten" if len(lost) else "nothing forgotten"
         images = tag("div", *shots, class_="shots") if spent <= _BYTES else tag("p", _LEFT_OUT, class_="note")

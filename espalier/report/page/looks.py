@@ -3,10 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from espalier.data.names import TEST
-from espalier.data.prepared import StreamedSplit, open_split
 from espalier.judging.answers import NO_ANSWER
-from espalier.paths import PREPARED
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, tag
 from espalier.report.page.pictures import SIDE, picture, source
@@ -34,9 +31,8 @@ def looks(contents: Contents) -> Markup:
     if found is None:
         return section("looks", "Where they look", explanation, tag("p", _WITHOUT))
     models = {name: look for name, look in found.models.items() if name in contents.rows}
-    split = open_split(contents.root / PREPARED, TEST)
     heads = tag("tr", tag("th", "image"), *(_head(name, look) for name, look in models.items()))
-    rows = join(_row(contents, split, found, number, models) for number in range(len(found.examples)))
+    rows = join(_row(contents, found, number, models) for number in range(len(found.examples)))
     table = tag("table", tag("thead", heads), tag("tbody", rows), class_="looks")
     return section("looks", "Where they look", explanation, scrolled(table))
 
@@ -47,9 +43,9 @@ def _head(name: str, look: Look) -> Markup:
     return tag("th", name, tag("span", alike, class_="range"), scope="col", title=asked, data_model=name)
 
 
-def _row(contents: Contents, split: StreamedSplit, found: Looks, number: int, models: dict[str, Look]) -> Markup:
+def _row(contents: Contents, found: Looks, number: int, models: dict[str, Look]) -> Markup:
     classes, example, label = contents.dataset.classes, found.examples[number], found.labels[number]
-    image = _enlarged(picture(split[example][0].numpy()))
+    image = _enlarged(picture(contents.test[example][0].numpy()))
     plain = tag("img", src=source(image), alt=f"test image {example}", width=76, height=76)
     cells = []
     for name, look in models.items():

@@ -76,6 +76,7 @@ def test_an_unknown_key_is_refused_by_name(content, key):
         (models(a=DISTILL | {"momentum": 1}), ["`momentum`", "[0, 1)"]),
         ({"evaluation": {"rounds": 2}}, ["`evaluation.rounds`", "2"]),
         ({"registry": {"name": "a/b"}}, ["`registry.name`", "a/b"]),
+        ({"registry": {"name": "a?b"}}, ["`registry.name`", "a?b"]),
     ],
 )
 def test_a_wrong_value_is_refused_in_a_sentence_with_the_key_and_what_was_found(content, words):

@@ -86,7 +86,7 @@ class Registry(Strict):
         webhook: An address that is told, in JSON, when an alias was moved by a promotion or a way back.
     """
 
-    name: str = Field("digits", pattern=r"^[^/:]+$")
+    name: str = Field("digits", pattern=r"^[^/:?@]+$")
     promote: bool = False
     webhook: str = Field("", pattern=r"^(https?://.+)?$")
 

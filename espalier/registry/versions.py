@@ -2,18 +2,20 @@
 
 A registration is a run, its files, and a version. The run is marked complete when everything of it is written, then the
 version is made, with its tags, in one step. So a version that bears our tags stands on a complete run; a complete run
-without a version lacks only that; and a run without the mark is a leftover that nobody will finish.
+without a version lacks only that; and a run without the mark whose writer is dead is a leftover that nobody finishes.
 """
 
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier import files
 from espalier.paths import HISTORY, METRICS
+from espalier.registry import owners
 from espalier.registry.figures import Figure, Page, read_history, read_metrics
 from espalier.registry.local import keep_artifacts_in
 from espalier.registry.model import CONTENT_FILES, Model
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 COMPLETE = "espalier.complete"
+WRITER = "espalier.writer"  # who logs the run, as long as it is not complete
+BEGUN = "espalier.begun"  # when that began, in seconds since 1970
+_DEAD_AFTER = 600.0  # seconds, where nobody here can see whether the writer lives: logging a model takes seconds
 PAGE_HASH = "espalier.report"  # the tag with the hash of the page that a run has
 PAGE_FOLDER = "report"
 AT_ONCE = 900  # metrics in a request; servers refuse more than 1000
@@ -102,15 +107,23 @@ class Registry:
             self.client.set_tag(held.run, PAGE_HASH, page.sha256)  # after the file: a kill between them repeats it
 
     def _adopt(self, model: Model) -> tuple[str, str] | None:
-        """The complete run of this model that lacks its version; incomplete ones are deleted on the way."""
+        """The complete run of this model that lacks its version; what the dead left is deleted on the way."""
         adopted = None
         for run in self.client.search_runs([self.experiment], tagged(model)):
             logged = run.data.tags.get(COMPLETE)
             if logged is None:
-                self._discard(run.info.run_id)
+                if not self._is_written(run.data.tags):
+                    self._discard(run.info.run_id)
             elif self._has_files(logged, model, hashes=True):
                 adopted = run.info.run_id, logged
         return adopted
+
+    def _is_written(self, tags: Mapping[str, str]) -> bool:
+        """Whether somebody is logging a run: another machine perhaps, but nobody in a store that we hold alone."""
+        if self.store.database is not None:
+            return False
+        living = owners.lives(self.store.root, tags.get(WRITER, ""))
+        return time.time() - float(tags.get(BEGUN, 0)) < _DEAD_AFTER if living is None else living
 
     def _discard(self, run: str) -> None:
         for logged in self.client.search_logged_models([self.experiment], f"source_run_id = {quoted(run)}"):
@@ -118,11 +131,18 @@ class Registry:
         self.client.delete_run(run)
 
     def _log(self, model: Model, report: Mapping[str, float]) -> tuple[str, str]:
+        with owners.owning(self.store.root) as writer:
+            run = self._log_by(writer, model, report)
+        owners.forget(self.store.root, writer)
+        return run
+
+    def _log_by(self, writer: str, model: Model, report: Mapping[str, float]) -> tuple[str, str]:
         now = time.time()
         history = read_history(model.folder / HISTORY, now)
         began, ended = history.span or model.made() or (now, now)
+        tags = model.tags() | {WRITER: writer, BEGUN: f"{now:.3f}"}
         run = self.client.create_run(
-            self.experiment, start_time=int(began * 1000), tags=model.tags(), run_name=model.entry
+            self.experiment, start_time=int(began * 1000), tags=tags, run_name=model.entry
         ).info.run_id
         logged = self.client.create_logged_model(
             self.experiment, model.entry, run, tags=model.tags(), params=model.parameters()
@@ -195,7 +215,8 @@ def open_registry(client: "MlflowClient", store: Store, name: str) -> Registry:
     """The registered model `name` and the experiment of that name, made if they are not there."""
     identity = open_experiment(client, store, name)
     if not client.search_registered_models(f"name = {quoted(name)}"):
-        client.create_registered_model(name, description="Networks made by Espalier; an alias is the entry's name.")
+        with _unless_there():
+            client.create_registered_model(name, description="Networks made by Espalier; an alias is the entry's name.")
     return Registry(client, store, name, identity)
 
 
@@ -203,8 +224,9 @@ def open_experiment(client: "MlflowClient", store: Store, name: str) -> str:
     """MLflow's id of the experiment `name`, made if it is not there."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        identity = client.create_experiment(name, artifact_location=store.artifacts)
-        experiment = client.get_experiment(identity)
+        with _unless_there():
+            client.create_experiment(name, artifact_location=store.artifacts)
+        experiment = client.get_experiment_by_name(name)
     elif experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     identity = str(experiment.experiment_id)
@@ -213,6 +235,18 @@ def open_experiment(client: "MlflowClient", store: Store, name: str) -> str:
         if experiment.artifact_location != wanted:
             keep_artifacts_in(store.database, identity, wanted)
     return identity
+
+
+@contextmanager
+def _unless_there() -> Iterator[None]:
+    """Let something be made that another machine may have made meanwhile: on a server two can be at it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _logged(version: Any) -> str:

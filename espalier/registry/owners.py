@@ -1,19 +1,20 @@
-"""Who writes a live run: a process that holds a lock as long as it lives, so that death is told from slowness."""
+"""Who writes a run: a process that holds a lock as long as it lives, so that death is told from slowness."""
 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from espalier.paths import STATE
 
-_FOLDER = Path(STATE, "locks", "live")
+Kind = Literal["live", "registering"]  # what is written
 
 
 @contextmanager
-def owning(root: Path) -> Iterator[str]:
+def owning(root: Path, kind: Kind = "live") -> Iterator[str]:
     """Be an owner while the block runs.
 
     Yields:
@@ -21,15 +22,15 @@ def owning(root: Path) -> Iterator[str]:
         for whoever settles what the owner left, until it is forgotten.
     """
     name = uuid.uuid4().hex
-    path = _path(root, name)
+    path = _path(root, name, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         yield name
 
 
-def lives(root: Path, name: str) -> bool | None:
+def lives(root: Path, name: str, kind: Kind = "live") -> bool | None:
     """Whether an owner lives; nothing if this project does not know it: it is of another, or on another machine."""
-    path = _path(root, name)
+    path = _path(root, name, kind)
     if not name.isalnum() or not path.is_file():
         return None
     try:
@@ -40,15 +41,20 @@ def lives(root: Path, name: str) -> bool | None:
 
 
 def dead(root: Path) -> tuple[str, ...]:
-    """The owners of this project that died at work."""
-    names = [path.stem for path in (root / _FOLDER).glob("*.lock")]
+    """The owners of live runs of this project that died at work."""
+    names = [path.stem for path in _folder(root, "live").glob("*.lock")]
     return tuple(name for name in names if lives(root, name) is False)
 
 
-def forget(root: Path, name: str) -> None:
-    """Drop what is left of an owner, once it is settled."""
-    _path(root, name).unlink(missing_ok=True)
+def forget(root: Path, name: str, kind: Kind = "live") -> None:
+    """Drop what is left of an owner, once it is settled. A name that a store tells may be no name, but a path."""
+    if name.isalnum():
+        _path(root, name, kind).unlink(missing_ok=True)
 
 
-def _path(root: Path, name: str) -> Path:
-    return root / _FOLDER / f"{name}.lock"
+def _path(root: Path, name: str, kind: Kind) -> Path:
+    return _folder(root, kind) / f"{name}.lock"
+
+
+def _folder(root: Path, kind: Kind) -> Path:
+    return root / STATE / "locks" / kind

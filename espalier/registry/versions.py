@@ -114,6 +114,7 @@ class Registry:
             if logged is None:
                 if not self._is_written(run.data.tags):
                     self._discard(run.info.run_id)
+                    owners.forget(self.store.root, run.data.tags.get(WRITER, ""), "registering")
             elif self._has_files(logged, model, hashes=True):
                 adopted = run.info.run_id, logged
         return adopted
@@ -122,7 +123,7 @@ class Registry:
         """Whether somebody is logging a run: another machine perhaps, but nobody in a store that we hold alone."""
         if self.store.database is not None:
             return False
-        living = owners.lives(self.store.root, tags.get(WRITER, ""))
+        living = owners.lives(self.store.root, tags.get(WRITER, ""), "registering")
         return time.time() - float(tags.get(BEGUN, 0)) < _DEAD_AFTER if living is None else living
 
     def _discard(self, run: str) -> None:
@@ -131,9 +132,9 @@ class Registry:
         self.client.delete_run(run)
 
     def _log(self, model: Model, report: Mapping[str, float]) -> tuple[str, str]:
-        with owners.owning(self.store.root) as writer:
+        with owners.owning(self.store.root, "registering") as writer:
             run = self._log_by(writer, model, report)
-        owners.forget(self.store.root, writer)
+        owners.forget(self.store.root, writer, "registering")
         return run
 
     def _log_by(self, writer: str, model: Model, report: Mapping[str, float]) -> tuple[str, str]:

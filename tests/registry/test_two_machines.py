@@ -102,6 +102,7 @@ def test_what_this_project_left_when_it_was_killed_is_deleted_at_once(one, tmp_p
     register(one.root, one.params)
     (held,) = client.search_runs([experiment])
     assert (held.info.status, held.info.run_id != left.info.run_id) == ("FINISHED", True)
+    assert not list((one.root / ".espalier" / "locks" / "registering").iterdir())
 
 
 def test_what_another_machine_left_is_deleted_once_it_is_old(one, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.errors import BadInput
-from espalier.gates import Policy, Verdict, choose, judge, read_policies
+from espalier.gates import Policy, choose, judge, read_policies
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.approval import REPORT
@@ -99,7 +98,7 @@ def _promote(bench: Bench, alias: str, policy: Policy) -> "list[Move]":
         client.log_dict(run_id, report, REPORT)
         client.set_terminated(run_id, "FINISHED" if chosen else "FAILED")
         if chosen is None:
-            raise RefusedError(_sentence(f"{name}@{alias}", bearer, verdicts))
+            raise refusal(f"{name}@{alias}", bearer.version if bearer else None, verdicts)
         wish = Swap(
             alias=alias,
             expected=bearer.version if bearer else None,
@@ -145,11 +144,6 @@ def _damage(registry: Registry, version: str, model: Model) -> str:
         except BadInput as error:
             return str(error).replace(f"{folder}/", "")
     return "" if content == model.content else f"version {version} holds {content[:12]}"
-
-
-def _sentence(alias: str, bearer: _Bearer | None, verdicts: Mapping[str, Sequence[Verdict]]) -> str:
-    stays = f"It stays at version {bearer.version}" if bearer else "Nobody bears it"
-    return f"{alias} should be given to a model that passes every gate. Found none ({refusal(verdicts)}). {stays}."
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,7 @@ from espalier.registry.transfer import Shipment, copy, take
 from espalier.registry.versions import Registry, open_registry
 from espalier.registry.webhook import tell
 from espalier.steps.promotion.candidates import answer
-from espalier.steps.promotion.report import RefusedError, as_json, refusal, show
+from espalier.steps.promotion.report import as_json, refusal, show
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -115,11 +115,8 @@ def _deliver(client: "MlflowClient", there: Store, order: _Order) -> "Move | Non
     registry = open_registry(client, there, order.into)
     run = _keep(registry, order, figures, verdicts)
     if not all(verdict.passed for verdict in verdicts):
-        stays = f"It stays at version {bearer.version}" if bearer else "Nobody bears it"
-        raise RefusedError(
-            f"{order.into}@{order.alias} should be given to a model that passes every gate. Found none "
-            f"({refusal({shipment.model.entry: verdicts})}). {stays}."
-        )
+        placed = f"{order.into}@{order.alias}"
+        raise refusal(placed, bearer.version if bearer else None, {shipment.model.entry: verdicts})
     version = _arrived(registry, copy(registry, shipment), order)
     wish = Swap(
         alias=order.alias,

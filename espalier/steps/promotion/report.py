@@ -55,12 +55,20 @@ def show(verdicts: Mapping[str, Sequence[Verdict]], chosen: str | None) -> None:
     console.print(table)
 
 
-def refusal(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
-    """What refused each candidate, in a few words."""
-    return "; ".join(
+def refusal(placed: str, version: str | None, verdicts: Mapping[str, Sequence[Verdict]]) -> RefusedError:
+    """The error that says what refused each candidate, in a sentence.
+
+    Args:
+        placed: The alias, with the name of the registered model.
+        version: Where it stands, and stays; none if it stands nowhere.
+        verdicts: Of each candidate.
+    """
+    by = "; ".join(
         f"{entry}: {', '.join(f'{row.gate} {row.found}' for row in rows if not row.passed)}"
         for entry, rows in verdicts.items()
     )
+    stays = f"It stays at version {version}" if version else "Nobody bears it"
+    return RefusedError(f"{placed} should be given to a model that passes every gate. Found none ({by}). {stays}.")
 
 
 def _verdict(row: Verdict) -> str:

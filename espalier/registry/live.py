@@ -4,7 +4,6 @@ They are told by the tag `espalier.live`, which names who writes them, and have 
 by. Nothing depends on them: registration, which logs the whole history, deletes them.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ MADE_FROM = "espalier.live.parameters"  # the hash of what the entry is declared
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})  # what MLflow says of a run that was deleted
 BEAT = 60.0  # seconds between two signs of life
-DEAD_AFTER = 600.0  # seconds without one, where nobody here can see whether the owner lives
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,8 @@ def live_runs(client: "MlflowClient", experiment: str) -> Iterator[Any]:
 
 
 def is_written(run: Any, root: Path) -> bool:
-    """Whether somebody who lives is writing a live run: then it is left alone.
-
-    The owner's lock decides where this project has it, and else whether its last sign of life is recent.
-    """
-    if run.info.status != RUNNING:
-        return False
-    living = owners.lives(root, run.data.tags[LIVE])
-    return time.time() - seen(run) < DEAD_AFTER if living is None else living
+    """Whether somebody who lives is writing a live run: then it is left alone."""
+    return run.info.status == RUNNING and owners.writes(root, run.data.tags[LIVE], seen(run))
 
 
 def seen(run: Any) -> float:

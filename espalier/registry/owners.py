@@ -1,5 +1,6 @@
 """Who writes a run: a process that holds a lock as long as it lives, so that death is told from slowness."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 from espalier.paths import STATE
 
 Kind = Literal["live", "registering"]  # what is written
+DEAD_AFTER = 600.0  # seconds without a sign of life, where nobody here can see whether the owner lives
 
 
 @contextmanager
@@ -38,6 +40,19 @@ def lives(root: Path, name: str, kind: Kind = "live") -> bool | None:
             return False
     except Timeout:
         return True
+
+
+def writes(root: Path, name: str, seen: float, kind: Kind = "live") -> bool:
+    """Whether an owner is still at work: its lock decides where this project has it, else its last sign of life.
+
+    Args:
+        root: The project.
+        name: The owner.
+        seen: When it last gave a sign of life, in seconds since 1970.
+        kind: What it writes.
+    """
+    living = lives(root, name, kind)
+    return time.time() - seen < DEAD_AFTER if living is None else living
 
 
 def dead(root: Path) -> tuple[str, ...]:

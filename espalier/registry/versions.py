@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 COMPLETE = "espalier.complete"
 WRITER = "espalier.writer"  # who logs the run, as long as it is not complete
 BEGUN = "espalier.begun"  # when that began, in seconds since 1970
-_DEAD_AFTER = 600.0  # seconds, where nobody here can see whether the writer lives: logging a model takes seconds
 PAGE_HASH = "espalier.report"  # the tag with the hash of the page that a run has
 PAGE_FOLDER = "report"
 AT_ONCE = 900  # metrics in a request; servers refuse more than 1000
@@ -123,8 +122,7 @@ class Registry:
         """Whether somebody is logging a run: another machine perhaps, but nobody in a store that we hold alone."""
         if self.store.database is not None:
             return False
-        living = owners.lives(self.store.root, tags.get(WRITER, ""), "registering")
-        return time.time() - float(tags.get(BEGUN, 0)) < _DEAD_AFTER if living is None else living
+        return owners.writes(self.store.root, tags.get(WRITER, ""), float(tags.get(BEGUN, 0)), "registering")
 
     def _discard(self, run: str) -> None:
         for logged in self.client.search_logged_models([self.experiment], f"source_run_id = {quoted(run)}"):

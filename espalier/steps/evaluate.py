@@ -73,7 +73,7 @@ def run(root: Path) -> None:
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
         write_plots(root, draft, table)
-        understand(root, draft, params, logits, table.index[table["front"]].tolist())
+        understand(root, draft, params, test, logits, table.index[table["front"]].tolist())
         write_page(root, draft)
     if sys.stdout.isatty():
         tree(table.reset_index())

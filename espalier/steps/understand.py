@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from espalier import files
-from espalier.data.names import TEST, VALIDATION
+from espalier.data.names import VALIDATION
 from espalier.data.prepared import Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
 from espalier.judging import answers
@@ -37,7 +37,7 @@ _BATCH = 32
 
 
 def understand(
-    root: Path, reports: Path, params: Params, logits: Mapping[str, np.ndarray], front: Sequence[str]
+    root: Path, reports: Path, params: Params, test: Split, logits: Mapping[str, np.ndarray], front: Sequence[str]
 ) -> None:
     """Write into `reports` where models look, what their layers are worth, and what was cut from them did before.
 
@@ -45,13 +45,14 @@ def understand(
         root: The project.
         reports: A draft of its reports.
         params: Its parameters.
+        test: Its test images and their labels.
         logits: What each deployed file answers to the test images (N, classes), by model.
         front: The models that no other beats.
     """
     torch.set_num_threads(params.evaluation.threads)
     project = _Project(root, params)
     if find_spec("captum"):
-        _look(project, reports / LOOKS, {name: answers(own) for name, own in logits.items()}, front)
+        _look(project, reports / LOOKS, test, {name: answers(own) for name, own in logits.items()}, front)
     _measure(project, reports)
 
 
@@ -68,15 +69,16 @@ class _Project:
         return place(load(self.root / MODELS / name, trusted=self.params.trusted), self.device)
 
 
-def _look(project: _Project, path: Path, predicted: Mapping[str, np.ndarray], front: Sequence[str]) -> None:
+def _look(
+    project: _Project, path: Path, test: Split, predicted: Mapping[str, np.ndarray], front: Sequence[str]
+) -> None:
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
-    split = open_split(project.root / PREPARED, TEST)
-    labels = split.labels.numpy()
+    labels = test.labels.numpy()
     shown = telling(labels, predicted, TEACHER, _IMAGES)
     work = 3 * len(names) * count_macs(project.network(TEACHER), project.dataset.shape)
     others = spread(len(labels), min(_COMPARED, int(_MACS / max(1, work))))
     examples = shown + (others if len(others) > len(shown) else [])
-    images = project.look(_some(split, examples).images.to(project.device))
+    images = project.look(test.images[examples].to(project.device))
     networks = ((name, project.network(name)) for name in predicted if name in names)
     answered = {name: predicted[name][examples] for name in names}
     look(networks, images, answered, labels[shown], shown).write(path)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import traceback
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,19 +62,30 @@ class Place:
             return swap(client, self.name, replace(self.wish, **changed), alone=store.database is not None)
 
     def move_in_a_process(self, prepare=lambda: None, root=None, **changed):
-        """The id of a forked process that does so: a new interpreter would have to import MLflow, for seconds."""
-        child = os.fork()
-        if child:
-            return child
-        status = 1
-        try:
+        """The id of a forked process that does so."""
+
+        def work():
             prepare()
             self.move(root, **changed)
-            status = MOVED
-        except OvertakenError:
-            status = OVERTAKEN
-        finally:
-            os._exit(status)
+
+        return in_a_process(work)
+
+
+def in_a_process(work):
+    """The id of a forked process that does something: a new interpreter would have to import MLflow, for seconds."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work()
+        status = MOVED
+    except OvertakenError:
+        status = OVERTAKEN
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def ended(process):

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from espalier.registry import owners, register
-from espalier.registry.live import DEAD_AFTER, FAILED, FINISHED, KILLED, LIVE, RUNNING, Position, is_written
+from espalier.registry.live import FAILED, FINISHED, KILLED, LIVE, RUNNING, Position, is_written
 from espalier.registry.store import find_store
 from espalier.registry.writer import Writer
 
@@ -198,7 +198,7 @@ def test_the_run_of_a_dead_owner_is_marked_killed_as_of_its_last_sign_of_life(pr
     assert owners.dead(project.root) == ()
 
 
-@pytest.mark.parametrize(("silence", "alive"), [(DEAD_AFTER / 2, True), (DEAD_AFTER * 2, False)])
+@pytest.mark.parametrize(("silence", "alive"), [(owners.DEAD_AFTER / 2, True), (owners.DEAD_AFTER * 2, False)])
 def test_an_owner_elsewhere_is_judged_by_its_last_sign_of_life_and_a_living_one_here_never(tmp_path, silence, alive):
     tags = {LIVE: "elsewhere", "espalier.live.seen": f"{time.time() - silence:.0f}"}
     run = SimpleNamespace(info=SimpleNamespace(status=RUNNING), data=SimpleNamespace(tags=tags))

@@ -1,15 +1,15 @@
 """Two machines that register the same models in one server: nobody takes the other, who is slow, for dead."""
 
-import os
 import shutil
+import signal
 import time
-import traceback
 
 import pytest
 from mlflow import MlflowClient
+from registry.aliases import die, ended, in_a_process, wrap
 from registry.servers import serving
 
-from espalier.registry import missing, register, versions
+from espalier.registry import missing, owners, register
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +22,11 @@ def server(tmp_path_factory):
 def one(project, server, monkeypatch):
     """A project with a single model, whose registered model is this test's own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    name = f"digits-{os.path.basename(os.path.dirname(project.root))}"  # noqa: PTH119, PTH120
+    name = f"digits-{project.root.parent.name}"
     (project.root / "params.yaml").write_text(
         f'teacher: {{model: "espalier:resnet", epochs: 1}}\nregistry: {{name: {name}}}\n'
     )
     return project
-
-
-def waiting(call, begun, go):
-    """Let the next such call of the store say that it begins, and wait."""
-    original = getattr(MlflowClient, call)
-
-    def slow(self, *given, **more):
-        begun.touch()
-        wait(go)
-        return original(self, *given, **more)
-
-    setattr(MlflowClient, call, slow)
 
 
 def wait(path):
@@ -48,20 +36,6 @@ def wait(path):
         time.sleep(0.02)
 
 
-def in_a_process(work):
-    child = os.fork()  # seconds faster than a new interpreter, which would have to import MLflow
-    if child:
-        return child
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
 @pytest.mark.parametrize("call", ["create_experiment", "create_registered_model", "log_model_artifacts", "set_tag"])
 def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
     """The other machine registers from beginning to end while the first is in the midst of it."""
@@ -69,8 +43,12 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
     shutil.copytree(one.root, other)
     begun, go = tmp_path / "begun", tmp_path / "go"
 
+    def pause():
+        begun.touch()
+        wait(go)
+
     def slow():
-        waiting(call, begun, go)
+        wrap(call, 1, before=pause)
         register(one.root, one.params)
 
     child = in_a_process(slow)
@@ -79,7 +57,7 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
         register(other, one.params)
     finally:
         go.touch()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ended(child) == 0
     assert missing(one.root, one.params) == missing(other, one.params) == {}
     client, name = MlflowClient(), one.params.registry.name
     held = client.search_model_versions(f"name = '{name}'")
@@ -91,10 +69,10 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
 
 def test_what_this_project_left_when_it_was_killed_is_deleted_at_once(one, tmp_path):
     def killed():
-        MlflowClient.log_model_artifacts = lambda *given, **more: os._exit(9)
+        wrap("log_model_artifacts", 1, before=die)
         register(one.root, one.params)
 
-    assert os.waitstatus_to_exitcode(os.waitpid(in_a_process(killed), 0)[1]) == 9
+    assert ended(in_a_process(killed)) == -signal.SIGKILL
     client, name = MlflowClient(), one.params.registry.name
     experiment = client.get_experiment_by_name(name).experiment_id
     (left,) = client.search_runs([experiment])
@@ -110,11 +88,11 @@ def test_what_another_machine_left_is_deleted_once_it_is_old(one, tmp_path, monk
     shutil.copytree(one.root, other)
 
     def killed():
-        MlflowClient.log_model_artifacts = lambda *given, **more: os._exit(9)
+        wrap("log_model_artifacts", 1, before=die)
         register(other, one.params)
 
-    os.waitpid(in_a_process(killed), 0)
-    monkeypatch.setattr(versions, "_DEAD_AFTER", 0.0)
+    assert ended(in_a_process(killed)) == -signal.SIGKILL
+    monkeypatch.setattr(owners, "DEAD_AFTER", 0.0)
     register(one.root, one.params)
     client = MlflowClient()
     experiment = client.get_experiment_by_name(one.params.registry.name).experiment_id

@@ -13,6 +13,7 @@ from pages import Page
 from PIL import Image
 
 from espalier import files
+from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.report.page import render
@@ -107,13 +108,18 @@ def test_a_model_made_before_there_was_a_record_is_told_of(project):
     files.seal(project / "models" / "student-p60")
     draft = project / "draft"
     draft.mkdir()
-    understand.understand(project, draft, read_params(project), logits(project), [])
+    ask(project, draft, [])
     assert not (draft / "activity.csv").exists()
     assert (draft / "sensitivity.csv").exists()
     (project / "reports" / "activity.csv").unlink()
     (section,) = Page(render(project, project / "reports")).all("section", id="widths")
     assert "this model was made before Espalier recorded which" in section["text"]
     assert " to " in section["text"]
+
+
+def ask(project, draft, front):
+    test = read_split(project / "prepared", "test")
+    understand.understand(project, draft, read_params(project), test, logits(project), front)
 
 
 def logits(project) -> dict[str, np.ndarray]:
@@ -125,7 +131,7 @@ def test_the_same_answers_give_the_same_files(project):
     draft = project / "draft"
     draft.mkdir()
     front = pd.read_csv(project / "reports" / "models.csv").query("front")["model"].tolist()
-    understand.understand(project, draft, read_params(project), logits(project), front)
+    ask(project, draft, front)
     for name in FILES:
         assert (draft / name).read_bytes() == (project / "reports" / name).read_bytes()
 
@@ -134,11 +140,11 @@ def test_the_teacher_and_those_on_the_front_come_before_others_and_costly_networ
     monkeypatch.setattr(understand, "_MODELS", 2)
     draft = project / "draft"
     draft.mkdir()
-    understand.understand(project, draft, read_params(project), logits(project), ["student-int8"])
+    ask(project, draft, ["student-int8"])
     looks = json.loads((draft / "looks.json").read_text())
     assert (list(looks["models"]), looks["compared"]) == (["teacher", "student-int8"], 64)
     monkeypatch.setattr(understand, "_MACS", 1e6)
-    understand.understand(project, draft, read_params(project), logits(project), ["student-int8"])
+    ask(project, draft, ["student-int8"])
     few = json.loads((draft / "looks.json").read_text())
     assert (few["compared"], few["examples"]) == (6, looks["examples"])
 
@@ -147,7 +153,7 @@ def test_without_captum_nothing_fails_and_the_page_says_how_to_get_it(project, m
     monkeypatch.setattr(understand, "find_spec", lambda name: None)
     draft = project / "draft"
     draft.mkdir()
-    understand.understand(project, draft, read_params(project), logits(project), [])
+    ask(project, draft, [])
     assert {path.name for path in draft.iterdir()} == {"sensitivity.csv", "activity.csv"}
     (project / "reports" / "looks.json").unlink()
     (section,) = Page(render(project, project / "reports")).all("section", id="looks")

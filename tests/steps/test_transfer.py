@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import yaml
-from registry.aliases import dying, ended, wrap
+from registry.aliases import dying, ended, in_a_process, wrap
 from registry.servers import serving
 from steps.transfers import PARAMS, Side, allow, promote_at_home, rename
 
@@ -16,7 +16,6 @@ from espalier import cli, files
 from espalier.errors import Notice
 from espalier.models import content_hash
 from espalier.registry.audit import State
-from espalier.registry.promotion import OvertakenError
 from espalier.steps import models, promote, rollback
 from espalier.steps.promote import RefusedError
 
@@ -110,18 +109,12 @@ def test_killed_at_any_step_the_next_one_ends_it_with_one_version_and_one_alias(
 
 def taking(root, at, prepare, into="prod.digits"):
     """The id of a process that takes the champion elsewhere."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
+
+    def work():
         prepare()
         promote.run(root, into=into, at=at)
-        status = 0
-    except OvertakenError:
-        status = 3
-    finally:
-        os._exit(status)
+
+    return in_a_process(work)
 
 
 def test_a_listener_is_told_of_the_model_that_it_moved_in(ours):

@@ -18,30 +18,46 @@ import pyarrow.parquet as pq
 import yaml
 
 from espalier import files
+from espalier.commands import evaluate, make, prepare
 from espalier.data.converting import png
 from espalier.params import read_params
-from espalier.steps import evaluate, make, prepare
 
 SEEDS = (0, 1, 2)
 IMAGES = 12_000  # of the 60,000 for training: the claims are about differences, and this is what one core can do
 EPOCHS, RECOVERY = 10, 4
 RESNET = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
-WIDER = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 6}}  # 0.56 of the work: more than the cut has
+WIDER = {
+    "model": "espalier:resnet",
+    "arguments": {"depth": 8, "width": 6},
+}  # 0.56 of the work: more than the cut has
 LABELS, NOTHING = {"weight": 0.0}, {"epochs": 0}
-CUT = {"from": "student", "by": "prune", "keep_macs": 0.5, "align": 1, "finetune": {"epochs": RECOVERY}}
+CUT = {
+    "from": "student",
+    "by": "prune",
+    "keep_macs": 0.5,
+    "align": 1,
+    "finetune": {"epochs": RECOVERY},
+}
 RIGHT_AFTER = CUT | {"keep_macs": 0.6, "finetune": NOTHING}
 INT8 = {"from": "student", "by": "quantize"}
 
 PARAMS = {
     "data": {"validation": 0.1},
     "training": {"batch_size": 128, "threads": 1},
-    "teacher": {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 24}, "epochs": EPOCHS},
+    "teacher": {
+        "model": "espalier:resnet",
+        "arguments": {"depth": 8, "width": 24},
+        "epochs": EPOCHS,
+    },
     "models": {
         "alone": {"from": "teacher", "by": "train", "epochs": EPOCHS, **RESNET},
         "student": {"from": "teacher", "by": "distill", "epochs": EPOCHS, **RESNET},
         "taught": {**CUT, "score": "taylor"},
         "labels": {**CUT, "score": "taylor", "soft": LABELS},
-        **{f"{score}-now": {**RIGHT_AFTER, "score": score} for score in ("random", "magnitude", "taylor", "fisher")},
+        **{
+            f"{score}-now": {**RIGHT_AFTER, "score": score}
+            for score in ("random", "magnitude", "taylor", "fisher")
+        },
         "random": {**CUT, "score": "random"},
         "fisher": {**CUT, "score": "fisher"},
         "from-nothing": {"from": "teacher", "by": "distill", "epochs": EPOCHS + RECOVERY, **WIDER},
@@ -64,8 +80,12 @@ CLAIMS = (
 
 
 def main(source: Path, folder: Path) -> None:
-    accuracy = pd.DataFrame({seed: one(source, folder / f"seed-{seed}", seed) for seed in SEEDS}) * 100
-    print(f"Fashion-MNIST, {IMAGES} training images, {EPOCHS} epochs, recovery {RECOVERY}; mean and standard deviation")
+    accuracy = (
+        pd.DataFrame({seed: one(source, folder / f"seed-{seed}", seed) for seed in SEEDS}) * 100
+    )
+    print(
+        f"Fashion-MNIST, {IMAGES} training images, {EPOCHS} epochs, recovery {RECOVERY}; mean and standard deviation"
+    )
     print("\n| model | accuracy |\n|---|---|")
     for name, row in accuracy.iterrows():
         print(f"| {name} | {row.mean():.2f} ± {row.std():.2f} |")
@@ -73,7 +93,9 @@ def main(source: Path, folder: Path) -> None:
     for claim, better, worse in CLAIMS:
         gain = accuracy.loc[better] - accuracy.loc[worse]
         each = ", ".join(f"{value:+.2f}" for value in gain)
-        print(f"| {claim} | {gain.mean():+.2f} ± {gain.std():.2f} | {each} | {verdict(claim, gain)} |")
+        print(
+            f"| {claim} | {gain.mean():+.2f} ± {gain.std():.2f} | {each} | {verdict(claim, gain)} |"
+        )
 
 
 def verdict(claim: str, gain: pd.Series) -> str:
@@ -105,7 +127,9 @@ def write_data(source: Path, target: Path) -> None:
     for split, stem, index in (("train", "train", chosen), ("test", "t10k", np.arange(10_000))):
         images = read_idx(source / f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[index]
         labels = read_idx(source / f"{stem}-labels-idx1-ubyte.gz", 8)[index]
-        column = pa.array([{"bytes": png(image[None])} for image in images], pa.struct([("bytes", pa.binary())]))
+        column = pa.array(
+            [{"bytes": png(image[None])} for image in images], pa.struct([("bytes", pa.binary())])
+        )
         label = pa.array(labels.astype(np.int64))
         tables.append(pa.table({"image": column, "label": label, "split": [split] * len(labels)}))
     pq.write_table(pa.concat_tables(tables), target / "images.parquet")

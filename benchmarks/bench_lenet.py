@@ -34,18 +34,32 @@ from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.training.batches import Resident
 from espalier.training.checkpoint import Checkpoints
-from espalier.training.device import gather_team, place
+from espalier.training.device import join_process_group, to_device
 from espalier.training.engine import Objective, fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.seeds import seed_all
-from espalier.training.views import Views, normaliser
+from espalier.training.views import Augmentations, normaliser
 
 SHAPE, CLASSES, SEED = (1, 28, 28), 10, 0
 LABELS = Recipe(
-    epochs=20, learning_rate=0.05, weight_decay=5e-4, threads=1, views=200, precision="float32", resident_bytes=2**31
+    epochs=20,
+    learning_rate=0.05,
+    weight_decay=5e-4,
+    threads=1,
+    views=200,
+    precision="float32",
+    resident_bytes=2**31,
 )
-TAUGHT = replace(LABELS, optimizer="adamw", learning_rate=2e-3, weight_decay=0.0, views=24, clip_norm=0.0, warmup=0.05)
+TAUGHT = replace(
+    LABELS,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=0.0,
+    views=24,
+    clip_norm=0.0,
+    warmup=0.05,
+)
 
 
 @dataclass(frozen=True)
@@ -73,24 +87,39 @@ LINES = (
         5,
         (Point(0.001, 10), Point(0.005, 18), Point(0.012, 12), Point(0.025, 12), Point(0.05, 15)),
     ),
-    Line("lenet300", ({"keep_parameters": 0.4},), 15, (Point(0.001, 20), Point(0.004, 15), Point(0.012, 15))),
+    Line(
+        "lenet300",
+        ({"keep_parameters": 0.4},),
+        15,
+        (Point(0.001, 20), Point(0.004, 15), Point(0.012, 15)),
+    ),
 )
 
 
-class Bench:
+class Evaluator:
     """The data, and what is made of them."""
 
     def __init__(self, source: Path, work: Path) -> None:
         self.work, data = work, work / "prepared"
         if not data.exists():
             bring("mnist", work / "data", source, work / "draft", Rules(0.1, 0.2, "refuse", SEED))
-            settings = {"validation": 1 / 12, "test": 0.2, "duplicates": "refuse", "crop": 2, "flip": False}
+            settings = {
+                "validation": 1 / 12,
+                "test": 0.2,
+                "duplicates": "refuse",
+                "crop": 2,
+                "flip": False,
+            }
             prepare(work / "data", data, **settings, seed=SEED, workshop=work / "draft")
-        self.team = gather_team(LABELS)
+        self.team = join_process_group(LABELS)
         dataset = read_dataset(data)
         self.look = normaliser(dataset.mean, dataset.std, self.team.device)
-        self.splits = {name: Resident(read_split(data, name), self.team.device) for name in dataset.counts}
-        self.validation, self.test = (Inference(self.splits[name], self.look) for name in ("validation", "test"))
+        self.splits = {
+            name: Resident(read_split(data, name), self.team.device) for name in dataset.counts
+        }
+        self.validation, self.test = (
+            Inference(self.splits[name], self.look) for name in ("validation", "test")
+        )
 
     def train(self, network: nn.Module, objective: Objective, recipe: Recipe, name: str) -> None:
         """Train in place; killed and called again, it goes on."""
@@ -104,12 +133,14 @@ class Bench:
             look=self.look,
             team=self.team,
             checkpoints=Checkpoints(self.work / "checkpoints" / name),
-            report=lambda row: print(f"  {name} {row['epoch']:2} {row['loss']:.4f} {row['accuracy']:.4f}", flush=True),
+            report=lambda row: print(
+                f"  {name} {row['epoch']:2} {row['loss']:.4f} {row['accuracy']:.4f}", flush=True
+            ),
         )
 
-    def views(self, count: int) -> Views:
+    def views(self, count: int) -> Augmentations:
         """Shifted by up to two pixels."""
-        return Views(len(self.splits["train"]), 2, False, SEED, count)
+        return Augmentations(len(self.splits["train"]), 2, False, SEED, count)
 
     def made(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """The model of that name: read if it is there, else made and kept."""
@@ -119,35 +150,41 @@ class Bench:
 
     def error(self, network: nn.Module, split: Inference) -> float:
         """In percent."""
-        return 100 * (1 - split.loss_and_accuracy(place(network, self.team.device))[1])
+        return 100 * (1 - split.loss_and_accuracy(to_device(network, self.team.device))[1])
 
 
-def teacher(bench: Bench) -> nn.Module:
+def teacher(bench: Evaluator) -> nn.Module:
     seed_all(SEED, "weights", "lenet5")
     network = build("espalier:lenet5", classes=CLASSES, shape=SHAPE)
     bench.train(network, from_labels(), LABELS, "teacher")
     return network
 
 
-def taught(bench: Bench) -> Objective:
+def taught(bench: Evaluator) -> Objective:
     """What every other network learns from: the teacher's probabilities for the very view, and the labels."""
-    views, scoring, held = bench.views(TAUGHT.views), Inference(bench.splits["train"], bench.look), []
+    views, scoring, held = (
+        bench.views(TAUGHT.views),
+        Inference(bench.splits["train"], bench.look),
+        [],
+    )
 
     def answer(view: int) -> torch.Tensor:
-        held.extend([] if held else [place(load(bench.work / "teacher-lenet5"), bench.team.device)])
+        held.extend(
+            [] if held else [to_device(load(bench.work / "teacher-lenet5"), bench.team.device)]
+        )
         return scoring.logits(held[0], lambda images, index: views.apply(images, index, view))[0]
 
     return from_teacher(Bank(bench.work / "bank", answer), temperature=1.0, weight=0.9)
 
 
-def student(bench: Bench, factory: str) -> nn.Module:
+def student(bench: Evaluator, factory: str) -> nn.Module:
     seed_all(SEED, "weights", factory)
     network = build(f"espalier:{factory}", classes=CLASSES, shape=SHAPE)
     bench.train(network, taught(bench), replace(LABELS, epochs=25, views=TAUGHT.views), factory)
     return network
 
 
-def cut(bench: Bench, whole: nn.Module, line: Line) -> nn.Module:
+def cut(bench: Evaluator, whole: nn.Module, line: Line) -> nn.Module:
     network = whole
     for target in line.cuts:
         network = prune(network, torch.zeros(2, *SHAPE), **target, align=1, base=whole)
@@ -155,7 +192,7 @@ def cut(bench: Bench, whole: nn.Module, line: Line) -> nn.Module:
     return network
 
 
-def cheapened(bench: Bench, network: nn.Module, point: Point, name: str) -> nn.Module:
+def cheapened(bench: Evaluator, network: nn.Module, point: Point, name: str) -> nn.Module:
     names = [each for each, _ in network.named_parameters()]
     reparametrise(network, names)
     objective = WithRate(taught(bench), network, point.rate)
@@ -169,7 +206,9 @@ def without_the_dead(network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)  # that there are none is fine
         try:
-            return prune(network.cpu(), torch.zeros(2, *SHAPE), score="threshold", below=1e-9, align=1)
+            return prune(
+                network.cpu(), torch.zeros(2, *SHAPE), score="threshold", below=1e-9, align=1
+            )
         except BadInput as error:
             print("  ", error)
             return network
@@ -177,7 +216,7 @@ def without_the_dead(network: nn.Module) -> nn.Module:
 
 def main() -> None:
     warnings.simplefilter("ignore", Notice)
-    bench = Bench(Path(sys.argv[1]), Path(sys.argv[2]))
+    bench = Evaluator(Path(sys.argv[1]), Path(sys.argv[2]))
     whole = {"lenet5": bench.made("teacher-lenet5", lambda: teacher(bench))}
     whole["lenet300"] = bench.made("lenet300", lambda: student(bench, "lenet300"))
     rows = []
@@ -188,18 +227,22 @@ def main() -> None:
             network = bench.made(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
             rows.append(measured(bench, network, name))
             print(rows[-1], flush=True)
-    print("| model | whole file, bytes | error on validation | error on test | weights that are not zero | widths |")
+    print(
+        "| model | whole file, bytes | error on validation | error on test | weights that are not zero | widths |"
+    )
     print("|---|---|---|---|---|---|")
     print("\n".join(rows))
 
 
-def measured(bench: Bench, network: nn.Module, name: str) -> str:
+def measured(bench: Evaluator, network: nn.Module, name: str) -> str:
     file = bench.work / f"{name}.espalier"
     size = pack(network, file)
     decoded = unpack(file)
     used = sum(int((value != 0).sum()) for value in decoded.parameters())
     widths = "-".join(str(len(value)) for value in decoded.parameters() if value.ndim > 1)
-    errors = f"{bench.error(decoded, bench.validation):.2f} % | {bench.error(decoded, bench.test):.2f} %"
+    errors = (
+        f"{bench.error(decoded, bench.validation):.2f} % | {bench.error(decoded, bench.test):.2f} %"
+    )
     return f"| {name} | {size:,} | {errors} | {used:,} | {widths} |"
 
 

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from espalier.commands import make
 from espalier.data.prepare import prepare
 from espalier.data.sources import bring
 from espalier.data.splits import Rules
 from espalier.measures.device import processor
 from espalier.params import read_params
-from espalier.steps import make
 
 ROOT, TIMES = Path(__file__).resolve().parents[1], 5
 
@@ -33,18 +33,33 @@ ROOT, TIMES = Path(__file__).resolve().parents[1], 5
 def entries() -> dict[str, dict[str, object]]:
     """Nineteen beside the teacher, from a tenth of its work to nearly all of it; how well they answer is no matter."""
     plain = {
-        f"resnet{depth}-{width}": {"model": "espalier:resnet", "arguments": {"depth": depth, "width": width}}
+        f"resnet{depth}-{width}": {
+            "model": "espalier:resnet",
+            "arguments": {"depth": depth, "width": width},
+        }
         for depth in (8, 14, 20)
         for width in (8, 16, 24, 32)
     }
-    made = {name: {"from": "teacher", "by": "train", "epochs": 0, **model} for name, model in plain.items()}
-    return made | {f"{name}-int8": {"from": name, "by": "quantize", "images": 64} for name in list(plain)[:7]}
+    made = {
+        name: {"from": "teacher", "by": "train", "epochs": 0, **model}
+        for name, model in plain.items()
+    }
+    return made | {
+        f"{name}-int8": {"from": name, "by": "quantize", "images": 64} for name in list(plain)[:7]
+    }
 
 
 def project(folder: Path) -> None:
     shutil.copytree(ROOT / ".dvc" / "embedded", folder / ".dvc" / "embedded")
     bring("digits", folder / "data", None, folder / "work", Rules(0.15, 0.2, "refuse", 0))
-    settings = {"validation": 0.15, "test": 0.2, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 0}
+    settings = {
+        "validation": 0.15,
+        "test": 0.2,
+        "duplicates": "refuse",
+        "crop": -1,
+        "flip": None,
+        "seed": 0,
+    }
     prepare(folder / "data", folder / "prepared", **settings, workshop=folder / "work")
     teacher = {"model": "espalier:wide_resnet", "arguments": {"depth": 10, "widen": 4}, "epochs": 0}
     params = {"training": {"threads": 1}, "teacher": teacher, "models": entries()}
@@ -76,7 +91,9 @@ def main() -> None:
         neighbour.kill()
     tables = [table for table, _ in found]
     seconds = ", ".join(f"{took:.1f}" for _, took in found)
-    print(f"{processor()}, load {os.getloadavg()[0]:.1f}; {1 + len(tables[0])} models; seconds: {seconds}")
+    print(
+        f"{processor()}, load {os.getloadavg()[0]:.1f}; {1 + len(tables[0])} models; seconds: {seconds}"
+    )
     print("batch  within  half the band  fastest model  spread of a ratio")
     for size in (1, 64):
         column = f"speedup_{size}"

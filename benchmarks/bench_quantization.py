@@ -22,11 +22,11 @@ import yaml
 from onnx import numpy_helper
 
 from espalier import files
+from espalier.commands import make, prepare
 from espalier.data.converting import png
 from espalier.data.prepared import read_split
-from espalier.export.runtime import Runtime
 from espalier.params import read_params
-from espalier.steps import make, prepare
+from espalier.runtimes.onnx_runtime import Runtime
 
 TRAINED, TESTED, EPOCHS, AWARE = 3_000, 4_000, 6, 3
 NETWORKS = {
@@ -35,7 +35,13 @@ NETWORKS = {
 }
 INT8 = {"from": "teacher", "by": "quantize", "images": 128}
 TENSOR, FULL = {"per_channel": False}, {"reduce_range": False}
-LEARNED = {"from": "teacher", "by": "quantize", "images": 128, "scheme": "aware", "finetune": {"epochs": AWARE}}
+LEARNED = {
+    "from": "teacher",
+    "by": "quantize",
+    "images": 128,
+    "scheme": "aware",
+    "finetune": {"epochs": AWARE},
+}
 CALIBRATIONS = ("minmax", "percentile", "entropy")
 MODELS = {
     **{name: {**INT8, "calibration": name} for name in CALIBRATIONS},
@@ -46,18 +52,27 @@ MODELS = {
     "aware": LEARNED,
     "aware, per tensor": {**LEARNED, **TENSOR},
 }
-NAMES = {label: "-".join(label.replace(",", "").split()) for label in MODELS}  # as params.yaml takes them
+NAMES = {
+    label: "-".join(label.replace(",", "").split()) for label in MODELS
+}  # as params.yaml takes them
 
 
 def main(source: Path, folder: Path) -> None:
-    print(f"{TRAINED} training images, {EPOCHS} epochs, {AWARE} of aware training; accuracy on {TESTED} test images")
+    print(
+        f"{TRAINED} training images, {EPOCHS} epochs, {AWARE} of aware training; accuracy on {TESTED} test images"
+    )
     for network in NETWORKS:
         for data in ("fashion-mnist", "cifar10"):
             root = folder / f"{data}-{network}"
             table = one(source / data, root, NETWORKS[network])
-            print(f"\n{data}, {network}\n\n| model | accuracy | points lost | scale to MinMax's |\n|---|---|---|---|")
+            print(
+                f"\n{data}, {network}\n\n| model | accuracy | points lost | scale to MinMax's |\n|---|---|---|---|"
+            )
             for label, row in table.iterrows():
-                print(f"| {label} | {100 * row.accuracy:.2f} | {100 * row.lost:+.2f} | {row.scale:.3f} |", flush=True)
+                print(
+                    f"| {label} | {100 * row.accuracy:.2f} | {100 * row.lost:+.2f} | {row.scale:.3f} |",
+                    flush=True,
+                )
 
 
 def one(source: Path, root: Path, network: dict[str, object]) -> pd.DataFrame:
@@ -80,7 +95,10 @@ def one(source: Path, root: Path, network: dict[str, object]) -> pd.DataFrame:
     for label, name in {"float32": "teacher", **NAMES}.items():
         path = root / "models" / name / "model.onnx"
         right = Runtime(path).logits(test.images.numpy()).argmax(1) == test.labels.numpy()
-        rows[label] = {"accuracy": right.mean(), "scale": scale(path, root / "models" / "minmax" / "model.onnx")}
+        rows[label] = {
+            "accuracy": right.mean(),
+            "scale": scale(path, root / "models" / "minmax" / "model.onnx"),
+        }
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(lost=table["accuracy"]["float32"] - table["accuracy"])
 
@@ -107,10 +125,16 @@ def write_data(source: Path, target: Path) -> None:
     tables = []
     for split, count in (("train", TRAINED), ("test", TESTED)):
         images, labels = (
-            read_parquet(source, split, count) if source.name == "cifar10" else read_idx(source, split, count)
+            read_parquet(source, split, count)
+            if source.name == "cifar10"
+            else read_idx(source, split, count)
         )
-        column = pa.array([{"bytes": image} for image in images], pa.struct([("bytes", pa.binary())]))
-        tables.append(pa.table({"image": column, "label": pa.array(labels), "split": [split] * len(labels)}))
+        column = pa.array(
+            [{"bytes": image} for image in images], pa.struct([("bytes", pa.binary())])
+        )
+        tables.append(
+            pa.table({"image": column, "label": pa.array(labels), "split": [split] * len(labels)})
+        )
     pq.write_table(pa.concat_tables(tables), target / "images.parquet")
     files.write_json(target / "classes.json", [str(label) for label in range(10)])
 
@@ -124,7 +148,8 @@ def read_parquet(source: Path, split: str, count: int) -> tuple[list[bytes], lis
 def read_idx(source: Path, split: str, count: int) -> tuple[list[bytes], list[int]]:
     stem = source / ("train" if split == "train" else "t10k")
     contents = [
-        gzip.decompress(Path(f"{stem}-{kind}-ubyte.gz").read_bytes()) for kind in ("images-idx3", "labels-idx1")
+        gzip.decompress(Path(f"{stem}-{kind}-ubyte.gz").read_bytes())
+        for kind in ("images-idx3", "labels-idx1")
     ]
     images = np.frombuffer(contents[0], np.uint8)[16:].reshape(-1, 28, 28)
     labels = np.frombuffer(contents[1], np.uint8)[8:]
@@ -134,5 +159,7 @@ def read_idx(source: Path, split: str, count: int) -> tuple[list[bytes], list[in
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    where = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="quantization-"))
+    where = (
+        Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="quantization-"))
+    )
     main(Path(sys.argv[1]), where)

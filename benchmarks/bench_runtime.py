@@ -19,13 +19,13 @@ from torch import nn
 
 from espalier.errors import Notice
 from espalier.export.onnx import export
-from espalier.export.runtime import Runtime
 from espalier.measures.device import processor
 from espalier.measures.macs import count_macs
 from espalier.measures.sittings import in_sittings
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.quantization import quantize
+from espalier.runtimes.onnx_runtime import Runtime
 
 SHAPE, ROUNDS = (3, 32, 32), {1: 300, 64: 20}
 
@@ -54,7 +54,10 @@ def deployed(made: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> 
     """The files of all networks, in both precisions."""
     paths = {}
     for number, (name, network) in enumerate(made.items()):
-        paths[name], paths[f"{name}, int8"] = folder / f"{number}.onnx", folder / f"{number}.int8.onnx"
+        paths[name], paths[f"{name}, int8"] = (
+            folder / f"{number}.onnx",
+            folder / f"{number}.int8.onnx",
+        )
         export(network, paths[name], images[:4], (0.5,) * 3, (0.25,) * 3)
         quantize(paths[name], paths[f"{name}, int8"], images.numpy(), calibration="minmax")
     return paths
@@ -63,7 +66,9 @@ def deployed(made: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> 
 def main() -> None:
     warnings.simplefilter("ignore", Notice)
     torch.set_num_threads(1)
-    images = torch.randint(0, 256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     made = networks()
     with tempfile.TemporaryDirectory() as folder:
         paths = deployed(made, images, Path(folder))
@@ -85,9 +90,15 @@ def main() -> None:
         f"medians of {ROUNDS[1]} and {ROUNDS[64]} rounds, of the time that the thread computed; whole in "
         f"fp32: {1e3 * whole[1]:.2f} ms at batch 1, {1e3 * whole[64]:.1f} ms at 64\n"
     )
-    print("| | MACs | fp32, batch 1 | fp32, batch 64 | int8, batch 1 | int8, batch 64 |\n|---|---|---|---|---|---|")
+    print(
+        "| | MACs | fp32, batch 1 | fp32, batch 64 | int8, batch 1 | int8, batch 64 |\n|---|---|---|---|---|---|"
+    )
     for name, network in made.items():
-        speeds = [f"{whole[size] / times[size][key]:.2f}x" for key in (name, f"{name}, int8") for size in (1, 64)]
+        speeds = [
+            f"{whole[size] / times[size][key]:.2f}x"
+            for key in (name, f"{name}, int8")
+            for size in (1, 64)
+        ]
         work = count_macs(made["whole"], SHAPE) / count_macs(network, SHAPE)
         print(f"| {name} | {work:.2f}x | {' | '.join(speeds)} |")
 

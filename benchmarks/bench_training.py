@@ -16,30 +16,38 @@ import torch
 from espalier.data.prepared import Split
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_teacher
+from espalier.making.job import device_name
 from espalier.models import build
-from espalier.steps.job import device_name
 from espalier.training.batches import Resident
-from espalier.training.device import gather_team
+from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.views import Views, normaliser
+from espalier.training.views import Augmentations, normaliser
 
 SHAPE, IMAGES, ROUNDS = (3, 32, 32), 1024, 3
 
 
 def main() -> None:
     recipe = Recipe(epochs=1, batch_size=128, threads=1)
-    team = gather_team(recipe)
-    pixels = torch.randint(0, 256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    team = join_process_group(recipe)
+    pixels = torch.randint(
+        0, 256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     train = Resident(Split(pixels, torch.arange(IMAGES) % 10), team.device)
     look = normaliser((0.5,) * 3, (0.25,) * 3, team.device)
-    views = Views(IMAGES, 4, True, 0, 10)
+    views = Augmentations(IMAGES, 4, True, 0, 10)
     validation = Inference(Resident(Split(pixels[:128], torch.arange(128) % 10), team.device), look)
-    teacher = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 56}).to(team.device).eval()
+    teacher = (
+        build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 56})
+        .to(team.device)
+        .eval()
+    )
 
     def answer(view: int) -> torch.Tensor:
-        return Inference(train, look).logits(teacher, lambda images, index: views.apply(images, index, view))[0]
+        return Inference(train, look).logits(
+            teacher, lambda images, index: views.apply(images, index, view)
+        )[0]
 
     def epoch(folder: Path) -> float:
         student = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 20})

@@ -25,9 +25,14 @@ SOURCE = {
 def main(folder: Path) -> None:
     digits = load_digits()
     pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
-    images = pa.array([{"bytes": png(image[None])} for image in pixels], pa.struct([("bytes", pa.binary())]))
+    images = pa.array(
+        [{"bytes": png(image[None])} for image in pixels], pa.struct([("bytes", pa.binary())])
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"image": images, "label": pa.array(digits.target, pa.int64())}), folder / "digits.parquet")
+    pq.write_table(
+        pa.table({"image": images, "label": pa.array(digits.target, pa.int64())}),
+        folder / "digits.parquet",
+    )
     files.write_json(folder / "classes.json", [str(digit) for digit in range(10)])
     files.write_json(folder / "source.json", SOURCE)
 

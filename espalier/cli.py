@@ -22,16 +22,21 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "DO_NOT_TRACK": "true",
 }
-OUTCOME = "ESPALIER_OUTCOME"  # names a file that is to hold how the command ended, for whoever started it
+OUTCOME = (
+    "ESPALIER_OUTCOME"  # names a file that is to hold how the command ended, for whoever started it
+)
 
 
-def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argparse.ArgumentParser]"]:
+def build() -> tuple[
+    argparse.ArgumentParser, "argparse._SubParsersAction[argparse.ArgumentParser]"
+]:
     """The parser of the library's commands, and the place where others can be added.
 
     A command sets `run` to a function of the parsed arguments.
     """
     parser = argparse.ArgumentParser(
-        prog="espalier", description="Distil, prune, quantize and judge neural networks, as a pipeline."
+        prog="espalier",
+        description="Distil, prune, quantize and judge neural networks, as a pipeline.",
     )
     parser.add_argument("--version", action="version", version=f"espalier {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -41,26 +46,65 @@ def build() -> tuple[argparse.ArgumentParser, "argparse._SubParsersAction[argpar
     _add(commands, "evaluate", "measure every model on the test split, and write reports/")
     _add(commands, "report", "write reports/index.html again, from what the last evaluation found")
     register = _add(commands, "register", "project all models and their figures into MLflow")
-    register.add_argument("--check", action="store_true", help="only say whether the registry holds everything")
-    promote = _add(commands, "promote", "let the champion be the best model that passes the gates of mlflow/gates.yaml")
-    promote.add_argument("--alias", metavar="ALIAS", help="move this alias alone; by default all, --into: champion")
-    promote.add_argument("--into", metavar="NAME", help="copy who bears the alias here to another registered model")
-    promote.add_argument("--at", metavar="URI", help="of another store: a server, or sqlite:///... (with --into)")
+    register.add_argument(
+        "--check", action="store_true", help="only say whether the registry holds everything"
+    )
+    promote = _add(
+        commands,
+        "promote",
+        "let the champion be the best model that passes the gates of mlflow/gates.yaml",
+    )
+    promote.add_argument(
+        "--alias", metavar="ALIAS", help="move this alias alone; by default all, --into: champion"
+    )
+    promote.add_argument(
+        "--into", metavar="NAME", help="copy who bears the alias here to another registered model"
+    )
+    promote.add_argument(
+        "--at", metavar="URI", help="of another store: a server, or sqlite:///... (with --into)"
+    )
     rollback = _add(commands, "rollback", "let the champion be the version that it was before")
-    rollback.add_argument("--to", metavar="VERSION", help="another version that was champion before")
+    rollback.add_argument(
+        "--to", metavar="VERSION", help="another version that was champion before"
+    )
     rollback.add_argument("--alias", metavar="ALIAS", default="champion", help="another alias")
-    models = _add(commands, "models", "list the versions in the registry, their aliases, and every move of one")
+    models = _add(
+        commands,
+        "models",
+        "list the versions in the registry, their aliases, and every move of one",
+    )
     for command in (rollback, models):
-        command.add_argument("--in", metavar="NAME", dest="within", help="another registered model than the project's")
-        command.add_argument("--at", metavar="URI", help="in another store: a server, or sqlite:///...")
+        command.add_argument(
+            "--in",
+            metavar="NAME",
+            dest="within",
+            help="another registered model than the project's",
+        )
+        command.add_argument(
+            "--at", metavar="URI", help="in another store: a server, or sqlite:///..."
+        )
     data = commands.add_parser("data", help="replace data/ by another data set, and version it")
     data.add_argument(
-        "source", metavar="SOURCE", help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files"
+        "source",
+        metavar="SOURCE",
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files",
     )
-    data.add_argument("--root", type=Path, metavar="DIR", dest="files", help="use the files that are already there")
-    data.set_defaults(run=lambda arguments: _run("bring", source=arguments.source, files=arguments.files))
-    show = _add(commands, "show", "print the tree of models with their last figures, or the layers of one")
-    show.add_argument("name", metavar="NAME", nargs="?", help="list its layers and their pairs in its teacher")
+    data.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        dest="files",
+        help="use the files that are already there",
+    )
+    data.set_defaults(
+        run=lambda arguments: _run("data", source=arguments.source, files=arguments.files)
+    )
+    show = _add(
+        commands, "show", "print the tree of models with their last figures, or the layers of one"
+    )
+    show.add_argument(
+        "name", metavar="NAME", nargs="?", help="list its layers and their pairs in its teacher"
+    )
     _add(commands, "doctor", "say what this machine and project have, and what is missing")
     return parser, commands
 
@@ -106,7 +150,7 @@ def _add(
 def _run(step: str, **arguments: Any) -> None:
     from espalier.paths import root
 
-    importlib.import_module(f"espalier.steps.{step}").run(root(), **arguments)
+    importlib.import_module(f"espalier.commands.{step}").run(root(), **arguments)
 
 
 def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
@@ -124,14 +168,23 @@ def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
 def _outside(error: Exception) -> tuple[int, str]:
     """The status of errors that no step raised itself: 75 if memory, a device or the disk gave out, else 0."""
     kind = type(error).__name__
-    starved = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's word on processors
-    if kind in ("OutOfMemoryError", "AcceleratorError") or isinstance(error, MemoryError) or starved:
+    starved = isinstance(error, RuntimeError) and "can't allocate memory" in str(
+        error
+    )  # torch's word on processors
+    if (
+        kind in ("OutOfMemoryError", "AcceleratorError")
+        or isinstance(error, MemoryError)
+        or starved
+    ):
         return 75, f"The device should have room for this step. Found: {error}"
     if isinstance(error, PermissionError):
         return 2, f"{error.filename} should be readable and writable. Found: {error.strerror}."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         where = error.filename or "The disk"
-        return 2 if error.errno == errno.EROFS else 75, f"{where} should be writable. Found: {error.strerror}."
+        return (
+            2 if error.errno == errno.EROFS else 75,
+            f"{where} should be writable. Found: {error.strerror}.",
+        )
     return 0, ""
 
 

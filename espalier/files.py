@@ -104,9 +104,12 @@ def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
 
 def seal(folder: Path) -> None:
     """Write the manifest of a folder: the hash and size of every file in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST
+    )
     entries = {
-        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files
+        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in files
     }
     write_json(folder / MANIFEST, {"files": entries})
 
@@ -122,7 +125,9 @@ def verify(folder: Path) -> dict[str, str]:
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
-        raise BadInput(f"{folder} should be sealed by a {MANIFEST}. Found none: it was not completed; make it again.")
+        raise BadInput(
+            f"{folder} should be sealed by a {MANIFEST}. Found none: it was not completed; make it again."
+        )
     entries = read_json(manifest)["files"]
     for name, entry in entries.items():
         path = folder / name

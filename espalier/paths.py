@@ -12,7 +12,9 @@ REPORTS = "reports"
 REGISTERED = "registered.json"
 TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
-STATE = ".espalier"  # checkpoints, banks of logits, locks: may be deleted at any time, costs only time
+STATE = (
+    ".espalier"  # checkpoints, banks of logits, locks: may be deleted at any time, costs only time
+)
 
 # a prepared data set
 DATASET = "dataset.json"

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from espalier import cli, paths
 from espalier.errors import EspalierError, Stopped
-from flows.terminal import preview, showing, signpost
+from flows.terminal import preview, print_locations, showing
 from tasks.environment import settle
 from tasks.graph import read_graph
 from tasks.server import serve
@@ -26,7 +26,11 @@ def main() -> NoReturn:
     )
     command.add_argument("--dry", action="store_true", help="only show what would be done")
     command.add_argument(
-        "--force", action="append", default=[], metavar="STAGE", help="make this stage or model again; repeatable"
+        "--force",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="make this stage or model again; repeatable",
     )
     command.set_defaults(run=_run)
     cli.main(parser=parser)
@@ -37,15 +41,19 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.dry:
         preview(read_graph(root, arguments.force))
         return
-    signal.signal(signal.SIGTERM, _interrupt)  # Prefect passes it on to this when it has stopped the flow
+    signal.signal(
+        signal.SIGTERM, _interrupt
+    )  # Prefect passes it on to this when it has stopped the flow
     try:
         _compress(root, tuple(arguments.force))
     except KeyboardInterrupt:
-        raise Stopped("The run was stopped. Run it again to go on from the last checkpoints.") from None
-    from espalier.steps import show  # pandas
+        raise Stopped(
+            "The run was stopped. Run it again to go on from the last checkpoints."
+        ) from None
+    from espalier.commands import show  # pandas
 
     show.run(root)
-    signpost(root)
+    print_locations(root)
 
 
 def _interrupt(_sign: int, _frame: object) -> NoReturn:
@@ -53,7 +61,9 @@ def _interrupt(_sign: int, _frame: object) -> NoReturn:
 
 
 def _compress(root: Path, force: tuple[str, ...]) -> None:
-    from espalier.params import read_params  # pydantic: a third of a second that `--help` does not pay
+    from espalier.params import (
+        read_params,  # pydantic: a third of a second that `--help` does not pay
+    )
 
     with ExitStack() as held:
         home = settle(root)

@@ -10,21 +10,23 @@ from prefect.states import Completed
 
 from espalier.errors import EspalierError
 from tasks.artifacts import publish
-from tasks.conclude import conclude, fail
 from tasks.data import bring_data
 from tasks.graph import read_graph
 from tasks.project import Patience, Project, open_project, promotes
 from tasks.promote import promote
 from tasks.registry import check_registry
+from tasks.reporting import teller
 from tasks.reproduce import reproduce
-from tasks.telling import teller
+from tasks.summary import conclude, fail
 
 REGISTER = "register"
 PATIENCE = Patience()
 
 
 @flow(name="compress", persist_result=False)
-def compress(folder: str = ".", force: tuple[str, ...] = (), patience: Patience = PATIENCE) -> State[Any]:
+def compress(
+    folder: str = ".", force: tuple[str, ...] = (), patience: Patience = PATIENCE
+) -> State[Any]:
     """Compress: from the data to the registry, doing only what is not done yet.
 
     Args:
@@ -63,4 +65,8 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
 def then_promote(project: Project, state: State[Any]) -> State[Any]:
     """Move the champion, if a better model passes the gates; that none does is no failure."""
     promoted = promote(project, return_state=True)
-    return promoted if promoted.is_failed() else Completed(message=f"{state.message}\n{promoted.message}")
+    return (
+        promoted
+        if promoted.is_failed()
+        else Completed(message=f"{state.message}\n{promoted.message}")
+    )

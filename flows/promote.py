@@ -6,9 +6,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from espalier.errors import EspalierError
-from tasks.conclude import fail
 from tasks.project import Patience, open_project
 from tasks.promote import promote as promote_champion
+from tasks.summary import fail
 
 PATIENCE = Patience()
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from espalier import paths
 from tasks.environment import OPEN_REGISTRY
 from tasks.graph import Graph
-from tasks.telling import MARK
+from tasks.reporting import MARK
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
@@ -57,7 +57,7 @@ def preview(graph: Graph) -> None:
     Console(highlight=False).print(table)
 
 
-def signpost(root: Path) -> None:
+def print_locations(root: Path) -> None:
     """Show where everything is."""
     lines = (
         f"models    {root / paths.MODELS}",

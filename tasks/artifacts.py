@@ -20,8 +20,13 @@ def publish_model(name: str, root: Path) -> None:
     metrics = root / paths.MODELS / name / paths.METRICS
     if metrics.is_file():
         try:
-            rows = [{"figure": figure, "value": value} for figure, value in json.loads(metrics.read_text()).items()]
-            create_table_artifact(table=rows, key=_key(name), description=f"What is known of the model {name}.")
+            rows = [
+                {"figure": figure, "value": value}
+                for figure, value in json.loads(metrics.read_text()).items()
+            ]
+            create_table_artifact(
+                table=rows, key=_key(name), description=f"What is known of the model {name}."
+            )
         except Exception as error:
             get_run_logger().warning("The figures of %s could not be published: %s", name, error)
 
@@ -33,8 +38,12 @@ def publish(project: Project) -> None:
     if table.is_file():
         with table.open(newline="") as file:
             rows: list[dict[str, Any]] = list(csv.DictReader(file))
-        create_table_artifact(table=rows, key="models", description="All models, measured side by side.")
-    create_markdown_artifact(markdown=_page(project.root), key="espalier", description="Where everything is.")
+        create_table_artifact(
+            table=rows, key="models", description="All models, measured side by side."
+        )
+    create_markdown_artifact(
+        markdown=_page(project.root), key="espalier", description="Where everything is."
+    )
 
 
 def _page(root: Path) -> str:

@@ -12,11 +12,13 @@ from espalier.errors import BadInput, EspalierError, TryAgain
 from tasks import processes
 from tasks.environment import stage_environment
 from tasks.project import Project
+from tasks.reporting import teller
 from tasks.reproduce import RETRIES, worth_another_try
-from tasks.telling import teller
 
 _UNSAVED = re.compile(r"unsaved|without confirmation", re.IGNORECASE)
-_HOPELESS = re.compile(r"no remote provided|requires 'dvc-|config file error|no such remote", re.IGNORECASE)
+_HOPELESS = re.compile(
+    r"no remote provided|requires 'dvc-|config file error|no such remote", re.IGNORECASE
+)
 # "Missing files" is not among them: DVC says so too when the remote storage is away.
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from espalier import paths
 
-OPEN_REGISTRY = "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"  # from the project's folder
+OPEN_REGISTRY = (
+    "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"  # from the project's folder
+)
 
 _QUIET = {
     "DO_NOT_TRACK": "true",
@@ -31,7 +33,10 @@ def settle(root: Path) -> Path | None:
     """
     for name, value in (_QUIET | _TERMINAL).items():
         os.environ.setdefault(name, value)
-    if any(os.environ.get(name) for name in _CHOSEN) or (Path.home() / ".prefect" / "profiles.toml").exists():
+    if (
+        any(os.environ.get(name) for name in _CHOSEN)
+        or (Path.home() / ".prefect" / "profiles.toml").exists()
+    ):
         return None
     home = root / paths.STATE / "prefect"
     os.environ["PREFECT_HOME"] = str(home)
@@ -44,7 +49,9 @@ def stage_environment() -> dict[str, str]:
         os.environ
         | _QUIET
         | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+            ),
             "OMP_WAIT_POLICY": "PASSIVE",  # stages side by side; spinning threads would cost each a factor of ten
             "PYTHONUNBUFFERED": "1",  # lines come when they are printed
         }

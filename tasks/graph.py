@@ -75,9 +75,13 @@ def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
     try:
         graph = _ask(root)
     except LockError:
-        raise TryAgain(f"DVC should be free to read {root}. Found another DVC command at work there.") from None
+        raise TryAgain(
+            f"DVC should be free to read {root}. Found another DVC command at work there."
+        ) from None
     except DvcException as error:
-        raise BadInput(f"DVC should be able to read {root}. Found: {' '.join(str(error).split())}") from None
+        raise BadInput(
+            f"DVC should be able to read {root}. Found: {' '.join(str(error).split())}"
+        ) from None
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
 
 
@@ -87,14 +91,24 @@ def _ask(root: Path) -> Graph:
 
     with Repo(str(root)) as repo, lock_repo(repo):
         graph = get_active_graph(repo.index.graph)
-        ordered = list(TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order())
-        data = tuple(_address(stage, root) for stage in ordered if stage.is_data_source and _changed(stage))
+        ordered = list(
+            TopologicalSorter(
+                {stage: list(graph.successors(stage)) for stage in graph}
+            ).static_order()
+        )
+        data = tuple(
+            _address(stage, root) for stage in ordered if stage.is_data_source and _changed(stage)
+        )
         stages = tuple(
             Stage(
                 name=_address(stage, root),
                 command=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd or ()),
                 needs=tuple(
-                    sorted(_address(need, root) for need in graph.successors(stage) if not need.is_data_source)
+                    sorted(
+                        _address(need, root)
+                        for need in graph.successors(stage)
+                        if not need.is_data_source
+                    )
                 ),
                 stale=_changed(stage),
                 frozen=stage.frozen,
@@ -118,7 +132,9 @@ def _changed(stage: Any) -> bool:
 
     try:
         return bool(stage.changed())
-    except LockError:  # another run is making it right now: whoever reproduces it waits for that, and looks again
+    except (
+        LockError
+    ):  # another run is making it right now: whoever reproduces it waits for that, and looks again
         return True
 
 
@@ -128,7 +144,8 @@ def _force(stages: tuple[Stage, ...], force: Collection[str]) -> tuple[Stage, ..
         known = ", ".join(stage.label for stage in stages)
         raise BadInput(f"A stage to force should be one of {known}. Found {min(unknown)!r}.")
     return tuple(
-        replace(stage, stale=True, forced=True) if {stage.name, stage.label} & set(force) else stage for stage in stages
+        replace(stage, stale=True, forced=True) if {stage.name, stage.label} & set(force) else stage
+        for stage in stages
     )
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.errors import EspalierError, Stopped
-from espalier.registry.live import FAILED, FINISHED, KILLED
-from espalier.registry.owners import dead
+from espalier.registry.connection.leases import dead
+from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED
 from tasks.environment import stage_environment
-from tasks.telling import Tell
+from tasks.reporting import Tell
 
 _EPOCH = {"model", "step", "epoch", "epochs"}  # what a line about an epoch has, beside its figures
 _LAST_WORDS = 10.0  # seconds it may take to write what it has heard, when the run is over
@@ -91,7 +91,7 @@ class Live:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "espalier.registry.relay", str(self._root)],
+                [sys.executable, "-m", "espalier.registry.live.live_worker", str(self._root)],
                 cwd=self._root,
                 env=stage_environment(),
                 stdin=subprocess.PIPE,

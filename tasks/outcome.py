@@ -11,7 +11,9 @@ from espalier.cli import OUTCOME
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.files import read_json
 
-_ERRORS: dict[int, type[EspalierError]] = {error.status: error for error in (BadInput, TryAgain, Stopped)}
+_ERRORS: dict[int, type[EspalierError]] = {
+    error.status: error for error in (BadInput, TryAgain, Stopped)
+}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from tasks import processes
 from tasks.environment import stage_environment
 from tasks.outcome import Told, expected
 from tasks.project import Project
+from tasks.reporting import teller
 from tasks.reproduce import RETRIES, worth_another_try
-from tasks.telling import teller
 
 STAYS = "Stays"  # the name of the state in which the champion is who it was
 
@@ -39,7 +39,9 @@ def promote(project: Project) -> State[Any]:
                 stop=project.stop,
                 grace=project.patience.grace,
             )
-            told = outcome.read() or Told(status, "it should say how it ended. Found no word from it.", defect=True)
+            told = outcome.read() or Told(
+                status, "it should say how it ended. Found no word from it.", defect=True
+            )
     except EspalierError as error:
         return Failed(message=str(error), data=error)
     if status == 0:

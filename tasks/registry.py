@@ -10,7 +10,12 @@ from tasks.environment import stage_environment
 from tasks.project import Project
 
 
-@task(name="check the registry", task_run_name="check the registry", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="check the registry",
+    task_run_name="check the registry",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def check_registry(project: Project) -> bool:
     """Whether the registry holds all that `registered.json` lists. Any doubt is a no: registering again is harmless."""
     status = processes.run(

@@ -15,13 +15,13 @@ from prefect.states import Completed, Failed
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from tasks import processes
 from tasks.artifacts import publish_model
-from tasks.chatter import Chatter
+from tasks.dvc_output import DvcOutput
 from tasks.environment import stage_environment
 from tasks.graph import Stage
 from tasks.outcome import Outcome, expected
 from tasks.project import Project
+from tasks.reporting import Tell, teller
 from tasks.slots import SHARES, Place, hold, take
-from tasks.telling import Tell, teller
 
 RETRIES = 3
 
@@ -71,10 +71,17 @@ def attempt(stage: Stage, project: Project, tell: Tell) -> bool:
     with ExitStack() as held:
         # One run at a time makes a given stage. The other waits, and then finds it done.
         lock = project.locks / f"stage-{quote(stage.name, safe='@')}"
-        handle = held.enter_context(hold(lock, project.stop, lambda: tell("waiting: another run is making it")))
+        handle = held.enter_context(
+            hold(lock, project.stop, lambda: tell("waiting: another run is making it"))
+        )
         share = SHARES.get(stage.kind, "one")
         place = held.enter_context(
-            take(project.slots, share, project.stop, lambda: tell("waiting: every slot of this machine is taken"))
+            take(
+                project.slots,
+                share,
+                project.stop,
+                lambda: tell("waiting: every slot of this machine is taken"),
+            )
         )
         return _run_dvc(stage, project, Place(place.environment, (handle, *place.handles)), tell)
 
@@ -91,7 +98,7 @@ def _pause(project: Project, tell: Tell) -> None:
 
 
 def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
-    chatter, show_live = Chatter(stage, tell), project.live.listener(stage.label, tell)
+    chatter, show_live = DvcOutput(stage, tell), project.live.listener(stage.label, tell)
 
     def hear(line: str) -> None:
         show_live(line)
@@ -103,7 +110,16 @@ def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
         try:
             status = processes.run(
                 # DVC's lock on the project is short, but three seconds are not always enough: wait for it.
-                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *force, stage.name],
+                [
+                    sys.executable,
+                    "-m",
+                    "dvc",
+                    "--wait-for-lock",
+                    "repro",
+                    "--single-item",
+                    *force,
+                    stage.name,
+                ],
                 folder=project.root,
                 environment=stage_environment() | {**place.environment, **outcome.environment},
                 hear=hear,
@@ -122,10 +138,12 @@ def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
     return not chatter.unchanged
 
 
-def _failure(stage: Stage, chatter: Chatter, outcome: Outcome) -> EspalierError:
+def _failure(stage: Stage, chatter: DvcOutput, outcome: Outcome) -> EspalierError:
     """The error that the stage recorded, else what DVC said about it."""
     if chatter.busy:
-        return TryAgain(f"{stage.label}: its files should be free. Found another DVC command at work on them.")
+        return TryAgain(
+            f"{stage.label}: its files should be free. Found another DVC command at work on them."
+        )
     told = outcome.read()
     if told and told.status != 0:
         return told.error(stage.label)

@@ -68,7 +68,9 @@ def _main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True), log_level="error", lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(ephemeral=True), log_level="error", lifespan="on")
+    )
 
     def watch() -> None:
         sys.stdin.read()

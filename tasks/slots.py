@@ -23,7 +23,9 @@ Share = Literal["none", "one", "all"]
 
 # What a stage takes, by its name before the `@`; every other one takes a slot. `evaluate` measures latency: it wants
 # the machine alone. `prepare` and `register` are short, and need no device.
-SHARES: Mapping[str, Share] = MappingProxyType({"prepare": "none", "register": "none", "evaluate": "all"})
+SHARES: Mapping[str, Share] = MappingProxyType(
+    {"prepare": "none", "register": "none", "evaluate": "all"}
+)
 
 _UUID = re.compile(r"^(\s*).*\(UUID: (\S+)\)", re.MULTILINE)
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, where there is one
@@ -43,10 +45,15 @@ def find_slots(folder: Path, threads: int) -> tuple[Slot, ...]:
     devices = find_devices()
     if devices:
         return tuple(
-            Slot(folder / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', device)}", {"CUDA_VISIBLE_DEVICES": device})
+            Slot(
+                folder / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', device)}",
+                {"CUDA_VISIBLE_DEVICES": device},
+            )
             for device in devices
         )
-    return tuple(Slot(folder / f"cpu-{number}") for number in range(max(1, count_processors() // threads)))
+    return tuple(
+        Slot(folder / f"cpu-{number}") for number in range(max(1, count_processors() // threads))
+    )
 
 
 def find_devices() -> tuple[str, ...]:
@@ -58,7 +65,9 @@ def find_devices() -> tuple[str, ...]:
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
-    listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False, timeout=60)
+    listed = subprocess.run(
+        [command, "-L"], capture_output=True, text=True, check=False, timeout=60
+    )
     return parse_devices(listed.stdout) if listed.returncode == 0 else ()
 
 
@@ -74,7 +83,9 @@ def parse_devices(listing: str) -> tuple[str, ...]:
 
 def count_processors() -> int:
     """The processors that this process may use: what it is pinned to, and what its container is given."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         quota, period = _QUOTA.read_text().split()
         return max(1, min(allowed, int(quota) // int(period)))
@@ -92,7 +103,10 @@ class Place:
 
 @contextmanager
 def take(
-    slots: tuple[Slot, ...], share: Share, stop: threading.Event, waiting: Callable[[], None] = lambda: None
+    slots: tuple[Slot, ...],
+    share: Share,
+    stop: threading.Event,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Place]:
     """Hold no slot, one, or all of them. `waiting` is called once if none is free at once.
 
@@ -119,7 +133,9 @@ def take(
 
 
 @contextmanager
-def hold(path: Path, stop: threading.Event, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+def hold(
+    path: Path, stop: threading.Event, waiting: Callable[[], None] = lambda: None
+) -> Iterator[int]:
     """Hold the lock on the file at `path`, waiting for it as long as it takes.
 
     Raises:
@@ -129,7 +145,9 @@ def hold(path: Path, stop: threading.Event, waiting: Callable[[], None] = lambda
         yield place.handles[0]
 
 
-def _lock_any(slots: tuple[Slot, ...], stop: threading.Event, waiting: Callable[[], None]) -> tuple[Slot, int]:
+def _lock_any(
+    slots: tuple[Slot, ...], stop: threading.Event, waiting: Callable[[], None]
+) -> tuple[Slot, int]:
     told = False
     while not stop.is_set():
         for slot in slots:

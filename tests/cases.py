@@ -44,8 +44,12 @@ PUBLISHED = (
     Published(Network("espalier:lenet300", shape=(1, 28, 28)), 266_610),
     # with projections (option B); 269,722 with option A
     Published(Network("espalier:resnet", {"depth": 20, "width": 16}, shape=(3, 32, 32)), 272_474),
-    Published(Network("espalier:wide_resnet", {"depth": 16, "widen": 4}, shape=(3, 32, 32)), 2_748_890),
-    Published(Network("espalier:wide_resnet", {"depth": 28, "widen": 10}, shape=(3, 32, 32)), 36_479_194),
+    Published(
+        Network("espalier:wide_resnet", {"depth": 16, "widen": 4}, shape=(3, 32, 32)), 2_748_890
+    ),
+    Published(
+        Network("espalier:wide_resnet", {"depth": 28, "widen": 10}, shape=(3, 32, 32)), 36_479_194
+    ),
     # 14,728,266 with the 4,224 biases of convolutions that a batch norm follows
     Published(Network("espalier:vgg", {"depth": 16, "width": 64}, shape=(3, 32, 32)), 14_724_042),
     # torchvision's mobilenet_v2 for 10 classes
@@ -62,7 +66,9 @@ class Loss:
     ignores: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "-".join(str(value) for name, value in self.keys.items() if name in ("loss", "temperature"))
+        return "-".join(
+            str(value) for name, value in self.keys.items() if name in ("loss", "temperature")
+        )
 
 
 LOSSES = (
@@ -74,15 +80,27 @@ LOSSES = (
     Loss({"loss": "decoupled", "temperature": 2}, ignores=("shift",)),
     Loss({"loss": "dist", "temperature": 1}, ignores=("shift",)),
     Loss({"loss": "hints"}, over="features"),
-    Loss({"loss": "attention"}, over="features", ignores=("scale", "order of channels", "signs", "rotation")),
-    Loss({"loss": "similarity"}, over="features", ignores=("scale", "order of channels", "signs", "rotation")),
-    Loss({"loss": "relational"}, over="features", ignores=("scale", "order of channels", "signs", "rotation", "shift")),
+    Loss(
+        {"loss": "attention"},
+        over="features",
+        ignores=("scale", "order of channels", "signs", "rotation"),
+    ),
+    Loss(
+        {"loss": "similarity"},
+        over="features",
+        ignores=("scale", "order of channels", "signs", "rotation"),
+    ),
+    Loss(
+        {"loss": "relational"},
+        over="features",
+        ignores=("scale", "order of channels", "signs", "rotation", "shift"),
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A kind of entry, as small as it can be, that finds something to do in `grove:everything`.
+    """A kind of entry, as small as it can be, that finds something to do in `user_package:everything`.
 
     Attributes:
         name: Of the kind.
@@ -103,9 +121,12 @@ class Operation:
 _RECOVERY = {"finetune": {"epochs": 1}}
 OPERATIONS = (
     Operation("train", {"by": "train", "epochs": 1}),
-    Operation("distill", {"by": "distill", "model": "grove:everything", "epochs": 1}),
+    Operation("distill", {"by": "distill", "model": "user_package:everything", "epochs": 1}),
     Operation("prune-channels", {"by": "prune", "keep_macs": 0.7, "align": 1, **_RECOVERY}),
-    Operation("prune-heads", {"by": "prune", "pattern": "heads", "keep_macs": 0.97, "align": 1, **_RECOVERY}),
+    Operation(
+        "prune-heads",
+        {"by": "prune", "pattern": "heads", "keep_macs": 0.97, "align": 1, **_RECOVERY},
+    ),
     Operation("prune-blocks", {"by": "prune", "pattern": "blocks", "keep_macs": 0.8, **_RECOVERY}),
     Operation("prune-weights", {"by": "prune", "pattern": "weights", "sparsity": 0.5, **_RECOVERY}),
     Operation("prune-n_of_m", {"by": "prune", "pattern": "n_of_m", **_RECOVERY}),
@@ -124,7 +145,9 @@ OPERATIONS = (
         "quantize-aware",
         {"by": "quantize", "scheme": "aware", "images": 64, **_RECOVERY},
         last="quantize last",
-        refused=dict.fromkeys(("share", "share-rate"), "before weights are shared"),  # it folds batch norms
+        refused=dict.fromkeys(
+            ("share", "share-rate"), "before weights are shared"
+        ),  # it folds batch norms
     ),
 )
 
@@ -147,8 +170,10 @@ class Cut:
         return self.pattern
 
 
-_RESNET8, _RESNET14 = (Network("espalier:resnet", {"depth": depth, "width": 8}) for depth in (8, 14))
-_EVERYTHING = Network("grove:everything")
+_RESNET8, _RESNET14 = (
+    Network("espalier:resnet", {"depth": depth, "width": 8}) for depth in (8, 14)
+)
+_EVERYTHING = Network("user_package:everything")
 CUTS = (
     Cut("channels", (_RESNET8, _EVERYTHING), {"keep_macs": 0.7, "align": 1}),
     Cut("heads", (_EVERYTHING,), {"keep_macs": 0.97}),
@@ -175,8 +200,14 @@ class Quantization:
 
 
 QUANTIZATIONS = (
-    *(Quantization("static", {"calibration": name}) for name in ("minmax", "percentile", "entropy")),
-    *(Quantization("static", {"calibration": name, "per_channel": False}) for name in ("minmax", "entropy")),
+    *(
+        Quantization("static", {"calibration": name})
+        for name in ("minmax", "percentile", "entropy")
+    ),
+    *(
+        Quantization("static", {"calibration": name, "per_channel": False})
+        for name in ("minmax", "entropy")
+    ),
     Quantization("static", {"calibration": "minmax", "reduce_range": False}),
     Quantization("dynamic"),
     Quantization("dynamic", {"per_channel": False}),

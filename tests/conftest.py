@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["orchard_fixtures"]
+pytest_plugins = ["sample_project_fixtures"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +61,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("digits")
     shutil.copytree(ROOT / ".dvc" / "embedded", project / ".dvc" / "embedded")
     bring("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
-    settings = {"validation": 0.15, "test": 0.2, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 0}
+    settings = {
+        "validation": 0.15,
+        "test": 0.2,
+        "duplicates": "refuse",
+        "crop": -1,
+        "flip": None,
+        "seed": 0,
+    }
     prepare(project / "data", project / "prepared", **settings, workshop=project / "work")
     return project / "prepared"
 
@@ -69,7 +76,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with prepared digits and a made teacher. It is shared: copy it before changing it."""
-    from espalier.steps import make
+    from espalier.commands import make
 
     project = tmp_path_factory.mktemp("tiny")
     shutil.copytree(digits, project / "prepared")

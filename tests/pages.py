@@ -16,7 +16,12 @@ class Page(HTMLParser):
         assert not self.open, f"never closed: {self.open[-1]}"
 
     def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "text": "", "inside": [one["id"] for one in self.open if one.get("id")], **dict(attrs)}
+        element = {
+            "tag": tag,
+            "text": "",
+            "inside": [one["id"] for one in self.open if one.get("id")],
+            **dict(attrs),
+        }
         self.elements.append(element)
         if tag not in VOID:
             self.open.append(element)

@@ -17,7 +17,9 @@ def assert_equal_outputs(one: nn.Module, other: nn.Module, images: Tensor) -> No
         training = network.training
         answers.append(network.eval()(images))
         network.train(training)
-    assert torch.equal(*answers), f"outputs differ by up to {(answers[0] - answers[1]).abs().max().item():.3g}"
+    assert torch.equal(*answers), (
+        f"outputs differ by up to {(answers[0] - answers[1]).abs().max().item():.3g}"
+    )
 
 
 def assert_equal_weights(one: nn.Module, other: nn.Module) -> None:
@@ -41,8 +43,12 @@ def assert_right_in_every_precision(compute, student: Tensor, teacher: Tensor, a
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=atol)
     assert student.grad.isfinite().all()
     assert student.grad.abs().max() > 0
-    digits = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
-    torch.testing.assert_close(student.grad.double(), exact.grad, rtol=digits, atol=digits * exact.grad.abs().max())
+    digits = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 1e-4, torch.float64: 1e-12}[
+        dtype
+    ]
+    torch.testing.assert_close(
+        student.grad.double(), exact.grad, rtol=digits, atol=digits * exact.grad.abs().max()
+    )
 
 
 @contextmanager
@@ -55,7 +61,9 @@ def assert_input_untouched(network: nn.Module) -> Iterator[None]:
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert [(name, module.training, repr(module)) for name, module in network.named_modules()] == modes
+    assert [
+        (name, module.training, repr(module)) for name, module in network.named_modules()
+    ] == modes
     assert [parameter.requires_grad for parameter in network.parameters()] == wanted
 
 

@@ -33,7 +33,7 @@ def ending(monkeypatch):
             if error:
                 raise error
 
-        monkeypatch.setattr("espalier.steps.make.run", step)
+        monkeypatch.setattr("espalier.commands.make.run", step)
         with pytest.raises(SystemExit) as caught:
             cli.main(["make", "teacher"])
         return caught.value.code
@@ -53,7 +53,9 @@ def test_help_imports_nothing_heavy(module):
         "    heavy = {'torch', 'pandas', 'mlflow', 'prefect', 'dvc', 'onnxruntime', 'pydantic', 'numpy'}\n"
         "    print(ended.code, sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "0 []"
     assert "usage: espalier" in done.stdout
 
@@ -74,10 +76,16 @@ def test_every_command_of_the_design_is_there_with_a_sentence_of_help(capsys):
         (Stopped("Stopped as asked."), 143),
     ],
 )
-def test_our_own_errors_end_with_their_status_and_their_sentence_alone(outcome, ending, capsys, error, status):
+def test_our_own_errors_end_with_their_status_and_their_sentence_alone(
+    outcome, ending, capsys, error, status
+):
     assert ending(error) == status
     assert capsys.readouterr().err == f"espalier: {error}\n"
-    assert json.loads(outcome.read_text()) == {"status": status, "message": str(error), "defect": False}
+    assert json.loads(outcome.read_text()) == {
+        "status": status,
+        "message": str(error),
+        "defect": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,15 +93,25 @@ def test_our_own_errors_end_with_their_status_and_their_sentence_alone(outcome, 
     [
         (torch.OutOfMemoryError("CUDA out of memory."), 75, ["room", "CUDA out of memory."]),
         (MemoryError("2 GiB"), 75, ["room", "2 GiB"]),
-        (OSError(errno.ENOSPC, "No space left on device", "/models/a"), 75, ["/models/a", "No space left"]),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/models/a"),
+            75,
+            ["/models/a", "No space left"],
+        ),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/models/a"), 75, ["/models/a", "quota"]),
         (OSError(errno.EROFS, "Read-only file system", "/models/a"), 2, ["/models/a", "Read-only"]),
-        (PermissionError(errno.EACCES, "Permission denied", "/models/a"), 2, ["/models/a", "Permission denied"]),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/models/a"),
+            2,
+            ["/models/a", "Permission denied"],
+        ),
         (KeyboardInterrupt(), 130, ["Interrupted"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_what_gives_out_outside_is_told_apart_and_names_the_path(outcome, ending, capsys, error, status, words):
+def test_what_gives_out_outside_is_told_apart_and_names_the_path(
+    outcome, ending, capsys, error, status, words
+):
     assert ending(error) == status
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -109,12 +127,14 @@ def test_memory_that_a_tensor_did_not_get_is_worth_a_retry(outcome, ending):
     assert ending(caught.value) == 75
 
 
-@pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.EIO, "Input/output error"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [ValueError("a defect"), OSError(errno.EIO, "Input/output error"), KeyError("x")]
+)
 def test_a_defect_is_raised_with_its_traceback(outcome, monkeypatch, error):
     def step(root, name):
         raise error
 
-    monkeypatch.setattr("espalier.steps.make.run", step)
+    monkeypatch.setattr("espalier.commands.make.run", step)
     with pytest.raises(type(error)) as caught:
         cli.main(["make", "teacher"])
     assert caught.value is error
@@ -132,11 +152,17 @@ def test_a_defect_of_a_process_ends_it_with_1(outcome):
         "cli._run = run\n"
         "cli.main(['show'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("ValueError: a defect\n")
-    assert json.loads(outcome.read_text()) == {"status": 1, "message": "ValueError: a defect", "defect": True}
+    assert json.loads(outcome.read_text()) == {
+        "status": 1,
+        "message": "ValueError: a defect",
+        "defect": True,
+    }
 
 
 def test_a_command_that_is_done_says_so(outcome, ending, capsys):
@@ -151,7 +177,9 @@ def test_nobody_has_to_ask_for_the_outcome(outcome, ending, monkeypatch):
     assert not outcome.exists()
 
 
-def test_a_command_works_from_a_folder_inside_the_project_and_says_so_outside(outcome, ending, tmp_path, monkeypatch):
+def test_a_command_works_from_a_folder_inside_the_project_and_says_so_outside(
+    outcome, ending, tmp_path, monkeypatch
+):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "er")
     assert ending() == 0
@@ -166,11 +194,15 @@ def test_our_warnings_are_a_sentence_and_those_of_others_stay_theirs(outcome, mo
         warnings.warn("The target was missed by 3 %.", Notice, stacklevel=1)
         warnings.warn("old", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr("espalier.steps.make.run", step)
-    monkeypatch.setattr(warnings, "showwarning", lambda message, *more: sys.stderr.write(f"theirs: {message}\n"))
+    monkeypatch.setattr("espalier.commands.make.run", step)
+    monkeypatch.setattr(
+        warnings, "showwarning", lambda message, *more: sys.stderr.write(f"theirs: {message}\n")
+    )
     with pytest.raises(SystemExit):
         cli.main(["make", "teacher"])
-    assert capsys.readouterr().err == "espalier: warning: The target was missed by 3 %.\ntheirs: old\n"
+    assert (
+        capsys.readouterr().err == "espalier: warning: The target was missed by 3 %.\ntheirs: old\n"
+    )
 
 
 def test_words_that_are_no_command_end_with_2(capsys):

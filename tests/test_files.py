@@ -47,7 +47,9 @@ def test_a_failure_leaves_the_former_file_and_nothing_beside_it(tmp_path, monkey
 def test_a_file_is_on_the_disk_before_its_name_is_seen(tmp_path, monkeypatch):
     events = []
     flush = os.fsync
-    monkeypatch.setattr("os.fsync", lambda handle: (events.append((tmp_path / "file").exists()), flush(handle)))
+    monkeypatch.setattr(
+        "os.fsync", lambda handle: (events.append((tmp_path / "file").exists()), flush(handle))
+    )
     files.write(tmp_path / "file", "content")
     assert events == [False, True]  # the content before the renaming, the folder after it
 
@@ -58,7 +60,10 @@ def test_a_seal_holds_hash_and_size_of_every_file(sealed):
         "weights.bin": hashlib.sha256(b"weights").hexdigest(),
     }
     manifest = json.loads((sealed / "manifest.json").read_text())
-    assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == {"deep/note.txt": 5, "weights.bin": 7}
+    assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == {
+        "deep/note.txt": 5,
+        "weights.bin": 7,
+    }
 
 
 def test_a_known_hash():

@@ -63,15 +63,24 @@ def test_an_unknown_key_is_refused_by_name(content, key):
         ({"data": {"duplicates": "keep"}}, ["`data.duplicates`", "'refuse' or 'drop'", "'keep'"]),
         ({"data": {"crop": -2}}, ["`data.crop`", "-2"]),
         ({"training": {"batch_size": 0}}, ["`batch_size`", "at least 1", "`batch_size = 0`"]),
-        ({"training": {"optimizer": "adam"}}, ["`training.optimizer`", "'sgd' or 'adamw'", "'adam'"]),
+        (
+            {"training": {"optimizer": "adam"}},
+            ["`training.optimizer`", "'sgd' or 'adamw'", "'adam'"],
+        ),
         ({"teacher": TEACHER | {"learning_rate": 0}}, ["`learning_rate`", "above 0"]),
         ({"teacher": TEACHER | {"epochs": "many"}}, ["`epochs`", "'many'"]),
         (models(a=PRUNE | {"keep_macs": 1.5}), ["`models.a.prune.keep_macs`", "1.5"]),
         (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.prune.keep_macs`", "0"]),
-        (models(a=PRUNE | {"score": "size"}), ["`models.a.prune.score`", "'magnitude'", "or 'threshold'", "'size'"]),
+        (
+            models(a=PRUNE | {"score": "size"}),
+            ["`models.a.prune.score`", "'magnitude'", "or 'threshold'", "'size'"],
+        ),
         (models(a=PRUNE | {"align": 0}), ["`models.a.prune.align`", "0"]),
         (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.prune.soft.weight`", "2"]),
-        (models(a={"from": "teacher", "by": "shrink"}), ["`models.a`", "'distill'", "'prune'", "shrink"]),
+        (
+            models(a={"from": "teacher", "by": "shrink"}),
+            ["`models.a`", "'distill'", "'prune'", "shrink"],
+        ),
         (models(a=PRUNE | {"finetune": {"epochs": -1}}), ["`epochs`", "at least 0"]),
         (models(a=DISTILL | {"momentum": 1}), ["`momentum`", "[0, 1)"]),
         ({"evaluation": {"rounds": 2}}, ["`evaluation.rounds`", "2"]),
@@ -104,7 +113,11 @@ def test_no_teacher_is_named_as_missing():
 
 
 def test_an_unknown_key_of_the_recovery_is_answered_by_the_known_ones():
-    assert_explains(refused(**models(a=PRUNE | {"finetune": {"epoch": 5}})), "'epoch'", "epochs, label_smoothing")
+    assert_explains(
+        refused(**models(a=PRUNE | {"finetune": {"epoch": 5}})),
+        "'epoch'",
+        "epochs, label_smoothing",
+    )
 
 
 def test_an_unknown_parent_is_refused():
@@ -112,7 +125,9 @@ def test_an_unknown_parent_is_refused():
 
 
 def test_a_circle_is_refused_with_those_in_it():
-    error = refused(**models(a=PRUNE | {"from": "b"}, b=PRUNE | {"from": "a"}, c=PRUNE, d=PRUNE | {"from": "d"}))
+    error = refused(
+        **models(a=PRUNE | {"from": "b"}, b=PRUNE | {"from": "a"}, c=PRUNE, d=PRUNE | {"from": "d"})
+    )
     assert_explains(error, "circle through a, b, d")
 
 
@@ -123,7 +138,9 @@ def test_a_name_that_means_something_else_or_is_none_is_refused(name):
     assert_explains(refused(models={name: PRUNE}), repr(name), "latest")
 
 
-@pytest.mark.parametrize("name", ["a", "v", "v1a", "student-p50_int8", "0", "teacher-p50", "latest-1"])
+@pytest.mark.parametrize(
+    "name", ["a", "v", "v1a", "student-p50_int8", "0", "teacher-p50", "latest-1"]
+)
 def test_other_names_are_accepted(name):
     assert check({"teacher": TEACHER, "models": {name: PRUNE}}).names == ("teacher", name)
 
@@ -141,9 +158,15 @@ def test_an_entry_overrides_the_defaults_of_training_key_by_key():
     )
     defaults = dataclasses.replace(Recipe(), epochs=7, learning_rate=0.3)
     assert params.training == defaults
-    assert params.recipe(params.teacher.overrides) == dataclasses.replace(defaults, epochs=3, views=9)
-    assert params.recipe(params.models["student"].overrides) == dataclasses.replace(defaults, learning_rate=0.5)
-    assert params.recipe(params.models["cut"].finetune) == dataclasses.replace(defaults, epochs=1, ema=0.9)
+    assert params.recipe(params.teacher.overrides) == dataclasses.replace(
+        defaults, epochs=3, views=9
+    )
+    assert params.recipe(params.models["student"].overrides) == dataclasses.replace(
+        defaults, learning_rate=0.5
+    )
+    assert params.recipe(params.models["cut"].finetune) == dataclasses.replace(
+        defaults, epochs=1, ema=0.9
+    )
 
 
 def test_entries_become_values_of_their_own_kind_that_cannot_be_changed():
@@ -168,7 +191,10 @@ def test_entries_become_values_of_their_own_kind_that_cannot_be_changed():
 def test_parents_come_before_children_whatever_the_order_of_the_file():
     tree = {"e": "d", "a": "c", "b": "teacher", "c": "teacher", "d": "a"}
     names = check(
-        {"teacher": TEACHER, "models": {name: PRUNE | {"from": parent} for name, parent in tree.items()}}
+        {
+            "teacher": TEACHER,
+            "models": {name: PRUNE | {"from": parent} for name, parent in tree.items()},
+        }
     ).names
     assert sorted(names) == ["a", "b", "c", "d", "e", "teacher"]
     assert all(names.index(parent) < names.index(name) for name, parent in tree.items())
@@ -192,7 +218,9 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     assert_explains(caught.value, str(path), "YAML")
 
 
-@pytest.mark.parametrize("content", ["[]", "- a", "just words", "teacher: resnet", "teacher: {model: a}\nmodels: [a]"])
+@pytest.mark.parametrize(
+    "content", ["[]", "- a", "just words", "teacher: resnet", "teacher: {model: a}\nmodels: [a]"]
+)
 def test_what_is_no_mapping_is_refused_in_a_sentence(tmp_path, content):
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(BadInput) as caught:
@@ -205,6 +233,10 @@ def test_reading_parameters_does_not_cost_the_import_of_torch(project_root):
     import sys
 
     program = "import sys, pathlib; from espalier.params import read_params; read_params(pathlib.Path('.'))"
-    check = f"{program}; print(sorted({{'torch', 'pandas', 'mlflow', 'prefect'}} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", check], cwd=project_root, capture_output=True, text=True, check=True)
+    check = (
+        f"{program}; print(sorted({{'torch', 'pandas', 'mlflow', 'prefect'}} & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", check], cwd=project_root, capture_output=True, text=True, check=True
+    )
     assert found.stdout == "[]\n"

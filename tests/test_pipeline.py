@@ -35,7 +35,11 @@ PARAMS = {
     "registry": {"name": "digits", "promote": True},
 }  # fmt: skip
 GATES = {"champion": {"choose": "smallest", "gates": {"drop": 0.5, "torch_agreement": 0.9}}}
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))} | {
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("MLFLOW_", "PREFECT_"))
+} | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "DVC_NO_ANALYTICS": "1",
 }
@@ -61,7 +65,9 @@ def write(folder: Path, params: dict) -> None:
 
 
 def call(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
@@ -98,7 +104,9 @@ def test_a_run_makes_measures_and_registers_every_entry(ran):
     assert table.loc["student-p60", "macs"] <= 0.6 * table.loc["student", "macs"]
     for entry in ENTRIES:
         assert entry in printed
-    others = [line for line in printed.splitlines() if "espalier: warning:" not in line]  # what we tell is meant
+    others = [
+        line for line in printed.splitlines() if "espalier: warning:" not in line
+    ]  # what we tell is meant
     for noise in ("Traceback", "Warning", "warning", "telemetry", "analytics"):
         assert noise not in "\n".join(others)
 
@@ -145,7 +153,11 @@ def test_a_changed_entry_redoes_its_descendants_only_and_a_reverted_one_trains_n
     changed = json.loads(json.dumps(PARAMS))
     changed["models"]["student-p60"]["keep_macs"] = 0.5
     write(folder, changed)
-    dry = {line.split()[0]: line for line in call(folder, "espalier", "run", "--dry").splitlines() if line.split()}
+    dry = {
+        line.split()[0]: line
+        for line in call(folder, "espalier", "run", "--dry").splitlines()
+        if line.split()
+    }
     assert "unchanged" in dry["student"]
     assert "unchanged" in dry["teacher-p70"]
     assert "unchanged" not in dry["student-p60"]
@@ -178,7 +190,9 @@ print("equal", len(judged))
     environment = ENVIRONMENT | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow/store/mlflow.db"}
     for entry in ("teacher", "student-p60-int8"):
         command = [sys.executable, "-c", script, entry]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert "equal 359" in done.stdout, done.stderr
 
 

@@ -59,11 +59,18 @@ models:
   int8: {from: pruned, by: quantize, images: 64}
 evaluation: {rounds: 3}
 """
-STAGES = [["prepare"], *(["make", name] for name in ("teacher", "student", "pruned", "int8")), ["evaluate"], ["show"]]
+STAGES = [
+    ["prepare"],
+    *(["make", name] for name in ("teacher", "student", "pruned", "int8")),
+    ["evaluate"],
+    ["show"],
+]
 
 
 def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("name", ["prefect", "mlflow", "dvc"])

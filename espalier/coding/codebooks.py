@@ -60,7 +60,10 @@ def cheapest(
         means = np.bincount(chosen, weights=values, minlength=len(centroids))[used] / counts[used]
         centroids = np.where(centroids[used] == 0, 0.0, means)
         lengths = -np.log2(counts[used] / len(values))
-        costs = [(values - centroid) ** 2 + price * length for centroid, length in zip(centroids, lengths, strict=True)]
+        costs = [
+            (values - centroid) ** 2 + price * length
+            for centroid, length in zip(centroids, lengths, strict=True)
+        ]
         moved = np.argmin(costs, 0)
         if np.array_equal(moved, chosen):
             break

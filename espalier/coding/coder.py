@@ -68,7 +68,9 @@ class Reader:
 
     def __init__(self, content: bytes) -> None:
         self._predictor = Predictor()
-        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(content, "<u4").astype(np.uint32))
+        self._decoder = constriction.stream.queue.RangeDecoder(
+            np.frombuffer(content, "<u4").astype(np.uint32)
+        )
 
     def bit(self, kind: Hashable, contexts: Sequence[Hashable], value: int = 0) -> int:
         """Read a bit."""

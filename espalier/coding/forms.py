@@ -51,9 +51,19 @@ def find(values: NDArray[np.float32]) -> Form:
     """The smallest form of a tensor's numbers (N,), equal bit for bit."""
     digits = mantissa(values)
     used = values.view(np.uint32) != 0
-    sparse = (~used).mean() * (9 + digits) > 1 if len(values) else False  # a bit tells which are zero, at the most
-    by_themselves = Sparse(Floats(values[used], digits), used.astype(np.int64)) if sparse else Floats(values, digits)
-    if not len(values) or not np.isfinite(values).all() or len(np.unique(values[:_LOOK])) > _MOST_VALUES:
+    sparse = (
+        (~used).mean() * (9 + digits) > 1 if len(values) else False
+    )  # a bit tells which are zero, at the most
+    by_themselves = (
+        Sparse(Floats(values[used], digits), used.astype(np.int64))
+        if sparse
+        else Floats(values, digits)
+    )
+    if (
+        not len(values)
+        or not np.isfinite(values).all()
+        or len(np.unique(values[:_LOOK])) > _MOST_VALUES
+    ):
         return by_themselves
     distinct, counts = np.unique(values.view(np.uint32), return_counts=True)
     if len(distinct) > _MOST_VALUES:
@@ -75,7 +85,11 @@ def mantissa(values: NDArray[np.float32]) -> int:
     """How many digits behind the binary point the numbers need; all of them for those that are not finite."""
     if not np.isfinite(values).all():
         return MANTISSA
-    used = int(np.bitwise_or.reduce(values.view(np.uint32) & np.uint32(2**MANTISSA - 1), initial=np.uint32(0)))
+    used = int(
+        np.bitwise_or.reduce(
+            values.view(np.uint32) & np.uint32(2**MANTISSA - 1), initial=np.uint32(0)
+        )
+    )
     return MANTISSA - ((used & -used).bit_length() - 1) if used else 0
 
 

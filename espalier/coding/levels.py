@@ -11,7 +11,9 @@ _UNARY = 14  # sizes up to this are told apart one by one (as CABAC does; Marpe 
 _WORTH = 32  # bits that a layout should save
 
 
-def code_levels(coder: Coder, levels: list[int], shape: tuple[int, ...], tensor: int = 0) -> list[int]:
+def code_levels(
+    coder: Coder, levels: list[int], shape: tuple[int, ...], tensor: int = 0
+) -> list[int]:
     """Write or read the integers of a tensor.
 
     What is known of the place of a number helps to predict it: its row (the output it belongs to), its column (the
@@ -31,7 +33,9 @@ def code_levels(coder: Coder, levels: list[int], shape: tuple[int, ...], tensor:
     columns = prod(shape) // rows if rows else 0
     kernel, width = prod(shape[2:]), shape[-1] if shape else 1
     if len(shape) <= 2:
-        side = natural(coder, "side", _side(np.array(levels, np.int64), rows, columns) if levels else 0)
+        side = natural(
+            coder, "side", _side(np.array(levels, np.int64), rows, columns) if levels else 0
+        )
         kernel, width = (side * side, side) if side else (columns, columns)
     found: list[int] = []
     above = [0] * columns
@@ -49,7 +53,9 @@ def code_levels(coder: Coder, levels: list[int], shape: tuple[int, ...], tensor:
     return found
 
 
-def _code(coder: Coder, level: int, where: tuple[int, int, int, int, int], around: tuple[int, int, int]) -> int:
+def _code(
+    coder: Coder, level: int, where: tuple[int, int, int, int, int], around: tuple[int, int, int]
+) -> int:
     tensor, row, column, plane, inside = where
     left, upper, above = around
     rows, columns = (tensor, row), (tensor, column)

@@ -33,7 +33,9 @@ def _stretch(squash: list[float]) -> list[float]:
 _SQUASH = _squash()
 _STRETCH = _stretch(_SQUASH)
 _MOST = 1023  # bits that a context remembers
-_RATES = [1 / (count + 2) for count in range(_MOST + 1)]  # of a context that has seen so many bits, about their mean
+_RATES = [
+    1 / (count + 2) for count in range(_MOST + 1)
+]  # of a context that has seen so many bits, about their mean
 _BORN = 2  # what a new context inherits from the first counts as so many bits
 _LEARNING = 0.02  # of the mixing weights
 _SPECIAL = 0.3  # the weight of what a special context says beyond the general one, at first

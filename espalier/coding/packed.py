@@ -21,7 +21,9 @@ from espalier.models.fit import fit, groups_of
 
 _MAGIC = b"esp\x01"  # the last byte is the version of the format
 _CHECK = 4  # bytes of the CRC-32 at the end
-_KNOWN = b'"torchvision:resnet{"[3,32,32]{"width":{"hidden":[{"depth":["espalier:lenet300",10,[1,28,28]'
+_KNOWN = (
+    b'"torchvision:resnet{"[3,32,32]{"width":{"hidden":[{"depth":["espalier:lenet300",10,[1,28,28]'
+)
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,28 @@ def encode(network: nn.Module) -> bytes:
     state = {name: value.detach() for name, value in network.state_dict().items()}
     differs = _Differs(
         added={name: list(state[name].shape) for name in state if name not in bare.state_dict()},
-        groups={name: count for name, count in architecture.groups.items() if groups_of(bare).get(name) != count},
-        heads={name: count for name, count in architecture.heads.items() if heads_of(bare).get(name) != count},
+        groups={
+            name: count
+            for name, count in architecture.groups.items()
+            if groups_of(bare).get(name) != count
+        },
+        heads={
+            name: count
+            for name, count in architecture.heads.items()
+            if heads_of(bare).get(name) != count
+        },
     )
     writer, blob = Writer(), Blob(bytearray())
     _code(writer, blob, bare, differs, architecture.changes, state)
     header = _header(architecture, differs)
-    body = _MAGIC + _number(len(header)) + header + _number(len(blob.content)) + blob.content + writer.content()
+    body = (
+        _MAGIC
+        + _number(len(header))
+        + header
+        + _number(len(blob.content))
+        + blob.content
+        + writer.content()
+    )
     return body + zlib.crc32(body).to_bytes(_CHECK, "little")
 
 
@@ -102,9 +119,13 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
     """
     body, check = content[:-_CHECK], content[-_CHECK:]
     if not content.startswith(_MAGIC):
-        raise BadInput(f"{name} should begin with {_MAGIC!r}, as packed files do. Found {content[: len(_MAGIC)]!r}.")
+        raise BadInput(
+            f"{name} should begin with {_MAGIC!r}, as packed files do. Found {content[: len(_MAGIC)]!r}."
+        )
     if zlib.crc32(body).to_bytes(_CHECK, "little") != check:
-        raise BadInput(f"{name} should end with the checksum of its content. Found another: it is damaged or cut off.")
+        raise BadInput(
+            f"{name} should end with the checksum of its content. Found another: it is damaged or cut off."
+        )
     size, place = _read_number(body, len(_MAGIC))
     architecture, differs = _read_header(body[place : place + size])
     length, place = _read_number(body, place + size)
@@ -160,7 +181,9 @@ def _as_bytes(value: Tensor) -> Tensor:
     return value.cpu().contiguous().flatten().view(torch.uint8)
 
 
-def _code_shapes(coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor] | None) -> dict[str, list[int]]:
+def _code_shapes(
+    coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor] | None
+) -> dict[str, list[int]]:
     """The shape of every tensor. What a size of the factory became once, it mostly became again."""
     became: dict[int, int] = {}
     shapes: dict[str, list[int]] = {}
@@ -170,7 +193,11 @@ def _code_shapes(coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor
             size = state[name].shape[place] if state is not None else 0
             guess = became.get(former, former)
             if coder.bit("resized", (0, former in became), int(size != guess)):
-                size = coder.plain(32, size) if coder.bit("large", (0,), size >> 12 > 0) else coder.plain(12, size)
+                size = (
+                    coder.plain(32, size)
+                    if coder.bit("large", (0,), size >> 12 > 0)
+                    else coder.plain(12, size)
+                )
             else:
                 size = guess
             became[former] = size
@@ -178,8 +205,12 @@ def _code_shapes(coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor
     return shapes
 
 
-def _code_names(coder: Coder, kind: str, names: list[str], chosen: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if coder.bit(kind, (0, name.rpartition(".")[2]), int(name in chosen)))
+def _code_names(
+    coder: Coder, kind: str, names: list[str], chosen: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(
+        name for name in names if coder.bit(kind, (0, name.rpartition(".")[2]), int(name in chosen))
+    )
 
 
 def _header(architecture: Architecture, differs: _Differs) -> bytes:

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 from espalier.coding.forms import Steps, find
 from espalier.coding.share import note_shared, rounded
 from espalier.models.changes import changes_of, remember
-from espalier.training.engine import Objective, Seen
+from espalier.training.engine import LossInputs, Objective
 
 _RARE = 0.5  # counted to every level, so that none is impossible
 _SIZES = 32  # sizes of levels that are told apart
@@ -47,13 +47,22 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
             whose numbers are multiples of a step already goes on with that.
     """
     names, former = list(names), changes_of(network)
-    zeros = tuple(_latent(name) if name in names else name for name in former.zeros)  # they stay zeros
-    remember(network, replace(former, zeros=zeros, shared=tuple(name for name in former.shared if name not in names)))
+    zeros = tuple(
+        _latent(name) if name in names else name for name in former.zeros
+    )  # they stay zeros
+    remember(
+        network,
+        replace(
+            former, zeros=zeros, shared=tuple(name for name in former.shared if name not in names)
+        ),
+    )
     for name in names:
         owner, _, attribute = name.rpartition(".")
         layer = network.get_submodule(owner)
         weight = getattr(layer, attribute).detach()
-        parametrize.register_parametrization(layer, attribute, Stepped(_step(weight, fineness)).to(weight.device))
+        parametrize.register_parametrization(
+            layer, attribute, Stepped(_step(weight, fineness)).to(weight.device)
+        )
 
 
 def _step(weight: Tensor, fineness: float) -> float:
@@ -77,10 +86,14 @@ def settle(network: nn.Module) -> None:
         step = rounded(stepped.log_step.detach().exp(), _DIGITS)
         parametrize.remove_parametrizations(layer, attribute, leave_parametrized=False)
         with torch.no_grad():
-            getattr(layer, attribute).copy_(levels * step + 0.0)  # + 0.0 makes a negative zero positive
+            getattr(layer, attribute).copy_(
+                levels * step + 0.0
+            )  # + 0.0 makes a negative zero positive
         names.append(name)
     former, latents = changes_of(network), {_latent(name) for name in names}
-    remember(network, replace(former, zeros=tuple(name for name in former.zeros if name not in latents)))
+    remember(
+        network, replace(former, zeros=tuple(name for name in former.zeros if name not in latents))
+    )
     note_shared(network, names)
 
 
@@ -96,12 +109,14 @@ class WithRate(nn.Module):
         ramp: The part of all steps over which the price rises to that.
     """
 
-    def __init__(self, objective: Objective, network: nn.Module, rate: float, *, ramp: float = 0.3) -> None:
+    def __init__(
+        self, objective: Objective, network: nn.Module, rate: float, *, ramp: float = 0.3
+    ) -> None:
         super().__init__()
         self.objective = objective
         self._network, self._rate, self._ramp = (network,), rate, ramp
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch."""
         factor = min(1.0, seen.progress / self._ramp) if self._ramp else 1.0
         return self.objective(seen) + self._rate * factor * bits(self._network[0]) / 8000
@@ -109,7 +124,9 @@ class WithRate(nn.Module):
 
 def bits(network: nn.Module) -> Tensor:
     """About how many bits the stepped weights of a network take, differentiable between the levels."""
-    return torch.stack([code_length(latent, one.log_step.exp()) for *_, latent, one in _stepped(network)]).sum()
+    return torch.stack(
+        [code_length(latent, one.log_step.exp()) for *_, latent, one in _stepped(network)]
+    ).sum()
 
 
 def code_length(weight: Tensor, step: Tensor) -> Tensor:
@@ -128,12 +145,16 @@ def code_length(weight: Tensor, step: Tensor) -> Tensor:
         zero, other = _significance((size != 0).float())
         counts = torch.bincount(size.flatten(), minlength=_SIZES).float()[1:] + _RARE
         lengths = 1 - (counts / counts.sum()).log2()  # one bit is the sign
-        lengths = torch.cat([lengths.new_zeros(1), lengths.cummax(0).values])  # what is larger never seems cheaper
+        lengths = torch.cat(
+            [lengths.new_zeros(1), lengths.cummax(0).values]
+        )  # what is larger never seems cheaper
         exact = torch.where(size == 0, zero, other + lengths[size])
         index = scaled.long()
         below = torch.where(index == 0, zero, other + lengths[index])
         slope = (other + lengths[index + 1] - below).clamp(min=0)
-    beyond = 2 * (whole.clamp(min=_SIZES - 2) / (_SIZES - 2)).log2()  # two bits a doubling (Elias 1975)
+    beyond = (
+        2 * (whole.clamp(min=_SIZES - 2) / (_SIZES - 2)).log2()
+    )  # two bits a doubling (Elias 1975)
     lines = scaled * slope
     return (exact + lines - lines.detach() + beyond).sum()
 
@@ -168,5 +189,7 @@ def _stepped(network: nn.Module) -> list[tuple[str, nn.Module, str, nn.Parameter
         chains: Any = layer.parametrizations if parametrize.is_parametrized(layer) else {}
         for attribute, chain in chains.items():
             if isinstance(chain[0], Stepped):
-                found.append((f"{name}.{attribute}".lstrip("."), layer, attribute, chain.original, chain[0]))
+                found.append(
+                    (f"{name}.{attribute}".lstrip("."), layer, attribute, chain.original, chain[0])
+                )
     return found

@@ -35,7 +35,9 @@ class Bits:
                 raise BadInput(f"`bits` for {name} should lie in 1..12. Found {value}.")
 
 
-def share(network: nn.Module, *, bits: int | Bits = 4, price: float = 0.0, vectors: Vectors = "half") -> nn.Module:
+def share(
+    network: nn.Module, *, bits: int | Bits = 4, price: float = 0.0, vectors: Vectors = "half"
+) -> nn.Module:
     """Give every weight a codebook of 2 ** bits centroids by k-means; zeros stay zeros, and are not in it.
 
     Args:
@@ -113,5 +115,8 @@ def note_shared(network: nn.Module, names: list[str]) -> None:
     """Note afresh which weights are shared, and which have zeros."""
     parameters, former = dict(network.named_parameters()), changes_of(network)
     others = tuple(name for name in former.zeros if name not in names)
-    remember(network, replace(former, zeros=others, shared=tuple(dict.fromkeys((*former.shared, *names)))))
+    remember(
+        network,
+        replace(former, zeros=others, shared=tuple(dict.fromkeys((*former.shared, *names)))),
+    )
     note(network, zeros=[name for name in names if (parameters[name] == 0).any()])

@@ -29,7 +29,9 @@ class Blob:
         return bytes(self.content[self.place - count : self.place])
 
 
-def code_tensor(coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor, number: int) -> Tensor:
+def code_tensor(
+    coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor, number: int
+) -> Tensor:
     """Write or read a tensor.
 
     Args:
@@ -44,14 +46,20 @@ def code_tensor(coder: Coder, blob: Blob, tensor: Tensor | None, like: Tensor, n
     """
     if like.dtype == torch.float32:
         values = None if tensor is None else tensor.detach().cpu().contiguous().numpy().ravel()
-        return torch.from_numpy(_code_values(coder, blob, values, tuple(like.shape), number).copy()).reshape(like.shape)
+        return torch.from_numpy(
+            _code_values(coder, blob, values, tuple(like.shape), number).copy()
+        ).reshape(like.shape)
     if like.is_floating_point() or like.is_complex():
         return _code_bytes(blob, tensor, like)
     return _code_integers(coder, tensor, like)
 
 
 def _code_values(
-    coder: Coder, blob: Blob, values: NDArray[np.float32] | None, shape: tuple[int, ...], number: int
+    coder: Coder,
+    blob: Blob,
+    values: NDArray[np.float32] | None,
+    shape: tuple[int, ...],
+    number: int,
 ) -> NDArray[np.float32]:
     form = None if values is None else find(values)
     which = natural(coder, "form", 0 if form is None else _FORMS.index(type(form)))
@@ -59,24 +67,34 @@ def _code_values(
         return _code_floats(coder, blob, form if isinstance(form, Floats) else None, prod(shape))
     if _FORMS[which] is Sparse:
         levels = _code(coder, form.levels if isinstance(form, Sparse) else None, shape, number)
-        others = _code_floats(coder, blob, form.others if isinstance(form, Sparse) else None, int(levels.sum()))
+        others = _code_floats(
+            coder, blob, form.others if isinstance(form, Sparse) else None, int(levels.sum())
+        )
         found = np.zeros(len(levels), np.float32)
         found[levels != 0] = others
         return found
     if _FORMS[which] is Codebook:
         book = _code_book(coder, form.values if isinstance(form, Codebook) else None)
-        return look_up(_code(coder, form.levels if isinstance(form, Codebook) else None, shape, number), book)
+        return look_up(
+            _code(coder, form.levels if isinstance(form, Codebook) else None, shape, number), book
+        )
     given = np.array([form.step], np.float32) if isinstance(form, Steps) else None
     step = _code_book(coder, given, length=1)[0]
     levels = _code(coder, form.levels if isinstance(form, Steps) else None, shape, number)
     return (levels * np.float64(step)).astype(np.float32)
 
 
-def _code(coder: Coder, levels: NDArray[np.int64] | None, shape: tuple[int, ...], number: int) -> NDArray[np.int64]:
-    return np.array(code_levels(coder, [] if levels is None else levels.tolist(), shape, number), np.int64)
+def _code(
+    coder: Coder, levels: NDArray[np.int64] | None, shape: tuple[int, ...], number: int
+) -> NDArray[np.int64]:
+    return np.array(
+        code_levels(coder, [] if levels is None else levels.tolist(), shape, number), np.int64
+    )
 
 
-def _code_book(coder: Coder, values: NDArray[np.float32] | None, length: int | None = None) -> NDArray[np.float32]:
+def _code_book(
+    coder: Coder, values: NDArray[np.float32] | None, length: int | None = None
+) -> NDArray[np.float32]:
     """A few floats, with as many digits as they need."""
     given = np.zeros(0, np.float32) if values is None else values
     count = natural(coder, "length", len(given)) if length is None else length
@@ -101,7 +119,11 @@ def _code_floats(coder: Coder, blob: Blob, form: Floats | None, count: int) -> N
     parts = []
     if digits == MANTISSA:  # whole bytes
         blob.content += b"" if form is None else form.values.astype("<f4").tobytes()
-        return np.frombuffer(blob.take(4 * count), "<f4").astype(np.float32) if form is None else form.values
+        return (
+            np.frombuffer(blob.take(4 * count), "<f4").astype(np.float32)
+            if form is None
+            else form.values
+        )
     for start in range(0, count, _CHUNK):
         size = min(_CHUNK, count - start)
         if form is not None:
@@ -119,14 +141,20 @@ def _code_floats(coder: Coder, blob: Blob, form: Floats | None, count: int) -> N
 def _code_bytes(blob: Blob, tensor: Tensor | None, like: Tensor) -> Tensor:
     """Floats of other widths, as they are."""
     if tensor is not None:
-        blob.content += bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).tolist())
+        blob.content += bytes(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).tolist()
+        )
         return tensor
     content = blob.take(like.numel() * like.element_size())
     return torch.frombuffer(bytearray(content), dtype=like.dtype).reshape(like.shape)
 
 
 def _code_integers(coder: Coder, tensor: Tensor | None, like: Tensor) -> Tensor:
-    given = [0] * like.numel() if tensor is None else [int(value) for value in tensor.cpu().flatten().tolist()]
+    given = (
+        [0] * like.numel()
+        if tensor is None
+        else [int(value) for value in tensor.cpu().flatten().tolist()]
+    )
     found = []
     for value in given:
         negative = coder.bit("integer negative", (0,), int(value < 0))

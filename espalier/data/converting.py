@@ -19,9 +19,9 @@ _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", p
 def png(pixels: Array) -> bytes:
     """An image (C, H, W), gray or RGB, as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(
-        buffer, "PNG"
-    )
+    Image.fromarray(
+        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    ).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -39,7 +39,11 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
     if expected and source.name not in (expected, "data"):
         raise BadInput(f"{source.folder} should hold {expected}. Found {source.name}.")
     labels, splits = source.examples["label"].to_numpy(), source.examples["split"].to_numpy()
-    writers = {name: pq.ParquetWriter(folder / f"{name}.parquet", _SCHEMA) for name in SPLITS if name in set(splits)}
+    writers = {
+        name: pq.ParquetWriter(folder / f"{name}.parquet", _SCHEMA)
+        for name in SPLITS
+        if name in set(splits)
+    }
     start = 0
     for chunk in source.images():
         rows = slice(start, start + len(chunk))

@@ -47,7 +47,9 @@ def decode(content: bytes) -> Array:
     except UnidentifiedImageError:
         raise ValueError(f"{len(content)} bytes that begin like no image") from None
     except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
-        raise ValueError(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from error
+        raise ValueError(
+            " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        ) from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -72,7 +74,9 @@ def _plain(image: Image.Image) -> Image.Image:
         return image.convert(image.mode[:-1])
     target = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}.get(image.mode)
     if target is None or "transparency" in image.info:
-        raise ValueError(f"an image of mode {image.mode}, neither 8-bit gray nor RGB, or with transparency")
+        raise ValueError(
+            f"an image of mode {image.mode}, neither 8-bit gray nor RGB, or with transparency"
+        )
     return image.convert(target)
 
 
@@ -114,7 +118,8 @@ def _refuse_shapes(source: Source, survey: _Survey) -> None:
         expected, count = survey.shapes.most_common(1)[0]
         others = sum(survey.shapes.values()) - count
         shape, index = min(
-            ((shape, index) for shape, index in survey.first.items() if shape != expected), key=lambda item: item[1]
+            ((shape, index) for shape, index in survey.first.items() if shape != expected),
+            key=lambda item: item[1],
         )
         raise BadInput(
             f"All images should have one shape, here {_words(expected)} like {count} of them. Found {others} that "

@@ -9,17 +9,25 @@ from espalier.data.source import SPELLINGS, WHOLE, Chunk, frame, visible
 from espalier.errors import BadInput
 
 FILES_AT_ONCE = 256
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+ENDINGS = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
 _STRAY = frozenset({"thumbs.db", "desktop.ini"})  # left in folders by desktops
 
 
 def found(folder: Path) -> list[Path]:
     """The files in the sub-folders of a folder if there are images among them, in a fixed order; else none."""
-    below = [path for path in visible(folder) if path.parent != folder and path.name.lower() not in _STRAY]
+    below = [
+        path
+        for path in visible(folder)
+        if path.parent != folder and path.name.lower() not in _STRAY
+    ]
     return below if any(path.suffix.lower() in ENDINGS for path in below) else []
 
 
-def examples(folder: Path, paths: list[Path], classes: tuple[str, ...] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def examples(
+    folder: Path, paths: list[Path], classes: tuple[str, ...] | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The examples of an image folder, and the names of its classes by label.
 
     Args:
@@ -36,10 +44,16 @@ def examples(folder: Path, paths: list[Path], classes: tuple[str, ...] | None) -
     for path in inside:
         if len(path.parts) != depth or path.suffix.lower() not in ENDINGS:
             shape = "split/class/image" if split else "class/image"
-            wrong = sum(len(other.parts) != depth or other.suffix.lower() not in ENDINGS for other in inside)
-            raise BadInput(f"Files in {folder} should be {shape}. Found {wrong} that are not, the first {path}.")
+            wrong = sum(
+                len(other.parts) != depth or other.suffix.lower() not in ENDINGS for other in inside
+            )
+            raise BadInput(
+                f"Files in {folder} should be {shape}. Found {wrong} that are not, the first {path}."
+            )
     names = {path.parts[-2] for path in inside}
-    known = classes or tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+    known = classes or tuple(
+        sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    )
     for path in inside:
         if path.parts[-2] not in known:
             raise BadInput(

@@ -23,7 +23,9 @@ def read(folder: Path, expected: str | None = None) -> Source:
         BadInput: If there is none, or its labels are not as they should be.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder} should be a folder with data. Found {'a file' if folder.exists() else 'nothing'}.")
+        raise BadInput(
+            f"{folder} should be a folder with data. Found {'a file' if folder.exists() else 'nothing'}."
+        )
     if folder.name in {KNOWN[name].folder for name in (CIFAR10, CIFAR100)}:
         folder = folder.parent  # torchvision's own folder was named
     source = _source(folder, expected)
@@ -35,17 +37,23 @@ def _source(folder: Path, expected: str | None) -> Source:
     name, classes = _name(folder), _classes(folder)
     if paths := parquet.found(folder):
         examples = parquet.examples(paths)
-        return Source(folder, "parquet", name or UNNAMED, classes, examples, partial(parquet.images, paths))
+        return Source(
+            folder, "parquet", name or UNNAMED, classes, examples, partial(parquet.images, paths)
+        )
     if place := standard.idx_folder(folder, expected):
         data = standard.read_idx(folder, place)
         name = name or data.name or UNNAMED
         return Source(folder, "idx", name, classes or data.classes, data.examples, data.images)
     if cifar := standard.cifar_name(folder, expected):
         data = standard.read_cifar(folder, cifar)
-        return Source(folder, "cifar", name or cifar, classes or data.classes, data.examples, data.images)
+        return Source(
+            folder, "cifar", name or cifar, classes or data.classes, data.examples, data.images
+        )
     if paths := folders.found(folder):
         examples, classes = folders.examples(folder, paths, classes)
-        return Source(folder, "images", name or UNNAMED, classes, examples, partial(folders.images, paths))
+        return Source(
+            folder, "images", name or UNNAMED, classes, examples, partial(folders.images, paths)
+        )
     raise BadInput(
         f"{folder} should hold *.parquet, images in split/class/ or class/, or the standard files of MNIST, "
         "Fashion-MNIST or CIFAR. Found none of them; `espalier data digits` brings the default data."

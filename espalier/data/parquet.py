@@ -32,10 +32,15 @@ def examples(paths: list[Path]) -> pd.DataFrame:
     tables = {path: _read(path) for path in paths}
     with_column = [path for path, table in tables.items() if "split" in table.column_names]
     named = [path for path in paths if _SPLIT_FILE.fullmatch(path.name)]
-    for kind, some in (("a column `split`", with_column), ("the name of a split", [] if with_column else named)):
+    for kind, some in (
+        ("a column `split`", with_column),
+        ("the name of a split", [] if with_column else named),
+    ):
         if some and len(some) < len(paths):
             other = next(path for path in paths if path not in some)
-            raise BadInput(f"All of {other.parent}/*.parquet should have {kind}, or none. Found {other.name} without.")
+            raise BadInput(
+                f"All of {other.parent}/*.parquet should have {kind}, or none. Found {other.name} without."
+            )
     return pd.concat([_examples(path, table) for path, table in tables.items()], ignore_index=True)
 
 
@@ -50,7 +55,11 @@ def images(paths: list[Path]) -> Iterator[Chunk]:
         with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=["image"]):
                 column = batch.column(0)
-                contents = pa.compute.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+                contents = (
+                    pa.compute.struct_field(column, "bytes")
+                    if pa.types.is_struct(column.type)
+                    else column
+                )
                 if contents.null_count:
                     empty = row + contents.is_null().index(True).as_py()
                     raise BadInput(
@@ -89,15 +98,23 @@ def _read(path: Path) -> Any:
 
 
 def _refuse_type(path: Path, kind: Any) -> None:
-    plain = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+    plain = (
+        kind.field("bytes").type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        else kind
+    )
     if not (pa.types.is_binary(plain) or pa.types.is_large_binary(plain)):
-        raise BadInput(f"Column `image` of {path} should hold encoded images, as bytes or {{bytes}}. Found {kind}.")
+        raise BadInput(
+            f"Column `image` of {path} should hold encoded images, as bytes or {{bytes}}. Found {kind}."
+        )
 
 
 def _examples(path: Path, table: Any) -> pd.DataFrame:
     label = table.column("label")
     if not pa.types.is_integer(label.type):
-        raise BadInput(f"Column `label` of {path} should hold whole numbers. Found {label.type} in row 0: {label[0]}.")
+        raise BadInput(
+            f"Column `label` of {path} should hold whole numbers. Found {label.type} in row 0: {label[0]}."
+        )
     _refuse_absent(path, "label", label)
     names: str | list[str] = ""
     if "split" in table.column_names:

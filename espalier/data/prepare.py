@@ -124,7 +124,9 @@ def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
 def _write(folder: Path, data: Checked, crop: int, flip: bool, seed: int) -> Dataset:
     parts = {name: data.examples[data.examples["split"] == name] for name in SPLITS}
     for name, part in parts.items():
-        writing.write_split(folder / file_name(name), data.images, part.index.to_numpy(), part["label"].to_numpy())
+        writing.write_split(
+            folder / file_name(name), data.images, part.index.to_numpy(), part["label"].to_numpy()
+        )
     writing.write_examples(folder, pd.concat(parts.values()))
     mean, std = writing.statistics(data.images, parts[TRAIN].index.to_numpy())
     channels, height, width = data.images.shape[1:]

@@ -57,7 +57,9 @@ class Source:
         return path if row == WHOLE else f"{path}, row {row}"
 
 
-def frame(file: list[str], row: npt.ArrayLike, label: npt.ArrayLike, split: str | list[str]) -> pd.DataFrame:
+def frame(
+    file: list[str], row: npt.ArrayLike, label: npt.ArrayLike, split: str | list[str]
+) -> pd.DataFrame:
     """The rows of `Source.examples`; a single split is that of all of them."""
     splits = [split] * len(file) if isinstance(split, str) else split
     columns = {
@@ -77,9 +79,15 @@ def first(mask: pd.Series) -> int:
 def visible(folder: Path) -> list[Path]:
     """All files below a folder in a fixed order, without hidden ones."""
     found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def content_hash(folder: Path) -> str:
     """The SHA-256 over the names and contents of all files of a data set."""
-    return files.digest({path.relative_to(folder).as_posix(): files.sha256(path) for path in visible(folder)})
+    return files.digest(
+        {path.relative_to(folder).as_posix(): files.sha256(path) for path in visible(folder)}
+    )

@@ -17,12 +17,14 @@ from espalier.data.source import CLASSES, SOURCE, SPELLINGS, content_hash
 from espalier.data.splits import Rules
 from espalier.errors import BadInput
 
-EMBEDDED = Path(".dvc", "embedded", "files", "md5")  # where DVC keeps what a project brings with itself
+EMBEDDED = Path(
+    ".dvc", "embedded", "files", "md5"
+)  # where DVC keeps what a project brings with itself
 DIGITS_MD5 = "297ef853613ab37722c3c62c314e47eb"
 
 
 @dataclass(frozen=True)
-class Brought:
+class ImportedData:
     """What was brought: the data set's name, classes and shape (channels, height, width), and examples per split.
 
     `dropped` counts the examples that `prepare` will leave out because a stricter split holds the same image.
@@ -43,7 +45,7 @@ def bring(
     workshop: Path,
     rules: Rules,
     before_replacing: Callable[[], None] = lambda: None,
-) -> Brought:
+) -> ImportedData:
     """Put a data set in the place of `target`, the `data/` of a project, if it passes every check of `prepare`.
 
     Args:
@@ -64,7 +66,9 @@ def bring(
         try:
             with checked(layout.read(draft), rules, workshop) as data:
                 name, shape = data.source.name, data.images.shape[1:]
-                brought = Brought(name, data.classes, shape, data.counts, data.dropped, content_hash(draft))
+                brought = ImportedData(
+                    name, data.classes, shape, data.counts, data.dropped, content_hash(draft)
+                )
         except BadInput as error:  # the user's own folder can be mended, the copy cannot
             raise BadInput(str(error).replace(str(draft), str(shown))) from None
         before_replacing()
@@ -82,9 +86,13 @@ def _fill(draft: Path, source: str, root: Path | None, target: Path, workshop: P
         return root or target
     path = Path(source).expanduser()
     if root is not None:
-        raise BadInput(f"--root should go with a known data set: {', '.join(KNOWN)}. Found {source!r}.")
+        raise BadInput(
+            f"--root should go with a known data set: {', '.join(KNOWN)}. Found {source!r}."
+        )
     if not path.exists():
-        raise BadInput(f"SOURCE should be one of {', '.join(KNOWN)}, or a path. Found {source!r}: nothing there.")
+        raise BadInput(
+            f"SOURCE should be one of {', '.join(KNOWN)}, or a path. Found {source!r}: nothing there."
+        )
     _take(path, draft, _name(path.resolve()))
     return path if path.is_dir() else path.parent
 
@@ -95,10 +103,16 @@ def _take(path: Path, draft: Path, name: str, expected: str | None = None) -> No
     if single and path.suffix != ".parquet":
         raise BadInput(f"{path} should be a folder or a parquet file. Found another kind of file.")
     copied = [path] if single else parquet.found(path)
-    if not copied and not standard.idx_folder(path, expected) and not standard.cifar_name(path, expected):
+    if (
+        not copied
+        and not standard.idx_folder(path, expected)
+        and not standard.cifar_name(path, expected)
+    ):
         copied = folders.found(path)
     if copied:
-        copied += [extra for extra in (folder / CLASSES, folder / SOURCE) if extra.is_file() and not single]
+        copied += [
+            extra for extra in (folder / CLASSES, folder / SOURCE) if extra.is_file() and not single
+        ]
         for file in copied:
             goal = draft / file.relative_to(folder)
             goal.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +143,13 @@ def _restore(md5: str, objects: Path, draft: Path) -> None:
 def _object(md5: str, objects: Path) -> bytes:
     path = objects / md5[:2] / md5[2:]
     if not path.is_file():
-        raise BadInput(f"{path} should hold a part of the default data. Found nothing: restore .dvc/embedded from git.")
+        raise BadInput(
+            f"{path} should hold a part of the default data. Found nothing: restore .dvc/embedded from git."
+        )
     content = path.read_bytes()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5.removesuffix(".dir"):
-        raise BadInput(f"{path} should have the MD5 that is its name. Found {found}: restore .dvc/embedded from git.")
+        raise BadInput(
+            f"{path} should have the MD5 that is its name. Found {found}: restore .dvc/embedded from git."
+        )
     return content

@@ -32,7 +32,9 @@ class Rules:
     seed: int
 
 
-def assign(source: Source, hashes: list[str], classes: tuple[str, ...], rules: Rules) -> pd.DataFrame:
+def assign(
+    source: Source, hashes: list[str], classes: tuple[str, ...], rules: Rules
+) -> pd.DataFrame:
     """Give every example a split: a given one as it is, a missing one drawn from train, class by class.
 
     Args:
@@ -102,15 +104,23 @@ def _refuse_too_few(examples: pd.DataFrame, classes: tuple[str, ...], missing: l
             )
 
 
-def _draw(examples: pd.DataFrame, name: str, fraction: float, seed: int, leave: int) -> pd.DataFrame:
+def _draw(
+    examples: pd.DataFrame, name: str, fraction: float, seed: int, leave: int
+) -> pd.DataFrame:
     train = examples[examples["split"] == TRAIN]
-    images = train.groupby("sha256").agg(label=("label", "first"), size=("label", "size")).reset_index()
-    images["order"] = [hashlib.sha256(f"{seed}:{name}:{image}".encode()).hexdigest() for image in images["sha256"]]
+    images = (
+        train.groupby("sha256").agg(label=("label", "first"), size=("label", "size")).reset_index()
+    )
+    images["order"] = [
+        hashlib.sha256(f"{seed}:{name}:{image}".encode()).hexdigest() for image in images["sha256"]
+    ]
     images = images.sort_values(["label", "order"])
     sizes = images.groupby("label")["size"]
     before = sizes.cumsum() - images["size"]
     wanted = (sizes.transform("sum") * fraction).round().clip(lower=1)
-    spare = sizes.cumcount(ascending=False) >= leave  # train, and a split still to be drawn, need one of each class
+    spare = (
+        sizes.cumcount(ascending=False) >= leave
+    )  # train, and a split still to be drawn, need one of each class
     taken = images.loc[(before < wanted) & spare, "sha256"]
     drawn = (examples["split"] == TRAIN) & examples["sha256"].isin(taken)
     return examples.assign(split=examples["split"].mask(drawn, name))

@@ -38,8 +38,13 @@ class Standard:
 
 def idx_folder(folder: Path, name: str | None = None) -> Path | None:
     """Where below a folder the idx files lie: there or where torchvision keeps those of MNIST or Fashion-MNIST."""
-    candidates = [folder, *(folder / KNOWN[known].folder for known in (MNIST, FASHION) if name in (None, known))]
-    return next((place for place in candidates if _idx_path(place, "train-images-idx3-ubyte")), None)
+    candidates = [
+        folder,
+        *(folder / KNOWN[known].folder for known in (MNIST, FASHION) if name in (None, known)),
+    ]
+    return next(
+        (place for place in candidates if _idx_path(place, "train-images-idx3-ubyte")), None
+    )
 
 
 def read_idx(folder: Path, place: Path) -> Standard:
@@ -57,7 +62,9 @@ def read_idx(folder: Path, place: Path) -> Standard:
         path, images = _read_idx(place, f"{prefix}-images-idx3-ubyte", 3)
         labels_path, labels = _read_idx(place, f"{prefix}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
-            raise BadInput(f"{labels_path} should hold a label for each of {len(images)} images. Found {len(labels)}.")
+            raise BadInput(
+                f"{labels_path} should hold a label for each of {len(images)} images. Found {len(labels)}."
+            )
         file = path.relative_to(folder).as_posix()
         tables.append(frame([file] * len(images), range(len(images)), labels, split))
         arrays.append(images[:, None])
@@ -86,7 +93,9 @@ def read_cifar(folder: Path, name: str) -> Standard:
         try:
             data = reader(folder, train=split == TRAIN)
         except RuntimeError as error:
-            raise BadInput(f"{folder / KNOWN[name].folder} should hold the files of {name}. Found: {error}.") from None
+            raise BadInput(
+                f"{folder / KNOWN[name].folder} should hold the files of {name}. Found: {error}."
+            ) from None
         parts = data.train_list if split == TRAIN else data.test_list
         each = len(data.data) // len(parts)
         names = [f"{KNOWN[name].folder}/{part[0]}" for part in parts for _ in range(each)]
@@ -110,8 +119,12 @@ def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, Array]:
         raise BadInput(f"{path} should be a sound gzip file. Found: {error}.") from None
     start = 4 + 4 * dimensions
     if len(content) < start or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise BadInput(f"{path} should begin like an idx file of bytes in {dimensions} dimensions. Found it does not.")
+        raise BadInput(
+            f"{path} should begin like an idx file of bytes in {dimensions} dimensions. Found it does not."
+        )
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
     if len(content) - start != int(np.prod(shape)) or not shape[0]:
-        raise BadInput(f"{path} should hold {shape} bytes after its header. Found {len(content) - start} bytes.")
+        raise BadInput(
+            f"{path} should hold {shape} bytes after its header. Found {len(content) - start} bytes."
+        )
     return path, np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -28,7 +28,9 @@ def found(name: str, root: Path | None, workshop: Path) -> Iterator[Path]:
         TryAgain: If the download failed.
     """
     if root is not None and not root.is_dir():
-        raise BadInput(f"--root should be a folder with the files of {name}. Found no folder {root}.")
+        raise BadInput(
+            f"--root should be a folder with the files of {name}. Found no folder {root}."
+        )
     archive = root / _reader(name).filename if root and hasattr(_reader(name), "filename") else None
     if root and not (archive and archive.is_file() and not (root / KNOWN[name].folder).is_dir()):
         yield root

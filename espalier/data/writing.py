@@ -18,7 +18,9 @@ from espalier.paths import DATASET, EXAMPLES
 IMAGES_AT_ONCE = 4096
 
 
-def write_split(path: Path, images: Array, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> None:
+def write_split(
+    path: Path, images: Array, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+) -> None:
     """Write a split as safetensors (https://huggingface.co/docs/safetensors: a JSON header, then the bytes).
 
     Args:
@@ -43,7 +45,9 @@ def write_split(path: Path, images: Array, rows: npt.NDArray[np.int64], labels: 
             file.write(images[rows[start : start + IMAGES_AT_ONCE]].tobytes())
 
 
-def statistics(images: Array, rows: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(
+    images: Array, rows: npt.NDArray[np.int64]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, scaled to [0, 1], from exact counts of the 256 values."""
     counts = np.zeros((images.shape[1], 256), np.int64)
     for start in range(0, len(rows), IMAGES_AT_ONCE):

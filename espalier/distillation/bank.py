@@ -10,7 +10,9 @@ from torch import Tensor
 from espalier import files
 
 _SUFFIX = ".safetensors"
-_LARGEST = torch.finfo(torch.float16).max  # a logit beyond it is as certain; an infinite one would spoil the loss
+_LARGEST = torch.finfo(
+    torch.float16
+).max  # a logit beyond it is as certain; an infinite one would spoil the loss
 
 
 class Bank:
@@ -35,6 +37,8 @@ class Bank:
         for path in files.find_hashed(self._folder, stem, _SUFFIX):
             kept: Tensor = safetensors.torch.load_file(path)["logits"]
             return kept
-        logits = self._answer(number).clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().contiguous()
+        logits = (
+            self._answer(number).clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().contiguous()
+        )
         files.write_hashed(self._folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
         return logits

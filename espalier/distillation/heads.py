@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from espalier.distillation.objectives import WeightedSum
 from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
-from espalier.training.engine import Objective, Seen
+from espalier.training.engine import LossInputs, Objective
 from espalier.training.heads import labels_of
 
 
@@ -21,7 +21,9 @@ def from_heads(objectives: Mapping[str, tuple[float | Ramp, Objective]]) -> Weig
         objectives: For the name of each head (`0`, `1`, ... where the network puts out a sequence) a weight and what
             is minimised; a head without one is not taught.
     """
-    return WeightedSum([(weight, _OfHead(name, objective)) for name, (weight, objective) in objectives.items()])
+    return WeightedSum(
+        [(weight, _OfHead(name, objective)) for name, (weight, objective) in objectives.items()]
+    )
 
 
 class _OfHead(nn.Module):
@@ -31,7 +33,7 @@ class _OfHead(nn.Module):
         super().__init__()
         self._name, self.objective = name, objective
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch."""
         names = list(seen.heads)
         if self._name not in names:

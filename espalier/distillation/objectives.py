@@ -12,7 +12,7 @@ from espalier.distillation.losses import soft_targets
 from espalier.distillation.losses.averages import average
 from espalier.distillation.modifiers import confidence, focal, subset
 from espalier.distillation.settings import Focus, Ramp, at
-from espalier.training.engine import Objective, Seen
+from espalier.training.engine import LossInputs, Objective
 
 Combine = Literal["average", "confidence"]
 """How the losses against several teachers are added up: all alike, or by how right each is in each example."""
@@ -29,13 +29,16 @@ def from_labels(
         focus: More weight for hard examples; the student judges.
     """
 
-    def objective(seen: Seen) -> Tensor:
+    def objective(seen: LossInputs) -> Tensor:
         labels = seen.batch.labels
         if class_weights is None and focus is None:
             return F.cross_entropy(seen.logits, labels, label_smoothing=smoothing)
         each = F.cross_entropy(seen.logits, labels, reduction="none", label_smoothing=smoothing)
         weights = torch.ones_like(each) if class_weights is None else class_weights[labels]
-        return average(each, weights if focus is None else weights * focal(seen.logits, labels, gamma=focus.gamma))
+        return average(
+            each,
+            weights if focus is None else weights * focal(seen.logits, labels, gamma=focus.gamma),
+        )
 
     return objective
 
@@ -62,9 +65,11 @@ def from_logits(
         settings: The loss's own keys; ramps have the value of the moment.
     """
 
-    def objective(seen: Seen) -> Tensor:
+    def objective(seen: LossInputs) -> Tensor:
         logits, labels = seen.logits, seen.batch.labels
-        given = {name: _now(value, seen) for name, value in settings.items()} | ({"labels": labels} if labelled else {})
+        given = {name: _now(value, seen) for name, value in settings.items()} | (
+            {"labels": labels} if labelled else {}
+        )
         answers = [bank.view(seen.view)[seen.batch.index].to(logits.device) for bank in teachers]
         comparable = [_of_students_classes(answer, logits, classes) for answer in answers]
         total = logits.new_zeros(())
@@ -73,7 +78,9 @@ def from_logits(
                 judge = logits if focus.judge == "student" else comparable[number]
                 share = share * focal(judge, labels, gamma=focus.gamma)
             student, teacher = (
-                (logits, answers[number]) if classes is None else subset(logits, answers[number], classes)
+                (logits, answers[number])
+                if classes is None
+                else subset(logits, answers[number], classes)
             )
             total = total + loss(student, teacher, weights=share, **given)
         return total
@@ -81,7 +88,9 @@ def from_logits(
     return objective
 
 
-def from_teacher(bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0) -> Objective:
+def from_teacher(
+    bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
+) -> Objective:
     """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al. 2015)."""
     soft = from_logits(soft_targets, [bank], temperature=temperature)
     return WeightedSum([(weight, soft), (1 - weight, from_labels(smoothing))])
@@ -98,7 +107,7 @@ class WeightedSum(nn.Module):
         self._terms = tuple((weight, objective) for weight, objective in terms if weight)
         self.trained = nn.ModuleList([one for _, one in self._terms if isinstance(one, nn.Module)])
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch."""
         total = seen.logits.new_zeros(())
         for weight, objective in self._terms:
@@ -106,7 +115,7 @@ class WeightedSum(nn.Module):
         return total
 
 
-def _now(value: float | Ramp | Tensor, seen: Seen) -> float | Tensor:
+def _now(value: float | Ramp | Tensor, seen: LossInputs) -> float | Tensor:
     return value.at(seen.progress) if isinstance(value, Ramp) else value
 
 

@@ -22,7 +22,9 @@ def flush_denormals(path: Path) -> None:
         if tensor.data_type in _FLOATS:
             values = numpy_helper.to_array(tensor)
             # where the processor already takes them for zero, they are not unequal to it: so bytes are compared
-            flushed = np.where(np.abs(values) < np.finfo(values.dtype).tiny, values.dtype.type(0), values)
+            flushed = np.where(
+                np.abs(values) < np.finfo(values.dtype).tiny, values.dtype.type(0), values
+            )
             if flushed.tobytes() != values.tobytes():
                 tensor.CopyFrom(numpy_helper.from_array(flushed, tensor.name))
                 changed = True

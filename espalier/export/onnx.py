@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from espalier.errors import EspalierError
 from espalier.export.denormals import flush_denormals
-from espalier.export.runtime import Runtime
+from espalier.runtimes.onnx_runtime import Runtime
 
 INPUT, OUTPUT = "image", "logits"
 _OPSET = 17  # the newest that torch's own exporter writes without converting
@@ -26,7 +26,9 @@ class Deployed(nn.Module):
         self.scale: Tensor
         self.shift: Tensor
         self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std])[:, None, None])
-        self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None])
+        self.register_buffer(
+            "shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Map pixels to logits."""
@@ -38,7 +40,9 @@ class Disagreement(EspalierError):
     """The exported file does not compute what the network does: a defect of the export."""
 
 
-def export(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> float:
+def export(
+    network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> float:
     """Write a network as ONNX, and check that it gives the same logits.
 
     Args:
@@ -65,7 +69,9 @@ def export(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ..
     return difference
 
 
-def write(network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Deployed:
+def write(
+    network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Deployed:
     """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
     deployed = Deployed(network, mean, std).cpu().eval()
     with warnings.catch_warnings():

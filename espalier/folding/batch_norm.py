@@ -38,7 +38,9 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
             be scaled.
     """
     pairs = batch_norms_to_fold(network, example)
-    shared = {name.rpartition(".")[0] for name in changes_of(network).shared} & {layer for layer, _ in pairs}
+    shared = {name.rpartition(".")[0] for name in changes_of(network).shared} & {
+        layer for layer, _ in pairs
+    }
     if shared:
         raise BadInput(
             "Batch norms should be folded before weights are shared: they scale each channel by a number of its own, "
@@ -62,7 +64,9 @@ def batch_norms_to_fold(network: nn.Module, example: Tensor) -> list[tuple[str, 
     graph = Graph(network, example)
     pairs = []
     for node in graph.nodes:
-        if graph.operator(node) != "batch_norm" or node.args[5]:  # normalises by the batch: it keeps no statistics
+        if (
+            graph.operator(node) != "batch_norm" or node.args[5]
+        ):  # normalises by the batch: it keeps no statistics
             continue
         before: Any = node.args[0]
         layer, norm = graph.layer_of(before, _LAYERS), graph.owner(node.args[3])
@@ -92,6 +96,8 @@ def _fold(layer: nn.Module, norm: nn.Module) -> None:
     else:
         layer.weight.copy_(weight * scale.view(-1, *[1] * (weight.ndim - 1)))
     if layer.bias is None:
-        layer.bias = nn.Parameter(shift.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad)
+        layer.bias = nn.Parameter(
+            shift.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad
+        )
     else:
         layer.bias.copy_(layer.bias.double() * scale + shift)

@@ -76,7 +76,12 @@ def _neighbours(graph: Graph) -> Iterator[tuple[_Found, _Found]]:
         second = graph.layer_of(after, _LAYERS)
         before: Any = after.args[0] if second else None
         first = graph.layer_of(before, _LAYERS)
-        if first and second and len(before.users) == 1 and graph.operator(before) == graph.operator(after):
+        if (
+            first
+            and second
+            and len(before.users) == 1
+            and graph.operator(before) == graph.operator(after)
+        ):
             yield (before, first), (after, second)
 
 
@@ -91,7 +96,9 @@ def _fits(first: nn.Module, second: nn.Module) -> bool:
     if _mixes(second):
         return True
     pads = second.padding == "same" or any(second.padding)
-    adds = first.bias is not None and bool(first.bias.any())  # at the border the second would not have seen it
+    adds = first.bias is not None and bool(
+        first.bias.any()
+    )  # at the border the second would not have seen it
     return _mixes(first) and not (pads and adds)
 
 
@@ -114,9 +121,13 @@ def _pays(first: nn.Module, before: int, second: nn.Module, after: int) -> bool:
     one, other = _weight(first), _weight(second)
     size = len(other) * one.shape[1] * max(one[0, 0].numel(), other[0, 0].numel())
     bias = max(first.bias is not None, second.bias is not None) * len(other)
-    parameters = sum(value.numel() for layer in (first, second) for value in layer.parameters(recurse=False))
+    parameters = sum(
+        value.numel() for layer in (first, second) for value in layer.parameters(recurse=False)
+    )
     places = before if _stays_first(first, second) else after
-    return size + bias <= parameters and size * places <= one.numel() * before + other.numel() * after
+    return (
+        size + bias <= parameters and size * places <= one.numel() * before + other.numel() * after
+    )
 
 
 def _stays_first(first: nn.Module, second: nn.Module) -> bool:
@@ -139,7 +150,11 @@ def _fold(network: nn.Module, first: str, second: str) -> None:
     assert isinstance(layer, _LAYERS)
     trained, dtype = layer.weight.requires_grad, layer.weight.dtype
     # one of the kernels is 1 in every direction, and is repeated in the other's
-    resize(network, f"{stays}.weight", torch.einsum("om...,mi...->oi...", w2, w1).to(dtype).contiguous())
+    resize(
+        network,
+        f"{stays}.weight",
+        torch.einsum("om...,mi...->oi...", w2, w1).to(dtype).contiguous(),
+    )
     if bias is not None:
         layer.bias = nn.Parameter(bias.to(dtype), requires_grad=trained)
     refresh(layer)

@@ -5,7 +5,9 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput
 
-_AGREEMENT = 1e-3  # of the largest answer: float32 rounds otherwise, a wrong fold is off by much more
+_AGREEMENT = (
+    1e-3  # of the largest answer: float32 rounds otherwise, a wrong fold is off by much more
+)
 
 
 @torch.no_grad()
@@ -27,7 +29,9 @@ def refuse_others(network: nn.Module, folded: nn.Module, example: Tensor) -> Non
         wanted = network.eval()(images)
         found = folded(images)
     except (AttributeError, RuntimeError, TypeError) as error:
-        raise BadInput(f"A folded network should still run. Found: {str(error).splitlines()[0]}") from error
+        raise BadInput(
+            f"A folded network should still run. Found: {str(error).splitlines()[0]}"
+        ) from error
     finally:
         for module, training in modes.items():
             module.training = training

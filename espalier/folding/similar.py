@@ -78,7 +78,9 @@ class Pair:
     similarity: float
 
 
-def most_similar(network: nn.Module, shapes: dict[str, tuple[int, ...]], images: Iterable[Tensor]) -> Pair | None:
+def most_similar(
+    network: nn.Module, shapes: dict[str, tuple[int, ...]], images: Iterable[Tensor]
+) -> Pair | None:
     """The two layers whose outputs are the most similar of those of equal shape; nothing if no two are of one shape.
 
     Args:
@@ -101,7 +103,9 @@ def most_similar(network: nn.Module, shapes: dict[str, tuple[int, ...]], images:
 
 def _check(keep_macs: float | None, similarity: float | None) -> None:
     if keep_macs is None and similarity is None:
-        raise BadInput("Folding blocks should end at some `keep_macs` or `similarity`. Found neither.")
+        raise BadInput(
+            "Folding blocks should end at some `keep_macs` or `similarity`. Found neither."
+        )
     if keep_macs is not None and not 0 < keep_macs <= 1:
         raise BadInput(f"`keep_macs` should lie in (0, 1]. Found `keep_macs = {keep_macs}`.")
     if similarity is not None and not 0 <= similarity <= 1:
@@ -121,7 +125,9 @@ def _out_of_reach(target: float, reached: int, found: Pair | None, similarity: f
 def _tell(reached: int, before: int, target: float) -> None:
     """Tell of a fold that merged nothing, or left far less than it might have."""
     if reached == before:
-        warnings.warn(f"Folding merged no blocks: {before:,} multiply-accumulates stay.", Notice, stacklevel=3)
+        warnings.warn(
+            f"Folding merged no blocks: {before:,} multiply-accumulates stay.", Notice, stacklevel=3
+        )
     elif reached < 0.98 * target:
         warnings.warn(
             f"Folding left {reached:,} multiply-accumulates where {target:,.0f} were allowed: blocks go as a whole.",
@@ -149,7 +155,10 @@ def _merge(network: nn.Module, pair: Pair, validate: Validate) -> tuple[nn.Modul
 def _alike(network: nn.Module, pair: Pair) -> bool:
     """Whether two blocks can be averaged: of the same shapes, and without numbers pruned or shared one by one."""
     inside = (f"{pair.first}.", f"{pair.second}.")
-    if any(name.startswith(inside) for name in (*changes_of(network).zeros, *changes_of(network).shared)):
+    if any(
+        name.startswith(inside)
+        for name in (*changes_of(network).zeros, *changes_of(network).shared)
+    ):
         return False
     states = [network.get_submodule(name).state_dict() for name in (pair.first, pair.second)]
     one, other = ({name: value.shape for name, value in state.items()} for state in states)
@@ -170,12 +179,16 @@ def _shapes(network: nn.Module, names: list[str], example: Tensor) -> dict[str, 
 
 
 @torch.no_grad()
-def outputs(network: nn.Module, names: list[str], images: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+def outputs(
+    network: nn.Module, names: list[str], images: Iterable[Tensor]
+) -> Iterator[list[Tensor]]:
     """What the named layers answer to each batch."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda layer, given, answer: seen.__setitem__(name, answer.clone())  # before others write into it
+        return lambda layer, given, answer: seen.__setitem__(
+            name, answer.clone()
+        )  # before others write into it
 
     handles = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     try:

@@ -66,18 +66,28 @@ def read_policies(path: Path) -> dict[str, Policy]:
     try:
         policies = _POLICIES.validate_python(yaml.safe_load(path.read_text()) or {})
     except FileNotFoundError:
-        raise BadInput(f"{path} should hold the gates of each alias. Found nothing there.") from None
+        raise BadInput(
+            f"{path} should hold the gates of each alias. Found nothing there."
+        ) from None
     except yaml.YAMLError as error:
         raise BadInput(f"{path} should be YAML. Found {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(Gates.model_fields if ".gates." in f".{where}" else Policy.model_fields)
-            raise BadInput(f"`{where}` in {path} should be among {known}. Found an unknown key.") from None
+            known = ", ".join(
+                Gates.model_fields if ".gates." in f".{where}" else Policy.model_fields
+            )
+            raise BadInput(
+                f"`{where}` in {path} should be among {known}. Found an unknown key."
+            ) from None
         reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise BadInput(f"`{where}` in {path} should be valid: {reason}. Found {first['input']!r}.") from None
+        raise BadInput(
+            f"`{where}` in {path} should be valid: {reason}. Found {first['input']!r}."
+        ) from None
     for alias in policies:
         if not _ALIAS.fullmatch(alias) or re.fullmatch(r"v\d+", alias) or alias == "latest":
-            raise BadInput(f"An alias in {path} should be lower-case letters, digits, '-' and '_'. Found {alias!r}.")
+            raise BadInput(
+                f"An alias in {path} should be lower-case letters, digits, '-' and '_'. Found {alias!r}."
+            )
     return policies

@@ -47,7 +47,9 @@ class Figures:
     intact: str = ""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], teacher: Mapping[str, Any], *, data: str, current_data: str) -> Self:
+    def of(
+        cls, row: Mapping[str, Any], teacher: Mapping[str, Any], *, data: str, current_data: str
+    ) -> Self:
         """What the evaluation found, by its rows of a candidate and of the teacher.
 
         Nobody bears the alias, and the answers of the torch network are not known, until somebody says otherwise.
@@ -84,10 +86,23 @@ class Verdict:
 def judge(gates: Gates, figures: Figures) -> list[Verdict]:
     """All verdicts on one candidate: those that no policy can switch off, then those of the policy."""
     verdicts = [
-        Verdict("files", "those that were judged", figures.intact or "those that were judged", not figures.intact),
-        Verdict("finite", "every logit a number", "so it is" if figures.finite else "NaN or infinity", figures.finite),
         Verdict(
-            "data", figures.current_data[:12], figures.data[:12] or "unknown", figures.data == figures.current_data
+            "files",
+            "those that were judged",
+            figures.intact or "those that were judged",
+            not figures.intact,
+        ),
+        Verdict(
+            "finite",
+            "every logit a number",
+            "so it is" if figures.finite else "NaN or infinity",
+            figures.finite,
+        ),
+        Verdict(
+            "data",
+            figures.current_data[:12],
+            figures.data[:12] or "unknown",
+            figures.data == figures.current_data,
         ),
     ]
     at_least = {"examples": figures.examples, "torch_agreement": figures.torch_agreement}
@@ -97,9 +112,13 @@ def judge(gates: Gates, figures: Figures) -> list[Verdict]:
         if gate in at_least:
             verdicts.append(_bounded(gate, float(at_least[gate]), float(bound), least=True))
         elif gate == "champion_drop" and figures.champion_drop is None:
-            verdicts.append(Verdict(gate, f"at most {_shown(gate, bound)}", "nobody bears the alias", True))
+            verdicts.append(
+                Verdict(gate, f"at most {_shown(gate, bound)}", "nobody bears the alias", True)
+            )
         else:
-            verdicts.append(_bounded(gate, float(getattr(figures, gate)), float(bound), least=False))
+            verdicts.append(
+                _bounded(gate, float(getattr(figures, gate)), float(bound), least=False)
+            )
     return verdicts
 
 
@@ -116,7 +135,12 @@ def choose(rule: str, passed: Mapping[str, Figures]) -> str:
 def _bounded(gate: str, found: float, bound: float, *, least: bool) -> Verdict:
     passed = math.isfinite(found) and (found >= bound if least else found <= bound)
     should = f"at {'least' if least else 'most'} {_shown(gate, bound)}"
-    return Verdict(gate, should, _shown(gate, found) if math.isfinite(found) else "could not be evaluated", passed)
+    return Verdict(
+        gate,
+        should,
+        _shown(gate, found) if math.isfinite(found) else "could not be evaluated",
+        passed,
+    )
 
 
 def _shown(gate: str, value: float) -> str:

@@ -29,6 +29,8 @@ def top(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
         ValueError: If there are not more than `k` classes: the figure would be 1 for any model.
     """
     if logits.shape[1] <= k:
-        raise ValueError(f"There should be more than {k} classes for a top-{k} accuracy. Found {logits.shape[1]}.")
+        raise ValueError(
+            f"There should be more than {k} classes for a top-{k} accuracy. Found {logits.shape[1]}."
+        )
     among = (np.argpartition(-logits, k - 1, axis=1)[:, :k] == labels[:, None]).any(1)
     return float((among & (answers(logits) != NO_ANSWER)).mean())

@@ -10,7 +10,11 @@ from espalier.judging.interval import LEVEL
 
 
 def class_drops(
-    labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray, classes: Sequence[str], level: float = LEVEL
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    classes: Sequence[str],
+    level: float = LEVEL,
 ) -> pd.DataFrame:
     """The accuracy of a model within each class, and its drop from a reference.
 
@@ -36,11 +40,23 @@ def class_drops(
         np.bincount(labels[chosen], minlength=len(classes))
         for chosen in (np.full(len(labels), True), right, was_right & ~right, right & ~was_right)
     )
-    table = pd.DataFrame({"class": list(classes), "examples": counts, "right": correct, "lost": lost, "gained": gained})
+    table = pd.DataFrame(
+        {
+            "class": list(classes),
+            "examples": counts,
+            "right": correct,
+            "lost": lost,
+            "gained": gained,
+        }
+    )
     table = table[table["examples"] > 0].reset_index(drop=True)
-    low, high = drop_interval(table["lost"], table["gained"], table["examples"], level ** (1 / len(table)))
+    low, high = drop_interval(
+        table["lost"], table["gained"], table["examples"], level ** (1 / len(table))
+    )
     table.insert(2, "accuracy", table.pop("right") / table["examples"])
-    return table.assign(drop=(table["lost"] - table["gained"]) / table["examples"], drop_low=low, drop_high=high)
+    return table.assign(
+        drop=(table["lost"] - table["gained"]) / table["examples"], drop_low=low, drop_high=high
+    )
 
 
 def worst(drops: pd.DataFrame) -> pd.Series:

@@ -29,7 +29,9 @@ class Comparison:
     gained: int
 
 
-def compare(labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray, level: float = LEVEL) -> Comparison:
+def compare(
+    labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray, level: float = LEVEL
+) -> Comparison:
     """Compare two models on the same examples.
 
     Args:

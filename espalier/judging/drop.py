@@ -36,7 +36,9 @@ def drop_interval(
     Raises:
         ValueError: If counts are negative, or more answers differ than there are examples, or there are none.
     """
-    lost, gained, total = np.broadcast_arrays(*(np.asarray(counts, dtype=float) for counts in (lost, gained, total)))
+    lost, gained, total = np.broadcast_arrays(
+        *(np.asarray(counts, dtype=float) for counts in (lost, gained, total))
+    )
     if (np.minimum(lost, gained) < 0).any() or (lost + gained > total).any() or (total < 1).any():
         raise ValueError(
             "Counts should be 0 or more, together no more than all examples, of which there should be some. "
@@ -46,7 +48,9 @@ def drop_interval(
     return -_upper(gained, lost, total, z), _upper(lost, gained, total, z)
 
 
-def score(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def score(
+    lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What is observed above a supposed drop, in examples, and its standard deviation if that drop is the true one.
 
     Their quotient is the score statistic: Tango's eq. 24, with the chance of a gained answer estimated under the drop.
@@ -59,7 +63,9 @@ def score(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndar
 def _upper(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, z: float) -> np.ndarray:
     """The largest drop above the estimate at which the score is -z."""
 
-    def above(drop: np.ndarray, lost: np.ndarray, gained: np.ndarray, total: np.ndarray) -> np.ndarray:
+    def above(
+        drop: np.ndarray, lost: np.ndarray, gained: np.ndarray, total: np.ndarray
+    ) -> np.ndarray:
         excess, deviation = score(lost, gained, total, drop)
         return excess + z * deviation
 
@@ -69,7 +75,9 @@ def _upper(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, z: float) ->
     return np.where(estimate == 1, 1.0, found.x)
 
 
-def _gained_under(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray) -> np.ndarray:
+def _gained_under(
+    lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray
+) -> np.ndarray:
     """The most likely chance of a gained answer if that of a lost one is larger by `drop`: Tango's eqs. 25 and 26.
 
     It is the larger root of 2 n x^2 + b x + c, where the derivative of the likelihood is 0.
@@ -78,5 +86,7 @@ def _gained_under(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop:
     c = -gained * drop * (1 - drop)
     spread = np.sqrt(np.maximum(b * b - 8 * total * c, 0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        root: np.ndarray = np.where(b > 0, -2 * c / (b + spread), (spread - b) / (4 * total))  # neither cancels
+        root: np.ndarray = np.where(
+            b > 0, -2 * c / (b + spread), (spread - b) / (4 * total)
+        )  # neither cancels
     return root

@@ -51,6 +51,11 @@ def judgement(
         "ece": expected_calibration_error(labels, logits),
     }
     if reference is None:  # what it has lost against itself needs no estimate
-        figures |= {"drop_low": 0.0, "drop_high": 0.0, "worst_class": "", "worst_class_drop_high": 0.0}
+        figures |= {
+            "drop_low": 0.0,
+            "drop_high": 0.0,
+            "worst_class": "",
+            "worst_class_drop_high": 0.0,
+        }
         drops[["drop_low", "drop_high"]] = 0.0
     return figures, drops

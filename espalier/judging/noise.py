@@ -9,7 +9,9 @@ _TRIMMED = 0.2  # of the sittings, at either end
 _BETWEEN = 0.05  # what two evaluations differ by that the sittings of one do not tell: measured, docs/judging.md
 
 
-def ratio(ours: np.ndarray, reference: np.ndarray, level: float = LEVEL, between: float = _BETWEEN) -> Interval:
+def ratio(
+    ours: np.ndarray, reference: np.ndarray, level: float = LEVEL, between: float = _BETWEEN
+) -> Interval:
     """How many times as fast as the reference a model is, with the band in which another evaluation would find it.
 
     Within a round both are timed one after the other, so the quotient of a round is free of what slows both. The

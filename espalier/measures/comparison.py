@@ -36,7 +36,11 @@ class Comparison:
 
 
 def compare_latency(
-    opened: Callable[[], Mapping[str, Run]], batch: np.ndarray, seconds: float = 2.0, *, patient: bool = False
+    opened: Callable[[], Mapping[str, Run]],
+    batch: np.ndarray,
+    seconds: float = 2.0,
+    *,
+    patient: bool = False,
 ) -> Comparison | None:
     """Time two models that run on the calling thread, in turn and in several sittings.
 
@@ -52,10 +56,16 @@ def compare_latency(
     started = time.perf_counter()
     first = in_sittings(opened, {len(batch): batch}, {len(batch): 1})[len(batch)]
     once = sum(float(times.wall.sum()) for times in first.values())
-    to_open = time.perf_counter() - started - 2 * once  # with the first call of a sitting; the second was not timed
+    to_open = (
+        time.perf_counter() - started - 2 * once
+    )  # with the first call of a sitting; the second was not timed
     rounds = min(_MOST, int((seconds - _SITTINGS * to_open) / (2 * once)))
     if rounds < _FEWEST and not patient:
         return None
-    times = in_sittings(opened, {len(batch): batch}, {len(batch): max(rounds, _FEWEST)}, _SITTINGS)[len(batch)]
-    parent, child = (1e3 * float(np.median(times[name].comparable(alone=True))) for name in ("parent", "child"))
+    times = in_sittings(opened, {len(batch): batch}, {len(batch): max(rounds, _FEWEST)}, _SITTINGS)[
+        len(batch)
+    ]
+    parent, child = (
+        1e3 * float(np.median(times[name].comparable(alone=True))) for name in ("parent", "child")
+    )
     return Comparison(parent, child)

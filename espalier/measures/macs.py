@@ -30,7 +30,9 @@ def count_macs(network: nn.Module, shape: Shape) -> int:
 def counted() -> Iterator[FlopCounterMode]:
     """Count what is computed inside; a multiply-accumulate is two operations."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it is one operator, of which the counter knows nothing
+    torch.backends.mha.set_fastpath_enabled(
+        False
+    )  # it is one operator, of which the counter knows nothing
     try:
         with FlopCounterMode(display=False) as counter:
             yield counter

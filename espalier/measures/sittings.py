@@ -62,7 +62,10 @@ def in_sittings(
         for size, batch in batches.items():
             taken[size].append(_sit(runs, batch, -(-rounds[size] // sittings)))
         del runs  # before the next are opened
-    return {size: {name: _times([one[name] for one in all_]) for name in all_[0]} for size, all_ in taken.items()}
+    return {
+        size: {name: _times([one[name] for one in all_]) for name in all_[0]}
+        for size, all_ in taken.items()
+    }
 
 
 def _sit(runs: Mapping[str, Run], batch: np.ndarray, rounds: int) -> dict[str, np.ndarray]:

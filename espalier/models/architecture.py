@@ -54,7 +54,9 @@ class Architecture:
             changes = Changes.from_json(content.get("changes", {}))
             return cls(**{**content, "shape": tuple(content["shape"]), "changes": changes})
         except (KeyError, TypeError) as error:
-            raise BadInput(f"An architecture should have the keys of espalier's own. Found {error}.") from None
+            raise BadInput(
+                f"An architecture should have the keys of espalier's own. Found {error}."
+            ) from None
 
     def attach(self, module: nn.Module) -> nn.Module:
         """Remember this architecture in the network it describes, so that it can be saved; returns the network."""
@@ -76,5 +78,9 @@ def architecture_of(module: nn.Module) -> Architecture:
         )
     shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
     return replace(
-        architecture, shapes=shapes, groups=groups_of(module), heads=heads_of(module), changes=changes_of(module)
+        architecture,
+        shapes=shapes,
+        groups=groups_of(module),
+        heads=heads_of(module),
+        changes=changes_of(module),
     )

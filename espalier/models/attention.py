@@ -28,7 +28,9 @@ class Attention(nn.Module):
         for name, parameter in former._parameters.items():
             self.register_parameter(name, parameter)
         for name, buffer in former._buffers.items():
-            self.register_buffer(name, buffer, persistent=name not in former._non_persistent_buffers_set)
+            self.register_buffer(
+                name, buffer, persistent=name not in former._non_persistent_buffers_set
+            )
         for name, module in former._modules.items():
             self.add_module(name, module)
         self.head_width = width // heads
@@ -48,7 +50,9 @@ class Attention(nn.Module):
 class MultiheadAttention(Attention):
     """`torch.nn.MultiheadAttention` with keys and values as wide as its queries."""
 
-    _qkv_same_embed_dim = False  # torch's encoder layers ask, and then do not compute the attention by themselves
+    _qkv_same_embed_dim = (
+        False  # torch's encoder layers ask, and then do not compute the attention by themselves
+    )
 
     in_proj_weight: nn.Parameter
     in_proj_bias: nn.Parameter | None
@@ -83,7 +87,9 @@ class MultiheadAttention(Attention):
             mixed = weights @ v
             weights = weights.mean(1) if average_attn_weights else weights
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal and mask is None)
+            mixed = F.scaled_dot_product_attention(
+                q, k, v, mask, dropout, is_causal and mask is None
+            )
         out = self.out_proj(mixed.transpose(1, 2).flatten(2))
         if not batched:
             return out.squeeze(0), None if weights is None else weights.squeeze(0)
@@ -104,7 +110,9 @@ class MultiheadAttention(Attention):
         return [x.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for x in projected]
 
 
-def _mask(attention: Tensor | None, padding: Tensor | None, count: int, like: Tensor) -> Tensor | None:
+def _mask(
+    attention: Tensor | None, padding: Tensor | None, count: int, like: Tensor
+) -> Tensor | None:
     """What is added to the scores (N, heads, L, S): masks may be of truth values, where true is not looked at."""
     total = None
     for mask in (attention, None if padding is None else padding[:, None, None]):
@@ -137,7 +145,10 @@ class WindowAttention(Attention):
         padding = [-size % window for size, window in zip(sizes, (rows, columns), strict=True)]
         full = [size + more for size, more in zip(sizes, padding, strict=True)]
         # a window as large as the image need not be shifted
-        shift = [s if w < f else 0 for s, w, f in zip(self.shift_size, self.window_size, full, strict=True)]
+        shift = [
+            s if w < f else 0
+            for s, w, f in zip(self.shift_size, self.window_size, full, strict=True)
+        ]
         x = F.pad(x, (0, 0, 0, padding[1], 0, padding[0]))
         if sum(shift):
             x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
@@ -155,7 +166,9 @@ class WindowAttention(Attention):
     def _mixed(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Map (N * windows, places, C) to what the heads say of it, side by side."""
         qkv = F.linear(x, self.qkv.weight, self._bias())
-        q, k, v = (part.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for part in qkv.chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for part in qkv.chunk(3, -1)
+        )
         scores = self._scores(q, k) + self._position_bias(x.shape[1])
         if mask is not None:
             scores = (scores.unflatten(0, (-1, len(mask))) + mask[:, None]).flatten(0, 1)
@@ -185,10 +198,14 @@ def _shift_mask(full: list[int], window: list[int], shift: list[int], like: Tens
     region = torch.zeros(full, device=like.device, dtype=like.dtype)
     for dim in (0, 1):
         place = torch.arange(full[dim], device=like.device)
-        part = (place >= full[dim] - window[dim]).to(like.dtype) + (place >= full[dim] - shift[dim]).to(like.dtype)
+        part = (place >= full[dim] - window[dim]).to(like.dtype) + (
+            place >= full[dim] - shift[dim]
+        ).to(like.dtype)
         region = 3 * region + (part[:, None] if dim == 0 else part)
     down, across = full[0] // window[0], full[1] // window[1]
-    region = region.unflatten(0, (down, window[0])).unflatten(2, (across, window[1])).transpose(1, 2)
+    region = (
+        region.unflatten(0, (down, window[0])).unflatten(2, (across, window[1])).transpose(1, 2)
+    )
     region = region.flatten(2, 3).flatten(0, 1)
     return torch.ne(region[:, None], region[:, :, None]).to(like.dtype) * -100.0
 
@@ -208,7 +225,9 @@ class CosineWindowAttention(WindowAttention):
 
     def _scores(self, q: Tensor, k: Tensor) -> Tensor:
         cosines = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-        return cosines * self.logit_scale.clamp(max=4.605170185988092).exp()  # at most a hundredfold: log(100)
+        return (
+            cosines * self.logit_scale.clamp(max=4.605170185988092).exp()
+        )  # at most a hundredfold: log(100)
 
     def _position_table(self) -> Tensor:
         table: Tensor = self.cpb_mlp(self.relative_coords_table).flatten(0, 2)
@@ -289,7 +308,9 @@ def set_heads(network: nn.Module, heads: Mapping[str, int]) -> None:
     for name, count in heads.items():
         layer = network.get_submodule(name)
         for attribute in _SPELLED:
-            if not isinstance(layer, Attention) and isinstance(getattr(layer, attribute, None), int):
+            if not isinstance(layer, Attention) and isinstance(
+                getattr(layer, attribute, None), int
+            ):
                 setattr(layer, attribute, count)
 
 
@@ -300,6 +321,9 @@ def _kind(module: nn.Module) -> str:
 def _replaceable(module: nn.Module) -> bool:
     if isinstance(module, nn.MultiheadAttention):  # those with keys of another width are left alone
         return (
-            _kind(module) in _OWN and module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
+            _kind(module) in _OWN
+            and module._qkv_same_embed_dim
+            and module.bias_k is None
+            and not module.add_zero_attn
         )
     return _kind(module) in _OWN

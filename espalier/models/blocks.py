@@ -7,7 +7,16 @@ from espalier.models.graph import Graph
 
 _ADDS = ("add", "add_")
 _KEEPS = ("relu", "relu_", "dropout", "dropout_", "contiguous", "clone", "detach", "alias")
-_MOVES = ("view", "reshape", "permute", "transpose", "swapaxes", "flatten", "unflatten", "_unsafe_view")  # into windows
+_MOVES = (
+    "view",
+    "reshape",
+    "permute",
+    "transpose",
+    "swapaxes",
+    "flatten",
+    "unflatten",
+    "_unsafe_view",
+)  # into windows
 
 
 def residual_blocks(network: nn.Module, example: Tensor) -> list[str]:
@@ -25,21 +34,30 @@ def residual_blocks(network: nn.Module, example: Tensor) -> list[str]:
     """
     graph = Graph(network, example)
     calls, layers = graph.inside(), {name for name, _ in network.named_modules() if name}
-    found = [name for name, nodes in calls.items() if name in layers and _adds_to_its_input(graph, nodes)]
+    found = [
+        name for name, nodes in calls.items() if name in layers and _adds_to_its_input(graph, nodes)
+    ]
     return [name for name in found if not any(other.startswith(f"{name}.") for other in found)]
 
 
 def _adds_to_its_input(graph: Graph, nodes: list[Node]) -> bool:
     """Whether a part of the graph maps one value to one of the same shape, by adding to it."""
     own = set(nodes)
-    inputs = {one for node in nodes for one in node.all_input_nodes if one not in own and graph.name(one) is None}
+    inputs = {
+        one
+        for node in nodes
+        for one in node.all_input_nodes
+        if one not in own and graph.name(one) is None
+    }
     outputs = [node for node in nodes if any(user not in own for user in node.users)]
     if len(inputs) != 1 or len(outputs) != 1 or not graph.alone(nodes):
         return False
     (entering,) = inputs
     if not graph.shape(entering) or graph.shape(entering) != graph.shape(outputs[0]):
         return False
-    trunk = {entering: False}  # the values that hold the input, and whether something was added to it
+    trunk = {
+        entering: False
+    }  # the values that hold the input, and whether something was added to it
     for node in nodes:
         carried = [one for one in node.all_input_nodes if one in trunk]
         operator = graph.operator(node)

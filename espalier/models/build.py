@@ -82,10 +82,14 @@ def rebuild(architecture: Architecture, trusted: Collection[str] = ()) -> nn.Mod
 def _find(name: str, trusted: Collection[str]) -> Factory:
     package, separator, function = name.partition(":")
     if not separator or not package or not function:
-        raise BadInput(f"A model should be given as `package:function`, `espalier:resnet` for one. Found {name!r}.")
+        raise BadInput(
+            f"A model should be given as `package:function`, `espalier:resnet` for one. Found {name!r}."
+        )
     if package == "espalier":
         if function not in FACTORIES:
-            raise BadInput(f"espalier's models should be among {', '.join(FACTORIES)}. Found {function!r}.")
+            raise BadInput(
+                f"espalier's models should be among {', '.join(FACTORIES)}. Found {function!r}."
+            )
         return FACTORIES[function]
     if package == "torchvision":
         return torchvision_classifier(function)
@@ -102,13 +106,21 @@ def _find(name: str, trusted: Collection[str]) -> Factory:
 
 
 def _call(
-    function: Factory, name: str, classes: int, shape: tuple[int, int, int], arguments: dict[str, Any]
+    function: Factory,
+    name: str,
+    classes: int,
+    shape: tuple[int, int, int],
+    arguments: dict[str, Any],
 ) -> nn.Module:
     try:
         inspect.signature(function).bind(classes=classes, shape=shape, **arguments)
     except TypeError as error:
-        known = ", ".join(key for key in inspect.signature(function).parameters if key not in ("classes", "shape"))
-        raise BadInput(f"The arguments of {name} should be among {known or 'none'}. Found: {error}.") from None
+        known = ", ".join(
+            key for key in inspect.signature(function).parameters if key not in ("classes", "shape")
+        )
+        raise BadInput(
+            f"The arguments of {name} should be among {known or 'none'}. Found: {error}."
+        ) from None
     module = function(classes=classes, shape=shape, **arguments)
     if not isinstance(module, nn.Module):
         raise BadInput(f"{name} should return a torch module. Found a {type(module).__name__}.")

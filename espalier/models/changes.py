@@ -66,7 +66,9 @@ def remove(network: nn.Module, names: Iterable[str]) -> None:
     layers = dict(network.named_modules())
     for name in names:
         if not name or name not in layers:
-            raise BadInput(f"A layer that is removed should be one of the network's. Found {name!r}.")
+            raise BadInput(
+                f"A layer that is removed should be one of the network's. Found {name!r}."
+            )
         network.set_submodule(name, nn.Identity())
     inside = tuple(f"{name}." for name in names)
     former = changes_of(network)

@@ -45,11 +45,15 @@ def fit(
     found = network.state_dict()
     if set(found) != set(shapes):
         differing = sorted(set(found) ^ set(shapes))
-        raise BadInput(f"The recorded layers should be those of the factory. Found a difference at {differing[0]!r}.")
+        raise BadInput(
+            f"The recorded layers should be those of the factory. Found a difference at {differing[0]!r}."
+        )
     for name, shape in shapes.items():
         value = found[name]
         if value.ndim != len(shape):
-            raise BadInput(f"{name} should have {value.ndim} dimensions. Found the recorded shape {list(shape)}.")
+            raise BadInput(
+                f"{name} should have {value.ndim} dimensions. Found the recorded shape {list(shape)}."
+            )
         if list(value.shape) != list(shape):
             resize(network, name, torch.empty(tuple(shape), dtype=value.dtype, device=value.device))
     for name, module in network.named_modules():
@@ -71,8 +75,14 @@ def _add_if_absent(network: nn.Module, name: str, shape: Sequence[int]) -> None:
 
 def groups_of(network: nn.Module) -> dict[str, int]:
     """The groups of all convolutions that have or may have had some, by name."""
-    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _CONVOLUTIONS)]
-    return {name: layer.groups for name, layer in layers if layer.groups > 1 or layer.weight.shape[1] == 1}
+    layers = [
+        (name, layer) for name, layer in network.named_modules() if isinstance(layer, _CONVOLUTIONS)
+    ]
+    return {
+        name: layer.groups
+        for name, layer in layers
+        if layer.groups > 1 or layer.weight.shape[1] == 1
+    }
 
 
 def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
@@ -82,7 +92,10 @@ def resize(network: nn.Module, name: str, value: torch.Tensor) -> None:
     if isinstance(former, nn.Parameter):
         value = nn.Parameter(value, requires_grad=former.requires_grad)
     for module in network.modules():
-        for attribute, held in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+        for attribute, held in (
+            *module.named_parameters(recurse=False),
+            *module.named_buffers(recurse=False),
+        ):
             if held is former:
                 setattr(module, attribute, value)
 
@@ -91,18 +104,27 @@ def refresh(module: nn.Module) -> None:
     """Let a layer's recorded sizes follow from the shapes of its weights."""
     if isinstance(module, _CONVOLUTIONS):
         # a depthwise filter sees one channel, so its groups shrink with the channels; other groups keep their number
-        if module.groups > 1 and module.weight.shape[1] == 1 and module.groups == module.in_channels:
+        if (
+            module.groups > 1
+            and module.weight.shape[1] == 1
+            and module.groups == module.in_channels
+        ):
             ratio = max(1, module.out_channels // module.in_channels)
             module.groups = module.weight.shape[0] // ratio
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, _TRANSPOSED):
-        module.in_channels, module.out_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
+        module.in_channels, module.out_channels = (
+            module.weight.shape[0],
+            module.weight.shape[1] * module.groups,
+        )
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(module.weight)
-    elif isinstance(token := getattr(module, "class_token", None), nn.Parameter) and hasattr(module, "hidden_dim"):
+    elif isinstance(token := getattr(module, "class_token", None), nn.Parameter) and hasattr(
+        module, "hidden_dim"
+    ):
         setattr(module, "hidden_dim", token.shape[-1])  # noqa: B010  # torchvision's vision transformers spell it
     elif getattr(module, "weight", None) is not None:
         _refresh_norm(module)

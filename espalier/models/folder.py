@@ -24,7 +24,9 @@ def save(network: nn.Module, folder: str | Path) -> None:
     """
     folder = Path(folder)
     files.write_json(folder / ARCHITECTURE, architecture_of(network).as_json())
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
     files.write(folder / WEIGHTS, safetensors.torch.save(_unshared(state)))
     files.seal(folder)
 

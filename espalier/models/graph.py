@@ -26,7 +26,9 @@ class Graph:
         """
         modes = {module: module.training for module in network.modules()}
         network.eval()
-        example = example if len(example) > 1 else torch.cat([example, example])  # a batch of one is traced as fixed
+        example = (
+            example if len(example) > 1 else torch.cat([example, example])
+        )  # a batch of one is traced as fixed
         try:
             program = torch.export.export(network, (example,), strict=False)
         except Exception as error:  # whatever the user's network does while it is traced
@@ -38,17 +40,24 @@ class Graph:
             for module, training in modes.items():
                 module.training = training
         signature = program.graph_signature
-        self._names: dict[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        self._names: dict[str, str] = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+        }
         self._layers = dict(network.named_modules())
         self._state = network.state_dict(keep_vars=True)
-        self.nodes: list[Node] = [node for node in program.graph.nodes if node.op == "call_function"]
+        self.nodes: list[Node] = [
+            node for node in program.graph.nodes if node.op == "call_function"
+        ]
         self._uses = self._count(self.nodes)
 
     def operator(self, node: Any) -> str:
         """The name of what a node calls, `conv2d` for one; nothing for what is no call."""
         if not isinstance(node, Node) or node.op != "call_function":
             return ""
-        return str(getattr(node.target, "_opname", "") or getattr(node.target, "__name__", node.target))
+        return str(
+            getattr(node.target, "_opname", "") or getattr(node.target, "__name__", node.target)
+        )
 
     def name(self, operand: Any) -> str | None:
         """The name of the parameter or buffer that an operand is, if it is one."""
@@ -62,7 +71,9 @@ class Graph:
         layer = name.rpartition(".")[0]
         return layer, self._layers[layer]
 
-    def layer_of(self, node: Any, kinds: tuple[type[nn.Module], ...]) -> tuple[str, nn.Module] | None:
+    def layer_of(
+        self, node: Any, kinds: tuple[type[nn.Module], ...]
+    ) -> tuple[str, nn.Module] | None:
         """The layer of one of these kinds whose own weight and bias, and nothing else, a node multiplies and adds."""
         if len(getattr(node, "args", ())) < 2:
             return None

@@ -33,7 +33,9 @@ def lenet5(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         BadInput: If the images are smaller than 16x16: nothing would be left after the second pooling.
     """
     if min(shape[1:]) < 16:
-        raise BadInput(f"Images for espalier:lenet5 should be at least 16x16. Found {shape[1]}x{shape[2]}.")
+        raise BadInput(
+            f"Images for espalier:lenet5 should be at least 16x16. Found {shape[1]}x{shape[2]}."
+        )
     return LeNet5(classes, shape)
 
 

@@ -8,14 +8,18 @@ from torch import nn
 from espalier.errors import BadInput
 
 
-def mlp(*, classes: int, shape: tuple[int, int, int], hidden: Sequence[int] = (256, 256)) -> nn.Module:
+def mlp(
+    *, classes: int, shape: tuple[int, int, int], hidden: Sequence[int] = (256, 256)
+) -> nn.Module:
     """Build a perceptron with one rectified layer per element of `hidden`.
 
     Raises:
         BadInput: If a width is not positive.
     """
     if not all(isinstance(width, int) and width > 0 for width in hidden):
-        raise BadInput(f"`hidden` of espalier:mlp should hold positive widths. Found `hidden = {list(hidden)}`.")
+        raise BadInput(
+            f"`hidden` of espalier:mlp should hold positive widths. Found `hidden = {list(hidden)}`."
+        )
     layers: list[nn.Module] = [nn.Flatten()]
     previous = prod(shape)
     for width in hidden:

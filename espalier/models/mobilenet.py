@@ -7,7 +7,15 @@ from espalier.errors import BadInput
 from espalier.models.resnet import he_initialised
 
 # expansion, channels, blocks, stride: table 2 of the paper, with the first two halvings left out for small images
-_STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 class InvertedResidual(nn.Module):
@@ -40,7 +48,9 @@ class MobileNet(nn.Module):
         for expansion, base, blocks, stride in _STAGES:
             width = _width(base, multiplier)
             for block in range(blocks):
-                layers.append(InvertedResidual(previous, width, stride if block == 0 else 1, expansion))
+                layers.append(
+                    InvertedResidual(previous, width, stride if block == 0 else 1, expansion)
+                )
                 previous = width
         last = _width(1280, max(multiplier, 0.25))
         self.features = nn.Sequential(*layers, *_convolution(previous, last, 1, 1, 1))
@@ -59,11 +69,15 @@ def mobilenet(*, classes: int, shape: tuple[int, int, int], multiplier: float = 
         BadInput: If the multiplier is not positive.
     """
     if multiplier <= 0:
-        raise BadInput(f"`multiplier` of espalier:mobilenet should be above 0. Found `multiplier = {multiplier}`.")
+        raise BadInput(
+            f"`multiplier` of espalier:mobilenet should be above 0. Found `multiplier = {multiplier}`."
+        )
     return he_initialised(MobileNet(multiplier, classes, shape[0]))
 
 
-def _convolution(channels: int, width: int, kernel: int, stride: int, groups: int) -> list[nn.Module]:
+def _convolution(
+    channels: int, width: int, kernel: int, stride: int, groups: int
+) -> list[nn.Module]:
     convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(width), nn.ReLU6(inplace=True)]
 

@@ -17,7 +17,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to (N, width, H / stride, W / stride)."""
@@ -47,14 +49,18 @@ class ResNet(nn.Module):
         return logits
 
 
-def resnet(*, classes: int, shape: tuple[int, int, int], depth: int = 20, width: int = 16) -> nn.Module:
+def resnet(
+    *, classes: int, shape: tuple[int, int, int], depth: int = 20, width: int = 16
+) -> nn.Module:
     """Build the CIFAR-style ResNet of `6n + 2` layers whose three stages are `width`, 2 and 4 times `width` wide.
 
     Raises:
         BadInput: If the depth is not of that form, or the width is not positive.
     """
     if depth < 8 or (depth - 2) % 6:
-        raise BadInput(f"`depth` of espalier:resnet should be 6n + 2 (8, 14, 20, ...). Found `depth = {depth}`.")
+        raise BadInput(
+            f"`depth` of espalier:resnet should be 6n + 2 (8, 14, 20, ...). Found `depth = {depth}`."
+        )
     if width < 1:
         raise BadInput(f"`width` of espalier:resnet should be at least 1. Found `width = {width}`.")
     return he_initialised(ResNet(depth, width, classes, shape[0]))

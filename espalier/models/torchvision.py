@@ -19,10 +19,16 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
 
     known = zoo.list_models(module=zoo)
     if name not in known:
-        raise BadInput(f"torchvision's classifiers should be among {', '.join(known)}. Found {name!r}.")
+        raise BadInput(
+            f"torchvision's classifiers should be among {', '.join(known)}. Found {name!r}."
+        )
 
     def factory(
-        *, classes: int, shape: tuple[int, int, int], small: bool = False, options: dict[str, Any] | None = None
+        *,
+        classes: int,
+        shape: tuple[int, int, int],
+        small: bool = False,
+        options: dict[str, Any] | None = None,
     ) -> nn.Module:
         options = dict(options or {})
         if name.startswith("vit"):

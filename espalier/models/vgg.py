@@ -18,7 +18,11 @@ class VGG(nn.Module):
         for stage, count in enumerate(_STAGES[depth]):
             out = min(width * 2**stage, 8 * width)
             for _ in range(count):
-                layers += [nn.Conv2d(channels, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+                layers += [
+                    nn.Conv2d(channels, out, 3, 1, 1, bias=False),
+                    nn.BatchNorm2d(out),
+                    nn.ReLU(inplace=True),
+                ]
                 channels = out
             if side >= 2:
                 layers.append(nn.MaxPool2d(2))
@@ -32,14 +36,18 @@ class VGG(nn.Module):
         return logits
 
 
-def vgg(*, classes: int, shape: tuple[int, int, int], depth: int = 16, width: int = 64) -> nn.Module:
+def vgg(
+    *, classes: int, shape: tuple[int, int, int], depth: int = 16, width: int = 64
+) -> nn.Module:
     """Build VGG-11, 13, 16 or 19 with batch norm, its first stage `width` channels wide.
 
     Raises:
         BadInput: If the depth is none of these, or the width is not positive.
     """
     if depth not in _STAGES:
-        raise BadInput(f"`depth` of espalier:vgg should be one of {list(_STAGES)}. Found `depth = {depth}`.")
+        raise BadInput(
+            f"`depth` of espalier:vgg should be one of {list(_STAGES)}. Found `depth = {depth}`."
+        )
     if width < 1:
         raise BadInput(f"`width` of espalier:vgg should be at least 1. Found `width = {width}`.")
     return he_initialised(VGG(depth, width, classes, shape))

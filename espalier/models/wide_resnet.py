@@ -56,7 +56,12 @@ class WideResNet(nn.Module):
 
 
 def wide_resnet(
-    *, classes: int, shape: tuple[int, int, int], depth: int = 16, widen: int = 4, dropout: float = 0.0
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    depth: int = 16,
+    widen: int = 4,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """Build WRN-depth-widen.
 
@@ -64,9 +69,13 @@ def wide_resnet(
         BadInput: If the depth is not `6n + 4`, or the widening or the dropout is out of range.
     """
     if depth < 10 or (depth - 4) % 6:
-        raise BadInput(f"`depth` of espalier:wide_resnet should be 6n + 4 (10, 16, 22, ...). Found `depth = {depth}`.")
+        raise BadInput(
+            f"`depth` of espalier:wide_resnet should be 6n + 4 (10, 16, 22, ...). Found `depth = {depth}`."
+        )
     if widen < 1:
-        raise BadInput(f"`widen` of espalier:wide_resnet should be at least 1. Found `widen = {widen}`.")
+        raise BadInput(
+            f"`widen` of espalier:wide_resnet should be at least 1. Found `widen = {widen}`."
+        )
     if not 0 <= dropout < 1:
         raise BadInput(f"`dropout` should lie in [0, 1). Found `dropout = {dropout}`.")
     return he_initialised(WideResNet(depth, widen, dropout, classes, shape[0]))

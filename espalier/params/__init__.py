@@ -38,7 +38,12 @@ __all__ = [
     "read_params",
 ]
 
-_RESERVED = (TEACHER, "latest", "champion", "previous")  # aliases in the registry that mean something else
+_RESERVED = (
+    TEACHER,
+    "latest",
+    "champion",
+    "previous",
+)  # aliases in the registry that mean something else
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -113,7 +118,9 @@ class Params(Strict):
             return self.teacher
         if name not in self.models:
             known = ", ".join(self.names)
-            raise BadInput(f"A model should be one that {PARAMS} declares: {known}. Found {name!r}.")
+            raise BadInput(
+                f"A model should be one that {PARAMS} declares: {known}. Found {name!r}."
+            )
         return self.models[name]
 
     @property
@@ -144,7 +151,9 @@ class Params(Strict):
         """
         unknown = sorted(set(overrides) - RECIPE_KEYS)
         if unknown:
-            raise BadInput(f"Training keys should be among {', '.join(sorted(RECIPE_KEYS))}. Found {unknown[0]!r}.")
+            raise BadInput(
+                f"Training keys should be among {', '.join(sorted(RECIPE_KEYS))}. Found {unknown[0]!r}."
+            )
         merged = {name: getattr(self.training, name) for name in RECIPE_KEYS} | overrides
         return _RECIPE.validate_python(merged) if overrides else self.training
 
@@ -194,10 +203,14 @@ def _check_tree(params: Params) -> None:
                 f"or v1, v2 ... Found {name!r} in {PARAMS}."
             )
         if entry.parent != TEACHER and entry.parent not in params.models:
-            raise BadInput(f"models.{name}.from should name the teacher or another model. Found {entry.parent!r}.")
+            raise BadInput(
+                f"models.{name}.from should name the teacher or another model. Found {entry.parent!r}."
+            )
     lost = sorted(set(params.models) - set(params.names))
     if lost:
-        raise BadInput(f"Every model should descend from the teacher. Found a circle through {', '.join(lost)}.")
+        raise BadInput(
+            f"Every model should descend from the teacher. Found a circle through {', '.join(lost)}."
+        )
     for name, entry in params.models.items():
         known = params.ancestors(name)
         for teacher in getattr(entry, "teachers", None) or ():
@@ -211,8 +224,13 @@ def _check_tree(params: Params) -> None:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a section, of `training`
-        return f"{PARAMS} should have no key `{where}`. Found {first['input']!r} there; it is unknown."
+    if first["type"] in (
+        "extra_forbidden",
+        "unexpected_keyword_argument",
+    ):  # of a section, of `training`
+        return (
+            f"{PARAMS} should have no key `{where}`. Found {first['input']!r} there; it is unknown."
+        )
     if first["type"] == "missing":
         return f"{PARAMS} should have the key `{where}`. Found none."
     reason = first["msg"].removeprefix("Value error, ")

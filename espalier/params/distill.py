@@ -51,7 +51,9 @@ class Taught(Strict):
         """The losses that are summed, whichever form they were given in."""
         if self.losses:
             return self.losses
-        soft = SoftTargets(loss="soft_targets", weight=self.soft.weight, temperature=self.soft.temperature)
+        soft = SoftTargets(
+            loss="soft_targets", weight=self.soft.weight, temperature=self.soft.temperature
+        )
         return soft, Labels(loss="labels", weight=1 - self.soft.weight)
 
 

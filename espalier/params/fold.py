@@ -37,7 +37,11 @@ class Fold(Recovered):
     def _end(self) -> Self:
         given = [key for key in ("keep_macs", "similarity") if getattr(self, key) is not None]
         if self.fold == "blocks" and not given:
-            raise ValueError("`fold: blocks` should end at some `keep_macs` or `similarity`. Found neither.")
+            raise ValueError(
+                "`fold: blocks` should end at some `keep_macs` or `similarity`. Found neither."
+            )
         if self.fold != "blocks" and given:
-            raise ValueError(f"`{given[0]}` should come with `fold: blocks` only. Found it with `fold: {self.fold}`.")
+            raise ValueError(
+                f"`{given[0]}` should come with `fold: blocks` only. Found it with `fold: {self.fold}`."
+            )
         return self

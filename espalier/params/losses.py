@@ -27,7 +27,8 @@ def _above_zero(ramp: Ramp) -> Ramp:
 _NotNegative = Annotated[float, Field(ge=0)]
 _Positive = Annotated[float, Field(gt=0)]
 Moving = Annotated[
-    Annotated[_NotNegative, Tag("number")] | Annotated[Ramp, AfterValidator(_not_below_zero), Tag("ramp")],
+    Annotated[_NotNegative, Tag("number")]
+    | Annotated[Ramp, AfterValidator(_not_below_zero), Tag("ramp")],
     Discriminator(_kind),
 ]
 """A number, or `{start, end, schedule}`: what it is at the first step, at the last, and how it gets there."""

@@ -96,7 +96,9 @@ class Prune(Recovered):
             _refuse(given, "`pattern: n_of_m` should have no target but `n` and `m`")
         elif len(given) != 1:
             found = " and ".join(f"`{key}`" for key in given) or "none"
-            raise ValueError(f"`by: prune` should have one target of {', '.join(TARGETS)}. Found {found}.")
+            raise ValueError(
+                f"`by: prune` should have one target of {', '.join(TARGETS)}. Found {found}."
+            )
         sensible = {
             "weights": ("sparsity", "below"),
             "channels": tuple(key for key in TARGETS if key != "sparsity"),
@@ -118,9 +120,13 @@ class Prune(Recovered):
         elif self.n >= self.m:
             raise ValueError(f"`n` should be smaller than `m`. Found `n: {self.n}`, `m: {self.m}`.")
         if self.pattern not in _WIDTHS:
-            _refuse(given & {"align"}, f"`align` should come with a pattern of {', '.join(_WIDTHS)}")
+            _refuse(
+                given & {"align"}, f"`align` should come with a pattern of {', '.join(_WIDTHS)}"
+            )
         if self.pattern in _MASKS and self.budget == "latency":
-            raise ValueError(f"`budget: latency` should come with what makes a network faster. Found `{self.pattern}`.")
+            raise ValueError(
+                f"`budget: latency` should come with what makes a network faster. Found `{self.pattern}`."
+            )
         if self.pattern == "n_of_m" or self.below is not None:
             _refuse(given & {"budget"}, "`budget` should come with a target that leaves a choice")
         return self
@@ -134,9 +140,14 @@ class Prune(Recovered):
                 f"`schedule: {self.schedule}`, `steps: {self.steps}`."
             )
         if several and (self.pattern == "n_of_m" or self.below is not None):
-            raise ValueError("`steps` should come with a target that can be approached. Found `n_of_m` or `below`.")
+            raise ValueError(
+                "`steps` should come with a target that can be approached. Found `n_of_m` or `below`."
+            )
         if not several:
-            _refuse(self.model_fields_set & {"between"}, "`between` should come with `steps` of 2 or more")
+            _refuse(
+                self.model_fields_set & {"between"},
+                "`between` should come with `steps` of 2 or more",
+            )
         return self
 
 

@@ -76,4 +76,6 @@ class Quantize(Recovered):
     def _refuse(self, keys: tuple[str, ...], partner: str) -> None:
         found = [key for key in keys if key in self.model_fields_set]
         if found:
-            raise ValueError(f"`{found[0]}` should come with {partner}. Found `scheme: {self.scheme}`.")
+            raise ValueError(
+                f"`{found[0]}` should come with {partner}. Found `scheme: {self.scheme}`."
+            )

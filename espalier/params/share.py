@@ -37,9 +37,13 @@ class Share(Recovered):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        foreign = {"kmeans": {"rate"}, "rate": {"bits", "price"}}[self.method] & self.model_fields_set
+        foreign = {"kmeans": {"rate"}, "rate": {"bits", "price"}}[
+            self.method
+        ] & self.model_fields_set
         if foreign:
-            raise ValueError(f"`method: {self.method}` should come without `{min(foreign)}`. Found it.")
+            raise ValueError(
+                f"`method: {self.method}` should come without `{min(foreign)}`. Found it."
+            )
         if isinstance(self.bits, int) and not 1 <= self.bits <= 12:
             raise ValueError(f"`bits` should lie in 1..12. Found `bits = {self.bits}`.")
         return self

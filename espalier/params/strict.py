@@ -13,7 +13,9 @@ RECIPE_KEYS = frozenset(field.name for field in fields(Recipe))
 class Strict(BaseModel):
     """A section of the file: immutable, and with no other keys than these."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
+    )
 
 
 class Trained(Strict):
@@ -27,4 +29,6 @@ class Trained(Strict):
         if not isinstance(given, dict):
             return given
         overrides = {key: value for key, value in given.items() if key in RECIPE_KEYS}
-        return {key: value for key, value in given.items() if key not in overrides} | {"overrides": overrides}
+        return {key: value for key, value in given.items() if key not in overrides} | {
+            "overrides": overrides
+        }

@@ -18,10 +18,10 @@ from espalier.models.changes import remove
 from espalier.pruning.budgets import Layer, Portion
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost, cost, products
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.layer_times import work_times
-from espalier.pruning.reach import Ask, reach
+from espalier.pruning.prune_to_target import Ask, reach
 from espalier.pruning.scores import SCORES
-from espalier.pruning.units import find_units
 
 
 def prune_blocks(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
@@ -32,7 +32,9 @@ def prune_blocks(network: nn.Module, example: Tensor, ask: Ask) -> nn.Module:
     """
     groups = find_blocks(network, example, ask.keep)
     if not groups.count:
-        raise BadInput("A network of which blocks are removed should have residual blocks of one shape. Found none.")
+        raise BadInput(
+            "A network of which blocks are removed should have residual blocks of one shape. Found none."
+        )
     return reach(Depth(network, example, groups, ask), ask)[0]
 
 
@@ -57,7 +59,7 @@ class Blocks:
         """How many there are."""
         return len(self.names)
 
-    def over_rows(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def sum_over_producers(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """For each block the sum over all its parameters.
 
         Args:
@@ -69,9 +71,9 @@ class Blocks:
                 total[self.owner[name]] += value.double().sum().item()
         return total
 
-    def over_columns(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def sum_over_consumers(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """The same: what makes a block's output is what reads its input."""
-        return self.over_rows(values)
+        return self.sum_over_producers(values)
 
     def makers(self, name: str, shape: Sequence[int]) -> NDArray[np.int64] | None:
         """The block of a parameter, in as many dimensions as it has."""
@@ -89,7 +91,9 @@ def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ())
     names = [
         name
         for name in residual_blocks(network, example)
-        if not any(f"{one}.".startswith(f"{name}.") or f"{name}.".startswith(f"{one}.") for one in keep)
+        if not any(
+            f"{one}.".startswith(f"{name}.") or f"{name}.".startswith(f"{one}.") for one in keep
+        )
     ]
     seen = _run(network, names, example[:1])
     shapes = [seen[name][0] for name in names]
@@ -105,7 +109,9 @@ def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ())
 
 
 @torch.no_grad()
-def _run(network: nn.Module, names: Sequence[str], image: Tensor) -> dict[str, tuple[tuple[int, ...], int]]:
+def _run(
+    network: nn.Module, names: Sequence[str], image: Tensor
+) -> dict[str, tuple[tuple[int, ...], int]]:
     """The shape of what each block reads, and its multiply-accumulates, by its name."""
     seen: dict[str, tuple[tuple[int, ...], int]] = {}
     with counted() as counter:
@@ -120,8 +126,12 @@ def _run(network: nn.Module, names: Sequence[str], image: Tensor) -> dict[str, t
         hooks = []
         for name in names:
             block = network.get_submodule(name)
-            hooks.append(block.register_forward_pre_hook(lambda _, args, name=name: before(name, args)))
-            hooks.append(block.register_forward_hook(lambda _, args, output, name=name: after(name)))
+            hooks.append(
+                block.register_forward_pre_hook(lambda _, args, name=name: before(name, args))
+            )
+            hooks.append(
+                block.register_forward_hook(lambda _, args, output, name=name: after(name))
+            )
         try:
             network(image)
         finally:
@@ -153,7 +163,10 @@ class Depth:
         found = []
         for number in np.unique(stage):
             members = [block for block in order if stage[block] == number]
-            portions = [Portion(np.array([block]), float(scores[block]), float(scores[block])) for block in members]
+            portions = [
+                Portion(np.array([block]), float(scores[block]), float(scores[block]))
+                for block in members
+            ]
             found.append(Layer(len(members), portions))
         return found
 
@@ -171,7 +184,10 @@ class Depth:
     def cut(self, kept: Kept) -> nn.Module:
         """A copy without the blocks that are not kept."""
         smaller = copy.deepcopy(self.network)
-        remove(smaller, [name for name, stays in zip(self.groups.names, kept, strict=True) if not stays])
+        remove(
+            smaller,
+            [name for name, stays in zip(self.groups.names, kept, strict=True) if not stays],
+        )
         return smaller
 
     def stuck(self) -> str:
@@ -187,13 +203,16 @@ class Depth:
         return ""
 
     def _parameters(self) -> NDArray[np.float64]:
-        return self.groups.over_rows(
-            {name: torch.ones_like(parameter) for name, parameter in self.network.named_parameters()}
+        return self.groups.sum_over_producers(
+            {
+                name: torch.ones_like(parameter)
+                for name, parameter in self.network.named_parameters()
+            }
         )
 
     def _milliseconds(self, whole: float) -> NDArray[np.float64]:
         """Each block's share of the time of the network, as its layers have of the time of all layers."""
-        works = find_units(self.network, self.example).works
+        works = find_dependency_groups(self.network, self.example).works
         times = work_times(self.network, works, self.example)
         share = np.zeros(self.count)
         for weight, time in times.items():

@@ -12,14 +12,18 @@ from espalier.errors import BadInput
 from espalier.pruning.budgets import Layer, layers_of
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost, macs, parameters
+from espalier.pruning.dependency_groups import (
+    DependencyGroups,
+    find_dependency_groups,
+    traced_shapes,
+)
 from espalier.pruning.deployment import one_image
+from espalier.pruning.kept_outputs import KeptOutputs, note_kept_outputs
 from espalier.pruning.layer_times import layer_times
-from espalier.pruning.reach import Ask, below, reach
+from espalier.pruning.prune_to_target import Ask, below, reach
 from espalier.pruning.scores import SCORES
 from espalier.pruning.surgery import cut
-from espalier.pruning.survivors import Survivors, note_survivors
 from espalier.pruning.trace import Example
-from espalier.pruning.units import Units, find_units, traced_shapes
 
 
 def prune_channels(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
@@ -41,13 +45,15 @@ def prune_heads(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
 
 
 def _prune(network: nn.Module, example: Example, ask: Ask, *, heads: bool) -> nn.Module:
-    units = find_units(network, example, ask.keep)
+    units = find_dependency_groups(network, example, ask.keep)
     if heads and not units.heads.any():
-        raise BadInput("A network of which heads are removed should have attention. Found none that can be cut.")
+        raise BadInput(
+            "A network of which heads are removed should have attention. Found none that can be cut."
+        )
     subject = _Channels(network, example, units, ask, heads)
     smaller, kept = below(subject, ask) if ask.target.name == "below" else reach(subject, ask)
     _check(smaller, units, kept, example)
-    note_survivors(smaller, Survivors.of(units, kept))
+    note_kept_outputs(smaller, KeptOutputs.of(units, kept))
     return smaller
 
 
@@ -57,7 +63,7 @@ class _Channels:
 
     network: nn.Module
     example: Example
-    units: Units
+    units: DependencyGroups
     ask: Ask
     heads: bool
 
@@ -77,17 +83,25 @@ class _Channels:
         layers = layers_of(self.units.layer, self.scores, align)
         if not self.heads:
             return layers
-        return [layer for layer in layers if all(self.units.heads[part.members].all() for part in layer.portions)]
+        return [
+            layer
+            for layer in layers
+            if all(self.units.heads[part.members].all() for part in layer.portions)
+        ]
 
     def cost(self, target: str, whole: float) -> Cost:
         if target == "keep_macs":
             return macs(self.network, self.units).with_whole(whole)
         if target == "milliseconds":
-            return layer_times(self.network, self.units, one_image(self.example), self.ask.align).with_whole(whole)
+            return layer_times(
+                self.network, self.units, one_image(self.example), self.ask.align
+            ).with_whole(whole)
         numbers = parameters(self.network, self.units)
         if target == "keep_parameters":
             return numbers
-        return replace(numbers, noun="bytes", price=lambda left: 4 * numbers.price(left)).with_whole(whole)
+        return replace(
+            numbers, noun="bytes", price=lambda left: 4 * numbers.price(left)
+        ).with_whole(whole)
 
     def cut(self, kept: Kept) -> nn.Module:
         return cut(self.network, self.units, kept)
@@ -107,7 +121,9 @@ class _Channels:
         return "" if self.heads or self.ask.align == 1 else " A smaller `align` comes nearer."
 
 
-def _check(smaller: nn.Module, units: Units, kept: NDArray[np.bool_], example: Example) -> None:
+def _check(
+    smaller: nn.Module, units: DependencyGroups, kept: NDArray[np.bool_], example: Example
+) -> None:
     """Refuse a cut that did not work: where a forward pass spells a width, it may even run, and mean something else."""
     try:
         found = traced_shapes(smaller, example)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array
 from torch import nn
 
+from espalier.pruning.dependency_groups import DependencyGroups
 from espalier.pruning.trace import Work
-from espalier.pruning.units import Units
 
 Sizes = NDArray[np.int64]
 Price = Callable[[Sizes], NDArray[np.float64]]
@@ -61,7 +61,9 @@ def products(factors: Sequence[float]) -> Price:
     return lambda left: left.prod(-1) @ each
 
 
-def cost(noun: str, count: int, terms: Sequence[Sequence[tuple[int, NDArray[np.int64]]]], price: Price) -> Cost:
+def cost(
+    noun: str, count: int, terms: Sequence[Sequence[tuple[int, NDArray[np.int64]]]], price: Price
+) -> Cost:
     """A cost of terms, each with sizes of which some indices go with units.
 
     Args:
@@ -81,7 +83,7 @@ def cost(noun: str, count: int, terms: Sequence[Sequence[tuple[int, NDArray[np.i
     return Cost(noun, sizes, gone, price)
 
 
-def macs(network: nn.Module, units: Units) -> Cost:
+def macs(network: nn.Module, units: DependencyGroups) -> Cost:
     """Multiply-accumulates for one image, of all from which something can be removed."""
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     terms = [rows_and_columns(units, work, shapes[work.weight]) for work in units.works]
@@ -91,17 +93,21 @@ def macs(network: nn.Module, units: Units) -> Cost:
     return cost("multiply-accumulates", units.count, terms, products(factors))
 
 
-def parameters(network: nn.Module, units: Units) -> Cost:
+def parameters(network: nn.Module, units: DependencyGroups) -> Cost:
     """Numbers that are learned; shared ones count once."""
     terms, factors = [], []
     for name, parameter in network.named_parameters():
         dims = {dim: unit for dim, unit in units.where.get(name, {}).items() if (unit >= 0).any()}
         terms.append([(size, dims[dim]) for dim, size in enumerate(parameter.shape) if dim in dims])
-        factors.append(math.prod(size for dim, size in enumerate(parameter.shape) if dim not in dims))
+        factors.append(
+            math.prod(size for dim, size in enumerate(parameter.shape) if dim not in dims)
+        )
     return cost("parameters", units.count, terms, products(factors))
 
 
-def rows_and_columns(units: Units, work: Work, shape: Sequence[int]) -> list[tuple[int, NDArray[np.int64]]]:
+def rows_and_columns(
+    units: DependencyGroups, work: Work, shape: Sequence[int]
+) -> list[tuple[int, NDArray[np.int64]]]:
     """What makes a layer's output and what reads its input: for both the size, and the unit of each index, or -1."""
     dims: Mapping[int, NDArray[np.int64]] = units.where[work.weight]
     return [(shape[dim], dims.get(dim, _NONE)) for dim in (work.rows, 1 - work.rows)]

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Atoms = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Split:
     """The atoms of one dimension, laid out as several, and the axes along which something can still be removed."""
 
-    def __init__(self, atoms: Atoms) -> None:
+    def __init__(self, atoms: Indices) -> None:
         self.atoms = atoms
         self.open = {axis for axis in range(atoms.ndim) if _apart(atoms, axis)}
         self.linked: dict[int, list[Dim]] = {axis: [] for axis in range(atoms.ndim)}
-        self.row: Atoms | None = None
+        self.row: Indices | None = None
         """Once an axis is chosen, and is the only one open: an atom for each of its indices."""
 
 
@@ -38,22 +38,22 @@ class Part:
     at: tuple[tuple[int, int], ...] = ()
 
 
-Dim = Atoms | Part | None
+Dim = Indices | Part | None
 Label = tuple[Dim, ...]
 """For each dimension what its indices stand for, or None where nothing can be removed (batch, space, the input)."""
 
 
 class Coupling:
-    """Atoms, which of them are joined, and which must stay."""
+    """Indices, which of them are joined, and which must stay."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._joined: list[tuple[Atoms, Atoms]] = []
-        self._pinned: list[tuple[Atoms, str]] = []
+        self._joined: list[tuple[Indices, Indices]] = []
+        self._pinned: list[tuple[Indices, str]] = []
         self._splits: list[Split] = []
         self._heads: list[Dim] = []
 
-    def new(self, size: int) -> Atoms:
+    def new(self, size: int) -> Indices:
         """Fresh atoms for one dimension."""
         atoms = np.arange(self._count, self._count + size, dtype=np.int64)
         self._count += size
@@ -75,7 +75,9 @@ class Coupling:
         if isinstance(other, Part):
             self._link(other, one, reason)
             return other
-        if len(one) != len(other):  # one of them is broadcast; its single index goes with none of the others
+        if len(one) != len(
+            other
+        ):  # one of them is broadcast; its single index goes with none of the others
             return self._broadcast(one, other, reason)
         self._joined.append((one, other))
         return one
@@ -87,14 +89,14 @@ class Coupling:
         elif dim is not None:
             self._pinned.append((dim, reason))
 
-    def tie(self, atoms: Atoms) -> Atoms:
+    def tie(self, atoms: Indices) -> Indices:
         """Join all rows of a table (groups, size) of atoms: groups keep the same positions. Returns one row."""
         for row in atoms[1:]:
             self._joined.append((atoms[0], row))
-        first: Atoms = atoms[0]
+        first: Indices = atoms[0]
         return first
 
-    def split(self, atoms: Atoms, reason: str) -> list[Dim]:
+    def split(self, atoms: Indices, reason: str) -> list[Dim]:
         """See a dimension as several: `atoms` laid out in their shape. Returns what stands for each of them."""
         split = Split(atoms)
         if not split.open:
@@ -102,7 +104,7 @@ class Coupling:
         self._splits.append(split)
         return [Part(split, axis) for axis in range(atoms.ndim)]
 
-    def settle(self, dim: Dim) -> Atoms | None:
+    def settle(self, dim: Dim) -> Indices | None:
         """Decide that a split loses what it loses along this dimension, if it still can. Returns the atoms."""
         if not isinstance(dim, Part):
             return dim
@@ -130,7 +132,9 @@ class Coupling:
         else:
             left = np.concatenate([one for one, _ in self._joined])
             right = np.concatenate([other for _, other in self._joined])
-            edges = coo_array((np.ones(len(left), bool), (left, right)), shape=(self._count, self._count))
+            edges = coo_array(
+                (np.ones(len(left), bool), (left, right)), shape=(self._count, self._count)
+            )
             component = connected_components(edges, directed=False)[1].astype(np.int64)
         pinned = np.zeros(int(component.max(initial=-1)) + 1, bool)
         for atoms, _ in self._pinned:
@@ -144,7 +148,7 @@ class Coupling:
             counts[reason] = counts.get(reason, 0) + len(atoms)
         return counts
 
-    def _broadcast(self, one: Atoms, other: Atoms, reason: str) -> Atoms:
+    def _broadcast(self, one: Indices, other: Indices, reason: str) -> Indices:
         single, many = (one, other) if len(one) == 1 else (other, one)
         if len(single) != 1:
             self.pin(one, reason)
@@ -153,14 +157,18 @@ class Coupling:
         self.pin(single, reason)
         return many
 
-    def _link(self, part: Part, other: Atoms | Part, reason: str) -> None:
+    def _link(self, part: Part, other: Indices | Part, reason: str) -> None:
         """What goes along the one goes along the other, whatever is decided."""
         split, axis = part.split, part.axis
         if axis not in split.open:
             self.pin(other, reason)
         elif split.row is not None:
-            self.join(split.row, other if not isinstance(other, Part) else self.settle(other), reason)
-        elif isinstance(other, Part) and (other.axis not in other.split.open or other.split.row is not None):
+            self.join(
+                split.row, other if not isinstance(other, Part) else self.settle(other), reason
+            )
+        elif isinstance(other, Part) and (
+            other.axis not in other.split.open or other.split.row is not None
+        ):
             self._link(other, part, reason)
         else:
             split.linked[axis].append(other)
@@ -180,14 +188,16 @@ class Coupling:
     def _choose(self, split: Split, axis: int) -> None:
         if split.row is not None:
             return
-        split.row = self.tie(np.moveaxis(split.atoms, axis, -1).reshape(-1, split.atoms.shape[axis]))
+        split.row = self.tie(
+            np.moveaxis(split.atoms, axis, -1).reshape(-1, split.atoms.shape[axis])
+        )
         for other in split.open - {axis}:
             self._shut(split, other, "inside what goes as a whole")
         for linked in split.linked[axis]:
             self.join(split.row, self.settle(linked), "meets what is fixed")
 
 
-def _apart(atoms: Atoms, axis: int) -> bool:
+def _apart(atoms: Indices, axis: int) -> bool:
     """Whether no atom stands at two indices of an axis: then they could only go together."""
     rows = np.moveaxis(atoms, axis, 0).reshape(atoms.shape[axis], -1)
     return sum(len(np.unique(row)) for row in rows) == len(np.unique(atoms))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput
 from espalier.export.onnx import export
-from espalier.export.runtime import Runtime
 from espalier.measures.comparison import Comparison, compare_latency
 from espalier.measures.sittings import Run
 from espalier.pruning.trace import Example
+from espalier.runtimes.onnx_runtime import Runtime
 
 
 def one_image(example: Example) -> Tensor:
@@ -22,7 +22,9 @@ def one_image(example: Example) -> Tensor:
         BadInput: If there are several inputs.
     """
     if not isinstance(example, Tensor):
-        raise BadInput(f"What is exported should have one input, an image. Found {len(example)} inputs.")
+        raise BadInput(
+            f"What is exported should have one input, an image. Found {len(example)} inputs."
+        )
     return example
 
 
@@ -48,7 +50,9 @@ def race(parent: nn.Module, child: nn.Module, example: Tensor) -> Comparison:
     pixels = torch.zeros(1, *example.shape[1:], dtype=torch.uint8).numpy()
     with tempfile.TemporaryDirectory() as folder:
         ours = _write(parent, example, Path(folder) / "parent.onnx")
-        theirs = _write(child, example, Path(folder) / "child.onnx") if child is not parent else ours
+        theirs = (
+            _write(child, example, Path(folder) / "child.onnx") if child is not parent else ours
+        )
 
         def opened() -> dict[str, Run]:
             return {"parent": Runtime(ours).run, "child": Runtime(theirs).run}
@@ -60,6 +64,8 @@ def race(parent: nn.Module, child: nn.Module, example: Tensor) -> Comparison:
 
 def _write(network: nn.Module, example: Tensor, path: Path) -> Path:
     channels = example.shape[1]
-    pixels = torch.randint(0, 256, (2, *example.shape[1:]), dtype=torch.uint8, generator=torch.Generator())
+    pixels = torch.randint(
+        0, 256, (2, *example.shape[1:]), dtype=torch.uint8, generator=torch.Generator()
+    )
     export(copy.deepcopy(network).float(), path, pixels, (0.5,) * channels, (0.25,) * channels)
     return path

@@ -19,18 +19,18 @@ class Groups(Protocol):
     def layer(self) -> NDArray[np.int64]:
         """(count,) the layer each belongs to: groups of one layer are rivals."""
 
-    def over_rows(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def sum_over_producers(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """(count,) for each group the sum over what makes it: its rows of weights, its scales and shifts.
 
         Args:
             values: A number for each single weight of some parameters, by name.
         """
 
-    def over_columns(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def sum_over_consumers(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
         """(count,) for each group the sum over what reads it: its columns of weights."""
 
     def makers(self, name: str, shape: Sequence[int]) -> NDArray[np.int64] | None:
-        """The group that each weight of a parameter helps to make, or -1: what `over_rows` sums over.
+        """The group that each weight of a parameter helps to make, or -1: what `sum_over_producers` sums over.
 
         Args:
             name: Of the parameter.

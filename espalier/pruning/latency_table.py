@@ -60,7 +60,10 @@ class Point:
         """A name for it."""
         kind = self.kind
         form = [kind.places, kind.kernel, kind.stride, kind.padding, kind.dilation]
-        return "/".join("x".join(map(str, part)) for part in form) + f"/{kind.groups}/{self.rows}x{self.columns}"
+        return (
+            "/".join("x".join(map(str, part)) for part in form)
+            + f"/{kind.groups}/{self.rows}x{self.columns}"
+        )
 
     @property
     def read(self) -> tuple[int, ...]:
@@ -72,7 +75,11 @@ class Point:
     @property
     def weight(self) -> tuple[int, ...]:
         """The shape of its weight in the runtime."""
-        return (self.rows, self.columns, *self.kind.kernel) if self.kind.kernel else (self.columns, self.rows)
+        return (
+            (self.rows, self.columns, *self.kind.kernel)
+            if self.kind.kernel
+            else (self.columns, self.rows)
+        )
 
 
 def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Point, float]:
@@ -96,7 +103,9 @@ def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Poi
 def default_cache() -> Path:
     """The file of this processor and this version of the runtime."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = files.digest({"processor": processor(), "onnxruntime": onnxruntime.__version__, "threads": 1})
+    key = files.digest(
+        {"processor": processor(), "onnxruntime": onnxruntime.__version__, "threads": 1}
+    )
     return home / "espalier" / "latency" / f"{key[:32]}.json"
 
 
@@ -110,7 +119,10 @@ def measure(points: Sequence[Point], rounds: int = _ROUNDS) -> list[float]:
         options.profile_file_prefix = str(Path(folder) / "profile")
         model = _graph(points).SerializeToString()
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        inputs = {f"x{number}": np.full(point.read, 0.5, np.float32) for number, point in enumerate(points)}
+        inputs = {
+            f"x{number}": np.full(point.read, 0.5, np.float32)
+            for number, point in enumerate(points)
+        }
         for _ in range(rounds + 2):
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
@@ -199,13 +211,18 @@ class Grid:
     def at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """The times at other widths: never outside those of the neighbours; at the border beyond it."""
         (i, a), (j, b) = _between(self.rows, rows), _between(self.columns, columns)
-        more_i, more_j = np.minimum(i + 1, len(self.rows) - 1), np.minimum(j + 1, len(self.columns) - 1)
+        more_i, more_j = (
+            np.minimum(i + 1, len(self.rows) - 1),
+            np.minimum(j + 1, len(self.columns) - 1),
+        )
         low = (1 - b) * self.times[i, j] + b * self.times[i, more_j]
         high = (1 - b) * self.times[more_i, j] + b * self.times[more_i, more_j]
         return np.asarray((1 - a) * low + a * high)
 
 
-def _between(points: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _between(
+    points: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The point below, and how far it is from there to the next, in [0, 1]."""
     if len(points) == 1:
         return np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape)

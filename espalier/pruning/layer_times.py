@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.pruning.costs import Cost, Price, Sizes, cost, rows_and_columns
+from espalier.pruning.dependency_groups import DependencyGroups
 from espalier.pruning.latency_table import Grid, Kind, Point, axis, milliseconds
 from espalier.pruning.trace import Work
-from espalier.pruning.units import Units
 
 
-def layer_times(network: nn.Module, units: Units, example: Tensor, align: int, cache: Path | None = None) -> Cost:
+def layer_times(
+    network: nn.Module,
+    units: DependencyGroups,
+    example: Tensor,
+    align: int,
+    cache: Path | None = None,
+) -> Cost:
     """The milliseconds of all layers that multiply, for one image, from a table that is measured on this device.
 
     Args:
@@ -43,8 +49,15 @@ def layer_times(network: nn.Module, units: Units, example: Tensor, align: int, c
         )
         for grid, each in points.items()
     }
-    members = {grid: [number for number, other in enumerate(grids) if other == grid] for grid in points}
-    return cost("milliseconds", units.count, terms, _price([(measured[grid], members[grid]) for grid in points]))
+    members = {
+        grid: [number for number, other in enumerate(grids) if other == grid] for grid in points
+    }
+    return cost(
+        "milliseconds",
+        units.count,
+        terms,
+        _price([(measured[grid], members[grid]) for grid in points]),
+    )
 
 
 def work_times(
@@ -86,7 +99,9 @@ def _kind(network: nn.Module, work: Work, read: dict[str, tuple[int, ...]]) -> K
         return Kind((work.places,)) if network.get_parameter(work.weight).ndim == 2 else None
     if isinstance(layer.padding, str) or owner not in read:
         return None
-    depthwise = layer.groups > 1 and layer.weight.shape[1] == 1 and layer.groups == layer.in_channels
+    depthwise = (
+        layer.groups > 1 and layer.weight.shape[1] == 1 and layer.groups == layer.in_channels
+    )
     if depthwise and layer.out_channels != layer.in_channels:
         return None
     return Kind(

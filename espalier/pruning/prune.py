@@ -11,7 +11,7 @@ from espalier.pruning.blocks import prune_blocks
 from espalier.pruning.budgets import BUDGETS
 from espalier.pruning.channels import prune_channels, prune_heads
 from espalier.pruning.deployment import one_image
-from espalier.pruning.reach import Ask
+from espalier.pruning.prune_to_target import Ask
 from espalier.pruning.scores import Losses, score_named
 from espalier.pruning.target import NOUNS, Size, Target
 from espalier.pruning.trace import Example, several, sizes
@@ -145,12 +145,18 @@ def prune(
         return PATTERNS[pattern].function(network, example, ask)
 
 
-def _check_names(network: nn.Module, pattern: str, score: str, budget: str, keep: tuple[str, ...]) -> None:
+def _check_names(
+    network: nn.Module, pattern: str, score: str, budget: str, keep: tuple[str, ...]
+) -> None:
     """Refuse what is not known."""
     if pattern not in PATTERNS:
-        raise BadInput(f"`pattern` should be one of {', '.join(PATTERNS)}. Found `pattern = {pattern!r}`.")
+        raise BadInput(
+            f"`pattern` should be one of {', '.join(PATTERNS)}. Found `pattern = {pattern!r}`."
+        )
     if budget not in BUDGETS:
-        raise BadInput(f"`budget` should be one of {', '.join(BUDGETS)}. Found `budget = {budget!r}`.")
+        raise BadInput(
+            f"`budget` should be one of {', '.join(BUDGETS)}. Found `budget = {budget!r}`."
+        )
     score_named(score, pattern)
     unknown = sorted(set(keep) - {name for name, _ in network.named_modules()})
     if unknown:
@@ -167,12 +173,24 @@ def _check_target(target: Target | None, pattern: str, score: str, budget: str) 
         )
     found = f"`{target.name} = {target.value}`" if target else "none"
     if (target.name if target else None) not in (known.targets or (None,)):
-        wanted = f"a target of {', '.join(known.targets)}" if known.targets else "no target but `n` and `m`"
+        wanted = (
+            f"a target of {', '.join(known.targets)}"
+            if known.targets
+            else "no target but `n` and `m`"
+        )
         raise BadInput(f"The pattern `{pattern}` should be given {wanted}. Found {found}.")
     if (score == "threshold") != (target is not None and target.name == "below"):
-        raise BadInput(f"The score `threshold` and the target `below` should go together. Found `score = {score!r}`.")
-    if budget == "latency" and target is not None and target.name not in ("keep_macs", "milliseconds"):
-        raise BadInput(f"The budget `latency` should be given {NOUNS['keep_macs']} or milliseconds. Found {found}.")
+        raise BadInput(
+            f"The score `threshold` and the target `below` should go together. Found `score = {score!r}`."
+        )
+    if (
+        budget == "latency"
+        and target is not None
+        and target.name not in ("keep_macs", "milliseconds")
+    ):
+        raise BadInput(
+            f"The budget `latency` should be given {NOUNS['keep_macs']} or milliseconds. Found {found}."
+        )
 
 
 @contextmanager

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from espalier.pruning.blocks import find_blocks
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.groups import Groups
-from espalier.pruning.singles import find_singles
-from espalier.pruning.units import find_units
-from espalier.training.engine import Objective, Seen
+from espalier.pruning.weight_elements import find_weight_elements
+from espalier.training.engine import LossInputs, Objective
 
 
-class Mass:
+class GroupNorms:
     """The weights of some groups, and what they come to, differentiably.
 
     Attributes:
@@ -37,7 +37,9 @@ class Mass:
             makers = groups.makers(name, parameter.shape)
             if makers is not None:
                 # the last place is for what makes no group: its number is -1
-                number = torch.from_numpy(np.where(makers < 0, groups.count, makers)).to(parameter.device)
+                number = torch.from_numpy(np.where(makers < 0, groups.count, makers)).to(
+                    parameter.device
+                )
                 self._weights.append((parameter, number))
         with torch.no_grad():
             self.going = _lowest(self.sizes, torch.from_numpy(groups.layer), fraction)
@@ -60,7 +62,9 @@ class Mass:
     def _sum(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         parts = []
         for weight, number in self._weights:
-            alike = [dim for dim, size in enumerate(number.shape) if size == 1 and weight.shape[dim] > 1]
+            alike = [
+                dim for dim, size in enumerate(number.shape) if size == 1 and weight.shape[dim] > 1
+            ]
             value = function(weight)
             parts.append(((value.sum(alike) if alike else value).flatten(), number.flatten()))
         values, numbers = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -77,29 +81,31 @@ def _lowest(sizes: Tensor, layer: Tensor, fraction: float) -> Tensor:
     return chosen.to(sizes.device)
 
 
-Penalty = Callable[[Mass, float], Tensor]
+Penalty = Callable[[GroupNorms, float], Tensor]
 """Maps the mass of all groups, and the part of the training that is behind in [0, 1), to a loss."""
 
 
-def l1(mass: Mass, progress: float) -> Tensor:
+def l1(mass: GroupNorms, progress: float) -> Tensor:
     """The sum of the sizes of all weights (Tibshirani 1996; on the scales of norms, Liu et al. 2017)."""
     del progress
     return mass.sizes.sum()
 
 
-def l2(mass: Mass, progress: float) -> Tensor:
+def l2(mass: GroupNorms, progress: float) -> Tensor:
     """Half the sum of all squares: weight decay on what goes, norms included."""
     del progress
     return mass.squares.sum() / 2
 
 
-def group_lasso(mass: Mass, progress: float) -> Tensor:
+def group_lasso(mass: GroupNorms, progress: float) -> Tensor:
     """The norms of the groups, times the roots of their sizes (Yuan and Lin 2006, eq. 2.1; Wen et al. 2016, eq. 2)."""
     del progress
-    return (mass.numbers.sqrt() * (mass.squares + 1e-12).sqrt()).sum()  # the root of nothing has no gradient
+    return (
+        mass.numbers.sqrt() * (mass.squares + 1e-12).sqrt()
+    ).sum()  # the root of nothing has no gradient
 
 
-def growing(mass: Mass, progress: float) -> Tensor:
+def growing(mass: GroupNorms, progress: float) -> Tensor:
     """L2 on what will go, with a factor that grows in proportion to the steps (GReg-1, Wang et al. 2021, section 3.2).
 
     The network has time to do without it, while the rest is not pulled at all.
@@ -111,20 +117,21 @@ PENALTIES: dict[str, Penalty] = {"l1": l1, "l2": l2, "group_lasso": group_lasso,
 
 
 def _find_heads(network: nn.Module, example: Tensor, keep: tuple[str, ...]) -> Groups:
-    units = find_units(network, example, keep)
+    units = find_dependency_groups(network, example, keep)
     heads = np.append(units.heads, False)  # the last place is for what stays: its number is -1
     where = {
-        name: {dim: np.where(heads[unit], unit, -1) for dim, unit in dims.items()} for name, dims in units.where.items()
+        name: {dim: np.where(heads[unit], unit, -1) for dim, unit in dims.items()}
+        for name, dims in units.where.items()
     }
     return replace(units, where=where)
 
 
 _FINDERS: dict[str, Callable[[nn.Module, Tensor, tuple[str, ...]], Groups]] = {
-    "channels": find_units,
+    "channels": find_dependency_groups,
     "heads": _find_heads,
     "blocks": find_blocks,
-    "weights": find_singles,
-    "n_of_m": find_singles,
+    "weights": find_weight_elements,
+    "n_of_m": find_weight_elements,
 }
 
 
@@ -152,10 +159,10 @@ class Sparse(nn.Module):
         """
         super().__init__()
         self.objective = objective
-        self.mass = Mass(network, groups, fraction)
+        self.mass = GroupNorms(network, groups, fraction)
         self._penalty, self._strength = PENALTIES[penalty], strength
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch."""
         loss: Tensor = self.objective(seen)
         return loss + self._strength * self._penalty(self.mass, seen.progress)
@@ -187,4 +194,6 @@ def sparse(
     Raises:
         BadInput: If the network cannot be traced.
     """
-    return Sparse(objective, network, _FINDERS[pattern](network, example, keep), penalty, strength, fraction)
+    return Sparse(
+        objective, network, _FINDERS[pattern](network, example, keep), penalty, strength, fraction
+    )

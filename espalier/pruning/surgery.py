@@ -12,21 +12,25 @@ from espalier.models.attention import own_attention, set_heads
 from espalier.models.fit import refresh, resize
 
 if TYPE_CHECKING:
-    from espalier.pruning.units import Units
+    from espalier.pruning.dependency_groups import DependencyGroups
 
 
-def cut(network: nn.Module, units: "Units", kept: NDArray[np.bool_]) -> nn.Module:
+def cut(network: nn.Module, units: "DependencyGroups", kept: NDArray[np.bool_]) -> nn.Module:
     """A copy of a network in which only the units in `kept` (count,) are left; the network itself is untouched."""
     smaller = copy.deepcopy(network)
     own_attention(smaller)
-    set_heads(smaller, {name: int(_stays(unit, kept).sum()) for name, unit in units.attention.items()})
+    set_heads(
+        smaller, {name: int(_stays(unit, kept).sum()) for name, unit in units.attention.items()}
+    )
     state = smaller.state_dict()
     for name, dims in units.where.items():
         value = state[name]
         for dim, unit in dims.items():
             stays = _stays(unit, kept)
             if not stays.all():
-                value = value.index_select(dim, torch.from_numpy(np.flatnonzero(stays)).to(value.device))
+                value = value.index_select(
+                    dim, torch.from_numpy(np.flatnonzero(stays)).to(value.device)
+                )
         if value.shape != state[name].shape:
             resize(smaller, name, value.clone())
     for module in smaller.modules():

@@ -61,7 +61,9 @@ class Target:
         """
         given = {name: value for name, value in asked.items() if value is not None}
         if len(given) > 1:
-            raise BadInput(f"A cut should have one target of {', '.join(NOUNS)}. Found {', '.join(given)}.")
+            raise BadInput(
+                f"A cut should have one target of {', '.join(NOUNS)}. Found {', '.join(given)}."
+            )
         for name, value in given.items():
             if name in FRACTIONS and not 0 < value <= 1:
                 raise BadInput(f"`{name}` should lie in (0, 1]. Found `{name} = {value}`.")

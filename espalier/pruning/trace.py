@@ -11,7 +11,7 @@ from torch.fx import Graph, Node
 
 from espalier.errors import BadInput
 from espalier.measures.macs import Shape
-from espalier.pruning.coupling import Atoms, Coupling, Dim, Label
+from espalier.pruning.coupling import Coupling, Dim, Indices, Label
 from espalier.pruning.rules import RULES
 
 Example = Tensor | tuple[Tensor, ...]
@@ -20,7 +20,11 @@ Example = Tensor | tuple[Tensor, ...]
 
 def sizes(example: Example) -> Shape:
     """The shape of one image, or of each input."""
-    return tuple(example.shape[1:]) if isinstance(example, Tensor) else tuple(tuple(one.shape[1:]) for one in example)
+    return (
+        tuple(example.shape[1:])
+        if isinstance(example, Tensor)
+        else tuple(tuple(one.shape[1:]) for one in example)
+    )
 
 
 def several(example: Example) -> Example:
@@ -55,12 +59,12 @@ class Trace:
     def __init__(self, network: nn.Module, example: Example) -> None:
         inputs = example if isinstance(example, tuple) else (example,)
         self.coupling = Coupling()
-        self.parameters: dict[str, tuple[Atoms, ...]] = {}
+        self.parameters: dict[str, tuple[Indices, ...]] = {}
         self.weights: list[Work] = []
         self._layers = dict(network.named_modules())
         self._batch = len(inputs[0])
         self._state = network.state_dict(keep_vars=True)
-        self._shared: dict[int, tuple[Atoms, ...]] = {}
+        self._shared: dict[int, tuple[Indices, ...]] = {}
         self._labels: dict[Node, Label] = {}
         self._several: dict[Node, list[Label]] = {}
         self._heads: list[tuple[list[str], Dim]] = []
@@ -68,7 +72,9 @@ class Trace:
         try:
             program = torch.export.export(network, inputs, strict=False)
         except Exception as error:  # whatever the user's network does while it is traced
-            raise BadInput(f"A network to be pruned should be traceable by torch.export. Found: {error}") from error
+            raise BadInput(
+                f"A network to be pruned should be traceable by torch.export. Found: {error}"
+            ) from error
         self._nodes = _needed(program.graph)
         signature = program.graph_signature
         self._names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -86,20 +92,26 @@ class Trace:
                         self.coupling.pin(dim, "output of the network")
         self.coupling.resolve()
 
-    def flow(self) -> Iterator[tuple[str, tuple[int, ...], tuple[Atoms | None, ...]]]:
+    def flow(self) -> Iterator[tuple[str, tuple[int, ...], tuple[Indices | None, ...]]]:
         """The values that the network computes: name, sizes, and label once there is one."""
         for node in self._nodes:
             if node.op == "call_function" and (shape := self.shape(node)):
-                yield node.name, shape, tuple(self.coupling.settle(dim) for dim in self._labels.get(node, ()))
+                yield (
+                    node.name,
+                    shape,
+                    tuple(self.coupling.settle(dim) for dim in self._labels.get(node, ())),
+                )
 
-    def products(self) -> Iterator[tuple[float, list[Atoms]]]:
+    def products(self) -> Iterator[tuple[float, list[Indices]]]:
         """The products of activations: how often for an image, times the indices of dimensions that have a label."""
         for sizes, dims in self._products:
             settled = [self.coupling.settle(dim) for dim in dims]
-            fixed = math.prod(size for size, atoms in zip(sizes, settled, strict=True) if atoms is None)
+            fixed = math.prod(
+                size for size, atoms in zip(sizes, settled, strict=True) if atoms is None
+            )
             yield fixed / self._batch, [atoms for atoms in settled if atoms is not None]
 
-    def attention(self) -> Iterator[tuple[list[str], Atoms]]:
+    def attention(self) -> Iterator[tuple[list[str], Indices]]:
         """The heads of all products of activations that have some, and the layers around, the innermost first."""
         for layers, dim in self._heads:
             if (atoms := self.coupling.settle(dim)) is not None:
@@ -131,7 +143,11 @@ class Trace:
         shape = self.shape(node)  # a transposed convolution goes over the places of its input
         convolution = "conv" in str(node.target)
         channels = shape[1] if convolution else shape[-1]
-        places = math.prod(self.shape(node.args[0])[2:]) if rows else math.prod(shape) // self._batch // channels
+        places = (
+            math.prod(self.shape(node.args[0])[2:])
+            if rows
+            else math.prod(shape) // self._batch // channels
+        )
         self.weights.append(Work(self._names[weight.name], places, rows))
 
     def heads(self, node: Node, dim: Dim) -> None:
@@ -145,7 +161,9 @@ class Trace:
 
     def _enter(self, node: Node) -> Label:
         name = self._names.get(node.name)
-        if name not in self._state:  # the images, or a buffer that is not saved: its factory makes it whole again
+        if (
+            name not in self._state
+        ):  # the images, or a buffer that is not saved: its factory makes it whole again
             return (None,) * len(self.shape(node))
         key = id(self._state[name])  # weights that two layers share enter under each of their names
         if key not in self._shared:
@@ -169,13 +187,19 @@ def _needed(graph: Graph) -> list[Node]:
     """The nodes from which the outputs follow, in order; what is written in place is always one of them."""
     needed: set[Node] = set()
     for node in reversed(graph.nodes):
-        if node.op != "call_function" or _operator(node).endswith("_") or not needed.isdisjoint(node.users):
+        if (
+            node.op != "call_function"
+            or _operator(node).endswith("_")
+            or not needed.isdisjoint(node.users)
+        ):
             needed.add(node)
     return [node for node in graph.nodes if node in needed]
 
 
 def _operator(node: Node) -> str:
-    name: str = getattr(node.target, "_opname", "") or getattr(node.target, "__name__", str(node.target))
+    name: str = getattr(node.target, "_opname", "") or getattr(
+        node.target, "__name__", str(node.target)
+    )
     return name
 
 

@@ -14,10 +14,14 @@ from espalier.errors import BadInput, Notice
 from espalier.models.changes import note
 from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
 from espalier.pruning.scores import SCORES, Losses, Score, score_named
-from espalier.pruning.singles import Singles, find_singles
+from espalier.pruning.weight_elements import WeightElements, find_weight_elements
 
 _BUDGETS = ("global", "uniform", "sensitivity")
-_BATCHES = {"": 4, "batches": 4, "examples": 256}  # on which a loss is measured, some times for every layer
+_BATCHES = {
+    "": 4,
+    "batches": 4,
+    "examples": 256,
+}  # on which a loss is measured, some times for every layer
 
 
 def prune_weights(
@@ -61,19 +65,25 @@ def prune_weights(
     """
     _check(network, pattern, sparsity, below, (n, m), score, budget, keep)
     pruned = copy.deepcopy(network).eval()
-    singles = find_singles(pruned, example, keep)
+    singles = find_weight_elements(pruned, example, keep)
     scores = score_named(score, pattern).function(pruned, singles, losses)
-    zero = singles.over_rows(dict(pruned.named_parameters())) == 0
-    scores = np.where(zero, -np.inf, scores)  # what was pruned before goes first, whatever is asked now
+    zero = singles.sum_over_producers(dict(pruned.named_parameters())) == 0
+    scores = np.where(
+        zero, -np.inf, scores
+    )  # what was pruned before goes first, whatever is asked now
     if pattern == "n_of_m":
         kept = _flat([n_of_m(part, n, m) for part in singles.split(scores).values()])
     elif below is not None:
         kept = scores >= below
     elif budget == "uniform":
         parts = [np.ravel(part) for part in singles.split(scores).values()]
-        kept = _flat([lowest(part, np.zeros(len(part), np.int64), sparsity or 0.0) for part in parts])
+        kept = _flat(
+            [lowest(part, np.zeros(len(part), np.int64), sparsity or 0.0) for part in parts]
+        )
     elif budget == "sensitivity":
-        kept = by_sensitivity(scores, singles.layer, sparsity or 0.0, _loss(pruned, singles, losses, SCORES[score]))
+        kept = by_sensitivity(
+            scores, singles.layer, sparsity or 0.0, _loss(pruned, singles, losses, SCORES[score])
+        )
     else:
         kept = lowest(scores, singles.layer, sparsity or 0.0)
     _tell(zero, kept, sparsity)
@@ -94,9 +104,13 @@ def _check(
     score_named(score, pattern)
     if pattern == "n_of_m":
         if sparsity is not None or below is not None:
-            raise BadInput("`pattern = n_of_m` should have no target but `n` and `m`. Found another.")
+            raise BadInput(
+                "`pattern = n_of_m` should have no target but `n` and `m`. Found another."
+            )
         if not 0 < n_m[0] < n_m[1]:
-            raise BadInput(f"`n` should lie between 0 and `m`. Found `n = {n_m[0]}`, `m = {n_m[1]}`.")
+            raise BadInput(
+                f"`n` should lie between 0 and `m`. Found `n = {n_m[0]}`, `m = {n_m[1]}`."
+            )
     elif (sparsity is None) == (below is None) or (score == "threshold") != (below is not None):
         raise BadInput(
             "`pattern = weights` should be given `sparsity`, or `below` with `score = threshold`. "
@@ -116,7 +130,7 @@ def _check(
 
 
 def _loss(
-    network: nn.Module, singles: Singles, losses: Losses | None, score: Score
+    network: nn.Module, singles: WeightElements, losses: Losses | None, score: Score
 ) -> Callable[[NDArray[np.bool_]], float]:
     """The mean loss over some training images when only some weights are kept.
 
@@ -124,7 +138,9 @@ def _loss(
         BadInput: If there are no losses.
     """
     if losses is None:
-        raise BadInput("The budget `sensitivity` should be given losses over training data. Found none.")
+        raise BadInput(
+            "The budget `sensitivity` should be given losses over training data. Found none."
+        )
 
     @torch.no_grad()
     def loss(kept: NDArray[np.bool_]) -> float:
@@ -142,10 +158,16 @@ def _flat(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
 def _tell(zero: NDArray[np.bool_], kept: NDArray[np.bool_], sparsity: float | None) -> None:
     """Refuse to have nothing to mask, and tell of a mask that changes nothing or misses its target by 2 %."""
     if not len(zero):
-        raise BadInput("A network to be masked should have convolutions or linear layers. Found only those that stay.")
+        raise BadInput(
+            "A network to be masked should have convolutions or linear layers. Found only those that stay."
+        )
     found = float(np.mean(zero | ~kept))
     if not (~kept & ~zero).any():
-        warnings.warn(f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.", Notice, stacklevel=3)
+        warnings.warn(
+            f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.",
+            Notice,
+            stacklevel=3,
+        )
     elif sparsity is not None and abs(found - sparsity) > 0.02 * sparsity:
         warnings.warn(
             f"Pruning left {100 * found:.1f} % of the weights zero where {100 * sparsity:.1f} % were asked for.",
@@ -155,7 +177,7 @@ def _tell(zero: NDArray[np.bool_], kept: NDArray[np.bool_], sparsity: float | No
 
 
 @torch.no_grad()
-def _mask(network: nn.Module, singles: Singles, kept: NDArray[np.bool_]) -> None:
+def _mask(network: nn.Module, singles: WeightElements, kept: NDArray[np.bool_]) -> None:
     """Set what is not kept to zero, in place, and note it."""
     parameters = dict(network.named_parameters())
     masks = {name: mask for name, mask in singles.split(kept).items() if not mask.all()}

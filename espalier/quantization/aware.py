@@ -26,7 +26,13 @@ class Aware(nn.Module):
         weights: The steps of weights, by the number of the first call that multiplies by them.
     """
 
-    def __init__(self, network: nn.Module, plan: Plan, values: Mapping[int, Step], weights: Mapping[int, Step]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        plan: Plan,
+        values: Mapping[int, Step],
+        weights: Mapping[int, Step],
+    ) -> None:
         """Put steps into a network."""
         super().__init__()
         self.network = network.eval()
@@ -37,7 +43,9 @@ class Aware(nn.Module):
         self._first = {number: _key(first[name]) for number, name in plan.weights.items()}
         changes = changes_of(network)
         inside = {"zeros": changes.zeros, "shared": changes.shared}
-        note(self, **{kind: [f"network.{name}" for name in names] for kind, names in inside.items()})
+        note(
+            self, **{kind: [f"network.{name}" for name in names] for kind, names in inside.items()}
+        )
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of everything but the network inside."""
@@ -80,7 +88,9 @@ class Aware(nn.Module):
         return made
 
     def _weight(self, number: int, weight: Tensor) -> Tensor:
-        made: Tensor = self.weights[self._first[number]](weight) if number in self._first else weight
+        made: Tensor = (
+            self.weights[self._first[number]](weight) if number in self._first else weight
+        )
         return made
 
 
@@ -105,10 +115,15 @@ def aware(
         BadInput: If the calibration is unknown.
     """
     if calibration not in CALIBRATIONS:
-        raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
+        raise BadInput(
+            f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}."
+        )
     network.eval()
     found = plan(network, images[:2])
-    ranges = {number: CALIBRATIONS[calibration](seen) for number, seen in _observe(network, found, images).items()}
+    ranges = {
+        number: CALIBRATIONS[calibration](seen)
+        for number, seen in _observe(network, found, images).items()
+    }
     values = {
         number: activation_step(*ranges[number], shared=size, most=most)
         for number, (_, size, most) in found.values.items()
@@ -117,12 +132,16 @@ def aware(
     weights: dict[int, Step] = {}
     for number, name in found.weights.items():
         if name not in [found.weights[one] for one in weights]:
-            weights[number] = weight_step(parameters[name], per_channel=per_channel, reduce_range=reduce_range)
+            weights[number] = weight_step(
+                parameters[name], per_channel=per_channel, reduce_range=reduce_range
+            )
     return Aware(network, found, values, weights).to(images.device)
 
 
 @torch.no_grad()
-def _observe(network: nn.Module, plan: Plan, images: Tensor, batch_size: int = 64) -> dict[int, Histogram]:
+def _observe(
+    network: nn.Module, plan: Plan, images: Tensor, batch_size: int = 64
+) -> dict[int, Histogram]:
     """What the values that become integers are like; the images are run twice: for the ranges, then for the bins."""
     low = dict.fromkeys(plan.values, np.inf)
     high = dict.fromkeys(plan.values, -np.inf)

@@ -15,7 +15,15 @@ from torch.overrides import TorchFunctionMode
 _MULTIPLYING = ("conv1d", "conv2d", "linear")
 _JOINING = ("add", "add_", "mul", "mul_", "cat", "concat")
 _RECTIFYING = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
-_MOVING: tuple[str, ...] = ("max_pool2d", "flatten", "reshape", "view", "permute", "transpose", "squeeze")
+_MOVING: tuple[str, ...] = (
+    "max_pool2d",
+    "flatten",
+    "reshape",
+    "view",
+    "permute",
+    "transpose",
+    "squeeze",
+)
 _MOVING += ("unsqueeze", "dropout", "contiguous", "chunk", "split", "__getitem__")
 
 IMAGE = -1  # the number of the call that gave the network's input
@@ -61,8 +69,12 @@ def plan(network: nn.Module, example: Tensor) -> Plan:
     """
     with torch.no_grad(), _Recorder(network, example) as recorder:
         answers = network(example)
-    given = {id(recorder.values[id(one)]) for one in _tensors([answers]) if id(one) in recorder.values}
-    integers = [value for value in recorder.made if value.becomes_integers() and id(value) not in given]
+    given = {
+        id(recorder.values[id(one)]) for one in _tensors([answers]) if id(one) in recorder.values
+    }
+    integers = [
+        value for value in recorder.made if value.becomes_integers() and id(value) not in given
+    ]
     values = {value.call: (value.name, value.size, value.most) for value in integers}
     moved = {number: value.call for number, value in recorder.moved.items() if value.call in values}
     return Plan(values, recorder.weights, moved)
@@ -71,7 +83,9 @@ def plan(network: nn.Module, example: Tensor) -> Plan:
 class Intercepted(TorchFunctionMode):
     """While it is entered, the results and weights of numbered calls are replaced by functions of them."""
 
-    def __init__(self, value: Callable[[int, str, Tensor], Tensor], weight: Callable[[int, Tensor], Tensor]) -> None:
+    def __init__(
+        self, value: Callable[[int, str, Tensor], Tensor], weight: Callable[[int, Tensor], Tensor]
+    ) -> None:
         """Replace results by `value(number, name, result)`, and weights by `weight(number, weight)`."""
         super().__init__()
         self._value, self._weight, self._number = value, weight, 0
@@ -87,7 +101,10 @@ class Intercepted(TorchFunctionMode):
         if isinstance(result, Tensor):
             return self._value(self._number - 1, name, result)
         # torch's attention gives its answer and, as a rule, None in place of its weights
-        return tuple(self._value(self._number - 1, name, one) if isinstance(one, Tensor) else one for one in result)
+        return tuple(
+            self._value(self._number - 1, name, one) if isinstance(one, Tensor) else one
+            for one in result
+        )
 
 
 class _Recorder(TorchFunctionMode):
@@ -120,7 +137,9 @@ class _Recorder(TorchFunctionMode):
         else:
             value = _Value(number, name, results[0].numel() / len(results[0]))
             self.made.append(value)
-            self._use(number, name, operands, sources, value, args, _bounds(name, args, kwargs or {}))
+            self._use(
+                number, name, operands, sources, value, args, _bounds(name, args, kwargs or {})
+            )
         self.values |= {id(one): value for one in results}
         return result
 

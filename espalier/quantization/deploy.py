@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from espalier.export.onnx import Disagreement, write
-from espalier.export.runtime import Outputs
 from espalier.quantization.aware import Aware
 from espalier.quantization.lsq import Step
 from espalier.quantization.qdq import with_integer_weights
+from espalier.runtimes.onnx_runtime import Outputs
 
 _VALUES = "network.values."  # what the names of steps begin with
-_AGREEMENT = 0.5  # levels: values on the edge of two go either way, and biases are rounded in the file alone
+_AGREEMENT = (
+    0.5  # levels: values on the edge of two go either way, and biases are rounded in the file alone
+)
 
 
 def export_integers(
@@ -65,7 +67,11 @@ def _integers(model: onnx.ModelProto) -> dict[str, str]:
 
 @torch.no_grad()
 def _difference(
-    deployed: torch.nn.Module, network: Aware, model: onnx.ModelProto, names: dict[str, str], images: Tensor
+    deployed: torch.nn.Module,
+    network: Aware,
+    model: onnx.ModelProto,
+    names: dict[str, str],
+    images: Tensor,
 ) -> float:
     opened = onnx.ModelProto()
     opened.CopyFrom(model)

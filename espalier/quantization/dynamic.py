@@ -14,7 +14,9 @@ _OPERATORS = ["Gemm", "MatMul"]  # a convolution would be four times as slow as 
 _INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul")
 
 
-def quantize_dynamically(source: Path, target: Path, *, per_channel: bool = True, reduce_range: bool = True) -> None:
+def quantize_dynamically(
+    source: Path, target: Path, *, per_channel: bool = True, reduce_range: bool = True
+) -> None:
     """Quantize the linear layers of a deployed file: signed 8-bit weights; activations become unsigned as they come.
 
     For networks that are mostly linear layers (perceptrons, transformers). It needs no images.
@@ -41,5 +43,7 @@ def quantize_dynamically(source: Path, target: Path, *, per_channel: bool = True
         )
         model = onnx.load(done)
     if not any(node.op_type in _INTEGER for node in model.graph.node):
-        raise BadInput("A network to be quantized dynamically should have linear layers. Found none.")
+        raise BadInput(
+            "A network to be quantized dynamically should have linear layers. Found none."
+        )
     onnx.save(model, target)

@@ -14,7 +14,7 @@ from espalier.quantization.static import Observed, insert
 
 
 @dataclass(frozen=True)
-class Rung:
+class LadderStep:
     """One measure, and what it gave.
 
     Attributes:
@@ -62,7 +62,7 @@ class Ladder:
     reduce_range: bool = True
     threads: int = 1
 
-    def climb(self) -> tuple[list[Rung], Rung]:
+    def climb(self) -> tuple[list[LadderStep], LadderStep]:
         """Try one measure after another until one is enough.
 
         Returns:
@@ -79,24 +79,26 @@ class Ladder:
                     return tried, rung
         return tried, max(tried, key=lambda rung: rung.accuracy)
 
-    def _static(self, calibration: str) -> Rung:
+    def _static(self, calibration: str) -> LadderStep:
         model = self._insert(self.observed.ranges(calibration))
-        return Rung("calibration", calibration, self.judge(model), model)
+        return LadderStep("calibration", calibration, self.judge(model), model)
 
-    def _floats(self, calibration: str) -> Iterator[Rung]:
+    def _floats(self, calibration: str) -> Iterator[LadderStep]:
         if not self.layers:
             return
         ranges = self.observed.ranges(calibration)
         options = {"per_channel": self.per_channel, "reduce_range": self.reduce_range}
-        worst = list(sensitivity(self.observed, ranges, self.images, **options, threads=self.threads))
+        worst = list(
+            sensitivity(self.observed, ranges, self.images, **options, threads=self.threads)
+        )
         for count in range(1, min(self.layers, len(worst)) + 1):
             model = self._insert(ranges, tuple(worst[:count]))
-            yield Rung("float", tuple(worst[:count]), self.judge(model), model)
+            yield LadderStep("float", tuple(worst[:count]), self.judge(model), model)
 
-    def _trained(self, calibration: str) -> Iterator[Rung]:
+    def _trained(self, calibration: str) -> Iterator[LadderStep]:
         if self.aware:
             model = self.aware(calibration)
-            yield Rung("aware", calibration, self.judge(model), model)
+            yield LadderStep("aware", calibration, self.judge(model), model)
 
     def _insert(self, ranges: Ranges, floats: tuple[str, ...] = ()) -> onnx.ModelProto:
         return insert(

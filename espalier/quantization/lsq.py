@@ -39,7 +39,9 @@ class Step(nn.Module):
     steps learn as fast as weights do.
     """
 
-    def __init__(self, step: Tensor, zero: int, low: int, high: int, *, shared: float, most: float = math.inf) -> None:
+    def __init__(
+        self, step: Tensor, zero: int, low: int, high: int, *, shared: float, most: float = math.inf
+    ) -> None:
         """Begin with a step.
 
         Args:
@@ -53,10 +55,14 @@ class Step(nn.Module):
         super().__init__()
         self.step = nn.Parameter(step.detach().clone())
         self.zero: Tensor
-        self.register_buffer("zero", torch.full(step.shape, zero, dtype=torch.int32, device=step.device))
+        self.register_buffer(
+            "zero", torch.full(step.shape, zero, dtype=torch.int32, device=step.device)
+        )
         self._low, self._high = low, high
         self._factor = 1 / math.sqrt(shared * high)
-        self._most = most / max(1, high - zero) * (1 - 1e-6)  # a hair less: the runtime compares the product in float32
+        self._most = (
+            most / max(1, high - zero) * (1 - 1e-6)
+        )  # a hair less: the runtime compares the product in float32
 
     def size(self) -> Tensor:
         """The step in use."""

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from espalier.export.runtime import Outputs
 from espalier.quantization.ranges import BINS, Histogram
+from espalier.runtimes.onnx_runtime import Outputs
 
 _BATCH = 64
 
@@ -50,4 +50,8 @@ def _tensors(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
     floats -= {weight.name for weight in model.graph.initializer}
     around = [node for node in model.graph.node if node.op_type in operators]
-    return list(dict.fromkeys(name for node in around for name in (*node.input, *node.output) if name in floats))
+    return list(
+        dict.fromkeys(
+            name for node in around for name in (*node.input, *node.output) if name in floats
+        )
+    )

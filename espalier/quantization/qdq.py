@@ -59,21 +59,30 @@ class _Graph:
         shape = [-1 if dimension == axis else 1 for dimension in range(weight.ndim)]
         scale, zero = (one.reshape(shape) if one.ndim else one for one in (scale, zero))
         bounds = np.iinfo(zero.dtype)
-        integers = np.clip(np.rint(weight / scale) + zero, bounds.min, bounds.max).astype(zero.dtype)
+        integers = np.clip(np.rint(weight / scale) + zero, bounds.min, bounds.max).astype(
+            zero.dtype
+        )
         self._add(node.output[0], integers)
         self._graph.node.remove(node)
 
     def transpose_weight(self, node: NodeProto) -> None:
         """Transpose the integers themselves, where a quantized weight is transposed; two dimensions at the most."""
         before = self._makers.get(node.input[0])
-        if before is None or before.op_type != "DequantizeLinear" or before.input[0] not in self.weights:
+        if (
+            before is None
+            or before.op_type != "DequantizeLinear"
+            or before.input[0] not in self.weights
+        ):
             return
         integers = self.weights[before.input[0]]
         if integers.ndim != 2:
             return
         self._add(f"{node.output[0]}_integers", integers.T)
         dequantize = helper.make_node(
-            "DequantizeLinear", [f"{node.output[0]}_integers", *before.input[1:]], [node.output[0]], axis=1
+            "DequantizeLinear",
+            [f"{node.output[0]}_integers", *before.input[1:]],
+            [node.output[0]],
+            axis=1,
         )
         self._insert(node, dequantize)
         self._graph.node.remove(node)
@@ -93,7 +102,12 @@ class _Graph:
         name = f"{node.output[0]}_bias"
         self._add(f"{name}_integers", np.rint(bias / scale).astype(np.int32))
         self._add(f"{name}_scale", scale)
-        self._insert(node, helper.make_node("DequantizeLinear", [f"{name}_integers", f"{name}_scale"], [name], axis=0))
+        self._insert(
+            node,
+            helper.make_node(
+                "DequantizeLinear", [f"{name}_integers", f"{name}_scale"], [name], axis=0
+            ),
+        )
         node.input[2] = name
 
     def _coarser(self, node: NodeProto, growth: np.ndarray) -> np.ndarray:
@@ -118,7 +132,11 @@ class _Graph:
         given = {output.name for output in self._graph.output}
         while True:
             used = Counter(name for node in self._graph.node for name in node.input)
-            idle = [node for node in self._graph.node if not any(used[name] or name in given for name in node.output)]
+            idle = [
+                node
+                for node in self._graph.node
+                if not any(used[name] or name in given for name in node.output)
+            ]
             if not idle:
                 break
             for node in idle:
@@ -128,7 +146,11 @@ class _Graph:
 
     def _scale(self, name: str) -> np.ndarray | None:
         maker = self._makers.get(name)
-        return self.weights.get(maker.input[1]) if maker is not None and maker.op_type == "DequantizeLinear" else None
+        return (
+            self.weights.get(maker.input[1])
+            if maker is not None and maker.op_type == "DequantizeLinear"
+            else None
+        )
 
     def _add(self, name: str, values: np.ndarray) -> None:
         self.weights[name] = values

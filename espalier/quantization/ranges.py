@@ -59,7 +59,9 @@ def entropy(histogram: Histogram) -> tuple[float, float]:
     """
     levels = 128 if histogram.low < 0 else 256
     counts = histogram.counts.astype(float)
-    counts[0] = counts[1] if len(counts) > 1 else counts[0]  # exact zeros of rectifiers say nothing of the shape
+    counts[0] = (
+        counts[1] if len(counts) > 1 else counts[0]
+    )  # exact zeros of rectifiers say nothing of the shape
     least = int(np.searchsorted(np.cumsum(counts), (1 - _CLIPPED) * counts.sum())) + 1
     candidates = [bins for bins in range(levels, BINS + 1, 16) if bins >= least] or [BINS]
     return histogram.clipped(min(candidates, key=lambda bins: _divergence(counts, bins, levels)))
@@ -80,4 +82,8 @@ def _divergence(counts: NDArray[np.float64], bins: int, levels: int) -> float:
     return float(np.sum(p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))))
 
 
-CALIBRATIONS: dict[str, Calibration] = {"minmax": minmax, "percentile": percentile, "entropy": entropy}
+CALIBRATIONS: dict[str, Calibration] = {
+    "minmax": minmax,
+    "percentile": percentile,
+    "entropy": entropy,
+}

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 Places = NDArray[np.int64]
 
 
-def _random(labels: Places, count: int, number: int, of: int, random: np.random.Generator) -> Places:
+def _random(
+    labels: Places, count: int, number: int, of: int, random: np.random.Generator
+) -> Places:
     """A random draw."""
     return random.choice(len(labels), count, replace=False)
 
@@ -19,7 +21,9 @@ def _fold(labels: Places, count: int, number: int, of: int, random: np.random.Ge
     return random.choice(part, min(count, len(part)), replace=False)
 
 
-def _proportions(labels: Places, count: int, number: int, of: int, random: np.random.Generator) -> Places:
+def _proportions(
+    labels: Places, count: int, number: int, of: int, random: np.random.Generator
+) -> Places:
     """A draw in which classes have other proportions: uniform over all that there can be (a flat Dirichlet)."""
     classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     share = random.dirichlet(np.ones(len(classes)))

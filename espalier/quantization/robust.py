@@ -21,7 +21,9 @@ def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str)
         BadInput: If the calibration is unknown.
     """
     if calibration not in CALIBRATIONS:
-        raise BadInput(f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}.")
+        raise BadInput(
+            f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}."
+        )
     choose = CALIBRATIONS[calibration]
     return [{name: choose(histogram) for name, histogram in sample.items()} for sample in samples]
 
@@ -29,7 +31,10 @@ def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str)
 def robust_ranges(each: Sequence[Ranges]) -> Ranges:
     """The range of every tensor: the median over the samples of what was chosen on each."""
     return {
-        name: (float(np.median([one[name][0] for one in each])), float(np.median([one[name][1] for one in each])))
+        name: (
+            float(np.median([one[name][0] for one in each])),
+            float(np.median([one[name][1] for one in each])),
+        )
         for name in each[0]
     }
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from espalier.export.runtime import Runtime
 from espalier.quantization.static import Observed, insert
+from espalier.runtimes.onnx_runtime import Runtime
 
 
 def sensitivity(
@@ -34,7 +34,9 @@ def sensitivity(
     scale = max(float(np.square(exact).mean()), float(np.finfo(np.float32).tiny))
     changes = {}
     for layer in observed.layers:
-        model = insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range, only=[layer])
+        model = insert(
+            observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range, only=[layer]
+        )
         logits = Runtime(model.SerializeToString(), threads).logits(images)
         changes[layer] = float(np.square(logits - exact).mean()) / scale
     return dict(sorted(changes.items(), key=lambda one: -one[1]))

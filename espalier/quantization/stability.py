@@ -32,7 +32,10 @@ def stability(
     """
     each = observed.each(calibration)
     differences = spread(each)
-    models = (insert(observed.model, one, per_channel=per_channel, reduce_range=reduce_range) for one in each)
+    models = (
+        insert(observed.model, one, per_channel=per_channel, reduce_range=reduce_range)
+        for one in each
+    )
     accuracies = np.array([judge(model) for model in models])
     return {
         "resamples": len(each),

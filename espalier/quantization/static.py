@@ -19,7 +19,18 @@ from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import Histogram
 from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
 
-_OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"]
+_OPERATORS = [
+    "Conv",
+    "Gemm",
+    "MatMul",
+    "Add",
+    "Mul",
+    "Relu",
+    "Clip",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+]
 _OPERATORS += ["Concat", "ReduceMean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"]
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
@@ -90,7 +101,9 @@ def quantize(
     """
     observed = observe_file(source, [images])
     ranges = observed.ranges(calibration)
-    onnx.save(insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range), target)
+    onnx.save(
+        insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range), target
+    )
 
 
 def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
@@ -108,7 +121,9 @@ def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        return Observed(onnx.load(ready), tuple(observe(ready, images, _OPERATORS) for images in samples))
+        return Observed(
+            onnx.load(ready), tuple(observe(ready, images, _OPERATORS) for images in samples)
+        )
 
 
 def insert(
@@ -148,8 +163,13 @@ def insert(
     return quantizer.model.model
 
 
-def _as_float32(ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
+def _as_float32(
+    ranges: Mapping[str, tuple[float, float]],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {
+        name: (np.array(low, np.float32), np.array(high, np.float32))
+        for name, (low, high) in ranges.items()
+    }
 
 
 def _before_the_network(model: onnx.ModelProto) -> list[str]:

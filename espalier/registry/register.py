@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from espalier import files
 from espalier.params import Params
 from espalier.paths import REGISTERED
-from espalier.registry import live
-from espalier.registry.figures import Page, read_page, read_report
-from espalier.registry.model import Model, read_model
-from espalier.registry.store import Store, connect, find_store
-from espalier.registry.versions import Registry, open_registry, quoted
+from espalier.registry.connection.store import Store, connect, find_store
+from espalier.registry.live import live_runs as live
+from espalier.registry.versions.metrics import Page, read_page, read_report
+from espalier.registry.versions.model import Model, read_model
+from espalier.registry.versions.registry import Registry, open_registry, quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,9 @@ class Registered:
     new: bool
 
 
-def register(root: Path, params: Params, tell: Callable[[Registered], None] = lambda _: None) -> tuple[Registered, ...]:
+def register(
+    root: Path, params: Params, tell: Callable[[Registered], None] = lambda _: None
+) -> tuple[Registered, ...]:
     """Bring every model of `params.yaml` into the registry, and write the receipt `registered.json`.
 
     A version that holds a model already is found by the model's content and kept. An alias with the entry's name
@@ -62,7 +64,12 @@ def register(root: Path, params: Params, tell: Callable[[Registered], None] = la
                 client.set_registered_model_alias(registry.name, one.entry, one.version)
             tell(one)
             done.append(one)
-        live.settle(client, registry.experiment, root, {model.entry: (model.made() or (0, 0))[1] for model in models})
+        live.settle(
+            client,
+            registry.experiment,
+            root,
+            {model.entry: (model.made() or (0, 0))[1] for model in models},
+        )
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
 
@@ -83,11 +90,16 @@ def missing(root: Path, params: Params) -> dict[str, str]:
         found = client.search_registered_models(f"name = {quoted(params.registry.name)}")
         aliases = dict(found[0].aliases) if found else {}
         registry = Registry(client, store, params.registry.name, "")
-        lacks = {model.entry: _lack(client, registry, model, aliases.get(model.entry)) for model in models}
+        lacks = {
+            model.entry: _lack(client, registry, model, aliases.get(model.entry))
+            for model in models
+        }
     return {entry: lack for entry, lack in lacks.items() if lack}
 
 
-def _register(registry: Registry, model: Model, report: dict[str, float], page: Page | None) -> Registered:
+def _register(
+    registry: Registry, model: Model, report: dict[str, float], page: Page | None
+) -> Registered:
     found = registry.find(model)
     held = found or registry.add(model, report)
     registry.refresh(held, report, page)
@@ -100,10 +112,16 @@ def _lack(client: "MlflowClient", registry: Registry, model: Model, version: str
     held = client.get_model_version(registry.name, version)
     if held.tags.get("espalier.content") != model.content:
         return f"version {version}, which is another model"
-    return "" if registry.is_complete(held, model, hashes=False) else f"version {version} without all of its files"
+    return (
+        ""
+        if registry.is_complete(held, model, hashes=False)
+        else f"version {version} without all of its files"
+    )
 
 
 def _receipt(store: Store, params: Params, done: list[Registered]) -> dict[str, object]:
     kept = ("version", "run_id", "content")
-    models = {one.entry: {key: value for key, value in asdict(one).items() if key in kept} for one in done}
+    models = {
+        one.entry: {key: value for key, value in asdict(one).items() if key in kept} for one in done
+    }
     return {"registered_model": params.registry.name, "tracking_uri": store.shown, "models": models}

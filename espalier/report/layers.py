@@ -28,7 +28,11 @@ def layers(
     if not console.is_terminal:
         console.width = 1000  # nothing is cut in a file
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("layer", "channels x height x width", *((f"pair in {teacher}", "") if teacher else ())):
+    for column in (
+        "layer",
+        "channels x height x width",
+        *((f"pair in {teacher}", "") if teacher else ()),
+    ):
         shown.add_column(column, no_wrap=True)
     for name, shape in ours.items():
         pair = (pairs or {}).get(name)

@@ -31,7 +31,9 @@ def tree(table: pd.DataFrame, console: Console | None = None) -> None:
     for name, row in rows.items():
         children.setdefault(str(row["parent"]), []).append(name)
     wide = console.width >= _WIDE
-    shown = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold")
+    shown = Table(
+        box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold"
+    )
     for column in ("model", "by"):
         shown.add_column(column, no_wrap=True)
     for column in _figures(rows[TEACHER], wide=wide):

@@ -74,10 +74,16 @@ class Streamed:
             pin_memory=self._device.type == "cuda",
         )
         for images, labels, index in loader:
-            yield Batch(index, images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True))
+            yield Batch(
+                index,
+                images.to(self._device, non_blocking=True),
+                labels.to(self._device, non_blocking=True),
+            )
 
 
-def open_examples(folder: Path, dataset: Dataset, split: str, device: torch.device, resident_bytes: int) -> Examples:
+def open_examples(
+    folder: Path, dataset: Dataset, split: str, device: torch.device, resident_bytes: int
+) -> Examples:
     """Open a split of prepared data: on the device if its pixels fit into `resident_bytes`, else streamed."""
     channels, height, width = dataset.shape
     if dataset.counts[split] * channels * height * width <= resident_bytes:

@@ -32,7 +32,9 @@ class Checkpoints:
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and progress of the furthest intact checkpoint, or nothing. A damaged one does not count."""
-        intact = [(_progress(path), path) for path in files.find_hashed(self.folder, _STEM, _SUFFIX)]
+        intact = [
+            (_progress(path), path) for path in files.find_hashed(self.folder, _STEM, _SUFFIX)
+        ]
         if not intact:
             return None
         progress, path = max(intact, key=lambda one: int(one[0]["step"]))
@@ -64,18 +66,32 @@ def flatten(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> dict[str, Te
 def restore(parts: dict[str, nn.Module | torch.optim.Optimizer], flat: dict[str, Tensor]) -> None:
     """Put the tensors of `flatten` back."""
     for part, owner in parts.items():
-        own = {name.removeprefix(f"{part}."): v for name, v in flat.items() if name.startswith(f"{part}.")}
+        own = {
+            name.removeprefix(f"{part}."): v
+            for name, v in flat.items()
+            if name.startswith(f"{part}.")
+        }
         if isinstance(owner, nn.Module):
             owner.load_state_dict(own)
         else:
-            parameters = [parameter for group in owner.param_groups for parameter in group["params"]]
+            parameters = [
+                parameter for group in owner.param_groups for parameter in group["params"]
+            ]
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in own.items():
                 number, _, key = name.partition(".")
-                state.setdefault(int(number), {})[key] = _laid_out_as(parameters[int(number)], value)
-            owner.load_state_dict({"state": state, "param_groups": owner.state_dict()["param_groups"]})
+                state.setdefault(int(number), {})[key] = _laid_out_as(
+                    parameters[int(number)], value
+                )
+            owner.load_state_dict(
+                {"state": state, "param_groups": owner.state_dict()["param_groups"]}
+            )
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     """A copy of `value` in the memory layout of its parameter, which fused optimizers expect."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+    return (
+        torch.empty_like(parameter).copy_(value)
+        if value.shape == parameter.shape
+        else value.clone()
+    )

@@ -33,7 +33,9 @@ class Zeros:
     @torch.no_grad()
     def after_step(self) -> None:
         """Set to zero whatever an optimizer's memory moved."""
-        self._weight.masked_fill_(~self._mask, 0.0)  # a product would make negative zeros, and they are other bits
+        self._weight.masked_fill_(
+            ~self._mask, 0.0
+        )  # a product would make negative zeros, and they are other bits
 
 
 class Shared:
@@ -45,7 +47,9 @@ class Shared:
         values, self._index = torch.unique(weight.detach().flatten(), return_inverse=True)
         self._counts = torch.bincount(self._index, minlength=len(values))
         places = torch.arange(len(self._index), device=weight.device)
-        self._first = torch.full_like(self._counts, len(places)).scatter_reduce_(0, self._index, places, "amin")
+        self._first = torch.full_like(self._counts, len(places)).scatter_reduce_(
+            0, self._index, places, "amin"
+        )
 
     @torch.no_grad()
     def before_step(self) -> None:

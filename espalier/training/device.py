@@ -13,7 +13,7 @@ from espalier.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes that train one network together; usually one.
 
     Attributes:
@@ -39,20 +39,24 @@ class Team:
                 parameter.grad = self.together(parameter.grad) / self.size
 
 
-def gather_team(recipe: Recipe) -> Team:
+def join_process_group(recipe: Recipe) -> ProcessGroup:
     """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
     torch.set_num_threads(recipe.threads)
     # the runtime sets this for the thread that asks it, and for good: the bits must not depend on who asked it before
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
     if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a workspace
-        torch.use_deterministic_algorithms(True, warn_only=True)  # some operators have no deterministic version
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # cuBLAS repeats itself only with a workspace
+        torch.use_deterministic_algorithms(
+            True, warn_only=True
+        )  # some operators have no deterministic version
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = default_device()
     if size > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Team(rank, size, device)
+    return ProcessGroup(rank, size, device)
 
 
 def default_device() -> torch.device:
@@ -86,7 +90,7 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
     return contextlib.nullcontext()
 
 
-def place(network: nn.Module, device: torch.device) -> nn.Module:
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to the device, its filters in the layout that convolutions are fastest in and correct."""
     overrun = device.type == "cpu" and any(map(_overruns, network.modules()))
     layout = torch.contiguous_format if overrun else torch.channels_last

@@ -15,20 +15,20 @@ from espalier.errors import BadInput, Stopped
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore
 from espalier.training.constraints import constraints_of
-from espalier.training.device import Team, autocast, place
+from espalier.training.device import ProcessGroup, autocast, to_device
 from espalier.training.heads import heads_of
 from espalier.training.history import Report, Row, silent
-from espalier.training.interrupt import Wish, on_sigterm
+from espalier.training.interrupt import StopRequest, on_sigterm
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
 from espalier.training.seeds import generator, seed_all
-from espalier.training.views import Look, Views
+from espalier.training.views import Augmentations, Look
 
 
 @dataclass(frozen=True)
-class Seen:
+class LossInputs:
     """What an objective is given: a batch, as the network saw and answered it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Seen:
     heads: dict[str, Tensor] = field(default_factory=dict)
 
 
-Objective = Callable[[Seen], Tensor]
+Objective = Callable[[LossInputs], Tensor]
 """Maps what was seen to a loss to be minimised. If it is a module, its parameters are trained along."""
 
 
@@ -76,9 +76,9 @@ def fit(
     objective: Objective,
     recipe: Recipe,
     *,
-    views: Views,
+    views: Augmentations,
     look: Look,
-    team: Team,
+    team: ProcessGroup,
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
 ) -> list[Row]:
@@ -106,7 +106,9 @@ def fit(
         Stopped: If SIGTERM arrived; the checkpoint is written.
         BadInput: If the loss was not finite more often than the recipe allows to go back.
     """
-    run = _Run(network, train, validation, objective, recipe, views, look, team, checkpoints, report)
+    run = _Run(
+        network, train, validation, objective, recipe, views, look, team, checkpoints, report
+    )
     with on_sigterm() as wish:
         run.load()
         while run.state.epoch < recipe.epochs:
@@ -128,21 +130,36 @@ class _Run:
         validation: Inference,
         objective: Objective,
         recipe: Recipe,
-        views: Views,
+        views: Augmentations,
         look: Look,
-        team: Team,
+        team: ProcessGroup,
         checkpoints: Checkpoints | None,
         report: Report,
     ) -> None:
-        self.network = place(network, team.device)
-        self.train, self.validation, self.objective, self.recipe = train, validation, objective, recipe
-        self.views, self.look, self.team, self.checkpoints, self.report = views, look, team, checkpoints, report
+        self.network = to_device(network, team.device)
+        self.train, self.validation, self.objective, self.recipe = (
+            train,
+            validation,
+            objective,
+            recipe,
+        )
+        self.views, self.look, self.team, self.checkpoints, self.report = (
+            views,
+            look,
+            team,
+            checkpoints,
+            report,
+        )
         # what is trained along with the network: the adapters of an objective, for one
-        self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(team.device)
+        self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(
+            team.device
+        )
         self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
         self.constraints = constraints_of(self.network)
         self.average = (
-            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            AveragedModel(
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+            )
             if recipe.ema
             else None
         )
@@ -151,7 +168,7 @@ class _Run:
         self.steps = max(1, len(train) // recipe.batch_size)
         self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
 
-    def epoch(self, wish: Wish) -> None:
+    def epoch(self, wish: StopRequest) -> None:
         """Train until the end of the current epoch, from wherever in it the state is."""
         state, started = self.state, time.monotonic()
         view = state.epoch % self.views.count
@@ -164,7 +181,9 @@ class _Run:
             if self._stop_asked(wish):
                 state.seconds += time.monotonic() - started
                 self._save(self._amid())
-                raise Stopped(f"Stopped as asked after step {state.step}; the checkpoint is written.")
+                raise Stopped(
+                    f"Stopped as asked after step {state.step}; the checkpoint is written."
+                )
         self._close_epoch(started)
 
     def roll_back(self, error: _NotFiniteError) -> None:
@@ -201,11 +220,15 @@ class _Run:
         seed_all(self.views.seed, "step", state.step, self.team.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(state.step)
-        images = self.look(self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images)
+        images = self.look(
+            self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images
+        )
         with autocast(recipe, self.team.device):
             heads = heads_of(self.replica(images))
         progress = state.step / (self.steps * recipe.epochs)
-        loss = self.objective(Seen(next(iter(heads.values())), images, batch, view, progress, heads))
+        loss = self.objective(
+            LossInputs(next(iter(heads.values())), images, batch, view, progress, heads)
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.companion.parameters())
@@ -223,7 +246,9 @@ class _Run:
         return float(value) / self.team.size
 
     def _rate(self, step: int) -> float:
-        factor = SCHEDULES[self.recipe.schedule](step, self.steps * self.recipe.epochs, self.recipe.warmup)
+        factor = SCHEDULES[self.recipe.schedule](
+            step, self.steps * self.recipe.epochs, self.recipe.warmup
+        )
         return self.recipe.learning_rate * self.state.damping * factor
 
     def _close_epoch(self, started: float) -> None:
@@ -252,11 +277,13 @@ class _Run:
 
     def _order(self, epoch: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, in an order of its own."""
-        shuffled = torch.randperm(len(self.train), generator=generator(self.views.seed, "order", epoch))
+        shuffled = torch.randperm(
+            len(self.train), generator=generator(self.views.seed, "order", epoch)
+        )
         whole = shuffled[: self.steps * self.recipe.batch_size].split(self.recipe.batch_size)
         return [group[self.team.rank :: self.team.size] for group in whole]
 
-    def _stop_asked(self, wish: Wish) -> bool:
+    def _stop_asked(self, wish: StopRequest) -> bool:
         if self.team.size == 1:
             return wish.stop
         asked = torch.tensor(float(wish.stop), device=self.team.device)
@@ -278,7 +305,10 @@ class _Run:
         """A snapshot in the middle of an epoch, with the last good one: whoever goes on may have to go back to it."""
         tensors, progress = self._snapshot()
         good, then = self.good
-        return tensors | {f"good.{name}": value for name, value in good.items()}, {**progress, "good": then}
+        return tensors | {f"good.{name}": value for name, value in good.items()}, {
+            **progress,
+            "good": then,
+        }
 
     def _adopt(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         restore(self._parts(), tensors)
@@ -290,4 +320,8 @@ class _Run:
 
 
 def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -8,7 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-COLUMNS = ("step", "epoch", "loss", "validation_loss", "accuracy", "learning_rate", "seconds", "time")
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "validation_loss",
+    "accuracy",
+    "learning_rate",
+    "seconds",
+    "time",
+)
 Row = dict[str, float]
 Report = Callable[[Row], None]
 
@@ -25,7 +34,11 @@ class Reporter:
         self._name, self._epochs = name, epochs
         self._bar: Progress | None = None
         if sys.stdout.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[figures]}"),
+            )
             self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stdout))
 
     def __enter__(self) -> "Reporter":
@@ -45,6 +58,8 @@ class Reporter:
             self._bar.update(self._task, completed=row["epoch"], figures=figures)
         else:
             line: dict[str, Any] = {"model": self._name, "epochs": self._epochs, **row}
-            sys.stdout.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()}))
+            sys.stdout.write(
+                json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()})
+            )
             sys.stdout.write("\n")
             sys.stdout.flush()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Wish:
+class StopRequest:
     """Whether someone asked this process to stop."""
 
     def __init__(self) -> None:
@@ -14,9 +14,9 @@ class Wish:
 
 
 @contextmanager
-def on_sigterm() -> Iterator[Wish]:
+def on_sigterm() -> Iterator[StopRequest]:
     """While inside, SIGTERM sets the wish instead of ending the process. Only the main thread can ask for that."""
-    wish = Wish()
+    wish = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
         del number, frame

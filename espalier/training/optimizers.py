@@ -21,4 +21,6 @@ def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         betas = (float(recipe.momentum), 0.999)  # torch refuses 0 where it takes 0.0
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
     nesterov = recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
+    )

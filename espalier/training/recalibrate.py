@@ -8,7 +8,9 @@ from espalier.training.views import Look
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, examples: Examples, look: Look, *, most: int = 4096, batch_size: int = 256) -> None:
+def recalibrate(
+    network: nn.Module, examples: Examples, look: Look, *, most: int = 4096, batch_size: int = 256
+) -> None:
     """Let running means and variances be the plain average over some training images, in place.
 
     Args:
@@ -18,7 +20,11 @@ def recalibrate(network: nn.Module, examples: Examples, look: Look, *, most: int
         most: How many images at the most.
         batch_size: Images per step.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
     former = [norm.momentum for norm in norms]
     if not norms:
         return

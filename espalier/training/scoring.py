@@ -19,7 +19,11 @@ class Inference:
 
     @torch.no_grad()
     def logits(
-        self, network: nn.Module, transform: Callable[[Tensor, Tensor], Tensor] | None = None, *, head: int = 0
+        self,
+        network: nn.Module,
+        transform: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        head: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """The logits (N, classes) float32 and labels (N,) of the whole split, on the network's device.
 
@@ -41,4 +45,6 @@ class Inference:
     def loss_and_accuracy(self, network: nn.Module) -> tuple[float, float]:
         """The mean cross-entropy and the fraction of right answers."""
         logits, labels = self.logits(network)
-        return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+        return F.cross_entropy(logits, labels).item(), (
+            logits.argmax(1) == labels
+        ).float().mean().item()

@@ -19,7 +19,7 @@ Look = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Views:
+class Augmentations:
     """How the views of a data set of `examples` images come about.
 
     Attributes:
@@ -57,7 +57,7 @@ class Views:
 
 
 @lru_cache(maxsize=2)
-def _draw(views: Views, view: int) -> tuple[Tensor, Tensor]:
+def _draw(views: Augmentations, view: int) -> tuple[Tensor, Tensor]:
     source = generator(views.seed, "view", view)
     shifts = torch.randint(0, 2 * views.crop + 1, (views.examples, 2), generator=source)
     flips = torch.rand(views.examples, generator=source) < 0.5
@@ -79,7 +79,9 @@ def _shift(images: Tensor, corners: Tensor, crop: int) -> Tensor:
 def normaliser(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Look:
     """What turns pixels into zero mean and unit deviation per channel; both are given for pixels in [0, 1]."""
     scale = torch.tensor([1 / (255 * s) for s in std], device=device)[:, None, None]
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)[:, None, None]
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)[
+        :, None, None
+    ]
 
     def look(images: Tensor) -> Tensor:
         return images * scale + shift

@@ -74,7 +74,9 @@ def test_every_weight_has_so_many_numbers_beside_zero_and_its_zeros_stay(network
     former = dict(network.named_parameters())
     for name, parameter in shared.named_parameters():
         if name in weights:
-            width = bits if isinstance(bits, int) else bits.conv if parameter.ndim == 4 else bits.linear
+            width = (
+                bits if isinstance(bits, int) else bits.conv if parameter.ndim == 4 else bits.linear
+            )
             assert len(parameter[parameter != 0].unique()) <= 2**width
             assert torch.equal(parameter == 0, former[name] == 0)
 
@@ -87,7 +89,10 @@ def test_the_numbers_of_a_codebook_have_ten_binary_digits(small):
 
 def test_vectors_are_left_rounded_or_shared(small):
     vectors = {name: value for name, value in small.named_parameters() if value.ndim == 1}
-    left, half = dict(share(small, vectors="float32").named_parameters()), dict(share(small).named_parameters())
+    left, half = (
+        dict(share(small, vectors="float32").named_parameters()),
+        dict(share(small).named_parameters()),
+    )
     shared = share(small, bits=2, vectors="shared")
     for name, value in vectors.items():
         assert torch.equal(left[name], value)
@@ -109,7 +114,10 @@ def test_a_negative_price_is_refused(small):
     assert_explains(caught.value, "`price`")
 
 
-@given(hnp.arrays("float32", 20, elements=st.floats(-(2.0**100), 2.0**100, width=32)), st.integers(0, 23))
+@given(
+    hnp.arrays("float32", 20, elements=st.floats(-(2.0**100), 2.0**100, width=32)),
+    st.integers(0, 23),
+)
 @settings(max_examples=50, deadline=None)
 def test_rounding_to_digits_errs_by_half_of_the_last_and_makes_no_negative_zero(values, digits):
     values = torch.from_numpy(np.where(np.abs(values) < 1e-30, -0.0, values).astype("float32"))
@@ -138,7 +146,10 @@ def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(
     with torch.no_grad():
         small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.5] = 0
     shared = share(small, bits=2)
-    before = {name: dict(shared.named_parameters())[name].detach().clone() for name in changes_of(shared).shared}
+    before = {
+        name: dict(shared.named_parameters())[name].detach().clone()
+        for name in changes_of(shared).shared
+    }
     rule = optimizer(shared.parameters(), lr=0.01, weight_decay=0.01)
     constraints = constraints_of(shared)
     for _ in range(5):
@@ -159,7 +170,9 @@ def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(small):
     centroids, index = weight.detach().unique(return_inverse=True)
     images, labels = torch.randn(16, 1, 16, 16, dtype=torch.float64), torch.arange(16) % 10
     variable = centroids.clone().requires_grad_()
-    loss = F.cross_entropy(torch.func.functional_call(shared, {"fc2.weight": variable[index]}, images), labels)
+    loss = F.cross_entropy(
+        torch.func.functional_call(shared, {"fc2.weight": variable[index]}, images), labels
+    )
     (expected,) = torch.autograd.grad(loss, variable)
     F.cross_entropy(shared(images), labels).backward()
     for constraint in constraints_of(shared):

@@ -12,17 +12,19 @@ from properties import assert_equal_weights, assert_explains
 
 from espalier import files
 from espalier.coding import pack, unpack
+from espalier.commands import make
 from espalier.errors import BadInput
 from espalier.models import load
 from espalier.models.changes import changes_of
 from espalier.params import check
-from espalier.steps import make
 
 SHARE = {"from": "teacher", "by": "share"}
 ENTRIES = {
     "kmeans": SHARE | {"bits": 3, "finetune": {"epochs": 1}},
-    "untrained": SHARE | {"bits": {"conv": 5, "linear": 2}, "price": 0.01, "finetune": {"epochs": 0}},
-    "rate": SHARE | {"method": "rate", "rate": 0.05, "vectors": "shared", "finetune": {"epochs": 2}},
+    "untrained": SHARE
+    | {"bits": {"conv": 5, "linear": 2}, "price": 0.01, "finetune": {"epochs": 0}},
+    "rate": SHARE
+    | {"method": "rate", "rate": 0.05, "vectors": "shared", "finetune": {"epochs": 2}},
     "further": {"from": "kmeans", "by": "train", "epochs": 1},
     "again": SHARE | {"from": "kmeans", "bits": 2, "finetune": {"epochs": 0}},
 }
@@ -40,12 +42,18 @@ def project(tiny, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_packed_file_holds_the_weights_of_the_folder_and_its_size_is_the_one_reported(project, name, tmp_path):
+def test_the_packed_file_holds_the_weights_of_the_folder_and_its_size_is_the_one_reported(
+    project, name, tmp_path
+):
     model = project / "models" / name
     assert "packed.espalier" in files.verify(model)
     assert_equal_weights(unpack(model / "packed.espalier"), load(model))
     metrics = json.loads((model / "metrics.json").read_text())
-    assert metrics["packed_bytes"] == (model / "packed.espalier").stat().st_size == pack(load(model), tmp_path / "x")
+    assert (
+        metrics["packed_bytes"]
+        == (model / "packed.espalier").stat().st_size
+        == pack(load(model), tmp_path / "x")
+    )
     assert metrics["packed_bytes"] < metrics["bytes"] / 3
 
 
@@ -74,7 +82,10 @@ def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):
     for name in ("teacher", "shared"):
         make.run(tmp_path, name)
     folder = tmp_path / "models" / "shared"
-    held = [onnx.numpy_helper.to_array(one) for one in onnx.load(folder / "model.onnx").graph.initializer]
+    held = [
+        onnx.numpy_helper.to_array(one)
+        for one in onnx.load(folder / "model.onnx").graph.initializer
+    ]
     for parameter in unpack(folder / "packed.espalier").parameters():
         value = parameter.detach().numpy()
         assert any(np.array_equal(value, one) or np.array_equal(value.T, one) for one in held)

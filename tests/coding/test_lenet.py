@@ -17,36 +17,67 @@ from espalier.errors import Notice
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.training.batches import Resident
-from espalier.training.device import gather_team
+from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.seeds import seed_all
-from espalier.training.views import Views, normaliser
+from espalier.training.views import Augmentations, normaliser
 
 IMAGES = 10_000
 
 
 @pytest.mark.slow
 def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(shared_data, tmp_path):
-    bring("mnist", tmp_path / "data", shared_data / "mnist", tmp_path / "work", Rules(0.1, 0.2, "refuse", 0))
-    settings = {"validation": 0.1, "test": 0.2, "duplicates": "refuse", "crop": 2, "flip": False, "seed": 0}
+    bring(
+        "mnist",
+        tmp_path / "data",
+        shared_data / "mnist",
+        tmp_path / "work",
+        Rules(0.1, 0.2, "refuse", 0),
+    )
+    settings = {
+        "validation": 0.1,
+        "test": 0.2,
+        "duplicates": "refuse",
+        "crop": 2,
+        "flip": False,
+        "seed": 0,
+    }
     prepare(tmp_path / "data", tmp_path / "prepared", **settings, workshop=tmp_path / "work")
     dataset, splits = read_dataset(tmp_path / "prepared"), {}
     for name in ("train", "validation", "test"):
         split = read_split(tmp_path / "prepared", name)
         splits[name] = Split(split.images[:IMAGES], split.labels[:IMAGES])
     recipe = Recipe(
-        epochs=8, optimizer="adamw", learning_rate=2e-3, weight_decay=0.0, clip_norm=0.0, threads=1, precision="float32"
+        epochs=8,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.0,
+        clip_norm=0.0,
+        threads=1,
+        precision="float32",
     )
-    team = gather_team(recipe)
+    team = join_process_group(recipe)
     look = normaliser(dataset.mean, dataset.std, team.device)
     resident = {name: Resident(split, team.device) for name, split in splits.items()}
 
     def train(network, objective, epochs):
-        validation, views = Inference(resident["validation"], look), Views(IMAGES, 2, False, 0, 200)
+        validation, views = (
+            Inference(resident["validation"], look),
+            Augmentations(IMAGES, 2, False, 0, 200),
+        )
         chosen = replace(recipe, epochs=epochs)
-        fit(network, resident["train"], validation, objective, chosen, views=views, look=look, team=team)
+        fit(
+            network,
+            resident["train"],
+            validation,
+            objective,
+            chosen,
+            views=views,
+            look=look,
+            team=team,
+        )
 
     seed_all(0, "weights")
     network = build("espalier:lenet300", classes=10, shape=(1, 28, 28))

@@ -7,7 +7,12 @@ from cases import NETWORKS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from properties import assert_equal_outputs, assert_equal_weights, assert_explains, assert_input_untouched
+from properties import (
+    assert_equal_outputs,
+    assert_equal_weights,
+    assert_explains,
+    assert_input_untouched,
+)
 from torch import nn
 
 from espalier.coding import pack, share, unpack
@@ -48,7 +53,9 @@ def test_so_it_is_after_a_cut_and_sharing(factory, tmp_path):
     torch.manual_seed(3)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)  # that such narrow layers miss the target is no matter here
+        warnings.simplefilter(
+            "ignore", Notice
+        )  # that such narrow layers miss the target is no matter here
         smaller = prune(network, torch.randn(2, *case.shape), keep_parameters=0.15, align=1)
     shared = share(smaller, bits=2)
     pack(smaller, tmp_path / "smaller")
@@ -70,10 +77,16 @@ def test_what_is_unpacked_can_be_saved_and_loaded(small, tmp_path):
 
 def test_layers_that_were_removed_and_biases_that_were_added_come_along():
     torch.manual_seed(0)
-    network = build("espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8})
-    convolution = next(name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
+    network = build(
+        "espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8}
+    )
+    convolution = next(
+        name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)
+    )
     network.get_submodule(convolution).bias = nn.Parameter(torch.randn(8))
-    block = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
+    block = [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)][
+        -1
+    ]
     remove(network, [block])
     again = decode(encode(network), "it")
     assert_same_bits(again, network)
@@ -101,7 +114,9 @@ def test_weights_that_are_one_are_packed_once(tmp_path, monkeypatch):
     assert_explains(caught.value, "knotted", "`trusted`")
 
 
-ANY = st.integers(0, 2**32 - 1)  # the bits of a float32: also infinities, what is no number, and what is hardly one
+ANY = st.integers(
+    0, 2**32 - 1
+)  # the bits of a float32: also infinities, what is no number, and what is hardly one
 FEW = st.lists(ANY.filter(lambda bits: bits >> 23 & 255 < 255), min_size=1, max_size=5)
 STEPPED = st.integers(-40, 40).map(lambda level: int(np.float32(level * 0.0390625).view(np.uint32)))
 
@@ -110,7 +125,11 @@ STEPPED = st.integers(-40, 40).map(lambda level: int(np.float32(level * 0.039062
 def weights(draw):
     """Any floats, few different ones (negative zeros among them), multiples of a step, and mostly zeros."""
     few = draw(FEW)
-    kind = draw(st.sampled_from([ANY, st.sampled_from([*few, 2**31]), STEPPED, st.sampled_from([0, 0, 0, *few])]))
+    kind = draw(
+        st.sampled_from(
+            [ANY, st.sampled_from([*few, 2**31]), STEPPED, st.sampled_from([0, 0, 0, *few])]
+        )
+    )
     return torch.from_numpy(draw(hnp.arrays("uint32", (10, 12), elements=kind)).view("float32"))
 
 

@@ -13,7 +13,7 @@ from espalier.coding.packed import decode, encode
 from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, settle
 from espalier.models.changes import changes_of, note
 from espalier.training.constraints import constraints_of
-from espalier.training.engine import Seen
+from espalier.training.engine import LossInputs
 
 
 def laplacian(shape, density):
@@ -58,7 +58,9 @@ def test_a_step_learns_by_the_straight_through_gradient_of_the_rounding():
     assert torch.equal(rounded, torch.tensor([0.5, -1.0, 2.0]))
     (rounded * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     torch.testing.assert_close(weight.grad, torch.tensor([1.0, 2.0, 3.0]))
-    expected = (torch.tensor([1 - 0.6, -2 + 1.8, 4 - 4.2]) * torch.tensor([1.0, 2.0, 3.0])).sum() * 0.5
+    expected = (
+        torch.tensor([1 - 0.6, -2 + 1.8, 4 - 4.2]) * torch.tensor([1.0, 2.0, 3.0])
+    ).sum() * 0.5
     torch.testing.assert_close(stepped.log_step.grad, expected)
 
 
@@ -67,10 +69,15 @@ def trained(network, rate, steps=60):
     images = torch.randn(64, 1, 16, 16)
     targets = network(images).detach().argmax(1)
     reparametrise(network, [name for name, _ in network.named_parameters()])
-    objective = WithRate(lambda seen: nn.functional.cross_entropy(seen.logits, targets), network, rate, ramp=0)
-    rule, constraints = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0), constraints_of(network)
+    objective = WithRate(
+        lambda seen: nn.functional.cross_entropy(seen.logits, targets), network, rate, ramp=0
+    )
+    rule, constraints = (
+        torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0),
+        constraints_of(network),
+    )
     for step in range(steps):
-        loss = objective(Seen(network(images), images, None, 0, step / steps))
+        loss = objective(LossInputs(network(images), images, None, 0, step / steps))
         rule.zero_grad()
         loss.backward()
         for constraint in constraints:
@@ -97,7 +104,10 @@ def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_los
     assert [name for name, _ in small.named_parameters()] == names
     assert changes_of(small).shared == tuple(names)
     again = decode(encode(small), "it")
-    assert all(torch.equal(one, other) for one, other in zip(again.parameters(), small.parameters(), strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(again.parameters(), small.parameters(), strict=True)
+    )
 
 
 def test_masks_stay_and_a_former_step_is_gone_on_with(small):

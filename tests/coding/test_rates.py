@@ -40,7 +40,10 @@ def test_independent_levels_take_their_empirical_entropy_within_five_percent(sha
 
 def test_a_whole_file_takes_the_entropy_of_its_levels_and_fifty_bytes():
     network = build("espalier:mlp", classes=10, shape=(1, 20, 20), arguments={"hidden": [100]})
-    levels = [laplacian(tuple(value.shape), 0.1, 1.5, seed) for seed, value in enumerate(network.parameters())]
+    levels = [
+        laplacian(tuple(value.shape), 0.1, 1.5, seed)
+        for seed, value in enumerate(network.parameters())
+    ]
     with torch.no_grad():
         for value, level in zip(network.parameters(), levels, strict=True):
             value.copy_(torch.from_numpy(level) * 0.0625)
@@ -62,7 +65,10 @@ def test_what_is_alike_in_neighbouring_rows_costs_less():
     assert len(written(levels, levels.shape)) < 0.75 * entropy(levels)
 
 
-@given(st.lists(st.integers(-(2**20), 2**20), max_size=24), st.sampled_from([(-1,), (1, -1), (-1, 1), (2, -1, 1, 2)]))
+@given(
+    st.lists(st.integers(-(2**20), 2**20), max_size=24),
+    st.sampled_from([(-1,), (1, -1), (-1, 1), (2, -1, 1, 2)]),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_integers_come_back(levels, shape):
     inner = -int(np.prod(shape))

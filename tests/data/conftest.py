@@ -14,7 +14,14 @@ from espalier.data.prepared import Dataset
 from espalier.data.sources import bring
 from espalier.data.splits import Rules
 
-SETTINGS = {"validation": 0.15, "test": 0.2, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 0}
+SETTINGS = {
+    "validation": 0.15,
+    "test": 0.2,
+    "duplicates": "refuse",
+    "crop": -1,
+    "flip": None,
+    "seed": 0,
+}
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +55,11 @@ def prepared(tmp_path: Path) -> Callable[..., Dataset]:
     """Prepare a folder to tmp_path/prepared with the defaults, but for what is given."""
 
     def run(folder: Path, target: Path | None = None, **settings: object) -> Dataset:
-        return prepare(folder, target or tmp_path / "prepared", **(SETTINGS | settings), workshop=tmp_path / "work")
+        return prepare(
+            folder,
+            target or tmp_path / "prepared",
+            **(SETTINGS | settings),
+            workshop=tmp_path / "work",
+        )
 
     return run

@@ -39,7 +39,8 @@ def as_plain_bytes(table, write, folder):
 
 def as_column(table, write, folder):
     write(
-        table.assign(split=["train"] * 1400 + ["test"] * 397, label=table["label"].astype("int8")), folder / "x.parquet"
+        table.assign(split=["train"] * 1400 + ["test"] * 397, label=table["label"].astype("int8")),
+        folder / "x.parquet",
     )
 
 
@@ -53,8 +54,13 @@ def as_images(table, write, folder):
 def as_idx(table, write, folder, ending=".gz"):
     folder.mkdir(parents=True)
     for prefix, part in (("train", TRAIN), ("t10k", TEST)):
-        for kind, array in (("images-idx3", pixels(table)[part, 0]), ("labels-idx1", table["label"].to_numpy()[part])):
-            header = bytes((0, 0, 8, array.ndim)) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+        for kind, array in (
+            ("images-idx3", pixels(table)[part, 0]),
+            ("labels-idx1", table["label"].to_numpy()[part]),
+        ):
+            header = bytes((0, 0, 8, array.ndim)) + b"".join(
+                size.to_bytes(4, "big") for size in array.shape
+            )
             content = header + array.astype(np.uint8).tobytes()
             name = folder / f"{prefix}-{kind}-ubyte{ending}"
             name.write_bytes(gzip.compress(content) if ending else content)
@@ -64,7 +70,9 @@ def as_raw_idx(table, write, folder):
     as_idx(table, write, folder / "MNIST" / "raw", "")
 
 
-@pytest.mark.parametrize("lay", [as_pairs, as_shards, as_plain_bytes, as_column, as_images, as_idx, as_raw_idx])
+@pytest.mark.parametrize(
+    "lay", [as_pairs, as_shards, as_plain_bytes, as_column, as_images, as_idx, as_raw_idx]
+)
 def test_every_layout_gives_the_same_examples(table, write, prepared, tmp_path, lay):
     folder = tmp_path / "data"
     lay(table, write, folder)
@@ -110,20 +118,35 @@ def cifar(tmp_path, monkeypatch) -> Path:
     for name in ("data_batch_1", "data_batch_2", "test_batch", "batches.meta"):
         images = rng.integers(0, 256, (40, 3072), np.uint8)
         content = {"data": images, "labels": [row % 10 for row in range(40)]}
-        content = {"label_names": [f"c{label}" for label in range(10)]} if name == "batches.meta" else content
+        content = (
+            {"label_names": [f"c{label}" for label in range(10)]}
+            if name == "batches.meta"
+            else content
+        )
         (folder / name).write_bytes(pickle.dumps(content))
         md5[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
     reader = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(reader, "train_list", [[name, md5[name]] for name in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(
+        reader, "train_list", [[name, md5[name]] for name in ("data_batch_1", "data_batch_2")]
+    )
     monkeypatch.setattr(reader, "test_list", [["test_batch", md5["test_batch"]]])
-    monkeypatch.setattr(reader, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]})
+    monkeypatch.setattr(
+        reader,
+        "meta",
+        {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]},
+    )
     return folder
 
 
 @pytest.mark.parametrize("above", [True, False])
 def test_cifar_is_read_in_its_own_format(cifar, prepared, tmp_path, above):
     dataset = prepared(cifar.parent if above else cifar)
-    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == ("cifar10", (3, 32, 32), 4, True)
+    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == (
+        "cifar10",
+        (3, 32, 32),
+        4,
+        True,
+    )
     assert dataset.classes == tuple(f"c{label}" for label in range(10))
     rows = pd.read_parquet(tmp_path / "prepared" / "manifest.parquet")
     row = rows[(rows["file"] == "cifar-10-batches-py/data_batch_2") & (rows["row"] == 5)].iloc[0]
@@ -138,6 +161,8 @@ def test_a_changed_cifar_file_is_never_unpickled(cifar, prepared):
             return (Path.touch, (cifar / "exploded",))
 
     (cifar / "data_batch_2").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(BadInput, match=r"cifar-10-batches-py should hold the files of cifar10\. Found"):
+    with pytest.raises(
+        BadInput, match=r"cifar-10-batches-py should hold the files of cifar10\. Found"
+    ):
         prepared(cifar.parent)
     assert not (cifar / "exploded").exists()

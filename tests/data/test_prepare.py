@@ -23,7 +23,12 @@ def manifest(folder: Path) -> pd.DataFrame:
 def test_digits_are_split_by_class_and_described(digits, prepared, tmp_path):
     dataset = prepared(digits)
     assert dataset == read_dataset(tmp_path / "prepared")
-    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == ("digits", (1, 8, 8), 1, False)
+    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == (
+        "digits",
+        (1, 8, 8),
+        1,
+        False,
+    )
     assert dataset.classes == tuple("0123456789")
     assert sum(dataset.counts.values()) == 1797
     rows = manifest(tmp_path / "prepared")
@@ -60,12 +65,16 @@ def test_mean_and_deviation_are_those_of_the_train_pixels(digits, prepared, tmp_
     assert dataset.std == pytest.approx([pixels.std(correction=0).item()], abs=1e-12)
 
 
-def test_the_same_input_gives_the_same_bytes_and_another_seed_another_split(digits, prepared, tmp_path):
+def test_the_same_input_gives_the_same_bytes_and_another_seed_another_split(
+    digits, prepared, tmp_path
+):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         prepared(digits, tmp_path / name, seed=seed)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert data_hash(tmp_path / "a") == data_hash(tmp_path / "b") != data_hash(tmp_path / "c")
-    assert contents(tmp_path / "a")["test.safetensors"] != contents(tmp_path / "c")["test.safetensors"]
+    assert (
+        contents(tmp_path / "a")["test.safetensors"] != contents(tmp_path / "c")["test.safetensors"]
+    )
 
 
 def test_identical_images_stay_together_when_we_split(table, write, prepared, tmp_path):
@@ -82,7 +91,9 @@ def test_data_that_grow_keep_most_examples_where_they_were(table, write, prepare
     write(table.sample(frac=1, random_state=0), tmp_path / "more" / "all.parquet")
     for name in ("less", "more"):
         prepared(tmp_path / name, tmp_path / "out" / name)
-    less, more = (manifest(tmp_path / "out" / name).set_index("sha256")["split"] for name in ("less", "more"))
+    less, more = (
+        manifest(tmp_path / "out" / name).set_index("sha256")["split"] for name in ("less", "more")
+    )
     assert (less == more[less.index]).mean() > 0.95
 
 
@@ -110,7 +121,9 @@ def test_duplicates_of_test_are_dropped_from_train_on_demand(table, write, prepa
     assert dataset.dropped == 3
     assert dataset.counts["test"] == 400
     rows = manifest(tmp_path / "prepared")
-    assert not set(rows.loc[rows["split"] == "test", "sha256"]) & set(rows.loc[rows["split"] != "test", "sha256"])
+    assert not set(rows.loc[rows["split"] == "test", "sha256"]) & set(
+        rows.loc[rows["split"] != "test", "sha256"]
+    )
     assert not ((rows["file"] == "train.parquet") & rows["row"].isin([5, 6, 7])).any()
 
 
@@ -129,9 +142,13 @@ def test_augmentation_follows_the_name_and_the_parameters_win(
 
 
 @pytest.mark.parametrize(
-    ("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)], ids=["mnist", "fashion"]
+    ("name", "mean", "std"),
+    [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)],
+    ids=["mnist", "fashion"],
 )
-def test_the_standard_files_give_the_published_statistics(shared_data, tmp_path, prepared, name, mean, std):
+def test_the_standard_files_give_the_published_statistics(
+    shared_data, tmp_path, prepared, name, mean, std
+):
     dataset = prepared(shared_data / name)
     assert dataset.name == name
     assert dataset.counts == {"train": 51000, "validation": 9000, "test": 10000}
@@ -142,7 +159,9 @@ def test_the_standard_files_give_the_published_statistics(shared_data, tmp_path,
     images = read_split(tmp_path / "prepared", "train").images.numpy()
     for index in (0, 4095, 4096, 30000, 50999):  # on both sides of where chunks meet
         assert hashlib.sha256(images[index].tobytes()).hexdigest() == hashes[index]
-    assert np.bincount(read_split(tmp_path / "prepared", "test").labels)[3] == (1010 if name == "mnist" else 1000)
+    assert np.bincount(read_split(tmp_path / "prepared", "test").labels)[3] == (
+        1010 if name == "mnist" else 1000
+    )
 
 
 @pytest.mark.slow
@@ -184,10 +203,20 @@ def test_images_larger_than_one_chunk_keep_their_order(shared_data, tmp_path):
 
     (tmp_path / "data").mkdir()
     pq.write_table(
-        pq.read_table(shared_data / "cifar10" / "test.parquet").slice(0, 5000), tmp_path / "data" / "c.parquet"
+        pq.read_table(shared_data / "cifar10" / "test.parquet").slice(0, 5000),
+        tmp_path / "data" / "c.parquet",
     )
-    settings = {"validation": 0.5, "test": 0.5, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 3}
-    dataset = prepare(tmp_path / "data", tmp_path / "prepared", **settings, workshop=tmp_path / "work")
+    settings = {
+        "validation": 0.5,
+        "test": 0.5,
+        "duplicates": "refuse",
+        "crop": -1,
+        "flip": None,
+        "seed": 3,
+    }
+    dataset = prepare(
+        tmp_path / "data", tmp_path / "prepared", **settings, workshop=tmp_path / "work"
+    )
     assert (dataset.shape, dataset.crop) == ((3, 32, 32), 4)
     source = pq.read_table(tmp_path / "data" / "c.parquet").to_pylist()
     rows = manifest(tmp_path / "prepared")

@@ -43,7 +43,9 @@ def test_a_changed_file_is_named_before_it_is_read(folder, read):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"train\.safetensors should have the SHA-256 .* Found .*espalier prepare"):
+    with pytest.raises(
+        BadInput, match=r"train\.safetensors should have the SHA-256 .* Found .*espalier prepare"
+    ):
         read(folder, "train")
     assert len(read(folder, "test").labels) == 359
     path.unlink()

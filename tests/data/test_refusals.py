@@ -56,7 +56,8 @@ def deep(table: pd.DataFrame, folder: Path) -> None:
 
 def program(table: pd.DataFrame, folder: Path) -> None:
     save(
-        set_images(table, {2: {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"}}), folder / "all.parquet"
+        set_images(table, {2: {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"}}),
+        folder / "all.parquet",
     )
 
 
@@ -105,7 +106,9 @@ def fraction(table: pd.DataFrame, folder: Path) -> None:
 
 
 def no_label(table: pd.DataFrame, folder: Path) -> None:
-    labels = pa.array([None if row in (5, 6) else label for row, label in enumerate(table["label"])], pa.int64())
+    labels = pa.array(
+        [None if row in (5, 6) else label for row, label in enumerate(table["label"])], pa.int64()
+    )
     plain = pa.Table.from_pandas(table[["image"]], preserve_index=False)
     pq.write_table(plain.append_column("label", labels), folder / "all.parquet")
 
@@ -154,7 +157,11 @@ def no_parquet(table: pd.DataFrame, folder: Path) -> None:
 
 
 def damaged_page(table: pd.DataFrame, folder: Path) -> None:
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), folder / "all.parquet", write_page_checksum=True)
+    pq.write_table(
+        pa.Table.from_pandas(table, preserve_index=False),
+        folder / "all.parquet",
+        write_page_checksum=True,
+    )
     content = bytearray((folder / "all.parquet").read_bytes())
     content[40:4000] = b"x" * 3960
     (folder / "all.parquet").write_bytes(content)
@@ -197,7 +204,9 @@ def class_not_listed(table: pd.DataFrame, folder: Path) -> None:
 
 
 def idx(path: Path, content: np.ndarray) -> None:
-    header = bytes((0, 0, 8, content.ndim)) + b"".join(size.to_bytes(4, "big") for size in content.shape)
+    header = bytes((0, 0, 8, content.ndim)) + b"".join(
+        size.to_bytes(4, "big") for size in content.shape
+    )
     path.write_bytes(gzip.compress(header + content.astype(np.uint8).tobytes()))
 
 
@@ -214,29 +223,71 @@ def idx_torn(table: pd.DataFrame, folder: Path) -> None:
 
 
 CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
-    (truncated, r"should be readable.* Found 2 that are not, the first in \S*all\.parquet, row 7: "),
-    (transparent, r"8-bit gray or RGB.* Found 1 that is not, the first in \S*all\.parquet, row 4: .*mode RGBA"),
+    (
+        truncated,
+        r"should be readable.* Found 2 that are not, the first in \S*all\.parquet, row 7: ",
+    ),
+    (
+        transparent,
+        r"8-bit gray or RGB.* Found 1 that is not, the first in \S*all\.parquet, row 4: .*mode RGBA",
+    ),
     (deep, r"Found 1 that is not, the first in \S*all\.parquet, row 4: .*mode I;16"),
-    (program, r"Found 1 that is not, the first in \S*all\.parquet, row 2: \d+ bytes that begin like no image"),
-    (other_shapes, r"one shape, here 1x8x8 .* like 1795 of them\. Found 2 that differ, .*parquet, row 11: 1x9x8"),
-    (first_shape, r"1x8x8 .* like 1796 of them\. Found 1 that differs, .*all\.parquet, row 0: 1x9x8"),
-    (no_image, r"should hold an image\. Found none in \S*all\.parquet, row 13 \(such rows among 0\.\.1796: 1\)"),
-    (gap, r"Every label .*Found none of 4; the largest, 9, is in \S*all\.parquet, row \d+ \(rows with it: 180\)"),
-    (far_label, r"Found none of 10; the largest, 77, is in \S*all\.parquet, row 21 \(rows with it: 1\)"),
+    (
+        program,
+        r"Found 1 that is not, the first in \S*all\.parquet, row 2: \d+ bytes that begin like no image",
+    ),
+    (
+        other_shapes,
+        r"one shape, here 1x8x8 .* like 1795 of them\. Found 2 that differ, .*parquet, row 11: 1x9x8",
+    ),
+    (
+        first_shape,
+        r"1x8x8 .* like 1796 of them\. Found 1 that differs, .*all\.parquet, row 0: 1x9x8",
+    ),
+    (
+        no_image,
+        r"should hold an image\. Found none in \S*all\.parquet, row 13 \(such rows among 0\.\.1796: 1\)",
+    ),
+    (
+        gap,
+        r"Every label .*Found none of 4; the largest, 9, is in \S*all\.parquet, row \d+ \(rows with it: 180\)",
+    ),
+    (
+        far_label,
+        r"Found none of 10; the largest, 77, is in \S*all\.parquet, row 21 \(rows with it: 1\)",
+    ),
     (unseen_class, r"Found none of class 10 \(ten\) .*1 of 11 classes"),
     (class_only_in_test, r"in train\. Found none of class 4 \(4\)"),
     (negative, r"not be negative\. Found 2 that do not, the first in \S*all\.parquet, row 3: -1"),
-    (beyond_classes, r"lie in 0\.\.9, .*Found 1 that do not, the first in \S*all\.parquet, row 3: 10"),
+    (
+        beyond_classes,
+        r"lie in 0\.\.9, .*Found 1 that do not, the first in \S*all\.parquet, row 3: 10",
+    ),
     (fraction, r"`label` of \S*all\.parquet should hold whole numbers\. Found double in row 0"),
-    (no_label, r"Every row of \S*all\.parquet should have a label\. Found 2 of 1797 without, the first is row 5"),
+    (
+        no_label,
+        r"Every row of \S*all\.parquet should have a label\. Found 2 of 1797 without, the first is row 5",
+    ),
     (no_column, r"all\.parquet should have the columns .*Found no `label` among image, digit"),
-    (wrong_column, r"`image` of \S*all\.parquet should hold encoded images.* Found (large_)?string"),
+    (
+        wrong_column,
+        r"`image` of \S*all\.parquet should hold encoded images.* Found (large_)?string",
+    ),
     (no_rows, r"test\.parquet should hold examples\. Found 0 rows"),
     (only_test, r"train split of \S* should hold examples\. Found none"),
-    (unknown_split, r"`split` of \S*all\.parquet should hold .*Found 'held out' in row 1700, and 97 such rows"),
+    (
+        unknown_split,
+        r"`split` of \S*all\.parquet should hold .*Found 'held out' in row 1700, and 97 such rows",
+    ),
     (some_splits, r"should have the name of a split, or none\. Found more\.parquet without"),
-    (leak, r"Found 3 in two, .*train\.parquet, row 100 \(train\).*test\.parquet, row 297 \(test\).*duplicates: drop"),
-    (one_of_a_class, r"Class 9 \(9\) should have at least 3 different images .*train and validation and test. Found 1"),
+    (
+        leak,
+        r"Found 3 in two, .*train\.parquet, row 100 \(train\).*test\.parquet, row 297 \(test\).*duplicates: drop",
+    ),
+    (
+        one_of_a_class,
+        r"Class 9 \(9\) should have at least 3 different images .*train and validation and test. Found 1",
+    ),
     (one_class, r"at least two classes\. Found one: 0"),
     (no_parquet, r"all\.parquet should be a sound parquet file\. Found: "),
     (damaged_page, r"all\.parquet should be a sound parquet file\. Found: "),
@@ -246,14 +297,20 @@ CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
     (damaged_file, r"Found 1 that is not, the first in \S*3/0003\.png: "),
     (stray_file, r"should be class/image\. Found 1 that are not, the first 3/readme\.txt"),
     (class_not_listed, r"should be those of classes\.json\. Found \S*9, which is not"),
-    (idx_short, r"train-labels-idx1-ubyte\.gz should hold a label for each of 40 images\. Found 19"),
+    (
+        idx_short,
+        r"train-labels-idx1-ubyte\.gz should hold a label for each of 40 images\. Found 19",
+    ),
     (idx_torn, r"train-images-idx3-ubyte\.gz should be a sound gzip file\. Found: "),
 ]
 
 
 def contents(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 @pytest.fixture(scope="module")
@@ -261,13 +318,24 @@ def former(digits, tmp_path_factory) -> Path:
     """A project with sound data, prepared."""
     project = tmp_path_factory.mktemp("former")
     shutil.copytree(digits, project / "data")
-    settings = {"validation": 0.15, "test": 0.2, "duplicates": "refuse", "crop": -1, "flip": None, "seed": 0}
+    settings = {
+        "validation": 0.15,
+        "test": 0.2,
+        "duplicates": "refuse",
+        "crop": -1,
+        "flip": None,
+        "seed": 0,
+    }
     prepare(project / "data", project / "prepared", **settings, workshop=project / "work")
     return project
 
 
-@pytest.mark.parametrize(("damage", "sentence"), CASES, ids=[damage.__name__ for damage, _ in CASES])
-def test_bad_data_are_refused_and_nothing_is_lost(former, table, prepared, tmp_path, damage, sentence):
+@pytest.mark.parametrize(
+    ("damage", "sentence"), CASES, ids=[damage.__name__ for damage, _ in CASES]
+)
+def test_bad_data_are_refused_and_nothing_is_lost(
+    former, table, prepared, tmp_path, damage, sentence
+):
     before = contents(former)
     bad = tmp_path / "bad"
     bad.mkdir()

@@ -42,8 +42,12 @@ def idx(folder: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray) -
     folder.mkdir(parents=True)
     for prefix, images in (("train", train), ("t10k", test)):
         for kind, array in (("images-idx3", images), ("labels-idx1", labels[: len(images)])):
-            header = bytes((0, 0, 8, array.ndim)) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-            (folder / f"{prefix}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+            header = bytes((0, 0, 8, array.ndim)) + b"".join(
+                size.to_bytes(4, "big") for size in array.shape
+            )
+            (folder / f"{prefix}-{kind}-ubyte.gz").write_bytes(
+                gzip.compress(header + array.tobytes())
+            )
 
 
 @pytest.fixture
@@ -51,7 +55,12 @@ def small_mnist(tmp_path) -> Path:
     """idx files in torchvision's layout; the pixels are random, so that no two images are equal."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (400, 28, 28), np.uint8)
-    idx(tmp_path / "files" / "MNIST" / "raw", images[:300], images[300:], np.arange(400, dtype=np.uint8) % 10)
+    idx(
+        tmp_path / "files" / "MNIST" / "raw",
+        images[:300],
+        images[300:],
+        np.arange(400, dtype=np.uint8) % 10,
+    )
     return tmp_path / "files"
 
 
@@ -64,18 +73,26 @@ def test_digits_come_from_the_embedded_remote(project, project_root):
         "source.json",
     ]
     assert result.source_hash == content_hash(project / "data")
-    assert f"{DIGITS_MD5}.dir" in (project_root / "data.dvc").read_text() or not (project_root / "data").exists()
+    assert (
+        f"{DIGITS_MD5}.dir" in (project_root / "data.dvc").read_text()
+        or not (project_root / "data").exists()
+    )
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_a_damaged_embedded_remote_is_named(project, damage):
-    path = max((project / ".dvc" / "embedded").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    path = max(
+        (project / ".dvc" / "embedded").rglob("*"),
+        key=lambda path: path.stat().st_size * path.is_file(),
+    )
     path.chmod(0o600)
     content = path.read_bytes()
     path.unlink()
     if damage == "changed":
         path.write_bytes(content[:-1] + b"!")
-    found = "Found nothing" if damage == "missing" else "should have the MD5 that is its name. Found"
+    found = (
+        "Found nothing" if damage == "missing" else "should have the MD5 that is its name. Found"
+    )
     with pytest.raises(BadInput, match=found) as refusal:
         brought(project, "digits")
     assert str(path) in str(refusal.value)
@@ -84,8 +101,14 @@ def test_a_damaged_embedded_remote_is_named(project, damage):
 
 def test_a_known_set_is_written_as_parquet_without_loss(project, small_mnist):
     result = brought(project, "mnist", small_mnist)
-    assert (result.name, result.counts["test"], result.classes) == ("mnist", 100, KNOWN["mnist"].classes)
-    raw = gzip.decompress((small_mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    assert (result.name, result.counts["test"], result.classes) == (
+        "mnist",
+        100,
+        KNOWN["mnist"].classes,
+    )
+    raw = gzip.decompress(
+        (small_mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz").read_bytes()
+    )[16:]
     images = np.frombuffer(raw, np.uint8).reshape(-1, 1, 28, 28)
     table = pq.read_table(project / "data" / "test.parquet").to_pandas()
     assert (np.stack([decode(image["bytes"]) for image in table["image"]]) == images).all()
@@ -114,7 +137,11 @@ def test_parquet_of_a_known_set_is_copied_as_it_is(project, shared_data, tmp_pat
     pq.write_table(table.slice(0, 600), folder / "train.parquet")
     pq.write_table(table.slice(600, 200), folder / "test.parquet")
     result = brought(project, "cifar10", folder)
-    assert (result.name, result.shape, result.classes) == ("cifar10", (3, 32, 32), KNOWN["cifar10"].classes)
+    assert (result.name, result.shape, result.classes) == (
+        "cifar10",
+        (3, 32, 32),
+        KNOWN["cifar10"].classes,
+    )
     for name in ("train.parquet", "test.parquet"):
         assert (project / "data" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -131,13 +158,17 @@ def test_a_folder_of_images_is_brought_with_its_name(project, table, tmp_path):
     assert layout.read(project / "data").name == "my-digits"
 
 
-@pytest.mark.parametrize(("file", "name"), [("scans.parquet", "scans"), ("train.parquet", "folder")])
+@pytest.mark.parametrize(
+    ("file", "name"), [("scans.parquet", "scans"), ("train.parquet", "folder")]
+)
 def test_one_parquet_file_is_brought_alone(project, table, write, tmp_path, file, name):
     write(table, tmp_path / "folder" / file)
     (tmp_path / "folder" / "other.parquet").write_bytes(b"not asked for")
     result = brought(project, str(tmp_path / "folder" / file))
     assert result.name == name
-    assert sorted(path.name for path in (project / "data").iterdir()) == sorted([file, "source.json"])
+    assert sorted(path.name for path in (project / "data").iterdir()) == sorted(
+        [file, "source.json"]
+    )
 
 
 def test_the_old_data_are_kept_only_once_the_new_are_sound(project, table, write, tmp_path):
@@ -154,14 +185,21 @@ def test_the_old_data_are_kept_only_once_the_new_are_sound(project, table, write
     with pytest.raises(TryAgain):
         brought(project, "digits", before_replacing=stop)
     assert survived(project)
-    brought(project, "digits", before_replacing=lambda: seen.append((project / "data" / "mine.txt").exists()))
+    brought(
+        project,
+        "digits",
+        before_replacing=lambda: seen.append((project / "data" / "mine.txt").exists()),
+    )
     assert seen == [True]
     assert not (project / "data" / "mine.txt").exists()
 
 
 def test_a_failed_download_is_worth_a_retry(project, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(TryAgain, match=r"mnist should be downloadable, or lie in a folder given with --root\. Found: "):
+    with pytest.raises(
+        TryAgain,
+        match=r"mnist should be downloadable, or lie in a folder given with --root\. Found: ",
+    ):
         brought(project, "mnist")
     assert survived(project)
 
@@ -169,7 +207,8 @@ def test_a_failed_download_is_worth_a_retry(project, monkeypatch):
 def test_an_archive_that_torchvision_does_not_know_is_not_unpacked(project, tmp_path):
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"")
     with pytest.raises(
-        BadInput, match=r"cifar-10-python\.tar\.gz should have the MD5 c58f30108f718f92721af3b95e74349a"
+        BadInput,
+        match=r"cifar-10-python\.tar\.gz should have the MD5 c58f30108f718f92721af3b95e74349a",
     ):
         brought(project, "cifar10", tmp_path)
     assert survived(project)
@@ -178,8 +217,16 @@ def test_an_archive_that_torchvision_does_not_know_is_not_unpacked(project, tmp_
 @pytest.mark.parametrize(
     ("source", "root", "sentence"),
     [
-        ("mnits", None, r"digits, mnist, fashion-mnist, cifar10, cifar100, or a path\. Found 'mnits'"),
-        ("mnist", "nowhere", r"--root should be a folder with the files of mnist\. Found no folder nowhere"),
+        (
+            "mnits",
+            None,
+            r"digits, mnist, fashion-mnist, cifar10, cifar100, or a path\. Found 'mnits'",
+        ),
+        (
+            "mnist",
+            "nowhere",
+            r"--root should be a folder with the files of mnist\. Found no folder nowhere",
+        ),
         (".", ".", r"--root should go with a known data set"),
         (__file__, None, r"should be a folder or a parquet file"),
     ],

@@ -11,7 +11,9 @@ from espalier.distillation import losses
 from espalier.distillation.losses import FEATURES
 from espalier.distillation.losses.sizes import same_size
 
-CASES = pytest.mark.parametrize("case", [case for case in LOSSES if case.over == "features"], ids=str)
+CASES = pytest.mark.parametrize(
+    "case", [case for case in LOSSES if case.over == "features"], ids=str
+)
 
 
 def maps(seed, channels=5, size=4, count=6):
@@ -23,7 +25,9 @@ def compute(case, student, teacher):
 
 
 @CASES
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
 def test_it_and_its_gradient_are_finite_and_right_in_every_precision(case, dtype):
     def loss(student, teacher):
         return compute(case, student, teacher)
@@ -67,7 +71,9 @@ def test_nothing_is_left_to_learn_from_a_teacher_that_is_the_student(case):
 def test_the_order_of_the_examples_does_not_matter(case):
     student, teacher = maps(0), maps(1)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(compute(case, student[order], teacher[order]), compute(case, student, teacher))
+    torch.testing.assert_close(
+        compute(case, student[order], teacher[order]), compute(case, student, teacher)
+    )
 
 
 @CASES
@@ -75,7 +81,9 @@ def test_it_looks_away_from_what_its_paper_says_it_does(case):
     """A rotation of the channels keeps distances, angles and inner products of examples."""
     student, teacher = maps(0).double(), maps(1).double()
     loss = compute(case, student, teacher)
-    rotation, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(3)).double())
+    rotation, _ = torch.linalg.qr(
+        torch.randn(5, 5, generator=torch.Generator().manual_seed(3)).double()
+    )
     changed = {
         "scale": student * 3,
         "order of channels": student[:, [3, 0, 4, 1, 2]],
@@ -84,7 +92,9 @@ def test_it_looks_away_from_what_its_paper_says_it_does(case):
         "shift": student + torch.arange(5.0)[:, None, None],
     }
     for name, other in changed.items():
-        assert torch.isclose(compute(case, other, teacher), loss, rtol=1e-9) == (name in case.ignores), name
+        assert torch.isclose(compute(case, other, teacher), loss, rtol=1e-9) == (
+            name in case.ignores
+        ), name
 
 
 @CASES
@@ -137,18 +147,25 @@ def test_attention():
 
     student, teacher = (maps(seed).flatten(2).tolist() for seed in (0, 1))
     each = [
-        (a - b) ** 2 for s, t in zip(student, teacher, strict=True) for a, b in zip(attend(s), attend(t), strict=True)
+        (a - b) ** 2
+        for s, t in zip(student, teacher, strict=True)
+        for a, b in zip(attend(s), attend(t), strict=True)
     ]
     check(losses.attention(maps(0), maps(1)), mean(each))
 
 
 def test_similarity():
     def likeness(examples):
-        rows = [[sum(a * b for a, b in zip(one, other, strict=True)) for other in examples] for one in examples]
+        rows = [
+            [sum(a * b for a, b in zip(one, other, strict=True)) for other in examples]
+            for one in examples
+        ]
         return [[value / math.sqrt(sum(v**2 for v in row)) for value in row] for row in rows]
 
     ours, theirs = (likeness(maps(seed).flatten(1).tolist()) for seed in (0, 1))
-    total = sum((a - b) ** 2 for s, t in zip(ours, theirs, strict=True) for a, b in zip(s, t, strict=True))
+    total = sum(
+        (a - b) ** 2 for s, t in zip(ours, theirs, strict=True) for a, b in zip(s, t, strict=True)
+    )
     check(losses.similarity(maps(0), maps(1)), total / 36)
 
 
@@ -179,7 +196,9 @@ def test_relational():
     ours, theirs = maps(0)[..., 0, 0].tolist(), maps(1)[..., 0, 0].tolist()
     expected = 2 * mean(map(huber, distances(ours), distances(theirs)))
     expected += 3 * mean(map(huber, cosines(ours), cosines(theirs)))
-    check(losses.relational(maps(0)[..., 0, 0], maps(1)[..., 0, 0], distance=2.0, angle=3.0), expected)
+    check(
+        losses.relational(maps(0)[..., 0, 0], maps(1)[..., 0, 0], distance=2.0, angle=3.0), expected
+    )
 
 
 def test_relational_takes_the_mean_over_the_places_of_a_map():

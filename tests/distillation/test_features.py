@@ -15,12 +15,14 @@ from espalier.errors import BadInput
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.training.batches import Batch
-from espalier.training.engine import Seen
+from espalier.training.engine import LossInputs
 from espalier.training.seeds import seed_all
 
 SHAPE = (1, 8, 8)
 IMAGES = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
-BATCH = Batch(torch.arange(4), torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.tensor([1, 2, 3, 4]))
+BATCH = Batch(
+    torch.arange(4), torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.tensor([1, 2, 3, 4])
+)
 PAIRS = {"stages.1": "stages.1", "stages": "stages"}
 
 
@@ -30,7 +32,7 @@ def network(width, seed=0, factory="espalier:resnet"):
 
 
 def see(student, progress=0.0):
-    return Seen(student(IMAGES), IMAGES, BATCH, view=0, progress=progress)
+    return LossInputs(student(IMAGES), IMAGES, BATCH, view=0, progress=progress)
 
 
 def hooks(module):
@@ -78,7 +80,9 @@ def test_layers_are_left_alone_when_the_tap_is_closed_or_nobody_holds_it(both):
     del tap
     gc.collect()
     assert hooks(student) == 0
-    assert_equal_outputs(clone, student, IMAGES)  # the hook that it took along knows that nobody is there
+    assert_equal_outputs(
+        clone, student, IMAGES
+    )  # the hook that it took along knows that nobody is there
 
 
 def test_a_copy_that_runs_is_seen_as_the_network(both):
@@ -98,7 +102,10 @@ def test_a_copy_that_runs_is_seen_as_the_network(both):
 
 def test_the_loss_is_the_weighted_sum_over_pairs_with_the_teacher_in_evaluation_mode(both):
     student, teacher = both
-    terms = [FeatureTerm(attention, PAIRS, 2.0), FeatureTerm(similarity, {"stages.0": "stages"}, Ramp(1, 3))]
+    terms = [
+        FeatureTerm(attention, PAIRS, 2.0),
+        FeatureTerm(similarity, {"stages.0": "stages"}, Ramp(1, 3)),
+    ]
     objective = FromFeatures(student, teacher.train(), terms, IMAGES)
     assert not teacher.training
     assert student.training
@@ -116,7 +123,12 @@ def test_the_loss_is_the_weighted_sum_over_pairs_with_the_teacher_in_evaluation_
 def test_gradients_reach_the_student_and_the_adapters_and_not_the_teacher(both):
     student, teacher = both
     objective = FromFeatures(student, teacher, [FeatureTerm(hints, PAIRS, adapted=True)], IMAGES)
-    assert [tuple(value.shape) for value in objective.parameters()] == [(16, 8, 1, 1), (16,), (32, 16, 1, 1), (32,)]
+    assert [tuple(value.shape) for value in objective.parameters()] == [
+        (16, 8, 1, 1),
+        (16,),
+        (32, 16, 1, 1),
+        (32,),
+    ]
     objective(see(student)).backward()
     assert all(parameter.grad is not None for parameter in objective.parameters())
     assert student.stages[0][0].conv1.weight.grad.abs().max() > 0
@@ -129,9 +141,15 @@ def test_the_adapters_learn_what_the_student_cannot_be(both):
     student, _ = both
     teacher = copy.deepcopy(student).eval()
     mixing = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(3)))[0]
-    teacher.stages.register_forward_hook(lambda module, given, output: torch.einsum("nchw,cd->ndhw", output, mixing))
-    objective = FromFeatures(student.eval(), teacher, [FeatureTerm(hints, {"stages": "stages"}, adapted=True)], IMAGES)
-    optimizer = torch.optim.LBFGS(objective.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    teacher.stages.register_forward_hook(
+        lambda module, given, output: torch.einsum("nchw,cd->ndhw", output, mixing)
+    )
+    objective = FromFeatures(
+        student.eval(), teacher, [FeatureTerm(hints, {"stages": "stages"}, adapted=True)], IMAGES
+    )
+    optimizer = torch.optim.LBFGS(
+        objective.parameters(), max_iter=200, line_search_fn="strong_wolfe"
+    )
 
     def step():
         optimizer.zero_grad()
@@ -149,7 +167,7 @@ def test_networks_of_two_families_are_paired_without_a_name():
     images = torch.randn(2, 1, 28, 28)
     pairs = default_pairs(layers(student, images), layers(teacher, images))
     objective = FromFeatures(student, teacher, [FeatureTerm(hints, pairs, adapted=True)], images)
-    loss = objective(Seen(student(images), images, BATCH, view=0, progress=0.0))
+    loss = objective(LossInputs(student(images), images, BATCH, view=0, progress=0.0))
     loss.backward()
     assert loss.isfinite()
 

@@ -58,7 +58,9 @@ def test_soft_targets(temperature):
         divergence(softmax(t, temperature), softmax(s, temperature))
         for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)
     ]
-    check(losses.soft_targets(STUDENT, TEACHER, temperature=temperature), temperature**2 * mean(each))
+    check(
+        losses.soft_targets(STUDENT, TEACHER, temperature=temperature), temperature**2 * mean(each)
+    )
 
 
 def test_soft_targets_with_class_weights_are_those_of_a_teacher_that_was_weighed_and_normalised_again():
@@ -67,12 +69,17 @@ def test_soft_targets_with_class_weights_are_those_of_a_teacher_that_was_weighed
     for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True):
         raw = [w * p for w, p in zip(weights, softmax(t, 2.0), strict=True)]
         each.append(divergence([value / sum(raw) for value in raw], softmax(s, 2.0)))
-    found = losses.soft_targets(STUDENT, TEACHER, temperature=2.0, class_weights=torch.tensor(weights))
+    found = losses.soft_targets(
+        STUDENT, TEACHER, temperature=2.0, class_weights=torch.tensor(weights)
+    )
     check(found, 4 * mean(each))
 
 
 def test_labels_of_the_teacher():
-    each = [-math.log(softmax(s)[int(np.argmax(t))]) for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)]
+    each = [
+        -math.log(softmax(s)[int(np.argmax(t))])
+        for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)
+    ]
     check(losses.teacher_labels(STUDENT, TEACHER), mean(each))
 
 
@@ -90,7 +97,8 @@ def test_standardised():
         return [(value - mean(row)) / deviation for value in row]
 
     each = [
-        divergence(softmax(z(t), 2.0), softmax(z(s), 2.0)) for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)
+        divergence(softmax(z(t), 2.0), softmax(z(s), 2.0))
+        for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)
     ]
     check(losses.standardised(STUDENT, TEACHER, temperature=2.0), 4 * mean(each))
 
@@ -101,7 +109,10 @@ def test_decoupled(alpha, beta, temperature):
     for s, t, label in zip(rows(STUDENT), rows(TEACHER), LABELS, strict=True):
         p, q = softmax(t, temperature), softmax(s, temperature)
         target = divergence([p[label], 1 - p[label]], [q[label], 1 - q[label]])
-        p, q = ([value / (1 - row[label]) for number, value in enumerate(row) if number != label] for row in (p, q))
+        p, q = (
+            [value / (1 - row[label]) for number, value in enumerate(row) if number != label]
+            for row in (p, q)
+        )
         each.append(alpha * target + beta * divergence(p, q))
     keys = {"alpha": alpha, "beta": beta, "temperature": temperature}
     found = losses.decoupled(STUDENT, TEACHER, labels=torch.tensor(LABELS), **keys)
@@ -112,27 +123,40 @@ def test_decoupled_is_soft_targets_where_beta_is_what_the_teacher_leaves_to_the_
     """How DKD takes it apart: KD = TCKD + (1 - p_label) NCKD, here for one example."""
     student, teacher = STUDENT[:1].double(), TEACHER[:1].double()
     rest = 1 - (teacher / 2).softmax(1)[0, 3].item()
-    found = losses.decoupled(student, teacher, labels=torch.tensor([3]), alpha=1.0, beta=rest, temperature=2.0)
+    found = losses.decoupled(
+        student, teacher, labels=torch.tensor([3]), alpha=1.0, beta=rest, temperature=2.0
+    )
     torch.testing.assert_close(found, losses.soft_targets(student, teacher, temperature=2.0))
 
 
 def test_dist():
     p, q = ([softmax(row, 1.5) for row in rows(tensor)] for tensor in (TEACHER, STUDENT))
     inter = mean(1 - pearson(u, v) for u, v in zip(q, p, strict=True))
-    intra = mean(1 - pearson(u, v) for u, v in zip(np.array(q).T.tolist(), np.array(p).T.tolist(), strict=True))
-    check(losses.dist(STUDENT, TEACHER, temperature=1.5, beta=2.0, gamma=0.5), 2.25 * (2 * inter + 0.5 * intra))
+    intra = mean(
+        1 - pearson(u, v)
+        for u, v in zip(np.array(q).T.tolist(), np.array(p).T.tolist(), strict=True)
+    )
+    check(
+        losses.dist(STUDENT, TEACHER, temperature=1.5, beta=2.0, gamma=0.5),
+        2.25 * (2 * inter + 0.5 * intra),
+    )
 
 
 def test_the_correlation_of_dist_ignores_scale_and_shift_of_each_row():
     """Its paper's reason for it: d(m1 u + n1, m2 v + n2) = d(u, v) for positive m1 m2."""
     one, other = STUDENT.double(), TEACHER.double()
     scale, shift = torch.rand(N, 1).double() + 0.5, torch.randn(N, 1).double()
-    torch.testing.assert_close(correlation(one * scale + shift, 3 * other - 7), correlation(one, other))
+    torch.testing.assert_close(
+        correlation(one * scale + shift, 3 * other - 7), correlation(one, other)
+    )
 
 
 def test_weights_of_examples_in_the_correlation_are_as_many_examples():
     one, other = STUDENT.double(), TEACHER.double()
-    again = torch.cat([one, one[:, :1], one[:, :1]], 1), torch.cat([other, other[:, :1], other[:, :1]], 1)
+    again = (
+        torch.cat([one, one[:, :1], one[:, :1]], 1),
+        torch.cat([other, other[:, :1], other[:, :1]], 1),
+    )
     weights = torch.ones(CLASSES, dtype=torch.float64)
     weights[0] = 3
     torch.testing.assert_close(correlation(one, other, weights), correlation(*again))
@@ -163,7 +187,9 @@ def test_balanced_weights_let_all_classes_count_the_same():
     weights = balanced(counts)
     sums = (weights * counts)[:3]
     torch.testing.assert_close(sums, sums[:1].expand(3))
-    assert (weights * counts).sum() / counts.sum() == pytest.approx(3 / 4)  # one class of four has no example
+    assert (weights * counts).sum() / counts.sum() == pytest.approx(
+        3 / 4
+    )  # one class of four has no example
     torch.testing.assert_close(balanced(torch.tensor([5, 5])), torch.ones(2))
 
 

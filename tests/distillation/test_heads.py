@@ -12,15 +12,17 @@ from espalier.distillation.losses import soft_targets
 from espalier.distillation.objectives import from_labels, from_logits
 from espalier.errors import BadInput
 from espalier.training.batches import Batch, Resident
-from espalier.training.device import Team
-from espalier.training.engine import Seen, fit
+from espalier.training.device import ProcessGroup
+from espalier.training.engine import LossInputs, fit
 from espalier.training.heads import heads_of
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.views import Views
+from espalier.training.views import Augmentations
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(epochs=6, batch_size=32, threads=1, precision="float32", augment=False, learning_rate=0.05)
+RECIPE = Recipe(
+    epochs=6, batch_size=32, threads=1, precision="float32", augment=False, learning_rate=0.05
+)
 
 
 class TwoTasks(nn.Module):
@@ -52,8 +54,17 @@ def look(images):
 def train(network, split, objective):
     examples = Resident(split, CPU)
     inference = Inference(examples, look)
-    views = Views(len(examples), 0, False, 0, 1)
-    history = fit(network, examples, inference, objective, RECIPE, views=views, look=look, team=Team(0, 1, CPU))
+    views = Augmentations(len(examples), 0, False, 0, 1)
+    history = fit(
+        network,
+        examples,
+        inference,
+        objective,
+        RECIPE,
+        views=views,
+        look=look,
+        team=ProcessGroup(0, 1, CPU),
+    )
     return history, inference
 
 
@@ -67,7 +78,9 @@ def test_each_head_learns_its_task_from_its_labels_and_the_first_is_validated(sp
     torch.manual_seed(0)
     network = TwoTasks(32, named=named)
     one, other = ("digit", "half") if named else ("0", "1")
-    history, inference = train(network, split, from_heads({one: (1.0, from_labels()), other: (0.5, from_labels())}))
+    history, inference = train(
+        network, split, from_heads({one: (1.0, from_labels()), other: (0.5, from_labels())})
+    )
     assert accuracy(inference, network, 0) == pytest.approx(history[-1]["accuracy"])
     assert accuracy(inference, network, 0) > 0.8
     assert accuracy(inference, network, 1) > 0.8
@@ -80,12 +93,18 @@ def test_each_head_is_taught_by_that_of_the_teacher(split, tmp_path):
     both = {"digit": (1.0, from_labels()), "half": (1.0, from_labels())}
     _, inference = train(teacher, split, from_heads(both))
     banks = [
-        Bank(tmp_path / str(head), lambda view, head=head: inference.logits(teacher, head=head)[0]) for head in (0, 1)
+        Bank(tmp_path / str(head), lambda view, head=head: inference.logits(teacher, head=head)[0])
+        for head in (0, 1)
     ]
-    soft = {str(head): (1.0, from_logits(soft_targets, [banks[head]], temperature=2.0)) for head in (0, 1)}
+    soft = {
+        str(head): (1.0, from_logits(soft_targets, [banks[head]], temperature=2.0))
+        for head in (0, 1)
+    }
     train(student, split, from_heads(soft))
     for head in (0, 1):
-        same = inference.logits(student, head=head)[0].argmax(1) == inference.logits(teacher, head=head)[0].argmax(1)
+        same = inference.logits(student, head=head)[0].argmax(1) == inference.logits(
+            teacher, head=head
+        )[0].argmax(1)
         assert same.float().mean() > 0.8
 
 
@@ -93,9 +112,11 @@ def test_the_loss_is_the_weighted_sum_over_the_heads():
     heads = {"a": torch.randn(3, 10), "b": torch.randn(3, 4)}
     labels = torch.tensor([[1, 0], [9, 3], [4, 2]])
     batch = Batch(torch.arange(3), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), labels)
-    seen = Seen(heads["a"], batch.images.float(), batch, view=0, progress=0.0, heads=heads)
+    seen = LossInputs(heads["a"], batch.images.float(), batch, view=0, progress=0.0, heads=heads)
     objective = from_heads({"a": (1.0, from_labels()), "b": (3.0, from_labels())})
-    expected = F.cross_entropy(heads["a"], labels[:, 0]) + 3 * F.cross_entropy(heads["b"], labels[:, 1])
+    expected = F.cross_entropy(heads["a"], labels[:, 0]) + 3 * F.cross_entropy(
+        heads["b"], labels[:, 1]
+    )
     torch.testing.assert_close(objective(seen), expected)
     with pytest.raises(BadInput) as caught:
         from_heads({"c": (1.0, from_labels())})(seen)
@@ -109,5 +130,7 @@ def test_what_an_objective_of_a_head_learns_is_found():
 
 def test_one_answer_is_one_head():
     logits = torch.randn(2, 3, dtype=torch.bfloat16)
-    assert [(name, value.dtype) for name, value in heads_of(logits).items()] == [("0", torch.float32)]
+    assert [(name, value.dtype) for name, value in heads_of(logits).items()] == [
+        ("0", torch.float32)
+    ]
     assert list(heads_of([logits, logits])) == ["0", "1"]

@@ -18,11 +18,21 @@ EVERY = pytest.mark.parametrize("case", NETWORKS, ids=str)
 FAMILIES = {
     "alexnet": None,
     "convnext_tiny": ["features.1", "features.3", "features.5", "features"],
-    "densenet121": [None, "features.denseblock1", "features.denseblock2", "features.denseblock3", "features"],
+    "densenet121": [
+        None,
+        "features.denseblock1",
+        "features.denseblock2",
+        "features.denseblock3",
+        "features",
+    ],
     "efficientnet_b0": ["features.1", "features.2", "features.3", "features.5", "features"],
     "googlenet": ["conv1", "conv3", "inception3b", "inception4e", "inception5b"],
     "mobilenet_v2": ["features.1", "features.3", "features.6", "features.13", "features"],
-    "regnet_x_400mf": ["stem", *(f"trunk_output.block{number}" for number in (1, 2, 3)), "trunk_output"],
+    "regnet_x_400mf": [
+        "stem",
+        *(f"trunk_output.block{number}" for number in (1, 2, 3)),
+        "trunk_output",
+    ],
     "resnet18": ["relu", "layer1", "layer2", "layer3", "layer4"],
     "shufflenet_v2_x0_5": ["conv1", "maxpool", "stage2", "stage3", "conv5"],
     "squeezenet1_0": None,
@@ -53,7 +63,9 @@ def test_a_layer_is_named_once_has_its_outputs_shape_and_is_not_the_answer(case)
     assert len({layer.name for layer in found}) == len(found) > 0
     outputs = {}
     for name, module in network.named_modules():
-        module.register_forward_hook(lambda module, given, output, name=name: outputs.setdefault(name, output))
+        module.register_forward_hook(
+            lambda module, given, output, name=name: outputs.setdefault(name, output)
+        )
     answer = network.eval()(example)
     for layer in found:
         assert outputs[layer.name] is not answer
@@ -68,7 +80,9 @@ def test_any_two_networks_have_sensible_pairs(case, other):
     ours, theirs = (layers(*made(one)) for one in (case, other))
     pairs = default_pairs(ours, theirs)
     assert pairs
-    places = [{layer.name: number for number, layer in enumerate(found)} for found in (ours, theirs)]
+    places = [
+        {layer.name: number for number, layer in enumerate(found)} for found in (ours, theirs)
+    ]
     for place, names in zip(places, (pairs, pairs.values()), strict=True):
         numbers = [place[name] for name in names]
         assert numbers == sorted(numbers)
@@ -83,7 +97,9 @@ def test_any_two_networks_have_sensible_pairs(case, other):
 @pytest.mark.parametrize("name", ["resnet", "wide_resnet"])
 def test_the_ends_of_a_residual_network_are_its_stages(name):
     """Neither what the next stage does before it halves the resolution, nor the norm behind the last one."""
-    arguments = {"resnet": {"depth": 14, "width": 4}, "wide_resnet": {"depth": 16, "widen": 1}}[name]
+    arguments = {"resnet": {"depth": 14, "width": 4}, "wide_resnet": {"depth": 16, "widen": 1}}[
+        name
+    ]
     network = build(f"espalier:{name}", classes=10, shape=(1, 8, 8), arguments=arguments)
     found = ends(layers(network, torch.zeros(2, 1, 8, 8)))
     width = arguments.get("width", 16)
@@ -118,11 +134,21 @@ def test_what_is_inside_a_block_that_halves_the_resolution_is_no_end():
 
 def test_networks_without_places_are_paired_by_relative_depth():
     def plain(*widths):
-        steps = [Layer(f"layer{number}", (width, 1, 1), False, False) for number, width in enumerate(widths)]
+        steps = [
+            Layer(f"layer{number}", (width, 1, 1), False, False)
+            for number, width in enumerate(widths)
+        ]
         return [step for step in steps for _ in (0, 1)]
 
-    assert default_pairs(plain(9, 8), plain(99, 88, 77, 66)) == {"layer0": "layer1", "layer1": "layer3"}
-    assert default_pairs(plain(9, 8, 7), plain(99)) == {"layer0": "layer0", "layer1": "layer0", "layer2": "layer0"}
+    assert default_pairs(plain(9, 8), plain(99, 88, 77, 66)) == {
+        "layer0": "layer1",
+        "layer1": "layer3",
+    }
+    assert default_pairs(plain(9, 8, 7), plain(99)) == {
+        "layer0": "layer0",
+        "layer1": "layer0",
+        "layer2": "layer0",
+    }
     assert default_pairs(plain(9), []) == default_pairs([], plain(9)) == {}
 
 
@@ -131,7 +157,12 @@ def test_maps_of_every_layout_become_one():
     image = (8, 16)
     expected = torch.randn(2, 3, 4, 8)
     tokens = expected.flatten(2).transpose(1, 2)
-    for other in (expected, expected.permute(0, 2, 3, 1), tokens, torch.cat([torch.ones(2, 1, 3), tokens], 1)):
+    for other in (
+        expected,
+        expected.permute(0, 2, 3, 1),
+        tokens,
+        torch.cat([torch.ones(2, 1, 3), tokens], 1),
+    ):
         torch.testing.assert_close(as_map(other, image), expected)
     vectors = torch.randn(2, 3)
     assert torch.equal(as_map(vectors, image), vectors[:, :, None, None])
@@ -142,7 +173,11 @@ def test_what_cannot_be_paired_is_left_out():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()
-            self.flat, self.twice, self.both = nn.Flatten(), nn.ReLU(), nn.MultiheadAttention(4, 1, batch_first=True)
+            self.flat, self.twice, self.both = (
+                nn.Flatten(),
+                nn.ReLU(),
+                nn.MultiheadAttention(4, 1, batch_first=True),
+            )
             self.first, self.idle, self.head = nn.Linear(16, 12), nn.Linear(2, 2), nn.Linear(12, 3)
             self.whole, self.count = nn.Identity(), nn.Identity()
 
@@ -169,4 +204,6 @@ def test_the_ends_of_torchvisions_families_are_their_stages(name):
     assert all(layer.size[0] == layer.size[1] for layer in found)  # no channel is taken for a place
     expected = FAMILIES[name] or [None] * len(found)
     assert len(found) == len(expected)
-    assert [(layer.name if end else None) for layer, end in zip(found, expected, strict=True)] == expected
+    assert [
+        (layer.name if end else None) for layer, end in zip(found, expected, strict=True)
+    ] == expected

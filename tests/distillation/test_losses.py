@@ -27,7 +27,9 @@ def compute(case, student, teacher, labels=LABELS, **more):
 
 
 @CASES
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
 def test_it_and_its_gradient_are_finite_and_right_in_every_precision(case, dtype):
     def loss(student, teacher):
         return compute(case, student, teacher)
@@ -39,7 +41,10 @@ def test_it_and_its_gradient_are_finite_and_right_in_every_precision(case, dtype
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 def test_extreme_logits_leave_it_finite(case, dtype):
     """Logits of a teacher that is very sure, and those of one that has no idea at all."""
-    for student, teacher in ((logits(0) * 1e3, logits(1) * 1e3), (torch.zeros(SIZES), torch.zeros(SIZES))):
+    for student, teacher in (
+        (logits(0) * 1e3, logits(1) * 1e3),
+        (torch.zeros(SIZES), torch.zeros(SIZES)),
+    ):
         student = student.to(dtype).requires_grad_()
         loss = compute(case, student, teacher.to(dtype))
         loss.backward()
@@ -55,7 +60,9 @@ def test_nothing_is_left_to_learn_from_a_teacher_that_is_the_student(case):
     loss = compute(case, student, teacher)
     (gradient,) = torch.autograd.grad(loss, student)
     if case.keys["loss"] == "teacher_labels":
-        sure = compute(case, 1e3 * torch.nn.functional.one_hot(teacher.argmax(1), 10).double(), teacher)
+        sure = compute(
+            case, 1e3 * torch.nn.functional.one_hot(teacher.argmax(1), 10).double(), teacher
+        )
         assert sure.item() == pytest.approx(0, abs=1e-12)
         return
     assert loss.item() == pytest.approx(0, abs=1e-6)
@@ -66,7 +73,11 @@ def test_nothing_is_left_to_learn_from_a_teacher_that_is_the_student(case):
 
 @CASES
 def test_the_order_of_the_examples_does_not_matter(case):
-    student, teacher, weights = logits(0), logits(1), torch.rand(16, generator=torch.Generator().manual_seed(7))
+    student, teacher, weights = (
+        logits(0),
+        logits(1),
+        torch.rand(16, generator=torch.Generator().manual_seed(7)),
+    )
     order = torch.randperm(16, generator=torch.Generator().manual_seed(2))
     loss = compute(case, student, teacher, weights=weights)
     shuffled = compute(case, student[order], teacher[order], LABELS[order], weights=weights[order])
@@ -85,18 +96,23 @@ def test_weights_of_examples_are_factors_of_their_losses(case):
     """Equal weights are a factor, and an example without weight could as well be another."""
     student, teacher = logits(0).double(), logits(1).double()
     loss = compute(case, student, teacher)
-    torch.testing.assert_close(compute(case, student, teacher, weights=torch.full((16,), 3.0)), 3 * loss)
+    torch.testing.assert_close(
+        compute(case, student, teacher, weights=torch.full((16,), 3.0)), 3 * loss
+    )
     weights = torch.ones(16, dtype=torch.float64)
     weights[3] = 0
     other = student.clone()
     other[3] = logits(8)[0]
     torch.testing.assert_close(
-        compute(case, student, teacher, weights=weights), compute(case, other, teacher, weights=weights)
+        compute(case, student, teacher, weights=weights),
+        compute(case, other, teacher, weights=weights),
     )
     if case.keys["loss"] != "dist":  # which relates examples to each other
         rest = torch.arange(16) != 3
         without = compute(case, student[rest], teacher[rest], LABELS[rest])
-        torch.testing.assert_close(compute(case, student, teacher, weights=weights), without * 15 / 16)
+        torch.testing.assert_close(
+            compute(case, student, teacher, weights=weights), without * 15 / 16
+        )
 
 
 @CASES
@@ -110,7 +126,9 @@ def test_it_looks_away_from_what_its_paper_says_it_does(case):
     }
     for name, (one, other) in changed.items():
         same = torch.isclose(compute(case, one, other), loss, rtol=1e-5, atol=1e-9)
-        assert same == (name in case.ignores or (name == "scale of the teacher" and "scale" in case.ignores)), name
+        assert same == (
+            name in case.ignores or (name == "scale of the teacher" and "scale" in case.ignores)
+        ), name
 
 
 @CASES

@@ -23,14 +23,19 @@ def refused(**keys):
 
 
 def test_without_a_word_about_it_a_recipe_is_soft_targets_beside_labels():
-    assert [(one.loss, one.weight) for one in entry().terms] == [("soft_targets", 0.9), ("labels", pytest.approx(0.1))]
+    assert [(one.loss, one.weight) for one in entry().terms] == [
+        ("soft_targets", 0.9),
+        ("labels", pytest.approx(0.1)),
+    ]
     soft, labels = entry(soft={"temperature": 2, "weight": 0.75}).terms
     assert (soft.temperature, soft.weight, labels.weight) == (2, 0.75, 0.25)
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=str)
 def test_every_loss_can_be_asked_for_with_its_keys(case):
-    labels, loss = entry(losses=[{"loss": "labels", "weight": 0.1}, case.keys | {"weight": 2}]).terms
+    labels, loss = entry(
+        losses=[{"loss": "labels", "weight": 0.1}, case.keys | {"weight": 2}]
+    ).terms
     assert (labels.loss, labels.weight) == ("labels", 0.1)
     assert {name: getattr(loss, name) for name in case.keys} == case.keys
     assert loss.weight == 2
@@ -38,12 +43,17 @@ def test_every_loss_can_be_asked_for_with_its_keys(case):
 
 def test_an_unknown_loss_is_answered_by_the_known_ones():
     assert_refuses(
-        refused(losses=[{"loss": "dust"}]), "losses.0", "'dust'", *(f"'{case.keys['loss']}'" for case in LOSSES)
+        refused(losses=[{"loss": "dust"}]),
+        "losses.0",
+        "'dust'",
+        *(f"'{case.keys['loss']}'" for case in LOSSES),
     )
 
 
 def test_both_forms_at_once_are_refused():
-    assert_explains(refused(soft={"temperature": 4}, losses=[{"loss": "labels"}]), "`soft`", "`losses`")
+    assert_explains(
+        refused(soft={"temperature": 4}, losses=[{"loss": "labels"}]), "`soft`", "`losses`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,10 +77,16 @@ def test_a_key_that_a_loss_does_not_have_is_refused_by_name(loss, key):
         ({"loss": "dist", "temperature": {"start": 4, "end": 0}}, ["dist.temperature", "above 0"]),
         ({"loss": "dist", "weight": {"start": 4, "end": -1}}, ["dist.weight", "at least 0"]),
         ({"loss": "dist", "weight": {"start": 4}}, ["dist.weight", "end"]),
-        ({"loss": "dist", "weight": {"start": 0, "end": 1, "schedule": "up"}}, ["dist.weight", "'linear' or 'cosine'"]),
+        (
+            {"loss": "dist", "weight": {"start": 0, "end": 1, "schedule": "up"}},
+            ["dist.weight", "'linear' or 'cosine'"],
+        ),
         ({"loss": "soft_targets", "classes": [1]}, ["classes", "at least 2"]),
         ({"loss": "labels", "class_weights": [1, 0]}, ["class_weights", "0"]),
-        ({"loss": "labels", "class_weights": "balance"}, ["class_weights", "'balanced'", "'balance'"]),
+        (
+            {"loss": "labels", "class_weights": "balance"},
+            ["class_weights", "'balanced'", "'balance'"],
+        ),
         ({"loss": "labels", "focus": {"judge": "me"}}, ["judge", "'student' or 'teacher'", "'me'"]),
     ],
 )
@@ -84,10 +100,14 @@ def test_an_empty_recipe_is_refused():
 
 def test_a_number_may_be_a_ramp():
     (loss,) = entry(
-        losses=[{"loss": "soft_targets", "temperature": {"start": 8, "end": 1, "schedule": "cosine"}}]
+        losses=[
+            {"loss": "soft_targets", "temperature": {"start": 8, "end": 1, "schedule": "cosine"}}
+        ]
     ).terms
     assert loss.temperature == Ramp(8, 1, "cosine")
-    assert entry(soft={"temperature": {"start": 8, "end": 1}}).terms[0].temperature == Ramp(8, 1, "linear")
+    assert entry(soft={"temperature": {"start": 8, "end": 1}}).terms[0].temperature == Ramp(
+        8, 1, "linear"
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -101,7 +121,11 @@ def test_a_ramp_goes_from_its_start_to_its_end_and_is_half_way_in_the_middle(sch
 
 
 def test_teachers_are_models_that_an_entry_descends_from():
-    models = {"b": STUDENT, "c": STUDENT | {"from": "b", "teachers": ["teacher", "b"]}, "d": STUDENT}
+    models = {
+        "b": STUDENT,
+        "c": STUDENT | {"from": "b", "teachers": ["teacher", "b"]},
+        "d": STUDENT,
+    }
     assert check({"teacher": TEACHER, "models": models}).entry("c").teachers == ("teacher", "b")
     models["c"]["teachers"] = ["teacher", "d"]
     with pytest.raises(BadInput) as caught:
@@ -110,6 +134,12 @@ def test_teachers_are_models_that_an_entry_descends_from():
 
 
 def test_whatever_recovers_from_a_cut_takes_any_recipe():
-    cut = {"from": "teacher", "by": "prune", "keep_macs": 0.5, "losses": [{"loss": "dist"}], "teachers": ["teacher"]}
+    cut = {
+        "from": "teacher",
+        "by": "prune",
+        "keep_macs": 0.5,
+        "losses": [{"loss": "dist"}],
+        "teachers": ["teacher"],
+    }
     (loss,) = check({"teacher": TEACHER, "models": {"a": cut}}).entry("a").terms
     assert loss.loss == "dist"

@@ -13,7 +13,10 @@ import torch
 from espalier.distillation import losses
 from espalier.distillation.modifiers import confidence
 
-ROW, COLUMN = torch.arange(5.0, dtype=torch.float64)[:, None], torch.arange(7.0, dtype=torch.float64)
+ROW, COLUMN = (
+    torch.arange(5.0, dtype=torch.float64)[:, None],
+    torch.arange(7.0, dtype=torch.float64),
+)
 STUDENT = 3 * torch.sin(1.3 * ROW + 2.1 * COLUMN + 0.5)
 TEACHER = 4 * torch.cos(0.7 * ROW - 1.9 * COLUMN + 0.2)
 LABELS = torch.tensor([0, 3, 6, 2, 2])
@@ -29,7 +32,9 @@ def test_decoupled():
     assert found.item() == pytest.approx(39.37021949643473, rel=1e-9)
 
 
-@pytest.mark.parametrize(("keys", "expected"), [((1, 1, 1), 2.2050677498376983), ((4, 2, 3), 70.49643851876391)])
+@pytest.mark.parametrize(
+    ("keys", "expected"), [((1, 1, 1), 2.2050677498376983), ((4, 2, 3), 70.49643851876391)]
+)
 def test_dist(keys, expected):
     found = losses.dist(STUDENT, TEACHER, temperature=keys[0], beta=keys[1], gamma=keys[2])
     assert found.item() == pytest.approx(expected, rel=1e-9)
@@ -49,7 +54,13 @@ def test_soft_targets_with_class_weights():
 
 def test_shares_of_teachers():
     found = confidence(torch.stack([TEACHER, STUDENT, TEACHER.flip(1)]), LABELS)
-    expected = [0.48142628305026036, 0.2585793361342761, 0.016701053319831294, 0.08206246481967588, 0.492007190683156]
+    expected = [
+        0.48142628305026036,
+        0.2585793361342761,
+        0.016701053319831294,
+        0.08206246481967588,
+        0.492007190683156,
+    ]
     assert found[0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -66,11 +77,15 @@ TEACHERS = features(torch.cos, 6, 0.9, -0.4, 0.8, 0.6)
 
 
 def test_attention():
-    assert losses.attention(STUDENTS, TEACHERS).item() == pytest.approx(0.0069969165134105196, rel=1e-9)
+    assert losses.attention(STUDENTS, TEACHERS).item() == pytest.approx(
+        0.0069969165134105196, rel=1e-9
+    )
 
 
 def test_similarity():
-    assert losses.similarity(STUDENTS, TEACHERS).item() == pytest.approx(0.02200157556810031, rel=1e-9)
+    assert losses.similarity(STUDENTS, TEACHERS).item() == pytest.approx(
+        0.02200157556810031, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(

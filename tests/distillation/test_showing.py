@@ -4,9 +4,9 @@ import pytest
 import yaml
 from properties import assert_explains
 
+from espalier.commands import show
 from espalier.errors import BadInput
 from espalier.report.layers import layers
-from espalier.steps import show
 
 
 def shown(capsys, *words):

@@ -23,9 +23,9 @@ def by_hand(student, teacher, temperature):
 def test_it_is_the_formula_of_the_paper(temperature):
     student, teacher = logits(0), logits(1)
     expected = by_hand(student, teacher, temperature)
-    assert soft_targets(student.double(), teacher.double(), temperature=temperature).item() == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert soft_targets(
+        student.double(), teacher.double(), temperature=temperature
+    ).item() == pytest.approx(expected, rel=1e-12)
     if temperature <= 4:  # above, single precision has fewer digits left of the small divergence
         found = soft_targets(student, teacher, temperature=temperature).item()
         assert found == pytest.approx(expected, rel=1e-6)
@@ -34,8 +34,12 @@ def test_it_is_the_formula_of_the_paper(temperature):
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_it_is_nothing_where_both_agree_and_more_elsewhere(temperature):
     teacher = logits(1)
-    assert soft_targets(teacher, teacher, temperature=temperature).item() == pytest.approx(0, abs=1e-6)
-    assert soft_targets(teacher + 5, teacher, temperature=temperature).item() == pytest.approx(0, abs=1e-5)
+    assert soft_targets(teacher, teacher, temperature=temperature).item() == pytest.approx(
+        0, abs=1e-6
+    )
+    assert soft_targets(teacher + 5, teacher, temperature=temperature).item() == pytest.approx(
+        0, abs=1e-5
+    )
     assert soft_targets(logits(0), teacher, temperature=temperature).item() > 0.1
     student = teacher.clone().requires_grad_()
     soft_targets(student, teacher, temperature=temperature).backward()
@@ -53,12 +57,16 @@ def test_its_gradient_is_the_difference_of_the_softened_distributions(temperatur
 
 def test_at_high_temperature_it_matches_logits_of_zero_mean():
     """Equation 4: the gradient approaches (student - teacher) / classes, here of the mean over N examples."""
-    student, teacher = (one - one.mean(1, keepdim=True) for one in (logits(0).double(), logits(1).double()))
+    student, teacher = (
+        one - one.mean(1, keepdim=True) for one in (logits(0).double(), logits(1).double())
+    )
     expected = (student - teacher) / SIZES[1] / SIZES[0]
     student.requires_grad_()
     errors = []
     for temperature in (10.0, 100.0, 1000.0):
-        (gradient,) = torch.autograd.grad(soft_targets(student, teacher, temperature=temperature), student)
+        (gradient,) = torch.autograd.grad(
+            soft_targets(student, teacher, temperature=temperature), student
+        )
         errors.append(((gradient - expected).norm() / expected.norm()).item())
     assert errors[0] > 5 * errors[1] > 25 * errors[2]  # the rest is of order 1/T
     assert errors[2] < 0.01

@@ -20,15 +20,15 @@ from espalier.distillation.features import FeatureTerm, FromFeatures
 from espalier.distillation.losses import hints
 from espalier.distillation.objectives import WeightedSum
 from espalier.training.batches import Resident
-from espalier.training.device import gather_team
+from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.seeds import seed_all
-from espalier.training.views import Views, normaliser
+from espalier.training.views import Augmentations, normaliser
 
 recipe = Recipe(epochs=2, batch_size=32, threads=1, precision="float32", ema=0.9)
-team = gather_team(recipe)
+team = join_process_group(recipe)
 dataset = read_dataset(Path(sys.argv[1]))
 look = normaliser(dataset.mean, dataset.std, team.device)
 train, validation = (read_split(Path(sys.argv[1]), name) for name in ("train", "validation"))
@@ -43,7 +43,7 @@ seed_all(0, "adapters")
 term = FeatureTerm(hints, {"2": "2"}, adapted=True)
 inside = FromFeatures(student, teacher, [term], torch.zeros(2, *dataset.shape))
 history = fit(student, examples, Inference(Resident(validation, team.device), look), WeightedSum([(1.0, inside)]),
-    recipe, views=Views(256, 1, False, 0, 200), look=look, team=team)
+    recipe, views=Augmentations(256, 1, False, 0, 200), look=look, team=team)
 numbers = [value.detach().double().flatten().tolist() for one in (student, inside) for value in one.parameters()]
 print(json.dumps({"weights": sum(numbers, []), "losses": [row["loss"] for row in history]}))
 """
@@ -55,10 +55,23 @@ def run(digits, size):
         port = free.getsockname()[1]
     processes = []
     for rank in range(size):
-        place = {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
-        more = {"MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE"}
+        place = {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "LOCAL_RANK": str(rank),
+            "MASTER_PORT": str(port),
+        }
+        more = {
+            "MASTER_ADDR": "127.0.0.1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
         command = [sys.executable, "-c", PROGRAM, str(digits)]
-        processes.append(subprocess.Popen(command, env=os.environ | place | more, stdout=subprocess.PIPE, text=True))
+        processes.append(
+            subprocess.Popen(
+                command, env=os.environ | place | more, stdout=subprocess.PIPE, text=True
+            )
+        )
     try:
         answers = [process.communicate(timeout=250)[0] for process in processes]
     finally:

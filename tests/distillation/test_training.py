@@ -9,19 +9,26 @@ from cases import LOSSES
 from properties import assert_equal_weights, assert_explains
 
 from espalier import files
+from espalier.commands import make
 from espalier.errors import BadInput, Stopped
 from espalier.models import content_hash, load
-from espalier.steps import make
 
 LABELS = {"loss": "labels", "weight": 0.1}
-STUDENT = {"from": "teacher", "by": "distill", "model": "espalier:resnet", "arguments": {"depth": 8, "width": 4}}
+STUDENT = {
+    "from": "teacher",
+    "by": "distill",
+    "model": "espalier:resnet",
+    "arguments": {"depth": 8, "width": 4},
+}
 
 
 def declare(project, **entries):
     """Entries of params.yaml beside the teacher, in the place of all others."""
     path = project / "params.yaml"
     content = yaml.safe_load(path.read_text())
-    models = {name.replace("_", "-"): {"epochs": 1} | STUDENT | keys for name, keys in entries.items()}
+    models = {
+        name.replace("_", "-"): {"epochs": 1} | STUDENT | keys for name, keys in entries.items()
+    }
     path.write_text(yaml.safe_dump(content | {"models": models}, sort_keys=False))
 
 
@@ -32,7 +39,9 @@ def losses_of(project, name="a"):
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=str)
-def test_it_falls_over_two_epochs_that_end_with_the_same_bits_when_they_are_stopped(tiny_copy, monkeypatch, case):
+def test_it_falls_over_two_epochs_that_end_with_the_same_bits_when_they_are_stopped(
+    tiny_copy, monkeypatch, case
+):
     project, stopped, steps = tiny_copy(), tiny_copy(), []
     for one in (project, stopped):
         declare(one, a={"losses": [LABELS, case.keys], "epochs": 2})
@@ -41,7 +50,9 @@ def test_it_falls_over_two_epochs_that_end_with_the_same_bits_when_they_are_stop
     assert 0 < second < 0.95 * first
 
     asked = "espalier.training.engine._Run._stop_asked"
-    monkeypatch.setattr(asked, lambda run, wish: steps.append(1) or len(steps) == 25)  # in the second epoch
+    monkeypatch.setattr(
+        asked, lambda run, wish: steps.append(1) or len(steps) == 25
+    )  # in the second epoch
     with pytest.raises(Stopped):
         make.run(stopped, "a")
     monkeypatch.undo()
@@ -51,7 +62,10 @@ def test_it_falls_over_two_epochs_that_end_with_the_same_bits_when_they_are_stop
 
 def test_the_short_form_is_the_full_form_of_labels_and_soft_targets(tiny_copy):
     project = tiny_copy()
-    full = [{"loss": "soft_targets", "weight": 0.75, "temperature": 4}, {"loss": "labels", "weight": 0.25}]
+    full = [
+        {"loss": "soft_targets", "weight": 0.75, "temperature": 4},
+        {"loss": "labels", "weight": 0.25},
+    ]
     declare(project, a={"soft": {"temperature": 4, "weight": 0.75}}, b={"losses": full})
     for name in ("a", "b"):
         make.run(project, name)
@@ -69,9 +83,15 @@ def test_a_recipe_without_a_teacher_does_not_ask_one(tiny_copy):
 
 SOFT = {"loss": "soft_targets"}
 MODIFIED = {
-    "class weights": [LABELS | {"class_weights": "balanced"}, SOFT | {"class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 3]}],
+    "class weights": [
+        LABELS | {"class_weights": "balanced"},
+        SOFT | {"class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 3]},
+    ],
     "hard examples": [LABELS | {"focus": {}}, SOFT | {"focus": {"gamma": 1, "judge": "teacher"}}],
-    "a subset of the classes": [LABELS, SOFT | {"classes": ["3", 7, "1"], "class_weights": "balanced"}],
+    "a subset of the classes": [
+        LABELS,
+        SOFT | {"classes": ["3", 7, "1"], "class_weights": "balanced"},
+    ],
     "ramps": [
         LABELS | {"weight": {"start": 0, "end": 1}},
         SOFT | {"temperature": {"start": 8, "end": 1, "schedule": "cosine"}},
@@ -105,7 +125,9 @@ def test_several_models_teach_together_and_are_part_of_what_fixes_the_bits(tiny_
     declare(project, second=second, a=keys, b=both, c=both | {"combine": "confidence"})
     for model in ("second", "a", "b", "c"):
         make.run(project, model)
-    lineages = [files.read_json(project / "models" / model / "lineage.json") for model in ("a", "b", "c")]
+    lineages = [
+        files.read_json(project / "models" / model / "lineage.json") for model in ("a", "b", "c")
+    ]
     assert [set(lineage["models"]) for lineage in lineages] == [
         {"second"},
         {"teacher", "second"},
@@ -118,17 +140,28 @@ def test_several_models_teach_together_and_are_part_of_what_fixes_the_bits(tiny_
 def test_a_network_is_taught_by_one_of_its_own_kind(tiny_copy):
     """Born again (Furlanello et al. 2018): the teacher's architecture, taught by the teacher."""
     project = tiny_copy()
-    declare(project, again={"arguments": {"depth": 8, "width": 8}, "losses": [LABELS, SOFT, {"loss": "hints"}]})
+    declare(
+        project,
+        again={"arguments": {"depth": 8, "width": 8}, "losses": [LABELS, SOFT, {"loss": "hints"}]},
+    )
     make.run(project, "again")
     shapes = [
-        files.read_json(project / "models" / name / "architecture.json")["shapes"] for name in ("again", "teacher")
+        files.read_json(project / "models" / name / "architecture.json")["shapes"]
+        for name in ("again", "teacher")
     ]
     assert shapes[0] == shapes[1]
 
 
 def test_a_cut_recovers_with_any_recipe_and_may_be_taught_by_what_it_was_cut_from(tiny_copy):
     project = tiny_copy()
-    cut = {"from": "student", "by": "prune", "keep_macs": 0.6, "align": 1, "score": "taylor", "finetune": {"epochs": 1}}
+    cut = {
+        "from": "student",
+        "by": "prune",
+        "keep_macs": 0.6,
+        "align": 1,
+        "score": "taylor",
+        "finetune": {"epochs": 1},
+    }
     declare(project, student={})
     path = project / "params.yaml"
     content = yaml.safe_load(path.read_text())
@@ -137,7 +170,10 @@ def test_a_cut_recovers_with_any_recipe_and_may_be_taught_by_what_it_was_cut_fro
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     for name in ("student", "cut"):
         make.run(project, name)
-    assert set(files.read_json(project / "models" / "cut" / "lineage.json")["models"]) == {"student", "teacher"}
+    assert set(files.read_json(project / "models" / "cut" / "lineage.json")["models"]) == {
+        "student",
+        "teacher",
+    }
     network = load(project / "models" / "cut")
     assert not any(module._forward_hooks for module in network.modules())
 
@@ -161,7 +197,14 @@ def test_what_the_data_or_the_networks_do_not_have_is_refused(tiny_copy, loss, w
 
 def test_attention_without_places_is_refused(tiny_copy):
     project = tiny_copy()
-    declare(project, a={"losses": [{"loss": "attention"}], "model": "espalier:mlp", "arguments": {"hidden": [8]}})
+    declare(
+        project,
+        a={
+            "losses": [{"loss": "attention"}],
+            "model": "espalier:mlp",
+            "arguments": {"hidden": [8]},
+        },
+    )
     with pytest.raises(BadInput) as caught:
         make.run(project, "a")
     assert_explains(caught.value, "Attention", "places")

@@ -20,14 +20,20 @@ def constants(path):
 
 def denormals(path):
     """How many there are, by their bits: a thread of the runtime's takes them for zeros."""
-    found = [values.view(np.uint32) & 0x7FFFFFFF for values in constants(path) if values.dtype == np.float32]
+    found = [
+        values.view(np.uint32) & 0x7FFFFFFF
+        for values in constants(path)
+        if values.dtype == np.float32
+    ]
     return sum(int(((bits > 0) & (bits < 0x00800000)).sum()) for bits in found)
 
 
 def faded():
     """A convolution and its norm: weights masked, denormal, and such as only the norm makes denormal."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)
+    )
     with torch.no_grad():
         network[0].weight[0, 0, :2] = 0
         network[0].weight[1] = 1e-41
@@ -39,12 +45,17 @@ def faded():
 
 
 def images():
-    return torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def test_a_deployed_file_has_no_denormals_after_masks_and_folding(tmp_path):
     network = faded()
-    for name, one in (("whole", network), ("folded", fold_batch_norms(network, torch.zeros(2, 1, 8, 8)))):
+    for name, one in (
+        ("whole", network),
+        ("folded", fold_batch_norms(network, torch.zeros(2, 1, 8, 8))),
+    ):
         difference = export(one, tmp_path / f"{name}.onnx", images(), (0.5,), (0.5,))
         assert difference < 1e-6
         assert denormals(tmp_path / f"{name}.onnx") == 0
@@ -53,12 +64,16 @@ def test_a_deployed_file_has_no_denormals_after_masks_and_folding(tmp_path):
 
 def test_only_denormals_are_changed_and_a_file_without_is_not_written_anew(tmp_path):
     # by their bits, as above: zero, the smallest normals, two denormals, one, infinity
-    values = np.array([0, 0x800000, 0x80800000, 0x400000, 0x80000100, 0x3F800000, 0x7F800000], np.uint32).view(
-        np.float32
-    )
+    values = np.array(
+        [0, 0x800000, 0x80800000, 0x400000, 0x80000100, 0x3F800000, 0x7F800000], np.uint32
+    ).view(np.float32)
     small = np.array([1, 0x3C00], np.uint16).view(np.float16)
-    tensors = [numpy_helper.from_array(array, name) for array, name in ((values, "x"), (small, "y"))]
-    graph = onnx.helper.make_graph([], "g", [], [], [*tensors, numpy_helper.from_array(np.arange(3), "n")])
+    tensors = [
+        numpy_helper.from_array(array, name) for array, name in ((values, "x"), (small, "y"))
+    ]
+    graph = onnx.helper.make_graph(
+        [], "g", [], [], [*tensors, numpy_helper.from_array(np.arange(3), "n")]
+    )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
     assert denormals(tmp_path / "m.onnx") == 2
     flush_denormals(tmp_path / "m.onnx")

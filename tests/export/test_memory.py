@@ -8,9 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from espalier.errors import EspalierError
-from espalier.export.memory import peak_memory
+from espalier.runtimes.memory import peak_memory
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells the peak of a process"
+)
 MEBI = 2**20
 
 
@@ -34,9 +36,14 @@ def model(path, weights_mebi: int, widening: int = 1):
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch"]),
             helper.make_tensor_value_info("kept", TensorProto.FLOAT, weights.shape),
         ],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1, widening, 1, 1]), "times")],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([1, widening, 1, 1]), "times"),
+        ],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
+    )
     return path
 
 
@@ -51,10 +58,14 @@ def test_weights_and_activations_are_seen_and_what_is_open_here_is_not(tmp_path)
     assert peaks[1, 0] - peaks[0, 0] > 30 * MEBI
     assert peaks[2, 1] - peaks[2, 0] > 30 * MEBI
     assert peaks[2, 0] - peaks[0, 0] < 8 * MEBI
-    np.testing.assert_allclose(peaks[3], peaks[0], atol=2 * MEBI)  # the one before leaves nothing behind
+    np.testing.assert_allclose(
+        peaks[3], peaks[0], atol=2 * MEBI
+    )  # the one before leaves nothing behind
 
 
 def test_a_file_that_does_not_run_is_told(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
-    with pytest.raises(EspalierError, match=r"should run in a process of their own\. Found [\s\S]*broken"):
+    with pytest.raises(
+        EspalierError, match=r"should run in a process of their own\. Found [\s\S]*broken"
+    ):
         peak_memory([tmp_path / "broken.onnx"], (1, 8, 8), (1,), threads=1)

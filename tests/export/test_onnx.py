@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from espalier.export.onnx import Disagreement, export, relative_difference
-from espalier.export.runtime import Runtime
 from espalier.models import build
+from espalier.runtimes.onnx_runtime import Runtime
 
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
-IMAGES = torch.randint(0, 256, (7, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randint(
+    0, 256, (7, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,9 @@ def seen(images: torch.Tensor) -> torch.Tensor:
 )  # fmt: skip
 def test_pixels_go_in_and_the_logits_are_the_networks(factory, arguments, tmp_path):
     """Also of a network in training mode with dropout: the file holds what evaluation computes."""
-    network = build(f"espalier:{factory}", classes=5, shape=(3, 16, 16), arguments=arguments).train()
+    network = build(
+        f"espalier:{factory}", classes=5, shape=(3, 16, 16), arguments=arguments
+    ).train()
     difference = export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
     logits = Runtime(tmp_path / "model.onnx").run(IMAGES.numpy())
     with torch.no_grad():
@@ -47,7 +51,9 @@ def test_pixels_go_in_and_the_logits_are_the_networks(factory, arguments, tmp_pa
 
 @pytest.fixture
 def exported(tmp_path):
-    network = build("espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4})
+    network = build(
+        "espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4}
+    )
     export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
     return tmp_path / "model.onnx"
 
@@ -59,9 +65,13 @@ def test_the_batch_is_free_and_everything_else_is_fixed(exported):
     assert (result.name, result.type, result.shape) == ("logits", "tensor(float)", ["batch", 5])
     runtime = Runtime(exported)
     whole = runtime.run(IMAGES.numpy())
-    one_by_one = np.concatenate([runtime.run(IMAGES[i : i + 1].numpy()) for i in range(len(IMAGES))])
+    one_by_one = np.concatenate(
+        [runtime.run(IMAGES[i : i + 1].numpy()) for i in range(len(IMAGES))]
+    )
     np.testing.assert_allclose(one_by_one, whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(runtime.logits(IMAGES.numpy(), batch_size=3), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        runtime.logits(IMAGES.numpy(), batch_size=3), whole, rtol=0, atol=1e-5
+    )
 
 
 def test_the_file_knows_nothing_of_the_machine_that_wrote_it(exported, project_root):
@@ -79,7 +89,9 @@ def test_the_file_knows_nothing_of_the_machine_that_wrote_it(exported, project_r
 
 def test_the_same_network_gives_the_same_file(exported, tmp_path):
     torch.manual_seed(0)
-    network = build("espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4})
+    network = build(
+        "espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4}
+    )
     export(network, tmp_path / "again.onnx", IMAGES, MEAN, STD)
     assert (tmp_path / "again.onnx").read_bytes() == exported.read_bytes()
 
@@ -90,13 +102,16 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch, e
     monkeypatch.setattr(Runtime, "logits", lambda self, images: honest(self, images) + error)
     network = build("espalier:mlp", classes=5, shape=(3, 16, 16), arguments={"hidden": [8]})
     with pytest.raises(
-        Disagreement, match=r"should agree with the network to 0.0001. Found a difference of (0\.0\d+|nan)"
+        Disagreement,
+        match=r"should agree with the network to 0.0001. Found a difference of (0\.0\d+|nan)",
     ):
         export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
 
 
 def test_the_exporters_own_words_stay_inside(tmp_path, capfd, recwarn):
-    network = build("espalier:mobilenet", classes=5, shape=(3, 16, 16), arguments={"multiplier": 0.25})
+    network = build(
+        "espalier:mobilenet", classes=5, shape=(3, 16, 16), arguments={"multiplier": 0.25}
+    )
     export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
     assert capfd.readouterr() == ("", "")
     assert not list(recwarn)
@@ -104,7 +119,11 @@ def test_the_exporters_own_words_stay_inside(tmp_path, capfd, recwarn):
 
 @pytest.mark.parametrize(
     ("one", "other", "difference"),
-    [([0.5, 0.25], [0.5, 0.0], 0.25), ([10.0, 5.0], [10.0, 4.0], 0.1), ([-20.0, 0.0], [-20.0, 1.0], 0.05)],
+    [
+        ([0.5, 0.25], [0.5, 0.0], 0.25),
+        ([10.0, 5.0], [10.0, 4.0], 0.1),
+        ([-20.0, 0.0], [-20.0, 1.0], 0.05),
+    ],
 )
 def test_differences_are_relative_to_the_largest_value_above_one(one, other, difference):
     assert relative_difference(np.array(one), np.array(other)) == pytest.approx(difference)

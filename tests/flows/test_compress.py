@@ -2,8 +2,8 @@ import json
 import shutil
 import time
 
-import orchard
 import pytest
+import sample_projects
 from prefect.client.orchestration import get_client
 
 from espalier.errors import BadInput
@@ -27,7 +27,10 @@ def task_runs(state):
         deadline = time.monotonic() + 20  # states of tasks arrive as events, a little later
         while True:
             runs = client.read_task_runs(flow_run_filter=identity)
-            if all(run.state.is_final() or run.state.is_pending() for run in runs) or time.monotonic() > deadline:
+            if (
+                all(run.state.is_final() or run.state.is_pending() for run in runs)
+                or time.monotonic() > deadline
+            ):
                 return {run.name: run.state_name for run in runs}
             time.sleep(0.2)
 
@@ -41,31 +44,42 @@ def without_registry(root):
     """The same project with nothing to register."""
     import yaml
 
-    pipeline = {"stages": {name: stage for name, stage in orchard.PIPELINE["stages"].items() if name != "register"}}
+    pipeline = {
+        "stages": {
+            name: stage
+            for name, stage in sample_projects.PIPELINE["stages"].items()
+            if name != "register"
+        }
+    }
     (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     return root
 
 
 def test_everything_is_made_independent_branches_side_by_side(root, monkeypatch):
     monkeypatch.setattr("tasks.slots.count_processors", lambda: 2)
-    for branch in ("student", "other"):  # each waits for the other to begin: one after the other they would not end
+    for branch in (
+        "student",
+        "other",
+    ):  # each waits for the other to begin: one after the other they would not end
         peer = "other" if branch == "student" else "student"
         code = (
             "deadline = time.time() + 30\n"
             f"while not any('{peer}' in line for line in open('events.log')) and time.time() < deadline: "
             "time.sleep(0.05)\nif time.time() > deadline: end(2, 'alone')"
         )
-        orchard.behave(root, branch, code)
+        sample_projects.behave(root, branch, code)
 
     state = run(root)
 
     assert state.is_completed(), state.message
     assert state.message == "7 of 7 stages were made, 0 were unchanged."
-    assert sorted(orchard.events(root)) == sorted(
+    assert sorted(sample_projects.events(root)) == sorted(
         ["prepare", "teacher", "student", "other", "student-p50", "evaluate", "register"]
     )
-    assert orchard.events(root)[-2:] == ["evaluate", "register"]
-    assert orchard.call(root, "dvc", "status").strip() == "Data and pipelines are up to date."
+    assert sample_projects.events(root)[-2:] == ["evaluate", "register"]
+    assert (
+        sample_projects.call(root, "dvc", "status").strip() == "Data and pipelines are up to date."
+    )
     found = artifacts()
     assert {"teacher", "student", "student-p50", "other", "models", "espalier"} <= set(found)
     assert {"figure": "accuracy", "value": 0.5} in json.loads(found["student-p50"].data)
@@ -74,31 +88,31 @@ def test_everything_is_made_independent_branches_side_by_side(root, monkeypatch)
 
 
 def test_nothing_to_do_starts_nothing(grown):
-    before = orchard.events(grown)
+    before = sample_projects.events(grown)
     state = run(without_registry(grown))
     assert state.message == "0 of 6 stages were made, 6 were unchanged."
-    assert orchard.events(grown) == before
+    assert sample_projects.events(grown) == before
     assert set(task_runs(state).values()) == {"Unchanged", "Completed"}  # the latter: publishing
 
 
 def test_a_lost_registry_is_filled_again_though_dvc_sees_no_change(grown):
-    before = orchard.events(grown)
+    before = sample_projects.events(grown)
     state = run(grown)
     assert state.is_completed(), state.message
-    assert orchard.events(grown)[len(before) :] == ["register"]
+    assert sample_projects.events(grown)[len(before) :] == ["register"]
 
 
 def test_only_what_grows_from_a_changed_entry_is_made_again(grown):
-    before = orchard.events(grown)
-    orchard.write_params(grown, other={"keep_macs": 0.7})
+    before = sample_projects.events(grown)
+    sample_projects.write_params(grown, other={"keep_macs": 0.7})
     state = run(grown)
     # The new `other` has the content of the former, and so have the reports: nothing is left to be registered.
-    assert orchard.events(grown)[len(before) :] == ["other", "evaluate"]
+    assert sample_projects.events(grown)[len(before) :] == ["other", "evaluate"]
     assert state.message == "2 of 7 stages were made, 5 were unchanged."
 
 
 def test_other_branches_go_on_when_one_fails_and_nothing_incomplete_is_registered(root):
-    orchard.behave(root, "student", "end(2, 'keep_macs should lie in (0, 1]. Found 7.')")
+    sample_projects.behave(root, "student", "end(2, 'keep_macs should lie in (0, 1]. Found 7.')")
 
     state = run(root)
 
@@ -107,23 +121,29 @@ def test_other_branches_go_on_when_one_fails_and_nothing_incomplete_is_registere
         "student: keep_macs should lie in (0, 1]. Found 7.\nNot run, as they need it: student-p50, evaluate, register."
     )
     assert isinstance(state.result(raise_on_failure=False), BadInput)
-    assert set(orchard.events(root, "end")) == {"prepare", "teacher", "other"}
+    assert set(sample_projects.events(root, "end")) == {"prepare", "teacher", "other"}
     runs = task_runs(state)
-    assert (runs["student"], runs["other"], runs["student-p50"]) == ("Failed", "Completed", "NotReady")
+    assert (runs["student"], runs["other"], runs["student-p50"]) == (
+        "Failed",
+        "Completed",
+        "NotReady",
+    )
 
 
 def test_every_failure_is_listed(root):
-    orchard.behave(root, "student", "end(2, 'No.')")
-    orchard.behave(root, "other", "end(1, 'A defect.')")
+    sample_projects.behave(root, "student", "end(2, 'No.')")
+    sample_projects.behave(root, "other", "end(1, 'A defect.')")
     state = run(root)
     assert {"student: No.", "other: A defect."} < set(state.message.splitlines())
-    assert orchard.events(root).count("other") == 2
+    assert sample_projects.events(root).count("other") == 2
     assert isinstance(state.result(raise_on_failure=False), BadInput)  # what no retry can help
 
 
 def test_missing_data_are_pulled(root, tmp_path):
-    orchard.call(root, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    orchard.call(root, "dvc", "push", "--quiet")
+    sample_projects.call(
+        root, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage")
+    )
+    sample_projects.call(root, "dvc", "push", "--quiet")
     shutil.rmtree(root / "data")
     shutil.rmtree(root / ".dvc" / "cache")
     state = run(root)
@@ -134,9 +154,11 @@ def test_missing_data_are_pulled(root, tmp_path):
 def test_changes_of_the_data_that_dvc_has_not_saved_are_not_overwritten(root):
     (root / "data" / "content").write_text("my own\n")
     state = run(root)
-    assert state.message.startswith("data: what data.dvc tracks should be as DVC saved it. Found changes")
+    assert state.message.startswith(
+        "data: what data.dvc tracks should be as DVC saved it. Found changes"
+    )
     assert (root / "data" / "content").read_text() == "my own\n"
-    assert orchard.events(root) == []
+    assert sample_projects.events(root) == []
 
 
 def test_bad_parameters_are_one_sentence(root):
@@ -147,6 +169,6 @@ def test_bad_parameters_are_one_sentence(root):
 
 
 def test_a_stage_can_be_forced(grown):
-    before = orchard.events(grown)
+    before = sample_projects.events(grown)
     run(without_registry(grown), force=("student-p50",))
-    assert orchard.events(grown)[len(before) :] == ["student-p50"]
+    assert sample_projects.events(grown)[len(before) :] == ["student-p50"]

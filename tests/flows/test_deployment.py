@@ -5,8 +5,8 @@ import subprocess
 import sys
 import time
 
-import orchard
 import pytest
+import sample_projects
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import StateType
@@ -14,20 +14,31 @@ from prefect.client.schemas.objects import StateType
 
 def test_the_server_can_be_imported():
     """Prefect 3.8 allows versions of FastAPI with which it cannot."""
-    subprocess.run([sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True
+    )
 
 
 @pytest.fixture
 def deployed(grown, project_root, server):
     """The deployment of `prefect.yaml` in a test project, before any worker could run it."""
     shutil.copy(project_root / "prefect.yaml", grown)
-    environment = orchard.ENVIRONMENT | server | {"PWD": str(project_root)}  # a shell's word that must not count
-    for words in (("work-pool", "create", "espalier", "--type", "process"), ("--no-prompt", "deploy", "--all")):
-        subprocess.run(_prefect(*words), cwd=grown, env=environment, check=True, capture_output=True)
+    environment = (
+        sample_projects.ENVIRONMENT | server | {"PWD": str(project_root)}
+    )  # a shell's word that must not count
+    for words in (
+        ("work-pool", "create", "espalier", "--type", "process"),
+        ("--no-prompt", "deploy", "--all"),
+    ):
+        subprocess.run(
+            _prefect(*words), cwd=grown, env=environment, check=True, capture_output=True
+        )
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name("compress/nightly")
         # First of all: a run in another folder would train there.
-        assert nightly.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(grown)}}]
+        assert nightly.pull_steps == [
+            {"prefect.deployments.steps.set_working_directory": {"directory": str(grown)}}
+        ]
         yield client, nightly
         client.delete_deployment(nightly.id)
 
@@ -37,17 +48,21 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, deployed, server
     assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
     _wait_for(lambda: _scheduled(client), "scheduled runs")
 
-    orchard.write_params(grown, other={"keep_macs": 0.7})
+    sample_projects.write_params(grown, other={"keep_macs": 0.7})
     work = _prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
     with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(work, cwd=tmp_path, env=orchard.ENVIRONMENT | server, stdout=log, stderr=log)
+        worker = subprocess.Popen(
+            work, cwd=tmp_path, env=sample_projects.ENVIRONMENT | server, stdout=log, stderr=log
+        )
     try:
         run = client.create_flow_run_from_deployment(nightly.id)
         ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
         assert ended.type == StateType.COMPLETED, ended.message
         assert ended.message == "2 of 7 stages were made, 5 were unchanged."
-        assert orchard.events(grown)[-2:] == ["other", "evaluate"]
-        made = {artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id}
+        assert sample_projects.events(grown)[-2:] == ["other", "evaluate"]
+        made = {
+            artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id
+        }
         assert made >= {"teacher", "other", "models", "espalier"}
     finally:
         worker.terminate()
@@ -61,7 +76,11 @@ def _prefect(*words):
 def _scheduled(client):
     of_ours = DeploymentFilter(name=DeploymentFilterName(any_=["nightly"]))
     runs = client.read_flow_runs(deployment_filter=of_ours)
-    return [run for run in runs if run.state.is_scheduled() and run.auto_scheduled and run.next_scheduled_start_time]
+    return [
+        run
+        for run in runs
+        if run.state.is_scheduled() and run.auto_scheduled and run.next_scheduled_start_time
+    ]
 
 
 def _ended(client, identity):

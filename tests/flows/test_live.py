@@ -8,15 +8,15 @@ import threading
 import time
 from pathlib import Path
 
-import orchard
 import pytest
+import sample_projects
 import yaml
 from mlflow import MlflowClient
 from registry.projects import Project
 from registry.servers import serving
 
-from espalier.registry.live import FAILED, FINISHED, KILLED, LIVE, RUNNING
-from espalier.registry.store import find_store
+from espalier.registry.connection.store import find_store
+from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
 from flows.compress import compress
 from tasks.project import Patience
 
@@ -29,7 +29,11 @@ PARAMS = {
 }
 PIPELINE = {
     "stages": {
-        "student": {"cmd": "python stage.py student models/student data", "deps": ["data"], "outs": ["models/student"]},
+        "student": {
+            "cmd": "python stage.py student models/student data",
+            "deps": ["data"],
+            "outs": ["models/student"],
+        },
         "register": {
             "cmd": "python stage.py register registered.json models",
             "deps": ["models/student"],
@@ -75,8 +79,8 @@ def project(root):
     models = Project.__new__(Project)
     models.root = root
     models.write_model("teacher", 0)
-    orchard.behave(root, "student", MODEL + f"train(1, 2)\n{HOLD}train(3)\nwrite()")
-    orchard.behave(root, "register", REGISTER)
+    sample_projects.behave(root, "student", MODEL + f"train(1, 2)\n{HOLD}train(3)\nwrite()")
+    sample_projects.behave(root, "register", REGISTER)
     return root
 
 
@@ -126,7 +130,9 @@ def let_go_when_seen(root, seen, points):
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("where", ["local", pytest.param("server", marks=pytest.mark.slow)])
-def test_a_curve_is_seen_while_it_grows_and_then_one_run_has_it(project, where, tmp_path, monkeypatch):
+def test_a_curve_is_seen_while_it_grows_and_then_one_run_has_it(
+    project, where, tmp_path, monkeypatch
+):
     if where == "local":
         _watch_to_the_end(project)
     else:
@@ -151,16 +157,22 @@ def _watch_to_the_end(project):
 
 @pytest.mark.usefixtures("server")
 def test_a_failed_stage_leaves_its_curve_as_failed(project):
-    orchard.behave(project, "student", MODEL + "train(1, 2)\nend(2, 'No.')")
+    sample_projects.behave(project, "student", MODEL + "train(1, 2)\nend(2, 'No.')")
     state = compress(str(project), patience=PATIENCE, return_state=True)
     assert state.message.startswith("student: No.")
     assert len(live(project, HALF, FAILED)) == 1
 
 
-def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(project, tmp_path, server):
-    environment = orchard.ENVIRONMENT | server | {"HOME": str(tmp_path)}
+def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(
+    project, tmp_path, server
+):
+    environment = sample_projects.ENVIRONMENT | server | {"HOME": str(tmp_path)}
     flow = subprocess.Popen(
-        [ESPALIER, "run"], cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [ESPALIER, "run"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     (running,) = wait_for(lambda: live(project, HALF))
     flow.kill()
@@ -168,8 +180,8 @@ def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(proje
     wait_for(lambda: live(project, HALF, KILLED))
     for process in _stages_of(project):
         os.kill(process, signal.SIGKILL)
-    orchard.behave(project, "student", MODEL + f"train(3)\n{HOLD}write()")
-    orchard.behave(project, "register", "end(2, 'No.')")
+    sample_projects.behave(project, "student", MODEL + f"train(3)\n{HOLD}write()")
+    sample_projects.behave(project, "register", "end(2, 'No.')")
     seen = []
     thread = let_go_when_seen(project, seen, WHOLE)
     state = compress(str(project), patience=PATIENCE, return_state=True)

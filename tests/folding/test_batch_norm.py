@@ -42,7 +42,9 @@ def test_the_outputs_stay_after_folding_and_after_saving(case, tmp_path):
     with assert_input_untouched(network):
         folded = fold_batch_norms(network, torch.zeros(1, *case.shape))
     assert_close_outputs(network, folded, torch.randn(4, *case.shape))
-    gone = {name for name, module in folded.named_modules() if isinstance(module, nn.Identity)} & set(norms(network))
+    gone = {
+        name for name, module in folded.named_modules() if isinstance(module, nn.Identity)
+    } & set(norms(network))
     assert gone == set(changes_of(folded).removed) == set(norms(network)) - set(norms(folded))
     save(folded, tmp_path / "model")
     assert_equal_outputs(load(tmp_path / "model"), folded, torch.randn(4, *case.shape))
@@ -55,8 +57,16 @@ LAYERS = {
     "grouped": ([nn.Conv2d(4, 8, 3, groups=2)], nn.BatchNorm2d(8), (4, 6, 6)),
     "depthwise": ([nn.Conv2d(4, 8, 3, groups=4, bias=False)], nn.BatchNorm2d(8), (4, 6, 6)),
     "transposed": ([nn.ConvTranspose2d(4, 6, 3, 2)], nn.BatchNorm2d(6), (4, 6, 6)),
-    "transposed and grouped": ([nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False)], nn.BatchNorm2d(6), (4, 6, 6)),
-    "padded by reflection": ([nn.Conv2d(3, 8, 3, 1, 1, padding_mode="reflect")], nn.BatchNorm2d(8), (3, 6, 6)),
+    "transposed and grouped": (
+        [nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False)],
+        nn.BatchNorm2d(6),
+        (4, 6, 6),
+    ),
+    "padded by reflection": (
+        [nn.Conv2d(3, 8, 3, 1, 1, padding_mode="reflect")],
+        nn.BatchNorm2d(8),
+        (3, 6, 6),
+    ),
     "one dimension": ([nn.Conv1d(3, 8, 3)], nn.BatchNorm1d(8), (3, 6)),
     "three dimensions": ([nn.Conv3d(2, 4, 2, bias=False)], nn.BatchNorm3d(4), (2, 3, 3, 3)),
     "linear": ([nn.Flatten(), nn.Linear(12, 5)], nn.BatchNorm1d(5), (3, 4)),
@@ -111,8 +121,14 @@ STAY = {
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)),
         (3, 4, 4),
     ),
-    "the channels are another dimension": (nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)), (4, 6)),
-    "a rectifier is between": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)), (3, 4, 4)),
+    "the channels are another dimension": (
+        nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)),
+        (4, 6),
+    ),
+    "a rectifier is between": (
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)),
+        (3, 4, 4),
+    ),
 }
 
 
@@ -127,7 +143,9 @@ def test_a_norm_stays_where_it_cannot_be_folded(network, shape):
 def test_the_norms_of_one_channel_are_those_of_the_papers_formula():
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.25))
     with torch.no_grad():
-        for value, number in zip(network.state_dict().values(), (3, 1, 2, 5, 4, 0.75), strict=False):
+        for value, number in zip(
+            network.state_dict().values(), (3, 1, 2, 5, 4, 0.75), strict=False
+        ):
             value.fill_(number)  # weight, bias, gamma, beta, mean, variance
     folded = fold_batch_norms(network.eval(), torch.zeros(2, 1, 1, 1))
     assert folded[0].weight.item() == 3 * 2 / 1
@@ -154,7 +172,10 @@ class Wishful(nn.Conv2d):
 
 @pytest.mark.parametrize(
     ("network", "word"),
-    [(Spelled(), "num_features"), (nn.Sequential(Wishful(3, 4, 1, bias=False), nn.BatchNorm2d(4)), "difference")],
+    [
+        (Spelled(), "num_features"),
+        (nn.Sequential(Wishful(3, 4, 1, bias=False), nn.BatchNorm2d(4)), "difference"),
+    ],
     ids=["attributes", "bias"],
 )
 def test_a_network_that_computes_otherwise_without_its_norms_is_refused(network, word):
@@ -172,7 +193,9 @@ def test_what_was_zero_stays_zero_and_nothing_is_left_that_is_too_small_to_be_no
         network[1].weight[1] = 1e-6
         network[0].weight[2, 0, 0, 0] = 1e-40  # a denormal from elsewhere
     folded = fold_batch_norms(network, torch.zeros(2, 3, 4, 4))
-    for value in folded.state_dict().values():  # by their bits: the processor may be told to take them for zeros
+    for value in (
+        folded.state_dict().values()
+    ):  # by their bits: the processor may be told to take them for zeros
         bits = value.contiguous().view(torch.int32) & 0x7FFFFFFF
         assert not ((bits > 0) & (bits < 0x00800000)).any()
     assert not folded[0].weight[0].any()
@@ -181,7 +204,9 @@ def test_what_was_zero_stays_zero_and_nothing_is_left_that_is_too_small_to_be_no
 
 
 def test_frozen_weights_stay_frozen_and_the_layout_stays():
-    network = lived(nn.Sequential(nn.Conv2d(8, 4, 3, bias=False), nn.BatchNorm2d(4)), 8, 4, 4).requires_grad_(False)
+    network = lived(
+        nn.Sequential(nn.Conv2d(8, 4, 3, bias=False), nn.BatchNorm2d(4)), 8, 4, 4
+    ).requires_grad_(False)
     network.to(memory_format=torch.channels_last)
     folded = fold_batch_norms(network, torch.zeros(2, 8, 4, 4))
     assert not any(parameter.requires_grad for parameter in folded.parameters())

@@ -8,12 +8,12 @@ from espalier.folding.cka import batched_cka, linear_cka
 from espalier.folding.similar import outputs
 from espalier.models import build
 from espalier.training.batches import Resident
-from espalier.training.device import Team
+from espalier.training.device import ProcessGroup
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.seeds import seed_all
-from espalier.training.views import Views, normaliser
+from espalier.training.views import Augmentations, normaliser
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,9 @@ def test_it_is_the_papers_formula():
     assert linear_cka(x, y).item() == pytest.approx(wanted.item(), rel=1e-10)
     # the form of section 3 that gives linear CKA its name
     x, y = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
-    assert wanted.item() == pytest.approx(((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())).item())
+    assert wanted.item() == pytest.approx(
+        ((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+    )
 
 
 def test_turning_and_scaling_a_representation_changes_nothing_and_stretching_it_does():
@@ -56,7 +58,9 @@ def test_turning_and_scaling_a_representation_changes_nothing_and_stretching_it_
     x, y = represented(), represented(seed=1) + represented()
     turn = torch.linalg.qr(represented(12, 12, 2)).Q
     assert linear_cka(x, x @ turn * 3 + 1).item() == pytest.approx(1, abs=1e-6)
-    assert linear_cka(x @ turn * 3 + 1, y).item() == pytest.approx(linear_cka(x, y).item(), rel=1e-5)
+    assert linear_cka(x @ turn * 3 + 1, y).item() == pytest.approx(
+        linear_cka(x, y).item(), rel=1e-5
+    )
     stretch = torch.diag(torch.logspace(-1, 1, 12))
     assert linear_cka(x, x @ stretch).item() < 0.95
 
@@ -68,7 +72,9 @@ def test_a_constant_layer_is_like_no_other():
 
 def test_over_batches_it_is_the_papers_formula():
     batches = [[represented(10, 6, seed), represented(10, 8, seed + 9)] for seed in range(3)]
-    product, one, other = (sum(hsic_unbiased(b[i], b[j]) for b in batches) for i, j in ((0, 1), (0, 0), (1, 1)))
+    product, one, other = (
+        sum(hsic_unbiased(b[i], b[j]) for b in batches) for i, j in ((0, 1), (0, 0), (1, 1))
+    )
     table = batched_cka(batches)
     assert table[0, 1].item() == pytest.approx((product / (one * other).sqrt()).item(), rel=1e-10)
     assert torch.equal(table, table.T)
@@ -81,7 +87,10 @@ def test_over_batches_what_is_expected_does_not_depend_on_their_size_and_strange
     assert linear_cka(x[:32], y[:32]) > 0.8
     assert abs(batched_cka(zip(x.split(32), y.split(32), strict=True))[0, 1]) < 0.02
     related = x + y
-    estimates = [batched_cka(zip(x.split(size), related.split(size), strict=True))[0, 1] for size in (32, 128, 512)]
+    estimates = [
+        batched_cka(zip(x.split(size), related.split(size), strict=True))[0, 1]
+        for size in (32, 128, 512)
+    ]
     assert max(estimates) - min(estimates) < 0.01
     assert estimates[0].item() == pytest.approx(0.5, abs=0.02)  # half of the variance is common
 
@@ -96,13 +105,21 @@ def test_the_layers_of_two_trained_networks_that_correspond_are_the_most_alike(d
     """Kornblith et al. 2019, section 6.1: from other random weights, the same layers come to see the same things."""
     dataset, views = read_dataset(digits), 6
     look = normaliser(dataset.mean, dataset.std, CPU)
-    train, validation = (Resident(read_split(digits, split), CPU) for split in ("train", "validation"))
+    train, validation = (
+        Resident(read_split(digits, split), CPU) for split in ("train", "validation")
+    )
     networks = []
     for seed in range(2):
         seed_all(seed, "weights")
-        networks.append(build("espalier:vgg", classes=10, shape=(1, 8, 8), arguments={"depth": 11, "width": 8}))
+        networks.append(
+            build("espalier:vgg", classes=10, shape=(1, 8, 8), arguments={"depth": 11, "width": 8})
+        )
         recipe = Recipe(epochs=6, batch_size=64, threads=1, views=views)
-        options = {"views": Views(len(train), 1, False, seed, views), "look": look, "team": Team(0, 1, CPU)}
+        options = {
+            "views": Augmentations(len(train), 1, False, seed, views),
+            "look": look,
+            "team": ProcessGroup(0, 1, CPU),
+        }
         fit(networks[-1], train, Inference(validation, look), from_labels(), recipe, **options)
     images = [look(batch.images) for batch in train.batches(list(torch.arange(1024).split(128)))]
     layers = [name for name, layer in networks[0].named_modules() if isinstance(layer, nn.ReLU)]

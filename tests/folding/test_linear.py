@@ -11,7 +11,11 @@ from espalier.models.changes import changes_of, note
 
 
 def layers(network):
-    return [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+    ]
 
 
 def unbiased(layer):
@@ -21,7 +25,11 @@ def unbiased(layer):
 
 MERGED = {  # which layers are left
     "two": ([nn.Linear(6, 8), nn.Linear(8, 4)], (6,), "0"),
-    "three": ([nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4)], (6,), "0 4"),
+    "three": (
+        [nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4)],
+        (6,),
+        "0 4",
+    ),
     "on tokens": ([nn.Linear(6, 8, bias=False), nn.Linear(8, 4)], (3, 6), "0"),
     "without biases": ([nn.Linear(6, 8, bias=False), nn.Linear(8, 4, bias=False)], (6,), "0"),
     "only the first has a bias": ([nn.Linear(6, 8), nn.Linear(8, 4, bias=False)], (6,), "0"),
@@ -31,9 +39,21 @@ MERGED = {  # which layers are left
         (3, 7, 7),
         "0",
     ),
-    "1x1 before, nothing padded": ([nn.Conv2d(6, 8, 1), nn.Conv2d(8, 4, 3, dilation=2)], (6, 7, 7), "1"),
-    "1x1 before, nothing added": ([nn.Conv2d(6, 8, 1, bias=False), nn.Conv2d(8, 4, 3, 1, 1)], (6, 7, 7), "1"),
-    "1x1 before, zero added": ([unbiased(nn.Conv2d(6, 8, 1)), nn.Conv2d(8, 4, 3, 1, "same")], (6, 7, 7), "1"),
+    "1x1 before, nothing padded": (
+        [nn.Conv2d(6, 8, 1), nn.Conv2d(8, 4, 3, dilation=2)],
+        (6, 7, 7),
+        "1",
+    ),
+    "1x1 before, nothing added": (
+        [nn.Conv2d(6, 8, 1, bias=False), nn.Conv2d(8, 4, 3, 1, 1)],
+        (6, 7, 7),
+        "1",
+    ),
+    "1x1 before, zero added": (
+        [unbiased(nn.Conv2d(6, 8, 1)), nn.Conv2d(8, 4, 3, 1, "same")],
+        (6, 7, 7),
+        "1",
+    ),
     "both 1x1, the second strided": ([nn.Conv2d(6, 8, 1), nn.Conv2d(8, 4, 1, 2)], (6, 6, 6), "1"),
     "one dimension": ([nn.Conv1d(3, 8, 3), nn.Conv1d(8, 4, 1)], (3, 7), "0"),
 }
@@ -78,7 +98,10 @@ STAY = {
     "something else looks": (Looked(), (6,)),
     "one works twice": (tied(), (6,)),
     "groups": (nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 4, 1)), (4, 5, 5)),
-    "a border that the bias would not reach": (nn.Sequential(nn.Conv2d(6, 8, 1), nn.Conv2d(8, 4, 3, 1, 1)), (6, 5, 5)),
+    "a border that the bias would not reach": (
+        nn.Sequential(nn.Conv2d(6, 8, 1), nn.Conv2d(8, 4, 3, 1, 1)),
+        (6, 5, 5),
+    ),
     "two that move": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)), (3, 7, 7)),
     "a stride first": (nn.Sequential(nn.Conv2d(6, 8, 1, 2), nn.Conv2d(8, 4, 3)), (6, 9, 9)),
 }
@@ -93,7 +116,9 @@ def test_the_others_stay(network, shape):
 
 @pytest.mark.parametrize("kind", ["zeros", "shared"])
 def test_numbers_that_were_pruned_or_shared_one_by_one_are_not_multiplied_away(kind):
-    network = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))
+    network = nn.Sequential(
+        nn.Linear(6, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4)
+    )
     note(network, **{kind: ["1.weight"]})
     assert layers(fold_linears(network, torch.zeros(2, 6))) == ["0", "1", "3"]
 
@@ -110,7 +135,9 @@ def test_a_merged_network_is_saved_and_loaded_bit_for_bit(tmp_path, monkeypatch)
     folded = fold_linears(network, torch.zeros(2, 1, 4, 4))
     assert layers(folded) == ["0", "4"]
     save(folded, tmp_path / "model")
-    assert_equal_outputs(load(tmp_path / "model", trusted=["deep"]), folded, torch.randn(4, 1, 4, 4))
+    assert_equal_outputs(
+        load(tmp_path / "model", trusted=["deep"]), folded, torch.randn(4, 1, 4, 4)
+    )
 
 
 class Weighed(nn.Module):

@@ -43,7 +43,9 @@ def fold(network, **options):
     return fold_blocks(network, torch.zeros(2, *SHAPE), **options)
 
 
-def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_stay(network, tmp_path):
+def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_stay(
+    network, tmp_path
+):
     with assert_input_untouched(network):
         folded = fold(network)
     assert changes_of(folded).removed == ("stages.1.2",)
@@ -59,7 +61,9 @@ def test_of_a_pair_validation_chooses_what_is_left(network, liked):
     left = {"the first": one, "the second": other, "the mean": (one + other) / 2}[liked]
 
     def validate(candidate):
-        stays = next(block for block in candidate.stages[1][1:] if not isinstance(block, nn.Identity))
+        stays = next(
+            block for block in candidate.stages[1][1:] if not isinstance(block, nn.Identity)
+        )
         return (stays.conv1.weight - left).norm().item()
 
     folded = fold(network, validate=validate)
@@ -75,13 +79,19 @@ def test_the_mean_is_of_running_statistics_as_well(network):
         block = candidate.stages[1][1]
         if isinstance(block, nn.Identity):
             return 9.0
-        return float((block.bn1.running_var - (blocks[1].bn1.running_var + blocks[2].bn1.running_var) / 2).norm())
+        return float(
+            (
+                block.bn1.running_var - (blocks[1].bn1.running_var + blocks[2].bn1.running_var) / 2
+            ).norm()
+        )
 
     assert validate(fold(network, validate=validate)) == 0
 
 
 @pytest.mark.parametrize("kind", ["zeros", "shared"])
-def test_a_block_with_numbers_pruned_or_shared_one_by_one_is_kept_or_dropped_but_never_averaged(network, kind):
+def test_a_block_with_numbers_pruned_or_shared_one_by_one_is_kept_or_dropped_but_never_averaged(
+    network, kind
+):
     note(network, **{kind: ["stages.1.1.conv1.weight"]})
     tried = []
     fold(network, validate=lambda candidate: tried.append(candidate) or len(tried))

@@ -60,7 +60,11 @@ def test_a_bound_is_part_of_what_passes_and_just_beyond_it_is_not(gate):
 @pytest.mark.parametrize("gate", BOUNDS)
 def test_a_figure_that_is_no_number_passes_nothing(gate):
     assert failed(replace(GOOD, **{gate: float("nan")})) == [gate]
-    (row,) = [verdict for verdict in judge(ALL, replace(GOOD, **{gate: float("nan")})) if verdict.gate == gate]
+    (row,) = [
+        verdict
+        for verdict in judge(ALL, replace(GOOD, **{gate: float("nan")}))
+        if verdict.gate == gate
+    ]
     assert row.found == "could not be evaluated"
 
 
@@ -93,7 +97,11 @@ def test_the_rule_chooses_among_those_that_pass():
         "fast": replace(GOOD, bytes=30, milliseconds=1.0, accuracy=0.91),
         "right": replace(GOOD, bytes=20, milliseconds=2.0, accuracy=0.99),
     }
-    assert [choose(rule, passed) for rule in ("smallest", "fastest", "most_accurate")] == ["small", "fast", "right"]
+    assert [choose(rule, passed) for rule in ("smallest", "fastest", "most_accurate")] == [
+        "small",
+        "fast",
+        "right",
+    ]
     assert choose("smallest", {"b": GOOD, "a": GOOD}) == "a"
 
 
@@ -101,7 +109,14 @@ def test_the_shipped_policy_is_read(project_root):
     policies = read_policies(project_root / "mlflow" / "gates.yaml")
     assert list(policies) == ["champion"]
     given = policies["champion"].gates.model_dump(exclude_none=True)
-    assert {"drop", "champion_drop", "worst_class_drop", "examples", "bytes_ratio", "latency_ratio"} <= set(given)
+    assert {
+        "drop",
+        "champion_drop",
+        "worst_class_drop",
+        "examples",
+        "bytes_ratio",
+        "latency_ratio",
+    } <= set(given)
 
 
 @pytest.mark.parametrize(

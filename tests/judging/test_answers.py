@@ -48,7 +48,9 @@ def test_top_k_of_no_more_than_k_classes_is_refused(drawn):
 
 def test_the_forgotten_are_those_that_only_the_reference_has_right():
     labels = np.array([0, 1, 2, 3, 4])
-    assert forgotten(labels, predicted=np.array([0, 0, 2, 0, -1]), reference=np.array([0, 1, 0, 0, 4])).tolist() == [
+    assert forgotten(
+        labels, predicted=np.array([0, 0, 2, 0, -1]), reference=np.array([0, 1, 0, 0, 4])
+    ).tolist() == [
         1,
         4,
     ]

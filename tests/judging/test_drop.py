@@ -65,7 +65,9 @@ def test_without_any_difference_the_bound_is_that_of_the_score_test(total):
 
 
 @few
-@given(tables(), st.floats(-0.99, 0.99, allow_subnormal=False))  # a runtime elsewhere may turn them off
+@given(
+    tables(), st.floats(-0.99, 0.99, allow_subnormal=False)
+)  # a runtime elsewhere may turn them off
 def test_the_chance_that_the_score_supposes_is_the_most_likely_one(table, drop):
     """Of a gained answer, if a lost one is more likely by the drop: no other chance has a higher likelihood."""
     from espalier.judging.drop import _gained_under
@@ -109,7 +111,9 @@ def test_a_comparison_counts_what_differs():
     predicted = np.array([0, 1, 1, 1, 0, 0, 2, NO_ANSWER])
     found = compare(labels, predicted, reference)
     assert (found.lost, found.gained, found.drop.value) == (2, 2, 0)
-    assert found.agreement == 3 / 8  # right alike twice, wrong alike once; no answer agrees with nothing
+    assert (
+        found.agreement == 3 / 8
+    )  # right alike twice, wrong alike once; no answer agrees with nothing
     assert found.p == mcnemar(2, 2)
     assert (found.drop.low, found.drop.high) == drop_interval(2, 2, 8)
 

@@ -54,9 +54,13 @@ def test_the_calibration_error_is_that_of_the_formula(drawn):
 
 def test_a_model_that_is_as_often_right_as_it_is_sure_has_no_error():
     logits = sure(np.full(1000, 0.8))
-    assert expected_calibration_error((np.arange(1000) >= 800).astype(int), logits) == pytest.approx(0, abs=1e-9)
+    assert expected_calibration_error(
+        (np.arange(1000) >= 800).astype(int), logits
+    ) == pytest.approx(0, abs=1e-9)
     assert expected_calibration_error(np.zeros(1000, int), logits) == pytest.approx(0.2)
-    assert expected_calibration_error(np.ones(1000, int), sure(np.full(1000, 1 - 1e-12))) == pytest.approx(1)
+    assert expected_calibration_error(
+        np.ones(1000, int), sure(np.full(1000, 1 - 1e-12))
+    ) == pytest.approx(1)
 
 
 def test_without_finite_logits_there_is_no_confidence():
@@ -71,10 +75,18 @@ def test_each_class_is_judged_by_its_own_examples_at_a_level_that_holds_for_all(
     assert list(drops["class"]) == list(CLASSES[:5])  # a fox has no examples
     for number, row in drops.iterrows():
         mine = labels == number
-        alone = compare(labels[mine], answers(logits)[mine], answers(teacher)[mine], level=0.95 ** (1 / 5))
-        assert (row["examples"], row["lost"], row["gained"]) == (mine.sum(), alone.lost, alone.gained)
+        alone = compare(
+            labels[mine], answers(logits)[mine], answers(teacher)[mine], level=0.95 ** (1 / 5)
+        )
+        assert (row["examples"], row["lost"], row["gained"]) == (
+            mine.sum(),
+            alone.lost,
+            alone.gained,
+        )
         assert row["accuracy"] == accuracy(labels[mine], answers(logits)[mine]).value
-        assert (row["drop"], row["drop_low"], row["drop_high"]) == pytest.approx(alone.drop, abs=1e-9)
+        assert (row["drop"], row["drop_low"], row["drop_high"]) == pytest.approx(
+            alone.drop, abs=1e-9
+        )
 
 
 def test_the_worst_class_is_the_one_that_lost_most(drawn):
@@ -83,11 +95,19 @@ def test_the_worst_class_is_the_one_that_lost_most(drawn):
     drops = class_drops(labels, predicted, labels, CLASSES)
     assert worst(drops)["class"] == "dog"
     assert worst(drops)["drop"] == 1
-    rare = class_drops(labels, labels, labels, CLASSES)  # none lost any: the smallest may have lost most
+    rare = class_drops(
+        labels, labels, labels, CLASSES
+    )  # none lost any: the smallest may have lost most
     assert worst(rare)["examples"] == rare["examples"].min()
 
 
-@given(arrays(float, st.tuples(st.integers(1, 12), st.just(3)), elements=st.sampled_from([0.0, 1.0, 2.0, math.nan])))
+@given(
+    arrays(
+        float,
+        st.tuples(st.integers(1, 12), st.just(3)),
+        elements=st.sampled_from([0.0, 1.0, 2.0, math.nan]),
+    )
+)
 def test_on_the_front_are_those_that_no_other_beats(figures):
     known = [row for row in figures if not np.isnan(row).any()]
     for row, on in zip(figures, front(figures), strict=True):
@@ -97,7 +117,12 @@ def test_on_the_front_are_those_that_no_other_beats(figures):
 
 def test_the_front_of_models_without_a_figure_is_empty_and_equals_share_it():
     assert front(np.array([[math.nan, 1, 1]])).tolist() == [False]
-    assert front(np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist() == [True, True, True, False]
+    assert front(np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist() == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_ratio_is_of_what_is_timed_in_one_round_and_an_outlier_moves_nothing():
@@ -117,7 +142,10 @@ def test_sittings_that_a_neighbour_spoiled_move_a_ratio_by_less_than_its_band():
     theirs = np.exp(0.02 * rng.standard_normal((20, 3)))
     spoiled = theirs.copy()
     spoiled[[2, 9, 11]] *= 1.6
-    clean, found = ratio(np.full_like(theirs, 0.5), theirs), ratio(np.full_like(theirs, 0.5), spoiled)
+    clean, found = (
+        ratio(np.full_like(theirs, 0.5), theirs),
+        ratio(np.full_like(theirs, 0.5), spoiled),
+    )
     assert found.value == pytest.approx(clean.value, rel=0.01)
     assert np.log(found.high / found.value) < 0.1
 
@@ -130,7 +158,9 @@ def test_another_evaluation_lies_within_the_band_as_often_as_it_says(sittings):
     def evaluated():
         speed = 3 * np.exp(0.1 * rng.standard_normal((sittings, 1)))
         theirs = np.exp(0.05 * rng.standard_normal((sittings, 6)))
-        return ratio(theirs / speed * np.exp(0.02 * rng.standard_normal((sittings, 6))), theirs, between=0)
+        return ratio(
+            theirs / speed * np.exp(0.02 * rng.standard_normal((sittings, 6))), theirs, between=0
+        )
 
     pairs = [(evaluated(), evaluated()) for _ in range(1000)]
     held = np.mean([first.low <= second.value <= first.high for first, second in pairs])
@@ -142,18 +172,35 @@ def test_the_judgement_says_the_same_as_its_parts(drawn):
     figures, drops = judgement(labels, logits, teacher, CLASSES)
     beside = compare(labels, answers(logits), answers(teacher))
     assert (figures["drop"], figures["drop_low"], figures["drop_high"]) == beside.drop
-    assert (figures["forgotten"], figures["agreement"], figures["drop_p"]) == (beside.lost, beside.agreement, beside.p)
+    assert (figures["forgotten"], figures["agreement"], figures["drop_p"]) == (
+        beside.lost,
+        beside.agreement,
+        beside.p,
+    )
     assert (figures["examples"], figures["not_finite"]) == (400, 0)
     assert figures["worst_class"] == worst(drops)["class"]
     assert figures["worst_class_drop"] == drops["drop"].max()
     assert figures["worst_class_drop_high"] == drops["drop_high"].max()
-    assert 0 < figures["drop_low"] < figures["drop"] < figures["drop_high"] < figures["worst_class_drop_high"]
+    assert (
+        0
+        < figures["drop_low"]
+        < figures["drop"]
+        < figures["drop_high"]
+        < figures["worst_class_drop_high"]
+    )
 
 
 def test_the_teacher_has_lost_nothing_and_needs_no_interval_for_that(drawn):
     labels, _, teacher = drawn
     figures, drops = judgement(labels, teacher, None, CLASSES)
-    zeros = ("drop", "drop_low", "drop_high", "forgotten", "worst_class_drop", "worst_class_drop_high")
+    zeros = (
+        "drop",
+        "drop_low",
+        "drop_high",
+        "forgotten",
+        "worst_class_drop",
+        "worst_class_drop_high",
+    )
     assert {figures[name] for name in zeros} == {0}
     assert (figures["agreement"], figures["drop_p"], figures["worst_class"]) == (1, 1, "")
     assert not drops[["drop", "drop_low", "drop_high"]].to_numpy().any()
@@ -162,9 +209,16 @@ def test_the_teacher_has_lost_nothing_and_needs_no_interval_for_that(drawn):
 def test_a_model_that_gives_no_numbers_is_wrong_everywhere_and_says_so(drawn):
     labels, logits, teacher = drawn
     figures, _ = judgement(labels, np.full_like(logits, np.nan), teacher, CLASSES)
-    assert (figures["accuracy"], figures["agreement"], figures["not_finite"], figures["top5"]) == (0, 0, 400, 0)
+    assert (figures["accuracy"], figures["agreement"], figures["not_finite"], figures["top5"]) == (
+        0,
+        0,
+        400,
+        0,
+    )
     assert math.isnan(figures["ece"])
-    assert figures["drop_low"] == pytest.approx(float(drop_interval(figures["forgotten"], 0, 400)[0]))
+    assert figures["drop_low"] == pytest.approx(
+        float(drop_interval(figures["forgotten"], 0, 400)[0])
+    )
 
 
 def test_top_five_of_five_classes_is_not_given(drawn):

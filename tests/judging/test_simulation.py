@@ -27,7 +27,9 @@ def error(rate: float) -> float:
 def intervals(lost: np.ndarray, gained: np.ndarray, total: int | np.ndarray, level: float = 0.95):
     """Each table once: many draws give the same."""
     total = np.broadcast_to(total, lost.shape)
-    tables, which = np.unique(np.stack([lost, gained, total]).reshape(3, -1), axis=1, return_inverse=True)
+    tables, which = np.unique(
+        np.stack([lost, gained, total]).reshape(3, -1), axis=1, return_inverse=True
+    )
     return tuple(bound[which].reshape(lost.shape) for bound in drop_interval(*tables, level))
 
 
@@ -63,18 +65,27 @@ def test_at_the_margin_no_more_pass_than_promised(simulated):
 
 def likelihoods(size: int, lost: float, gained: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All tables but those that never happen: counts of lost and of gained answers, and the chance of each pair."""
-    counts = [np.arange(binom.ppf(1e-9, size, one), binom.ppf(1 - 1e-9, size, one) + 1) for one in (lost, gained)]
+    counts = [
+        np.arange(binom.ppf(1e-9, size, one), binom.ppf(1 - 1e-9, size, one) + 1)
+        for one in (lost, gained)
+    ]
     tables = np.stack(np.meshgrid(*counts, indexing="ij"), axis=-1)
     tables = tables[tables.sum(-1) <= size]
     full = np.column_stack([tables, size - tables.sum(-1)])
-    return tables[:, 0], tables[:, 1], multinomial.pmf(full, size, [lost, gained, 1 - lost - gained])
+    return (
+        tables[:, 0],
+        tables[:, 1],
+        multinomial.pmf(full, size, [lost, gained, 1 - lost - gained]),
+    )
 
 
 @pytest.mark.parametrize("size", [200, 359, 1000, 10_000])
 def test_summed_over_all_tables_the_promise_is_kept_to_a_tenth_of_a_percent(size):
     """No draws here: the exact chance of a false pass, and of covering where 20 differing answers are expected."""
     z = norm.ppf(0.975)
-    for differing, drop in itertools.product(DIFFERING, (0.0, 0.001, 0.0025, 0.01, 0.02, 0.05, 0.1)):
+    for differing, drop in itertools.product(
+        DIFFERING, (0.0, 0.001, 0.0025, 0.01, 0.02, 0.05, 0.1)
+    ):
         if drop > differing:
             continue
         lost, gained, chance = likelihoods(size, (differing + drop) / 2, (differing - drop) / 2)
@@ -91,22 +102,33 @@ def test_models_that_lost_nothing_pass_with_a_margin_that_the_examples_can_show(
     assert (intervals(lost, gained, 10_000)[1] <= 0.005).mean() > 0.98
 
 
-@pytest.mark.parametrize("sizes", [np.full(10, 100), np.geomspace(20, 1500, 10).astype(int)], ids=["balanced", "not"])
+@pytest.mark.parametrize(
+    "sizes", [np.full(10, 100), np.geomspace(20, 1500, 10).astype(int)], ids=["balanced", "not"]
+)
 @pytest.mark.parametrize("worst", [0.0, 0.1])
 def test_the_intervals_of_all_classes_hold_at_once(sizes, worst):
     """One class, the third smallest, has lost `worst`; of the others a part of the answers differs."""
     rng = np.random.default_rng(2)
     drops = np.where(np.arange(10) == 2, worst, 0.0)
     chances = np.stack([0.02 + drops, np.full(10, 0.02), 0.96 - drops], axis=1)
-    counts = np.stack([rng.multinomial(size, chance, DRAWS) for size, chance in zip(sizes, chances, strict=True)], 1)
+    counts = np.stack(
+        [rng.multinomial(size, chance, DRAWS) for size, chance in zip(sizes, chances, strict=True)],
+        1,
+    )
     low, high = intervals(counts[..., 0], counts[..., 1], sizes, 0.95 ** (1 / 10))
     assert ((low <= drops) & (drops <= high)).all(1).mean() >= 0.935 - error(0.95)
     assert (high.max(1) < worst).mean() <= 0.025 + error(0.025)
 
 
-@pytest.mark.parametrize(("size", "truth"), [(200, 0.5), (200, 0.95), (500, 0.99), (2000, 0.8), (10_000, 0.999)])
+@pytest.mark.parametrize(
+    ("size", "truth"), [(200, 0.5), (200, 0.95), (500, 0.99), (2000, 0.8), (10_000, 0.999)]
+)
 def test_the_interval_of_the_accuracy_covers_it(size, truth):
-    right, times = np.unique(np.random.default_rng(3).binomial(size, truth, DRAWS), return_counts=True)
+    right, times = np.unique(
+        np.random.default_rng(3).binomial(size, truth, DRAWS), return_counts=True
+    )
     bounds = [binomtest(int(one), size).proportion_ci(0.95, "wilson") for one in right]
-    covered = sum(count for (low, high), count in zip(bounds, times, strict=True) if low <= truth <= high)
+    covered = sum(
+        count for (low, high), count in zip(bounds, times, strict=True) if low <= truth <= high
+    )
     assert abs(covered / DRAWS - 0.95) <= 0.015 + error(0.95)

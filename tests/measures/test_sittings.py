@@ -19,21 +19,30 @@ class Opened:
 
     def __call__(self):
         self.times += 1
-        return {name: (lambda batch, name=name: self.calls.append((self.times, len(batch), name))) for name in "abc"}
+        return {
+            name: (lambda batch, name=name: self.calls.append((self.times, len(batch), name)))
+            for name in "abc"
+        }
 
 
-@pytest.mark.parametrize(("rounds", "sittings", "each"), [(3, 3, 1), (20, 20, 1), (60, 20, 3), (61, 20, 4)])
+@pytest.mark.parametrize(
+    ("rounds", "sittings", "each"), [(3, 3, 1), (20, 20, 1), (60, 20, 3), (61, 20, 4)]
+)
 def test_every_sitting_opens_the_models_anew_and_times_each_as_often(rounds, sittings, each):
     opened = Opened()
     times = in_sittings(opened, BATCHES, dict.fromkeys(BATCHES, rounds))
     assert opened.times == sittings
     assert {size: set(taken) for size, taken in times.items()} == {1: set("abc"), 4: set("abc")}
     for taken in times.values():
-        assert {one.wall.shape for one in taken.values()} == {one.busy.shape for one in taken.values()}
+        assert {one.wall.shape for one in taken.values()} == {
+            one.busy.shape for one in taken.values()
+        }
         assert taken["b"].wall.shape == (sittings, each)
     for sitting in range(1, sittings + 1):
         for size in BATCHES:
-            order = "".join(name for number, count, name in opened.calls if (number, count) == (sitting, size))
+            order = "".join(
+                name for number, count, name in opened.calls if (number, count) == (sitting, size)
+            )
             first, calls = order[:3], order[3:]
             assert first == "abc"  # a call of each that finds memory
             assert calls[::2] == calls[1::2]  # each that is timed follows one of the same model

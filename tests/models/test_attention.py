@@ -58,7 +58,10 @@ def randomised(layer: nn.Module) -> nn.Module:
 def test_it_answers_as_torchs(batch_first, bias, asked):
     layer = randomised(nn.MultiheadAttention(WIDTH, HEADS, bias=bias, batch_first=batch_first))
     x = torch.randn(2, 5, WIDTH) if batch_first else torch.randn(5, 2, WIDTH)
-    (out, weights), (wanted, wanted_weights) = ours(layer)(x, x, x, **asked), layer(x, x, x, **asked)
+    (out, weights), (wanted, wanted_weights) = (
+        ours(layer)(x, x, x, **asked),
+        layer(x, x, x, **asked),
+    )
     assert_alike(out, wanted)
     assert (weights is None) == (wanted_weights is None)
     if weights is not None:
@@ -106,7 +109,9 @@ def test_what_is_dropped_in_training_is_dropped_as_often():
 @torch.no_grad()
 def test_torchs_encoder_layers_let_it_compute():
     """They have a fast way of their own in evaluation, which spells the width of the heads."""
-    network = nn.TransformerEncoder(nn.TransformerEncoderLayer(WIDTH, 4, 20, batch_first=True), 2).eval()
+    network = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(WIDTH, 4, 20, batch_first=True), 2
+    ).eval()
     own, x = with_own_attention(network), torch.randn(2, 5, WIDTH)
     asked = []
     own.layers[0].self_attn.register_forward_hook(lambda *_: asked.append(True))

@@ -20,8 +20,14 @@ KNOWN = [  # in 32x32 pixels: those whose shape changes within are not among the
 LARGER = [
     (Network("torchvision:mobilenet_v3_small", shape=(3, 32, 32)), "3 5 6 8 10 11"),
     (Network("torchvision:shufflenet_v2_x0_5", shape=(3, 32, 32)), ""),
-    (Network("torchvision:vit_b_32", {}, shape=(3, 224, 224)), " ".join(f"encoder_layer_{i}" for i in range(12))),
-    (Network("torchvision:swin_t", {}, shape=(3, 64, 64)), "1.0 1.1 3.0 3.1 5.0 5.1 5.2 5.3 5.4 5.5 7.0 7.1"),
+    (
+        Network("torchvision:vit_b_32", {}, shape=(3, 224, 224)),
+        " ".join(f"encoder_layer_{i}" for i in range(12)),
+    ),
+    (
+        Network("torchvision:swin_t", {}, shape=(3, 64, 64)),
+        "1.0 1.1 3.0 3.1 5.0 5.1 5.2 5.3 5.4 5.5 7.0 7.1",
+    ),
 ]
 
 
@@ -37,13 +43,17 @@ def check(case, ends):
     assert shorter(images).shape == (2, 10)
 
 
-@pytest.mark.parametrize(("case", "ends"), KNOWN, ids=lambda part: str(part) if isinstance(part, Network) else "")
+@pytest.mark.parametrize(
+    ("case", "ends"), KNOWN, ids=lambda part: str(part) if isinstance(part, Network) else ""
+)
 def test_the_blocks_of_a_network_are_those_of_its_paper_and_can_all_be_removed(case, ends):
     check(case, ends)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "ends"), LARGER, ids=lambda part: str(part) if isinstance(part, Network) else "")
+@pytest.mark.parametrize(
+    ("case", "ends"), LARGER, ids=lambda part: str(part) if isinstance(part, Network) else ""
+)
 def test_so_are_those_of_torchvisions(case, ends):
     check(case, ends)
 

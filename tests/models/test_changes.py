@@ -19,7 +19,9 @@ IMAGES = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    network = build("espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 14, "width": 4})
+    network = build(
+        "espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 14, "width": 4}
+    )
     network(IMAGES)
     return network.eval()
 
@@ -47,7 +49,9 @@ def test_a_copy_remembers_and_is_changed_by_itself(network):
 def test_what_is_removed_passes_its_input_on(network):
     block = network.stages[0][1]
     nn.init.zeros_(block.bn2.weight)
-    nn.init.zeros_(block.bn2.bias)  # so that the block already passes on its input, which no rectifier changes
+    nn.init.zeros_(
+        block.bn2.bias
+    )  # so that the block already passes on its input, which no rectifier changes
     shorter = copy.deepcopy(network)
     remove(shorter, ["stages.0.1"])
     assert_equal_outputs(shorter, network, IMAGES)
@@ -84,7 +88,9 @@ def test_what_is_remembered_is_in_the_folder_and_comes_back_with_the_network(net
     assert changes_of(load(tmp_path)) == changes_of(network)
     assert_equal_outputs(load(tmp_path), network, IMAGES)
     save(load(tmp_path), tmp_path / "again")
-    assert (tmp_path / "again" / "weights.safetensors").read_bytes() == (tmp_path / "weights.safetensors").read_bytes()
+    assert (tmp_path / "again" / "weights.safetensors").read_bytes() == (
+        tmp_path / "weights.safetensors"
+    ).read_bytes()
 
 
 def test_a_folder_written_before_there_were_changes_is_read(network):

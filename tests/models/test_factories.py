@@ -23,14 +23,20 @@ def test_it_maps_images_to_a_logit_per_class_that_every_weight_has_a_part_in(cas
     assert logits.shape == (5, case.classes)
     assert logits.isfinite().all()
     logits.square().sum().backward()
-    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    assert [
+        name
+        for name, p in network.named_parameters()
+        if p.grad is None or not p.grad.isfinite().all()
+    ] == []
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
 def test_the_seed_alone_fixes_the_weights(case):
     def weights(seed):
         torch.manual_seed(seed)
-        network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
+        network = build(
+            case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments
+        )
         return torch.cat([parameter.flatten() for parameter in network.parameters()])
 
     first = weights(1)
@@ -51,7 +57,9 @@ def test_it_remembers_what_it_was_built_from(case):
 def test_it_has_as_many_weights_as_published(published):
     case = published.network
     with torch.device("meta"):  # shapes without memory
-        network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
+        network = build(
+            case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments
+        )
     assert count_parameters(network) == published.parameters
 
 
@@ -82,7 +90,11 @@ def test_a_wrong_value_is_refused_by_name(factory, arguments, words):
         ("espalier:resnet", {"deep": 20}, ["espalier:resnet", "depth, width", "'deep'"]),
         ("espalier:lenet300", {"width": 3}, ["espalier:lenet300", "none", "'width'"]),
         ("espalier:resnet", {"classes": 3}, ["espalier:resnet", "depth, width", "classes"]),
-        ("torchvision:resnet18", {"tiny": True}, ["torchvision:resnet18", "small, options", "'tiny'"]),
+        (
+            "torchvision:resnet18",
+            {"tiny": True},
+            ["torchvision:resnet18", "small, options", "'tiny'"],
+        ),
         ("espalier:rasnet", {}, [*FACTORIES, "'rasnet'"]),
         ("torchvision:resnet19", {}, ["resnet18", "mobilenet_v2", "'resnet19'"]),
         ("resnet", {}, ["`package:function`", "espalier:resnet", "'resnet'"]),
@@ -98,7 +110,9 @@ def test_an_unknown_name_is_answered_by_the_known_ones(factory, arguments, words
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
 def test_torchvisions_classifiers_are_fitted_to_the_classes_and_to_small_grey_images(name):
-    network = build(f"torchvision:{name}", classes=7, shape=(1, 32, 32), arguments={"small": True}).eval()
+    network = build(
+        f"torchvision:{name}", classes=7, shape=(1, 32, 32), arguments={"small": True}
+    ).eval()
     stem = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
     assert (stem.in_channels, stem.kernel_size, stem.stride) == (1, (3, 3), (1, 1))
     sides = []
@@ -113,13 +127,18 @@ def test_torchvisions_classifiers_are_theirs_unless_asked_otherwise():
     with torch.device("meta"):
         ours = build("torchvision:resnet18", classes=1000, shape=(3, 224, 224)).state_dict()
         theirs = torchvision.models.resnet18().state_dict()
-    assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in theirs.items()}
+    assert {name: value.shape for name, value in ours.items()} == {
+        name: value.shape for name, value in theirs.items()
+    }
 
 
 def test_torchvisions_own_options_are_passed_on():
     with torch.device("meta"):
         network = build(
-            "torchvision:mobilenet_v2", classes=10, shape=(3, 32, 32), arguments={"options": {"width_mult": 0.5}}
+            "torchvision:mobilenet_v2",
+            classes=10,
+            shape=(3, 32, 32),
+            arguments={"options": {"width_mult": 0.5}},
         )
     assert next(iter(network.parameters())).shape[0] == 16
 

@@ -50,7 +50,9 @@ def test_what_is_loaded_is_what_was_saved_bit_for_bit(case, tmp_path):
 def test_so_it_is_after_a_cut(case, tmp_path):
     network = built(case)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)  # that such narrow layers miss the target is no matter here
+        warnings.simplefilter(
+            "ignore", Notice
+        )  # that such narrow layers miss the target is no matter here
         smaller = prune(network, torch.randn(2, *case.shape), keep_macs=0.6, align=1)
     save(smaller, tmp_path / "model")
     again = load(tmp_path / "model")
@@ -63,7 +65,10 @@ def test_the_layers_of_a_cut_network_know_their_sizes_when_it_is_loaded(small, t
     save(prune(small, torch.randn(2, 1, 16, 16), keep_macs=0.6, align=1), tmp_path)
     for layer in load(tmp_path).modules():
         if isinstance(layer, nn.Conv2d):
-            assert list(layer.weight.shape[:2]) == [layer.out_channels, layer.in_channels // layer.groups]
+            assert list(layer.weight.shape[:2]) == [
+                layer.out_channels,
+                layer.in_channels // layer.groups,
+            ]
         elif isinstance(layer, nn.BatchNorm2d):
             assert layer.num_features == len(layer.weight) == len(layer.running_mean)
         elif isinstance(layer, nn.Linear):
@@ -126,10 +131,14 @@ def test_a_missing_file_is_noticed_and_named(small, tmp_path, name):
     assert_explains(caught.value, name)
 
 
-@pytest.mark.parametrize("factory", ["os:system", "evil:run", "subprocess:getoutput", "builtins:eval"])
+@pytest.mark.parametrize(
+    "factory", ["os:system", "evil:run", "subprocess:getoutput", "builtins:eval"]
+)
 def test_a_folder_from_elsewhere_cannot_run_code(small, tmp_path, monkeypatch, factory):
     """Its hashes are right: whoever forges a folder forges the manifest as well."""
-    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\ndef run(**given): pass\n")
+    (tmp_path / "evil.py").write_text(
+        f"open({str(tmp_path / 'executed')!r}, 'w')\ndef run(**given): pass\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "model"
     save(small, folder)
@@ -173,7 +182,9 @@ def test_a_network_from_elsewhere_can_be_saved_once_it_knows_how_it_is_built(sma
         save(nn.Linear(2, 2), tmp_path)
     assert_explains(caught.value, "attach", "a Linear")
     assert not list(tmp_path.iterdir())
-    foreign = build("espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8})
+    foreign = build(
+        "espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8}
+    )
     del foreign._espalier_architecture
     Architecture("espalier:resnet", 10, (1, 16, 16), {"depth": 8, "width": 8}).attach(foreign)
     save(foreign, tmp_path)
@@ -189,7 +200,11 @@ def test_what_a_model_is_depends_on_neither_time_nor_place(small, tmp_path):
             with torch.no_grad():
                 small.head.bias[0] += 1
         save(small, tmp_path / name)
-    assert content_hash(tmp_path / "one") == content_hash(tmp_path / "other") != content_hash(tmp_path / "changed")
+    assert (
+        content_hash(tmp_path / "one")
+        == content_hash(tmp_path / "other")
+        != content_hash(tmp_path / "changed")
+    )
 
 
 def test_what_is_not_deployed_yet_has_no_hash(small, tmp_path):

@@ -13,7 +13,7 @@ from espalier.models import build, load, save
 from espalier.models.changes import changes_of
 from espalier.pruning import prune
 from espalier.pruning.blocks import Depth, find_blocks
-from espalier.pruning.reach import Ask
+from espalier.pruning.prune_to_target import Ask
 from espalier.pruning.target import Size, Target
 
 SHAPE = (3, 8, 8)
@@ -26,7 +26,9 @@ def images(count: int = 2) -> torch.Tensor:
 
 def resnet(depth=26):
     """Three stages, of which the first block of the last two changes the shape."""
-    return build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": depth, "width": 8}).eval()
+    return build(
+        "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": depth, "width": 8}
+    ).eval()
 
 
 def removed(network):
@@ -40,7 +42,12 @@ def test_the_cost_of_what_is_kept_is_what_is_counted(seed):
     assert blocks.count == 10
     assert np.bincount(blocks.layer).tolist() == [4, 3, 3]
     whole = Size.of(network, SHAPE)
-    depth = Depth(network, images(), blocks, Ask(Target("keep_macs", 0.5), "magnitude", "global", 8, None, whole))
+    depth = Depth(
+        network,
+        images(),
+        blocks,
+        Ask(Target("keep_macs", 0.5), "magnitude", "global", 8, None, whole),
+    )
     kept = np.random.default_rng(seed).random(10) < 0.5
     shorter = depth.cut(kept)
     assert depth.cost("keep_macs", whole.macs)(kept) == count_macs(shorter, SHAPE)
@@ -54,30 +61,49 @@ def test_scores_see_a_block_as_all_its_weights():
     blocks = find_blocks(network, images())
     ones = {name: torch.ones_like(parameter) for name, parameter in network.named_parameters()}
     sizes = [count_parameters(network.get_submodule(name)) for name in blocks.names]
-    assert blocks.over_rows(ones).tolist() == blocks.over_columns(ones).tolist() == sizes
+    assert (
+        blocks.sum_over_producers(ones).tolist()
+        == blocks.sum_over_consumers(ones).tolist()
+        == sizes
+    )
     assert blocks.makers("stages.0.1.conv2.weight", (8, 8, 3, 3)).shape == (1, 1, 1, 1)
     assert blocks.makers("head.weight", (10, 32)) is None
 
 
 @SEVERAL
 @pytest.mark.parametrize(
-    ("score", "budget"), [("magnitude", "global"), ("taylor", "global"), ("magnitude", "sensitivity")]
+    ("score", "budget"),
+    [("magnitude", "global"), ("taylor", "global"), ("magnitude", "sensitivity")],
 )
 def test_dead_blocks_go_first_and_the_outputs_stay(score, budget):
     """Those that add nothing. A norm of weights sees it if all of them are zero, a loss if the last norm is."""
     network = resnet(20)
     with torch.no_grad():
         for block in (network.stages[0][1], network.stages[2][2]):
-            dead = block.parameters() if (score, budget) == ("magnitude", "global") else block.bn2.parameters()
+            dead = (
+                block.parameters()
+                if (score, budget) == ("magnitude", "global")
+                else block.bn2.parameters()
+            )
             for parameter in dead:
                 parameter.zero_()
     batches = torch.randn(2, 8, *SHAPE, generator=torch.Generator().manual_seed(2))
     targets = [network(batch).detach() + 0.1 * torch.randn(8, 10) for batch in batches]
 
     def losses(other):
-        yield from (F.mse_loss(other(batch), target) for batch, target in zip(batches, targets, strict=True))
+        yield from (
+            F.mse_loss(other(batch), target) for batch, target in zip(batches, targets, strict=True)
+        )
 
-    shorter = prune(network, images(), keep_macs=0.8, pattern="blocks", score=score, budget=budget, losses=losses)
+    shorter = prune(
+        network,
+        images(),
+        keep_macs=0.8,
+        pattern="blocks",
+        score=score,
+        budget=budget,
+        losses=losses,
+    )
     assert removed(shorter) == ("stages.0.1", "stages.2.2")
     assert torch.allclose(shorter(images()), network(images()), atol=1e-6)
 
@@ -94,7 +120,9 @@ def test_the_target_is_met_from_below_by_what_comes_nearest(keep):
 
 
 def test_how_far_the_nearest_is_below_is_told():
-    with pytest.warns(Notice, match=r"where [\d,]+ were allowed: the nearest blocks are [\d.]+ % below\."):
+    with pytest.warns(
+        Notice, match=r"where [\d,]+ were allowed: the nearest blocks are [\d.]+ % below\."
+    ):
         prune(resnet(14), images(), keep_macs=0.8, pattern="blocks")
 
 
@@ -144,7 +172,11 @@ def test_what_is_to_stay_stays():
     ("factory", "arguments", "message"),
     [
         ("vgg", {"keep_macs": 0.5}, "should have residual blocks of one shape. Found none."),
-        ("resnet", {"keep_macs": 0.05}, r"Found [\d,]+ when all of the 10 residual blocks that may go are gone"),
+        (
+            "resnet",
+            {"keep_macs": 0.05},
+            r"Found [\d,]+ when all of the 10 residual blocks that may go are gone",
+        ),
         ("resnet", {"keep_macs": 0.5, "score": "norm_scale"}, "norm_scale"),
         ("resnet", {"below": 0.5, "score": "threshold"}, "threshold"),
     ],

@@ -14,10 +14,11 @@ from espalier.errors import BadInput
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
 from espalier.pruning import costs, prune
-from espalier.pruning.budgets import BUDGETS, Layer, Portion, Problem, everywhere, latency, sensitivity, uniform
+from espalier.pruning.budgets import BUDGETS, Layer, Portion, Problem, latency, sensitivity, uniform
+from espalier.pruning.budgets import global_budget as everywhere
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.deployment import file_bytes
 from espalier.pruning.surgery import cut
-from espalier.pruning.units import find_units
 
 SHAPE = (1, 8, 8)
 
@@ -27,7 +28,9 @@ def images(*shape) -> torch.Tensor:
 
 
 def resnet(width=16):
-    return build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": width}).eval()
+    return build(
+        "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": width}
+    ).eval()
 
 
 def transformer():
@@ -36,7 +39,9 @@ def transformer():
 
 MADE = {
     str(case): (
-        lambda case=case: build(case.factory, classes=10, shape=case.shape, arguments=case.arguments),
+        lambda case=case: build(
+            case.factory, classes=10, shape=case.shape, arguments=case.arguments
+        ),
         case.shape,
     )
     for case in NETWORKS
@@ -49,7 +54,7 @@ def test_what_is_foreseen_is_what_is_counted(name):
     """Of any choice of units, to the last multiplication and the last parameter."""
     make, shape = MADE[name]
     network = make().eval()
-    units = find_units(network, images(*shape))
+    units = find_dependency_groups(network, images(*shape))
     work = costs.macs(network, units).with_whole(count_macs(network, shape))
     numbers = costs.parameters(network, units)
     assert units.count
@@ -64,7 +69,10 @@ def test_what_is_foreseen_is_what_is_counted(name):
 
 @pytest.mark.parametrize(
     ("target", "measure"),
-    [("keep_macs", lambda network: count_macs(network, SHAPE)), ("keep_parameters", count_parameters)],
+    [
+        ("keep_macs", lambda network: count_macs(network, SHAPE)),
+        ("keep_parameters", count_parameters),
+    ],
 )
 @pytest.mark.parametrize("budget", ["global", "uniform"])
 def test_a_fraction_is_met_by_single_channels(target, measure, budget):
@@ -124,7 +132,7 @@ def test_uniform_keeps_equal_fractions(keep):
 
 def test_uniform_cuts_a_network_alike_everywhere():
     network = resnet()
-    units = find_units(network, images())
+    units = find_dependency_groups(network, images())
     smaller = prune(network, images(), keep_macs=0.5, align=1, budget="uniform")
     fractions = [
         smaller.get_parameter(work.weight).shape[0] / network.get_parameter(work.weight).shape[0]
@@ -137,10 +145,15 @@ def test_uniform_cuts_a_network_alike_everywhere():
 
 def additive(problem: Problem, rises: list[list[float]]):
     """A loss that rises by so much with each unit of a layer that goes, whatever else goes."""
-    layers = [np.concatenate([portion.members for portion in layer.portions]) for layer in problem.layers]
+    layers = [
+        np.concatenate([portion.members for portion in layer.portions]) for layer in problem.layers
+    ]
 
     def loss(kept):
-        return 1.0 + sum(sum(rise[: int((~kept[members]).sum())]) for members, rise in zip(layers, rises, strict=True))
+        return 1.0 + sum(
+            sum(rise[: int((~kept[members]).sum())])
+            for members, rise in zip(layers, rises, strict=True)
+        )
 
     return loss
 
@@ -171,11 +184,17 @@ def test_a_layer_made_insensitive_on_purpose_is_what_sensitivity_cuts():
     wanted = [network(batch).detach() for batch in batches]
 
     def losses(other):
-        yield from (F.mse_loss(other(batch), answer) for batch, answer in zip(batches, wanted, strict=True))
+        yield from (
+            F.mse_loss(other(batch), answer) for batch, answer in zip(batches, wanted, strict=True)
+        )
 
-    smaller = prune(network, images(), keep_macs=0.9, align=1, budget="sensitivity", score="l1", losses=losses)
+    smaller = prune(
+        network, images(), keep_macs=0.9, align=1, budget="sensitivity", score="l1", losses=losses
+    )
     before, after = network.state_dict(), smaller.state_dict()
-    narrower = {name.rpartition(".")[0] for name in before if before[name].shape != after[name].shape}
+    narrower = {
+        name.rpartition(".")[0] for name in before if before[name].shape != after[name].shape
+    }
     assert narrower == {f"stages.1.0.{layer}" for layer in ("conv1", "bn1", "conv2")}
     assert torch.allclose(smaller(images()), network(images()), atol=1e-5)
     by_score = prune(network, images(), keep_macs=0.9, align=1, score="l1")
@@ -188,7 +207,9 @@ def test_latency_takes_whole_stairs_and_never_what_saves_no_time():
     layer = np.repeat(np.arange(3), widths)
     terms = [[(width, np.flatnonzero(layer == number))] for number, width in enumerate(widths)]
     work = costs.cost("work", 160, terms, costs.products([1, 1, 1]))
-    time = costs.cost("milliseconds", 160, terms, lambda left: np.ceil(left[..., 0] / 16) @ [3.0, 1.0, 0.0])
+    time = costs.cost(
+        "milliseconds", 160, terms, lambda left: np.ceil(left[..., 0] / 16) @ [3.0, 1.0, 0.0]
+    )
     groups = type("Groups", (), {"count": 160, "layer": layer})()
     scores = np.random.default_rng(0).random(160)
     scores[layer == 2] *= 0.01
@@ -222,7 +243,9 @@ def test_latency_leaves_alone_what_saves_work_and_little_time_unless_nothing_els
 def test_a_limit_that_is_out_of_reach_is_approached_as_far_as_it_goes():
     problem = units_of([8, 8], [1, 2])
     for name, budget in BUDGETS.items():
-        kept = budget(limited(problem, 1, time=problem.cost, loss=lambda kept: float((~kept).sum())))
+        kept = budget(
+            limited(problem, 1, time=problem.cost, loss=lambda kept: float((~kept).sum()))
+        )
         assert problem.cost(kept) == 2 + 4, name  # a quarter of each layer stays
 
 
@@ -246,22 +269,52 @@ def test_portions_are_aligned_and_ascend():
         ({}, "should be given a target of keep_macs, .* Found none."),
         ({"keep_macs": 0.5, "bytes": 1000}, "should have one target of .* Found keep_macs, bytes."),
         ({"bytes": 0}, "`bytes` should be above 0. Found `bytes = 0`."),
-        ({"milliseconds": float("inf")}, "`milliseconds` should be above 0. Found `milliseconds = inf`."),
+        (
+            {"milliseconds": float("inf")},
+            "`milliseconds` should be above 0. Found `milliseconds = inf`.",
+        ),
         ({"keep_parameters": 1.2}, r"`keep_parameters` should lie in \(0, 1\]"),
-        ({"sparsity": 0.5}, "The pattern `channels` should be given a target of .* Found `sparsity = 0.5`."),
-        ({"pattern": "weights", "keep_macs": 0.5}, "The pattern `weights` should be given .* Found `keep_macs = 0.5`."),
-        ({"pattern": "n_of_m", "keep_macs": 0.5}, "should be given no target but `n` and `m`. Found `keep_macs = 0.5`"),
+        (
+            {"sparsity": 0.5},
+            "The pattern `channels` should be given a target of .* Found `sparsity = 0.5`.",
+        ),
+        (
+            {"pattern": "weights", "keep_macs": 0.5},
+            "The pattern `weights` should be given .* Found `keep_macs = 0.5`.",
+        ),
+        (
+            {"pattern": "n_of_m", "keep_macs": 0.5},
+            "should be given no target but `n` and `m`. Found `keep_macs = 0.5`",
+        ),
         (
             {"pattern": "weights", "sparsity": 0.5, "budget": "latency"},
             "`budget` should be one of global, uniform, sensitivity for",
         ),
-        ({"keep_macs": 0.5, "score": "threshold"}, "The score `threshold` and the target `below` should go together."),
+        (
+            {"keep_macs": 0.5, "score": "threshold"},
+            "The score `threshold` and the target `below` should go together.",
+        ),
         ({"below": 0.5}, "The score `threshold` and the target `below` should go together."),
-        ({"bytes": 9, "budget": "latency"}, "The budget `latency` should be given .* Found `bytes = 9`"),
-        ({"keep_macs": 0.5, "budget": "greedy"}, "`budget` should be one of global, uniform, sensitivity, latency."),
-        ({"keep_macs": 0.5, "pattern": "rows"}, "`pattern` should be one of channels, heads, blocks, weights, n_of_m."),
-        ({"keep_macs": 0.5, "budget": "sensitivity"}, "should be given losses over training data. Found none."),
-        ({"pattern": "heads", "keep_macs": 0.5}, "should have attention. Found none that can be cut."),
+        (
+            {"bytes": 9, "budget": "latency"},
+            "The budget `latency` should be given .* Found `bytes = 9`",
+        ),
+        (
+            {"keep_macs": 0.5, "budget": "greedy"},
+            "`budget` should be one of global, uniform, sensitivity, latency.",
+        ),
+        (
+            {"keep_macs": 0.5, "pattern": "rows"},
+            "`pattern` should be one of channels, heads, blocks, weights, n_of_m.",
+        ),
+        (
+            {"keep_macs": 0.5, "budget": "sensitivity"},
+            "should be given losses over training data. Found none.",
+        ),
+        (
+            {"pattern": "heads", "keep_macs": 0.5},
+            "should have attention. Found none that can be cut.",
+        ),
         ({"bytes": 2000}, "Pruning should leave at most 2,000 bytes. Found"),
     ],
 )
@@ -275,7 +328,11 @@ def test_heads_are_all_that_goes_where_only_heads_may():
     smaller = prune(network, images(3, 16, 16), keep_macs=0.85, pattern="heads")
     assert count_macs(smaller, (3, 16, 16)) <= 0.85 * count_macs(network, (3, 16, 16))
     before, after = network.state_dict(), smaller.state_dict()
-    changed = {name.rpartition("self_attention.")[2] for name in before if before[name].shape != after[name].shape}
+    changed = {
+        name.rpartition("self_attention.")[2]
+        for name in before
+        if before[name].shape != after[name].shape
+    }
     assert changed == {"in_proj_weight", "in_proj_bias", "out_proj.weight"}
     left = [layer.self_attention.num_heads for layer in smaller.encoder.layers]
     assert all(1 <= heads <= 4 for heads in left)
@@ -284,7 +341,9 @@ def test_heads_are_all_that_goes_where_only_heads_may():
 
 
 def test_below_a_threshold_go_those_that_are_and_no_others():
-    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)).eval()
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)
+    ).eval()
     with torch.no_grad():
         network[0].weight[[1, 4, 5]] *= 0.001
         network[0].bias[[1, 4, 5]] *= 0.001

@@ -109,11 +109,21 @@ def test_an_axis_along_which_an_index_comes_twice_is_not_one():
 
 
 @st.composite
-def written(draw: st.DrawFn) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, int], tuple[int, int]]]]:
+def written(
+    draw: st.DrawFn,
+) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, int], tuple[int, int]]]]:
     """The shapes of some splits, and what is said of their axes, in some order."""
-    shapes = draw(st.lists(st.tuples(st.sampled_from([2, 3]), st.sampled_from([2, 3])), min_size=1, max_size=4))
+    shapes = draw(
+        st.lists(
+            st.tuples(st.sampled_from([2, 3]), st.sampled_from([2, 3])), min_size=1, max_size=4
+        )
+    )
     axis = st.tuples(st.integers(0, len(shapes) - 1), st.integers(0, 1))
-    return shapes, draw(st.lists(st.tuples(st.sampled_from(["join", "pin", "settle", "head"]), axis, axis), max_size=8))
+    return shapes, draw(
+        st.lists(
+            st.tuples(st.sampled_from(["join", "pin", "settle", "head"]), axis, axis), max_size=8
+        )
+    )
 
 
 @settings(max_examples=80, deadline=None)
@@ -153,7 +163,10 @@ def kept(left: dict[int, np.ndarray], part: Part) -> np.ndarray:
     return left[id(part.split)].any(1 - part.axis)
 
 
-@given(arrays.arrays(np.int64, st.integers(0, 12), elements=st.integers(0, 9)), st.lists(st.integers(0, 9), max_size=3))
+@given(
+    arrays.arrays(np.int64, st.integers(0, 12), elements=st.integers(0, 9)),
+    st.lists(st.integers(0, 9), max_size=3),
+)
 def test_joined_atoms_are_the_classes_of_an_equivalence(partners, pinned):
     coupling = Coupling()
     atoms = coupling.new(10)

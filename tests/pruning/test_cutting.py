@@ -6,17 +6,17 @@ import types
 import numpy as np
 import pytest
 import torch
-from saplings import SMALL, Grown, Network, conv, head, some
-from saplings_attention import ATTENTION
-from saplings_layers import LAYERS
+from tiny_networks import SMALL, Grown, Network, conv, head, some
+from tiny_networks_attention import ATTENTION
+from tiny_networks_layers import LAYERS
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.pruning import prune
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.surgery import cut
-from espalier.pruning.units import find_units
 
 
 def grouped(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
@@ -25,7 +25,12 @@ def grouped(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def normed(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
-    layers = nn.Conv2d(shape[0], 16, 3), nn.GroupNorm(8, 16), nn.PReLU(16), nn.ConvTranspose2d(16, classes, 2)
+    layers = (
+        nn.Conv2d(shape[0], 16, 3),
+        nn.GroupNorm(8, 16),
+        nn.PReLU(16),
+        nn.ConvTranspose2d(16, classes, 2),
+    )
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
@@ -50,9 +55,11 @@ def users(request, monkeypatch) -> nn.Module:
 def test_a_users_network_is_cut_twice_and_loaded_each_time(users, tmp_path):
     images = torch.randn(2, *SMALL)
     for _ in range(2):
-        units = find_units(users, images)
+        units = find_dependency_groups(users, images)
         former, users = users, cut(users, units, some(users, units, 0.7))
-        assert sum(p.numel() for p in users.parameters()) < sum(p.numel() for p in former.parameters())
+        assert sum(p.numel() for p in users.parameters()) < sum(
+            p.numel() for p in former.parameters()
+        )
         save(users, tmp_path / "model")
         assert torch.equal(load(tmp_path / "model", trusted=["factories"])(images), users(images))
 
@@ -74,7 +81,7 @@ def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_de
     network = build("factories:grouped", classes=5, shape=SMALL, trusted=["factories"]).eval()
     images = torch.randn(2, *SMALL)
     for groups in (4, 3):
-        units = find_units(network, images)
+        units = find_dependency_groups(network, images)
         kept = np.ones(units.count, bool)
         kept[units.where["0.weight"][0][0]] = False
         network = cut(network, units, kept)
@@ -88,11 +95,15 @@ def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_de
 def test_a_group_norm_loses_whole_groups():
     """Of the sixteen channels of eight groups, those of three: the other statistics stay what they were."""
     network = normed(classes=5, shape=SMALL).eval()
-    units = find_units(network, torch.randn(2, *SMALL))
+    units = find_dependency_groups(network, torch.randn(2, *SMALL))
     kept = np.ones(units.count, bool)
     kept[units.where["1.weight"][0][[0, 2, 15]]] = False
     smaller = cut(network, units, kept)
-    assert (smaller[1].num_groups, smaller[1].num_channels, smaller[2].num_parameters) == (5, 10, 10)
+    assert (smaller[1].num_groups, smaller[1].num_channels, smaller[2].num_parameters) == (
+        5,
+        10,
+        10,
+    )
 
 
 def test_layers_that_share_weights_share_them_after_the_cut():
@@ -104,7 +115,7 @@ def test_layers_that_share_weights_share_them_after_the_cut():
 
 def test_a_network_of_which_nothing_can_go_stays_as_it_is():
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).eval()
-    units = find_units(network, torch.randn(2, *SMALL))
+    units = find_dependency_groups(network, torch.randn(2, *SMALL))
     assert units.count == 0
     assert torch.equal(cut(network, units, np.ones(0, bool))[1].weight, network[1].weight)
 
@@ -119,7 +130,10 @@ def spelled(n: nn.Module, x: Tensor) -> Tensor:
 def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
     """Cut to eight channels of sixteen, it would shuffle two groups of four where four groups of two are meant."""
     network = Network(spelled, first=conv(3, 16), last=conv(16, 6), head=head(6))
-    with pytest.raises(BadInput, match=r"view should be of the shape \[2, 4, (\d), 8, 8\]. Found \[2, \1, 4, 8, 8\]"):
+    with pytest.raises(
+        BadInput,
+        match=r"view should be of the shape \[2, 4, (\d), 8, 8\]. Found \[2, \1, 4, 8, 8\]",
+    ):
         prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
     smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
     assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)
@@ -162,7 +176,7 @@ def test_widths_are_aligned_where_one_unit_is_many_channels():
         nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, groups=4), nn.Conv2d(24, 64, 1), nn.GroupNorm(8, 64), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5),
     ).eval()  # fmt: skip
-    units = find_units(network, torch.randn(2, *SMALL))
+    units = find_dependency_groups(network, torch.randn(2, *SMALL))
     assert sorted(units.channels) == [4] * 12 + [8] * 8
     smaller = prune(network, torch.randn(2, *SMALL), keep_macs=0.4, align=8)
     widths = [layer.out_channels for layer in smaller[:3]]

@@ -59,7 +59,10 @@ def test_a_target_is_known_by_its_key():
         ({"keep_macs": 0.5, "score": "threshold"}, ["`score: threshold`", "without"]),
         ({"below": 0.1}, ["`score: magnitude`", "with `below`"]),
         ({"pattern": "blocks", "keep_macs": 0.5, "align": 4}, ["`align`"]),
-        ({"pattern": "weights", "sparsity": 0.5, "budget": "latency"}, ["`budget: latency`", "`weights`"]),
+        (
+            {"pattern": "weights", "sparsity": 0.5, "budget": "latency"},
+            ["`budget: latency`", "`weights`"],
+        ),
         ({"keep_macs": 0.5, "steps": 3}, ["`schedule: one_shot`", "`steps: 3`"]),
         ({"keep_macs": 0.5, "schedule": "cubic"}, ["`schedule: cubic`", "`steps: 1`"]),
         ({"keep_macs": 0.5, "between": {"epochs": 2}}, ["`between`", "`steps`"]),

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from saplings import Grown, assert_equal
-from saplings_attention import ATTENTION
-from saplings_layers import LAYERS
-from saplings_shapes import SHAPES
+from tiny_networks import Grown, assert_equal
+from tiny_networks_attention import ATTENTION
+from tiny_networks_layers import LAYERS
+from tiny_networks_shapes import SHAPES
 
-from espalier.pruning.budgets import Problem, everywhere
+from espalier.pruning.budgets import Problem
+from espalier.pruning.budgets import global_budget as everywhere
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 
@@ -46,7 +47,9 @@ def test_every_free_channel_and_head_is_found_and_no_other(grown, name):
 def test_dead_channels_go_without_a_trace(grown, name):
     tree = grown(name)
     dead = tree.without(rows=True)
-    assert not torch.allclose(tree.outputs(dead), tree.outputs(tree.network))  # what is alive was seen
+    assert not torch.allclose(
+        tree.outputs(dead), tree.outputs(tree.network)
+    )  # what is alive was seen
     smaller = cut(dead, tree.units, tree.kept)
     assert tree.macs(smaller) < tree.macs(dead)
     assert_equal(tree.outputs(smaller), tree.outputs(dead))
@@ -78,4 +81,6 @@ def test_dead_channels_go_first(grown, name):
 def test_the_cost_of_a_cut_is_what_is_counted_afterwards(grown, name):
     tree = grown(name)
     fewer = tree.cost(np.ones(tree.units.count, bool)) - tree.cost(tree.kept)
-    assert round(fewer) == tree.macs(tree.network) - tree.macs(cut(tree.network, tree.units, tree.kept))
+    assert round(fewer) == tree.macs(tree.network) - tree.macs(
+        cut(tree.network, tree.units, tree.kept)
+    )

@@ -12,12 +12,13 @@ from espalier.errors import BadInput, Notice
 from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
-from espalier.pruning import latency_table, prune, reach
+from espalier.pruning import latency_table, prune
+from espalier.pruning import prune_to_target as reach
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.deployment import file_bytes, race
 from espalier.pruning.latency_table import Grid, Kind, Point, axis, measure, milliseconds
 from espalier.pruning.layer_times import layer_times, work_times
 from espalier.pruning.surgery import cut
-from espalier.pruning.units import find_units
 
 SHAPE = (3, 16, 16)
 CONV = Kind((16, 16), (3, 3), (1, 1), (1, 1), (1, 1))
@@ -144,10 +145,14 @@ def test_the_time_of_a_cut_is_the_sum_over_its_layers(monkeypatch):
 
     pretend(monkeypatch, work)
     network = resnet()
-    units = find_units(network, images())
+    units = find_dependency_groups(network, images())
     time = layer_times(network, units, images(), align=4)
     kept = np.ones(units.count, bool)
-    assert time(kept) == count_macs(network, SHAPE) == sum(work_times(network, units.works, images()).values())
+    assert (
+        time(kept)
+        == count_macs(network, SHAPE)
+        == sum(work_times(network, units.works, images()).values())
+    )
     for layer in np.unique(units.layer):
         members = np.flatnonzero(units.layer == layer)
         kept[members[: len(members) // 2]] = False
@@ -156,15 +161,24 @@ def test_the_time_of_a_cut_is_the_sum_over_its_layers(monkeypatch):
 
 def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
     """On a device on which only the last stage takes time, only that is cut, and no narrower than saves time."""
-    pretend(monkeypatch, lambda point: -(-point.rows // 16) * (1.0 if point.kind.places == (4, 4) else 1e-9))
+    pretend(
+        monkeypatch,
+        lambda point: -(-point.rows // 16) * (1.0 if point.kind.places == (4, 4) else 1e-9),
+    )
     monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 0.9))
     network = resnet(16)
     smaller = prune(network, images(), keep_macs=0.8, budget="latency")
     before, after = network.state_dict(), smaller.state_dict()
     narrower = {
-        name for name in before if len(before[name].shape) == 4 and before[name].shape[0] > after[name].shape[0]
+        name
+        for name in before
+        if len(before[name].shape) == 4 and before[name].shape[0] > after[name].shape[0]
     }
-    assert narrower == {"stages.2.0.conv1.weight", "stages.2.0.conv2.weight", "stages.2.0.shortcut.0.weight"} & narrower
+    assert (
+        narrower
+        == {"stages.2.0.conv1.weight", "stages.2.0.conv2.weight", "stages.2.0.shortcut.0.weight"}
+        & narrower
+    )
     assert narrower
     assert all(after[name].shape[0] % 16 == 0 for name in narrower)
 
@@ -172,7 +186,10 @@ def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
 def test_a_cut_that_is_slower_is_told(monkeypatch):
     monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 1.2))
     pretend(monkeypatch, lambda point: point.rows * point.columns)
-    with pytest.warns(Notice, match="should not make a network slower. Found 1.200 milliseconds at batch 1, and 1.000"):
+    with pytest.warns(
+        Notice,
+        match="should not make a network slower. Found 1.200 milliseconds at batch 1, and 1.000",
+    ):
         prune(resnet(), images(), keep_macs=0.7, budget="latency", align=1)
 
 
@@ -200,16 +217,23 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
         return Comparison(taken(one), taken(other))
 
     monkeypatch.setattr(reach, "race", races)
-    pretend(monkeypatch, lambda point: point.rows * point.columns * int(np.prod(point.kind.places)) * 9 / 1e5)
+    pretend(
+        monkeypatch,
+        lambda point: point.rows * point.columns * int(np.prod(point.kind.places)) * 9 / 1e5,
+    )
     network = resnet(depth=20)
     smaller = prune(network, images(), milliseconds=0.6 * taken(network), align=1, pattern=pattern)
-    assert (0.98 if pattern == "channels" else 0.85) <= taken(smaller) / (0.6 * taken(network)) <= 1.02
+    assert (
+        (0.98 if pattern == "channels" else 0.85) <= taken(smaller) / (0.6 * taken(network)) <= 1.02
+    )
 
 
 def test_milliseconds_out_of_reach_are_refused(monkeypatch):
     monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(5.0, 5.0))
     pretend(monkeypatch, lambda point: 0.001)
-    with pytest.raises(BadInput, match=r"should leave at most 0.100 milliseconds. Found 5.000 when every layer is"):
+    with pytest.raises(
+        BadInput, match=r"should leave at most 0.100 milliseconds. Found 5.000 when every layer is"
+    ):
         prune(resnet(), images(), milliseconds=0.1)
 
 
@@ -217,7 +241,11 @@ def test_a_race_and_a_file_leave_the_network_as_it_was():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).double().train()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     example = torch.zeros(2, 3, 2, 2, dtype=torch.double)
-    assert 4 * count_parameters(network) < file_bytes(network, example) < 4 * count_parameters(network) + 2000
+    assert (
+        4 * count_parameters(network)
+        < file_bytes(network, example)
+        < 4 * count_parameters(network) + 2000
+    )
     found = race(network, network, example)
     assert 0 < found.child < 100
     assert network.training
@@ -231,13 +259,18 @@ def test_what_is_foreseen_is_what_is_measured(keep):
     shape = (3, 32, 32)
     network = build("espalier:resnet", classes=10, shape=shape, arguments={"depth": 56}).eval()
     example = images(*shape)
-    units = find_units(network, example)
+    units = find_dependency_groups(network, example)
     smaller = prune(network, example, keep_macs=keep, budget="latency", align=16)
     kept = np.ones(units.count, bool)
-    for layer in np.unique(units.layer):  # which of a layer's units stay does not matter for its time
+    for layer in np.unique(
+        units.layer
+    ):  # which of a layer's units stay does not matter for its time
         members = np.flatnonzero(units.layer == layer)
         names = [
-            (name, dim) for name, dims in units.where.items() for dim, unit in dims.items() if unit[0] == members[0]
+            (name, dim)
+            for name, dims in units.where.items()
+            for dim, unit in dims.items()
+            if unit[0] == members[0]
         ]
         left = smaller.state_dict()[names[0][0]].shape[names[0][1]]
         kept[members[left:]] = False

@@ -8,15 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.export.onnx import export, relative_difference
-from espalier.export.runtime import Runtime
 from espalier.measures.macs import count_macs, fraction_of_zeros
 from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.pruning.prune import PATTERNS
 from espalier.pruning.scores import SCORES
+from espalier.runtimes.onnx_runtime import Runtime
 
-pytestmark = pytest.mark.filterwarnings("ignore::espalier.errors.Notice")  # that so tiny networks miss their targets
-TRUSTED = ("grove",)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::espalier.errors.Notice"
+)  # that so tiny networks miss their targets
+TRUSTED = ("user_package",)
 
 
 def losses(network: nn.Module):
@@ -27,7 +29,9 @@ def losses(network: nn.Module):
 
 def made(case: Network) -> nn.Module:
     torch.manual_seed(0)
-    network = build(case.factory, classes=10, shape=case.shape, arguments=case.arguments, trusted=TRUSTED)
+    network = build(
+        case.factory, classes=10, shape=case.shape, arguments=case.arguments, trusted=TRUSTED
+    )
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):  # what a fresh norm has is alike everywhere
             nn.init.uniform_(layer.weight, 0.5, 1.5)
@@ -39,11 +43,15 @@ def pruned(network: nn.Module, cut: Cut, score: str, budget: str = "global") -> 
     if score == "threshold" and cut.pattern == "weights":
         target = {"below": 0.05}
     images = torch.zeros(2, 1, 16, 16)
-    return prune(network, images, pattern=cut.pattern, score=score, budget=budget, losses=losses, **target)
+    return prune(
+        network, images, pattern=cut.pattern, score=score, budget=budget, losses=losses, **target
+    )
 
 
 def images(count: int) -> Tensor:
-    return torch.randint(0, 256, (count, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (count, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def rows():
@@ -51,9 +59,15 @@ def rows():
     for cut in CUTS:
         for score in [name for name, one in SCORES.items() if cut.pattern in one.patterns]:
             for number, network in enumerate(cut.networks):
-                soon = not number and (cut.pattern == "channels" or score in ("magnitude", "taylor"))
+                soon = not number and (
+                    cut.pattern == "channels" or score in ("magnitude", "taylor")
+                )
                 yield pytest.param(
-                    cut, score, network, marks=() if soon else pytest.mark.slow, id=f"{cut}-{score}-{network}"
+                    cut,
+                    score,
+                    network,
+                    marks=() if soon else pytest.mark.slow,
+                    id=f"{cut}-{score}-{network}",
                 )
 
 

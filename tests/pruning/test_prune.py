@@ -12,9 +12,10 @@ from espalier.errors import BadInput, Notice
 from espalier.measures.macs import count_macs
 from espalier.models import build
 from espalier.pruning import costs, prune
-from espalier.pruning.budgets import Problem, everywhere
+from espalier.pruning.budgets import Problem
+from espalier.pruning.budgets import global_budget as everywhere
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.target import Size
-from espalier.pruning.units import find_units
 
 SHAPE = (1, 8, 8)
 
@@ -35,7 +36,11 @@ def resnet(width: int = 16) -> nn.Module:
 
 def widths(network: nn.Module) -> dict[str, int]:
     layers = network.named_modules()
-    return {name: len(layer.weight) for name, layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)}
+    return {
+        name: len(layer.weight)
+        for name, layer in layers
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    }
 
 
 @pytest.mark.parametrize("score", ["magnitude", "taylor"])
@@ -65,7 +70,7 @@ def test_a_finer_alignment_comes_nearer():
 @pytest.mark.parametrize("align", [1, 8])
 def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
     network = resnet()
-    units = find_units(network.eval(), images())
+    units = find_dependency_groups(network.eval(), images())
     cost = costs.macs(network, units)
     kept = everywhere(Problem.of(units, np.ones(units.count), cost, 0, align))
     sizes, left = np.bincount(units.layer), np.bincount(units.layer[kept])
@@ -75,7 +80,7 @@ def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
 @pytest.mark.parametrize("keep", [0.7, 0.5, 0.35])
 def test_whatever_the_scores_single_channels_come_within_two_per_cent(keep):
     network = resnet()
-    units = find_units(network.eval(), images())
+    units = find_dependency_groups(network.eval(), images())
     cost = costs.macs(network, units)
     target = keep * cost(np.ones(units.count, bool))
     for seed in range(5):
@@ -118,16 +123,28 @@ def test_the_products_of_attention_are_work_too():
     [
         ({"keep_macs": 0.0}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = 0.0`."),
         ({"keep_macs": 1.5}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = 1.5`."),
-        ({"keep_macs": float("nan")}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = nan`."),
+        (
+            {"keep_macs": float("nan")},
+            r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = nan`.",
+        ),
         ({"align": 0}, r"`align` should be at least 1. Found `align = 0`."),
-        ({"score": "size"}, r"`score` should be one of magnitude, l1, .*, threshold. Found `score = 'size'`."),
-        ({"score": "taylor"}, r"The score `taylor` should be given losses over training data. Found none."),
+        (
+            {"score": "size"},
+            r"`score` should be one of magnitude, l1, .*, threshold. Found `score = 'size'`.",
+        ),
+        (
+            {"score": "taylor"},
+            r"The score `taylor` should be given losses over training data. Found none.",
+        ),
         (
             {"score": "taylor", "losses": lambda network: iter(())},
             r"The score `taylor` should be given at least one batch of training data. Found none.",
         ),
         ({"keep": ("conv", "stem")}, r"`keep` should name layers of the network. Found 'stem'."),
-        ({"keep_macs": 0.01}, r"Pruning should leave at most [\d,]+ multiply-accumulates. Found [\d,]+ when"),
+        (
+            {"keep_macs": 0.01},
+            r"Pruning should leave at most [\d,]+ multiply-accumulates. Found [\d,]+ when",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(arguments, message):
@@ -154,7 +171,10 @@ def test_a_whole_network_is_told_and_left():
 
 
 def test_a_missed_target_is_told():
-    with pytest.warns(Notice, match=r"the nearest aligned widths are [\d.]+ % below. A smaller `align` comes nearer."):
+    with pytest.warns(
+        Notice,
+        match=r"the nearest aligned widths are [\d.]+ % below. A smaller `align` comes nearer.",
+    ):
         prune(resnet(8), images(), keep_macs=0.99)
 
 
@@ -167,7 +187,9 @@ def test_layers_to_keep_are_kept():
 @pytest.mark.parametrize("score", ["magnitude", "taylor"])
 def test_the_input_stays_as_it_was_and_nothing_leaks_into_a_second_cut(score):
     """Weights and statistics bit for bit, every layer's own mode, what is frozen, no gradients, random numbers."""
-    network = build("espalier:wide_resnet", classes=10, shape=SHAPE, arguments={"depth": 10, "dropout": 0.3})
+    network = build(
+        "espalier:wide_resnet", classes=10, shape=SHAPE, arguments={"depth": 10, "dropout": 0.3}
+    )
     network.train()
     frozen = network.conv
     frozen.requires_grad_(False)
@@ -191,7 +213,14 @@ def test_frozen_weights_are_pruned_like_others_and_stay_frozen(score):
     network = resnet()
     with torch.no_grad():
         free = prune(network, images(), keep_macs=0.6, score=score, losses=losses, align=1)
-        frozen = prune(network.requires_grad_(False), images(), keep_macs=0.6, score=score, losses=losses, align=1)
+        frozen = prune(
+            network.requires_grad_(False),
+            images(),
+            keep_macs=0.6,
+            score=score,
+            losses=losses,
+            align=1,
+        )
     assert torch.equal(free(images()), frozen(images()))
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
 

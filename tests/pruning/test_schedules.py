@@ -11,9 +11,9 @@ import yaml
 from properties import assert_equal_weights
 
 from espalier import files
+from espalier.commands import make
 from espalier.models import load
 from espalier.pruning.schedules import SCHEDULES, amounts
-from espalier.steps import make
 
 ENTRY = {
     "from": "teacher",
@@ -32,8 +32,8 @@ STEPS = 1222 // 64  # of training, per epoch
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from espalier.steps import make
-from espalier.steps.operations import prune
+from espalier.commands import make
+from espalier.making import prune
 from espalier.training import engine
 
 def dies(function, call):
@@ -82,7 +82,9 @@ def test_cubic_is_the_sparsity_of_zhu_and_gupta():
     """Equation 1: s_t = s_f + (s_i - s_f) (1 - (t - t_0) / (n dt))^3."""
     initial, final, steps = 0.1, 0.8, 5
     sparsity = [final + (initial - final) * (1 - t / steps) ** 3 for t in range(1, steps + 1)]
-    assert [1 - left for left in amounts("cubic", 1 - initial, 1 - final, steps)] == pytest.approx(sparsity)
+    assert [1 - left for left in amounts("cubic", 1 - initial, 1 - final, steps)] == pytest.approx(
+        sparsity
+    )
 
 
 def declare(project, **keys):
@@ -106,7 +108,12 @@ def test_each_part_trains_as_long_as_its_keys_say_and_the_history_goes_on(made):
     folder = made / "models" / "student"
     lines = (folder / "history.csv").read_text().splitlines()[1:]
     rows = [line.split(",") for line in lines]
-    assert [float(row[1]) for row in rows] == [1, 2, 3, 4]  # sparse training, between, and the last two
+    assert [float(row[1]) for row in rows] == [
+        1,
+        2,
+        3,
+        4,
+    ]  # sparse training, between, and the last two
     assert [float(row[0]) for row in rows] == [STEPS * n for n in (1, 2, 3, 4)]
     metrics = files.read_json(folder / "metrics.json")
     assert 0.49 * metrics["base_macs"] <= metrics["macs"] <= 0.5 * metrics["base_macs"]
@@ -126,13 +133,20 @@ def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
 
     found = [count_macs(load(progress / f"step-{step}"), (1, 8, 8)) / base for step in (1, 2)]
     assert found == pytest.approx(amounts("cubic", 1, 0.5, 2), rel=0.02)
-    assert_equal_weights(load(made / "before"), load(made / "models" / "student"))  # and again the same bits
+    assert_equal_weights(
+        load(made / "before"), load(made / "models" / "student")
+    )  # and again the same bits
 
 
 @pytest.mark.slow
 def test_masks_become_denser_step_by_step_and_stay(tiny_copy):
     project = tiny_copy()
-    keys = {"pattern": "weights", "sparsity": 0.8, "schedule": "geometric", "between": {"epochs": 0}}
+    keys = {
+        "pattern": "weights",
+        "sparsity": 0.8,
+        "schedule": "geometric",
+        "between": {"epochs": 0},
+    }
     declare(project, **keys)
     content = yaml.safe_load((project / "params.yaml").read_text())
     for key in ("keep_macs", "align", "sparsify"):
@@ -142,9 +156,13 @@ def test_masks_become_denser_step_by_step_and_stay(tiny_copy):
     make.run(project, "student")
     network = load(project / "models" / "student")
     weights = [parameter for name, parameter in network.named_parameters() if parameter.ndim == 4]
-    zeros = sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
+    zeros = sum(int((weight == 0).sum()) for weight in weights) / sum(
+        weight.numel() for weight in weights
+    )
     assert zeros == pytest.approx(0.8, abs=1e-3)
-    assert 0.7 < files.read_json(project / "models" / "student" / "metrics.json")["zeros"] < 0.8  # with the classifier
+    assert (
+        0.7 < files.read_json(project / "models" / "student" / "metrics.json")["zeros"] < 0.8
+    )  # with the classifier
 
 
 @pytest.mark.slow
@@ -161,7 +179,9 @@ def test_masks_become_denser_step_by_step_and_stay(tiny_copy):
 def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(made, tiny_copy, where, call):
     project = tiny_copy()
     declare(project)
-    killed = subprocess.run([sys.executable, "-c", KILLED, where, str(call)], cwd=project, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, where, str(call)], cwd=project, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert not (project / "models" / "student").exists()
     make.run(project, "student")

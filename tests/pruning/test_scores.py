@@ -13,6 +13,7 @@ from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.models import build
 from espalier.pruning import prune
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.scores import (
     SCORES,
     activation,
@@ -28,18 +29,21 @@ from espalier.pruning.scores import (
     taylor,
     threshold,
 )
-from espalier.pruning.singles import Singles
 from espalier.pruning.surgery import cut
-from espalier.pruning.units import find_units
+from espalier.pruning.weight_elements import WeightElements
 from espalier.training.views import normaliser
 
 SHAPE = (1, 8, 8)
-KINDS = pytest.mark.parametrize("name", [name for name in SCORES if name not in ("random", "geometric_median")])
+KINDS = pytest.mark.parametrize(
+    "name", [name for name in SCORES if name not in ("random", "geometric_median")]
+)
 
 
 def small_resnet() -> nn.Module:
     """One whose norms are not all alike."""
-    network = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}).eval()
+    network = build(
+        "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}
+    ).eval()
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -60,7 +64,11 @@ class Tanh(nn.Module):
 
     def __init__(self, shared: bool = False) -> None:
         super().__init__()
-        self.first, self.one, self.two = nn.Conv2d(1, 6, 3), nn.Linear(6 * 36, 5), nn.Conv2d(6, 5, 1)
+        self.first, self.one, self.two = (
+            nn.Conv2d(1, 6, 3),
+            nn.Linear(6 * 36, 5),
+            nn.Conv2d(6, 5, 1),
+        )
         self.shared = shared
 
     def inside(self, x):
@@ -74,13 +82,22 @@ class Tanh(nn.Module):
 
 
 def test_magnitude_is_the_norm_of_a_units_weights_over_its_layers_mean():
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3)).eval()
-    values = {"0.weight": [3.0, 2.0], "0.bias": [4.0, 2.0], "1.weight": [0.0, 1.0], "1.bias": [12.0, 0.0]}
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
+    values = {
+        "0.weight": [3.0, 2.0],
+        "0.bias": [4.0, 2.0],
+        "1.weight": [0.0, 1.0],
+        "1.bias": [12.0, 0.0],
+    }
     for name, value in values.items():
         parameter = network.get_parameter(name)
         parameter.data = torch.tensor(value).reshape(parameter.shape)
-    found = magnitude(network, find_units(network, torch.zeros(2, 1, 2, 2)))
-    assert found == pytest.approx([13 / 8, 3 / 8])  # norms 13 and 3, their mean 8; what reads them does not count
+    found = magnitude(network, find_dependency_groups(network, torch.zeros(2, 1, 2, 2)))
+    assert found == pytest.approx(
+        [13 / 8, 3 / 8]
+    )  # norms 13 and 3, their mean 8; what reads them does not count
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -95,12 +112,14 @@ def test_taylor_is_the_change_of_the_loss_where_everything_behind_is_linear(shar
         for batch in batches:
             yield (network(batch) * direction).sum()
 
-    units = find_units(network, batches[0])
+    units = find_dependency_groups(network, batches[0])
     before = torch.stack(list(losses(network)))
     changes = []
     for unit in range(units.count):
         kept = np.arange(units.count) != unit
-        changes.append(((torch.stack(list(losses(cut(network, units, kept)))) - before) ** 2).mean().item())
+        changes.append(
+            ((torch.stack(list(losses(cut(network, units, kept)))) - before) ** 2).mean().item()
+        )
     assert len(changes) == 6
     assert taylor(network, units, losses) == pytest.approx(changes, rel=1e-9)
 
@@ -126,16 +145,27 @@ def test_taylor_sees_what_is_not_read_where_magnitude_sees_only_its_size():
 
 
 def test_l1_is_the_sum_of_a_units_weights_over_its_layers_mean():
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3)).eval()
-    values = {"0.weight": [3.0, -2.0], "0.bias": [-4.0, 2.0], "1.weight": [0.0, 1.0], "1.bias": [12.0, 0.0]}
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
+    values = {
+        "0.weight": [3.0, -2.0],
+        "0.bias": [-4.0, 2.0],
+        "1.weight": [0.0, 1.0],
+        "1.bias": [12.0, 0.0],
+    }
     for name, value in values.items():
         parameter = network.get_parameter(name)
         parameter.data = torch.tensor(value).reshape(parameter.shape)
-    assert l1(network, find_units(network, torch.zeros(2, 1, 2, 2))) == pytest.approx([19 / 12, 5 / 12])
+    assert l1(network, find_dependency_groups(network, torch.zeros(2, 1, 2, 2))) == pytest.approx(
+        [19 / 12, 5 / 12]
+    )
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_fisher_is_half_the_mean_square_over_examples_of_the_derivative_along_the_activation(shared):
+def test_fisher_is_half_the_mean_square_over_examples_of_the_derivative_along_the_activation(
+    shared,
+):
     """Theis et al. 2018: g_nk is the sum over places of a * dL_n/da, and a unit is worth the sum of g_nk^2 / 2N."""
     network = Tanh(shared).double().eval()
     images, answers = torch.randn(12, *SHAPE, dtype=torch.double), torch.arange(12) % 5
@@ -148,7 +178,7 @@ def test_fisher_is_half_the_mean_square_over_examples_of_the_derivative_along_th
         for image, answer in zip(images, answers, strict=True):
             yield F.cross_entropy(network(image[None]), answer[None])
 
-    found = fisher(network, find_units(network, images), of_each_example)
+    found = fisher(network, find_dependency_groups(network, images), of_each_example)
     assert found == pytest.approx(expected.detach().numpy(), rel=1e-9)
 
 
@@ -156,9 +186,13 @@ def test_fisher_sees_what_cancels_in_a_batch_and_taylor_does_not():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 1)).eval()
     images, signs = torch.ones(4, *SHAPE), torch.tensor([1.0, -1.0, 1.0, -1.0])
     network[1].weight.data.fill_(0.1)
-    units = find_units(network, images)
+    units = find_dependency_groups(network, images)
     batch = taylor(network, units, lambda network: iter([(network(images)[:, 0] * signs).mean()]))
-    each = fisher(network, units, lambda network: (network(images[n : n + 1]).sum() * signs[n] for n in range(4)))
+    each = fisher(
+        network,
+        units,
+        lambda network: (network(images[n : n + 1]).sum() * signs[n] for n in range(4)),
+    )
     assert batch == pytest.approx(0, abs=1e-12)
     assert (each > 1e-3).all()
 
@@ -173,13 +207,19 @@ def test_hessian_is_half_the_diagonal_times_the_squared_weights():
             yield factor * (curvature * network.one.weight**2).sum() / 2
 
     expected = 2 * (curvature * network.one.weight.detach() ** 2).reshape(5, 6, 36).sum((0, 2)) / 2
-    found = hessian(network, find_units(network, torch.zeros(2, *SHAPE, dtype=torch.double)), quadratic)
+    found = hessian(
+        network,
+        find_dependency_groups(network, torch.zeros(2, *SHAPE, dtype=torch.double)),
+        quadratic,
+    )
     assert found == pytest.approx(expected.numpy(), rel=1e-9)
 
 
 def test_hessian_estimates_the_diagonal_of_a_network():
     """The mean over many draws comes to what differentiating twice gives."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double().eval()
+    network = (
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double().eval()
+    )
     images, answers = torch.randn(8, 1, 2, 2, dtype=torch.double), torch.arange(8) % 2
     weight = network[3].weight
 
@@ -187,22 +227,26 @@ def test_hessian_estimates_the_diagonal_of_a_network():
         inside = network[2](network[1](images.flatten(1)))
         return F.cross_entropy(F.linear(inside, weight, network[3].bias), answers)
 
-    exact = torch.autograd.functional.hessian(loss_of, weight).reshape(6, 6).diagonal().reshape(2, 3)
+    exact = (
+        torch.autograd.functional.hessian(loss_of, weight).reshape(6, 6).diagonal().reshape(2, 3)
+    )
     expected = (exact * weight.detach() ** 2).sum(0) / 2
 
     def many(network):
         for _ in range(1500):
             yield F.cross_entropy(network(images), answers)
 
-    found = hessian(network, find_units(network, images), many)
+    found = hessian(network, find_dependency_groups(network, images), many)
     assert found == pytest.approx(expected.detach().numpy(), rel=0.1)
 
 
 def test_the_geometric_median_is_where_the_distances_to_all_filters_are_least():
-    network = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 36, 3)).eval()
+    network = nn.Sequential(
+        nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 36, 3)
+    ).eval()
     filters = network[0].weight.detach().flatten(1).double()
     by_hand = torch.tensor([sum((one - other).norm() for other in filters) for one in filters])
-    units = find_units(network, torch.zeros(2, *SHAPE))
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
     assert geometric_median(network, units) == pytest.approx((by_hand / by_hand.mean()).numpy())
     before = geometric_median(network, units)
     network[0].weight.data += 7  # however large the filters are
@@ -213,20 +257,30 @@ def test_the_geometric_median_is_where_the_distances_to_all_filters_are_least():
 
 
 def test_the_norm_scale_is_that_of_the_norms_a_unit_passes():
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.ReLU()).eval()
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.ReLU()
+    ).eval()
     network.extend([nn.Flatten(), nn.Linear(2 * 16, 4)])
     network[1].weight.data = torch.tensor([0.5, -2.0, 0.0])
-    found = norm_scale(network, find_units(network, torch.zeros(2, *SHAPE)))
-    assert found.tolist() == [0.5, 2.0, 0.0, np.inf, np.inf]  # of what passes none, nothing is known
+    found = norm_scale(network, find_dependency_groups(network, torch.zeros(2, *SHAPE)))
+    assert found.tolist() == [
+        0.5,
+        2.0,
+        0.0,
+        np.inf,
+        np.inf,
+    ]  # of what passes none, nothing is known
     bare = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
     with pytest.raises(BadInput) as refusal:
-        norm_scale(bare, find_units(bare, torch.zeros(2, *SHAPE)))
+        norm_scale(bare, find_dependency_groups(bare, torch.zeros(2, *SHAPE)))
     assert_explains(refusal.value, "norm_scale", "norms")
 
 
 def test_lamp_is_a_square_over_the_squares_that_are_no_smaller():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3)).double().eval()
-    singles = Singles({"1.weight": (4, 64), "3.weight": (3, 4)})
+    network = (
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3)).double().eval()
+    )
+    singles = WeightElements({"1.weight": (4, 64), "3.weight": (3, 4)})
     expected = []
     for weight in (network[1].weight, network[3].weight):
         squares = weight.detach().double().flatten() ** 2
@@ -241,8 +295,10 @@ def test_lamp_is_a_square_over_the_squares_that_are_no_smaller():
 def test_activation_is_the_mean_size_of_what_is_read():
     network = small_resnet()
     block, seen = network.stages[1][0], []
-    handle = block.conv2.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().abs().mean((0, 2, 3))))
-    units = find_units(network, torch.zeros(2, *SHAPE))
+    handle = block.conv2.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].detach().abs().mean((0, 2, 3)))
+    )
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
     seen.clear()
     found = activation(network, units, losses)
     handle.remove()
@@ -253,21 +309,27 @@ def test_activation_is_the_mean_size_of_what_is_read():
 
 def test_activation_counts_signs_as_size():
     network, seen = Tanh().double().eval(), torch.randn(8, *SHAPE, dtype=torch.double)
-    found = activation(network, find_units(network, seen), lambda network: iter([network(seen).sum()]))
-    assert found == pytest.approx(network.inside(seen).detach().abs().mean((0, 2, 3)).numpy(), rel=1e-9)
+    found = activation(
+        network, find_dependency_groups(network, seen), lambda network: iter([network(seen).sum()])
+    )
+    assert found == pytest.approx(
+        network.inside(seen).detach().abs().mean((0, 2, 3)).numpy(), rel=1e-9
+    )
 
 
 def test_a_threshold_looks_at_the_root_mean_square_and_of_single_weights_at_their_size():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2)).eval()
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2)
+    ).eval()
     network[1].weight.data = torch.tensor([[3.0, -4.0], [0.0, 0.1]])
-    units = find_units(network, torch.zeros(2, 1, 1, 2))
+    units = find_dependency_groups(network, torch.zeros(2, 1, 1, 2))
     assert threshold(network, units) == pytest.approx([np.sqrt(12.5), np.sqrt(0.005)])
-    assert threshold(network, Singles({"1.weight": (2, 2)})) == pytest.approx([3, 4, 0, 0.1])
+    assert threshold(network, WeightElements({"1.weight": (2, 2)})) == pytest.approx([3, 4, 0, 0.1])
 
 
 def test_chance_is_drawn_for_every_network_and_the_same_for_the_same():
     one, other = small_resnet(), small_resnet()
-    units = find_units(one, torch.zeros(2, *SHAPE))
+    units = find_dependency_groups(one, torch.zeros(2, *SHAPE))
     before = torch.get_rng_state()
     first, second = chance(one, units), chance(other, units)
     assert torch.equal(torch.get_rng_state(), before)
@@ -285,8 +347,11 @@ def test_chance_is_drawn_for_every_network_and_the_same_for_the_same():
 def test_what_is_dead_scores_nothing(name):
     """Rows, scale and shift zero, in a layer by itself and in one that a residual stream joins to others."""
     network = small_resnet()
-    units = find_units(network, torch.zeros(2, *SHAPE))
-    inner, stream = units.where["stages.1.0.conv1.weight"][0][3], units.where["stages.1.0.conv2.weight"][0][5]
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
+    inner, stream = (
+        units.where["stages.1.0.conv1.weight"][0][3],
+        units.where["stages.1.0.conv2.weight"][0][5],
+    )
     with torch.no_grad():
         for parameter, value in network.named_parameters():
             rows = units.where[parameter].get(0, np.empty(0))
@@ -300,7 +365,7 @@ def test_what_is_dead_scores_nothing(name):
 @pytest.mark.parametrize("name", [name for name in SCORES if name not in ("random", "hessian")])
 def test_units_that_change_places_take_their_scores_along(name):
     network = small_resnet().double()
-    units = find_units(network, torch.zeros(2, *SHAPE, dtype=torch.double))
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE, dtype=torch.double))
     inner = units.where["stages.1.0.conv1.weight"][0]
     before = SCORES[name].function(network, units, losses)
     order, block = torch.randperm(len(inner)), network.stages[1][0]
@@ -318,8 +383,10 @@ def test_units_that_change_places_take_their_scores_along(name):
 
 @pytest.mark.parametrize("name", ["magnitude", "l1", "geometric_median", "lamp"])
 def test_the_size_of_a_whole_layer_does_not_matter_to_norms(name):
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
-    units = find_units(network.eval(), torch.zeros(2, *SHAPE))
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)
+    )
+    units = find_dependency_groups(network.eval(), torch.zeros(2, *SHAPE))
     before = SCORES[name].function(network, units, None)
     with torch.no_grad():
         network[1].weight *= 10
@@ -330,8 +397,10 @@ def test_the_size_of_a_whole_layer_does_not_matter_to_norms(name):
 @pytest.mark.parametrize("name", ["taylor", "fisher"])
 def test_what_does_not_change_the_function_does_not_change_derivatives_along_activations(name):
     """A rectified neuron times ten, and what reads it by ten: norms see another network, these do not."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10)).double().eval()
-    units = find_units(network, torch.zeros(2, *SHAPE, dtype=torch.double))
+    network = (
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10)).double().eval()
+    )
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE, dtype=torch.double))
     before, norms = SCORES[name].function(network, units, losses), magnitude(network, units)
     with torch.no_grad():
         network[1].weight[2] *= 10
@@ -344,8 +413,10 @@ def test_what_does_not_change_the_function_does_not_change_derivatives_along_act
 @pytest.mark.parametrize("name", SCORES)
 def test_single_weights_are_scored_each_by_itself(name):
     """As many numbers as weights, and of the first order they are what the gradient says."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, 10)).double().eval()
-    singles = Singles({"1.weight": (6, 64)})
+    network = (
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, 10)).double().eval()
+    )
+    singles = WeightElements({"1.weight": (6, 64)})
     if "weights" not in SCORES[name].patterns:
         return
     found = SCORES[name].function(network, singles, losses)
@@ -354,12 +425,19 @@ def test_single_weights_are_scored_each_by_itself(name):
     products = [torch.autograd.grad(loss, weight)[0] * weight for loss in losses(network)]
     first_order = torch.stack(products).square().mean(0).detach().flatten().numpy()
     sizes = weight.detach().abs().flatten().numpy()
-    expected = {"taylor": first_order, "fisher": first_order / 2, "magnitude": sizes / sizes.mean(), "threshold": sizes}
+    expected = {
+        "taylor": first_order,
+        "fisher": first_order / 2,
+        "magnitude": sizes / sizes.mean(),
+        "threshold": sizes,
+    }
     if name in expected:
         assert found == pytest.approx(expected[name], rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "pattern"), [("norm_scale", "weights"), ("lamp", "blocks"), ("activation", "n_of_m")])
+@pytest.mark.parametrize(
+    ("name", "pattern"), [("norm_scale", "weights"), ("lamp", "blocks"), ("activation", "n_of_m")]
+)
 def test_a_senseless_pair_is_refused_with_the_reason(name, pattern):
     with pytest.raises(BadInput) as refusal:
         score_named(name, pattern)
@@ -375,7 +453,7 @@ def test_an_unknown_score_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.data])
 def test_what_looks_at_data_is_refused_without(name):
     network = small_resnet()
-    units = find_units(network, torch.zeros(2, *SHAPE))
+    units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
     with pytest.raises(BadInput) as refusal:
         SCORES[name].function(network, units, None)
     assert_explains(refusal.value, f"`{name}`", "losses")
@@ -396,7 +474,9 @@ def trained(digits):
     networks = []
     for seed in range(5):
         torch.manual_seed(seed)
-        network = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8})
+        network = build(
+            "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}
+        )
         optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
         for _ in range(4):
             for index in torch.randperm(len(train.labels)).split(64):
@@ -404,7 +484,11 @@ def trained(digits):
                 F.cross_entropy(network(look(train.images[index])), train.labels[index]).backward()
                 optimizer.step()
         networks.append(network.eval())
-    return networks, (look(train.images), train.labels), (look(validation.images), validation.labels)
+    return (
+        networks,
+        (look(train.images), train.labels),
+        (look(validation.images), validation.labels),
+    )
 
 
 @pytest.mark.slow

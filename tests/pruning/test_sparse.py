@@ -11,32 +11,38 @@ from torch.nn import functional as F
 from espalier.data.prepared import read_dataset, read_split
 from espalier.models import build
 from espalier.pruning import prune
+from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.sparse import PENALTIES, sparse
-from espalier.pruning.units import find_units
 from espalier.training.batches import Batch
-from espalier.training.engine import Seen
+from espalier.training.engine import LossInputs
 from espalier.training.views import normaliser
 
 SHAPE = (1, 8, 8)
 EXAMPLE = torch.zeros(2, *SHAPE)
 
 
-def nothing(seen: Seen) -> torch.Tensor:
+def nothing(seen: LossInputs) -> torch.Tensor:
     return seen.logits.sum() * 0
 
 
-def hard(seen: Seen) -> torch.Tensor:
+def hard(seen: LossInputs) -> torch.Tensor:
     return F.cross_entropy(seen.logits, seen.batch.labels)
 
 
-def seen(progress: float = 0.0) -> Seen:
+def seen(progress: float = 0.0) -> LossInputs:
     index = torch.arange(2)
-    return Seen(torch.zeros(2, 3), EXAMPLE, Batch(index, EXAMPLE.byte(), index), 0, progress)
+    return LossInputs(torch.zeros(2, 3), EXAMPLE, Batch(index, EXAMPLE.byte(), index), 0, progress)
 
 
 def small() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 2, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32, 3),
     ).eval()
 
 
@@ -49,12 +55,22 @@ def test_penalties_are_what_their_sources_say(penalty):
             parameter.normal_()
     first, norm, second = network[0], network[1], network[3]
     channels = [
-        torch.cat([first.weight[n].flatten(), first.bias[n : n + 1], norm.weight[n : n + 1], norm.bias[n : n + 1]])
+        torch.cat(
+            [
+                first.weight[n].flatten(),
+                first.bias[n : n + 1],
+                norm.weight[n : n + 1],
+                norm.bias[n : n + 1],
+            ]
+        )
         for n in range(4)
     ]
     channels += [torch.cat([second.weight[n].flatten(), second.bias[n : n + 1]]) for n in range(2)]
     sizes = [channel.abs().sum() for channel in channels]
-    going = [channels[int(torch.stack(sizes[:4]).argmin())], channels[4 + int(torch.stack(sizes[4:]).argmin())]]
+    going = [
+        channels[int(torch.stack(sizes[:4]).argmin())],
+        channels[4 + int(torch.stack(sizes[4:]).argmin())],
+    ]
     expected = {
         "l1": sum(sizes),
         "l2": sum((channel**2).sum() for channel in channels) / 2,
@@ -65,7 +81,9 @@ def test_penalties_are_what_their_sources_say(penalty):
     if penalty == "growing":  # half of four are two
         smallest = torch.stack(sizes[:4]).argsort()[:2].tolist()
         expected["growing"] = (
-            0.25 * sum((channel**2).sum() for channel in [channels[n] for n in smallest] + going[1:]) / 2
+            0.25
+            * sum((channel**2).sum() for channel in [channels[n] for n in smallest] + going[1:])
+            / 2
         )
     assert objective(seen(0.25)).item() == pytest.approx(0.1 * expected[penalty].item(), rel=1e-5)
 
@@ -76,7 +94,11 @@ def test_group_lasso_has_a_gradient_where_a_channel_is_nothing():
         for parameter in (network[0].weight, network[0].bias, network[1].weight, network[1].bias):
             parameter[1] = 0
     sparse(nothing, network, EXAMPLE, penalty="group_lasso", strength=1.0)(seen()).backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters() if parameter.grad is not None)
+    assert all(
+        torch.isfinite(parameter.grad).all()
+        for parameter in network.parameters()
+        if parameter.grad is not None
+    )
     assert network[0].weight.grad[0].abs().sum() > 0
     assert network[0].weight.grad[1].abs().sum() == 0
 
@@ -85,29 +107,50 @@ def test_group_lasso_has_a_gradient_where_a_channel_is_nothing():
 def test_what_cannot_go_is_not_pulled(pattern):
     network = small()
     network[1].bias.data += 1
-    sparse(nothing, network, EXAMPLE, penalty="l1", strength=1.0, pattern=pattern, keep=("3",))(seen()).backward()
+    sparse(nothing, network, EXAMPLE, penalty="l1", strength=1.0, pattern=pattern, keep=("3",))(
+        seen()
+    ).backward()
     pulled = {
-        name for name, parameter in network.named_parameters() if parameter.grad is not None and parameter.grad.any()
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None and parameter.grad.any()
     }
-    assert pulled == ({"0.weight", "0.bias", "1.weight", "1.bias"} if pattern == "channels" else {"0.weight"})
+    assert pulled == (
+        {"0.weight", "0.bias", "1.weight", "1.bias"} if pattern == "channels" else {"0.weight"}
+    )
 
 
 def test_blocks_are_pulled_as_wholes():
-    network = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 14, "width": 4}).eval()
-    objective = sparse(nothing, network, EXAMPLE, penalty="group_lasso", strength=1.0, pattern="blocks")
+    network = build(
+        "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 14, "width": 4}
+    ).eval()
+    objective = sparse(
+        nothing, network, EXAMPLE, penalty="group_lasso", strength=1.0, pattern="blocks"
+    )
     assert objective.mass.count == 4  # of six, two change the shape
-    inside = sum(parameter.numel() for name, parameter in network.named_parameters() if name.startswith("stages.0.0."))
+    inside = sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if name.startswith("stages.0.0.")
+    )
     assert objective.mass.numbers[0] == inside
 
 
 def test_heads_are_pulled_and_no_other_channels():
-    network = build("grove:everything", classes=10, shape=(1, 16, 16), trusted=("grove",)).eval()
+    network = build(
+        "user_package:everything", classes=10, shape=(1, 16, 16), trusted=("user_package",)
+    ).eval()
     for parameter in network.parameters():
         nn.init.normal_(parameter)
     images = torch.zeros(2, 1, 16, 16)
     sparse(nothing, network, images, penalty="l1", strength=1.0, pattern="heads")(seen()).backward()
-    pulled = {name for name, one in network.named_parameters() if one.grad is not None and one.grad.any()}
-    assert pulled == {"attention.self_attention.in_proj_weight", "attention.self_attention.in_proj_bias"}
+    pulled = {
+        name for name, one in network.named_parameters() if one.grad is not None and one.grad.any()
+    }
+    assert pulled == {
+        "attention.self_attention.in_proj_weight",
+        "attention.self_attention.in_proj_bias",
+    }
 
 
 def test_growing_starts_at_nothing_and_pulls_only_on_the_smallest():
@@ -128,11 +171,13 @@ def test_what_is_trained_along_stays_so_and_the_network_is_not_registered():
             super().__init__()
             self.adapter = adapter
 
-        def forward(self, seen: Seen) -> torch.Tensor:
+        def forward(self, seen: LossInputs) -> torch.Tensor:
             return self.adapter(seen.logits).sum()
 
     objective = sparse(Hint(), small(), EXAMPLE, penalty="l2", strength=1.0)
-    assert {id(parameter) for parameter in objective.parameters()} == {id(one) for one in adapter.parameters()}
+    assert {id(parameter) for parameter in objective.parameters()} == {
+        id(one) for one in adapter.parameters()
+    }
     assert set(objective.state_dict()) == {"objective.adapter.weight", "objective.adapter.bias"}
 
 
@@ -149,13 +194,17 @@ def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
             torch.optim.SGD(network.parameters(), rate, momentum=0.9),
             torch.Generator().manual_seed(seed),
         )
-        groups = [group for _ in range(epochs) for group in torch.randperm(1216, generator=source).split(64)]
+        groups = [
+            group
+            for _ in range(epochs)
+            for group in torch.randperm(1216, generator=source).split(64)
+        ]
         network.train()
         for step, index in enumerate(groups):
             batch = Batch(index, images.images[index], images.labels[index])
             optimizer.zero_grad()
             view = look(batch.images)
-            objective(Seen(network(view), view, batch, 0, step / len(groups))).backward()
+            objective(LossInputs(network(view), view, batch, 0, step / len(groups))).backward()
             optimizer.step()
         return network.eval()
 
@@ -165,8 +214,12 @@ def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
 
     def low_mass(network) -> float:
         """The part of the norms that the lower third of each layer has."""
-        units = find_units(network, EXAMPLE)
-        norms = np.sqrt(units.over_rows({name: one.detach() ** 2 for name, one in network.named_parameters()}))
+        units = find_dependency_groups(network, EXAMPLE)
+        norms = np.sqrt(
+            units.sum_over_producers(
+                {name: one.detach() ** 2 for name, one in network.named_parameters()}
+            )
+        )
         layers = [np.sort(norms[units.layer == layer]) for layer in np.unique(units.layer)]
         return float(np.mean([layer[: len(layer) // 3].sum() / layer.sum() for layer in layers]))
 
@@ -174,15 +227,26 @@ def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
     strengths = {"none": 0.0, "l1": 1e-2, "group_lasso": 1e-3, "growing": 1.0}
     for seed in range(2):
         torch.manual_seed(seed)
-        whole = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8})
+        whole = build(
+            "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}
+        )
         train(whole, hard, 4, 0.1, seed)
         for penalty, strength in strengths.items():
             network = copy.deepcopy(whole)
             kinds = {"penalty": penalty, "strength": strength}
-            train(network, sparse(hard, network, EXAMPLE, **kinds) if strength else hard, 6, 0.05, seed + 10)
+            train(
+                network,
+                sparse(hard, network, EXAMPLE, **kinds) if strength else hard,
+                6,
+                0.05,
+                seed + 10,
+            )
             rise = loss(prune(network, EXAMPLE, keep_macs=0.6, align=1)) - loss(network)
             figures.setdefault(penalty, []).append((low_mass(network), rise))
-    mass, rise = ({penalty: np.mean([one[n] for one in found]) for penalty, found in figures.items()} for n in (0, 1))
+    mass, rise = (
+        {penalty: np.mean([one[n] for one in found]) for penalty, found in figures.items()}
+        for n in (0, 1)
+    )
     assert max(mass["l1"], mass["group_lasso"], mass["growing"]) < mass["none"]
     assert mass["growing"] < 0.5 * mass["none"]
     assert rise["group_lasso"] < rise["none"]

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from saplings import Case, Grown, assert_equal, silenced
+from tiny_networks import Case, Grown, assert_equal, silenced
 from torch import nn
 from torchvision.models import MaxVit, SwinTransformer, VisionTransformer
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
@@ -16,7 +16,8 @@ from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.models.attention import own_attention
 from espalier.pruning import prune
-from espalier.pruning.budgets import Problem, everywhere
+from espalier.pruning.budgets import Problem
+from espalier.pruning.budgets import global_budget as everywhere
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 
@@ -61,11 +62,17 @@ def lively(network: nn.Module) -> nn.Module:
 
 
 def built(name: str, side: int) -> Case:
-    return Case(lambda: lively(build(f"torchvision:{name}", classes=10, shape=(3, side, side))), 0, ((3, side, side),))
+    return Case(
+        lambda: lively(build(f"torchvision:{name}", classes=10, shape=(3, side, side))),
+        0,
+        ((3, side, side),),
+    )
 
 
 TINY = {
-    "swin": Case(lambda: lively(swin()), 12 + 2 * 48 + 24 + 2 * 96 + 2 * 7, ((3, 14, 14),), heads=14),
+    "swin": Case(
+        lambda: lively(swin()), 12 + 2 * 48 + 24 + 2 * 96 + 2 * 7, ((3, 14, 14),), heads=14
+    ),
     "swin_v2": Case(
         lambda: lively(swin(block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2)),
         12 + 2 * 48 + 24 + 2 * 96 + 2 * 7 + 4 * 512,
@@ -73,7 +80,10 @@ TINY = {
         heads=14,
     ),
     "vit": Case(
-        lambda: lively(VisionTransformer(16, 4, 2, 3, 12, 20, num_classes=5)), 12 + 2 * 20 + 6, ((3, 16, 16),), heads=6
+        lambda: lively(VisionTransformer(16, 4, 2, 3, 12, 20, num_classes=5)),
+        12 + 2 * 20 + 6,
+        ((3, 16, 16),),
+        heads=6,
     ),
     "maxvit": Case(
         lambda: lively(MaxVit((16, 16), 8, 2, [8, 12], [1, 1], 4, 0.0, num_classes=5)),
@@ -147,4 +157,7 @@ def test_a_family_is_pruned_trained_saved_and_exported(name, tmp_path):
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "model")(images), smaller.eval()(images))
     pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    assert export(smaller, tmp_path / "model.onnx", pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)) <= 1e-4
+    assert (
+        export(smaller, tmp_path / "model.onnx", pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        <= 1e-4
+    )

@@ -13,7 +13,7 @@ from espalier.errors import BadInput, Notice
 from espalier.models import build, load, save
 from espalier.models.changes import changes_of
 from espalier.pruning.masks import lowest, n_of_m
-from espalier.pruning.singles import find_singles
+from espalier.pruning.weight_elements import find_weight_elements
 from espalier.pruning.weights import prune_weights
 from espalier.training.constraints import constraints_of
 
@@ -25,17 +25,25 @@ def images(count: int = 2) -> Tensor:
 
 
 def resnet() -> nn.Module:
-    return build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}).eval()
+    return build(
+        "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 8}
+    ).eval()
 
 
 def zeros(network: nn.Module) -> dict[str, float]:
     """The part of each layer's weights that is zero."""
-    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     return {name: float((layer.weight == 0).float().mean()) for name, layer in layers}
 
 
 def masks(network: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter == 0 for name, parameter in network.named_parameters() if parameter.ndim > 1}
+    return {
+        name: parameter == 0 for name, parameter in network.named_parameters() if parameter.ndim > 1
+    }
 
 
 # ---- masks, by hand
@@ -57,7 +65,9 @@ def test_n_of_m_keeps_the_best_n_of_each_m_along_the_inputs():
     filters = np.random.default_rng(0).random((3, 8, 2, 2))
     kept = n_of_m(filters, 1, 4)
     assert (kept.reshape(3, 2, 4, 2, 2).sum(2) == 1).all()
-    assert (filters * kept).reshape(3, 2, 4, 2, 2).max(2) == pytest.approx(filters.reshape(3, 2, 4, 2, 2).max(2))
+    assert (filters * kept).reshape(3, 2, 4, 2, 2).max(2) == pytest.approx(
+        filters.reshape(3, 2, 4, 2, 2).max(2)
+    )
 
 
 # ---- networks
@@ -71,13 +81,17 @@ def test_the_fraction_is_met_over_all_layers_and_the_classifier_stays(sparsity, 
         warnings.simplefilter("error", Notice)
         pruned = prune_weights(network, images(), sparsity=sparsity, score=score)
     assert zeros(pruned)["head"] == 0
-    weights = [layer.weight for name, layer in pruned.named_modules() if isinstance(layer, nn.Conv2d)]
+    weights = [
+        layer.weight for name, layer in pruned.named_modules() if isinstance(layer, nn.Conv2d)
+    ]
     found = torch.cat([(weight == 0).flatten() for weight in weights]).float().mean().item()
     assert found == pytest.approx(sparsity, abs=1e-3)
     assert not pruned.training
     kept = {
         name: (before != after) & (after != 0)
-        for (name, before), after in zip(network.state_dict().items(), pruned.state_dict().values(), strict=True)
+        for (name, before), after in zip(
+            network.state_dict().items(), pruned.state_dict().values(), strict=True
+        )
     }
     assert not any(changed.any() for changed in kept.values())  # what stays is as it was
 
@@ -96,7 +110,11 @@ def test_sensitivity_spares_the_layers_that_the_loss_depends_on():
     class Branches(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.loud, self.still, self.head = nn.Linear(64, 32), nn.Linear(64, 32), nn.Linear(32, 10)
+            self.loud, self.still, self.head = (
+                nn.Linear(64, 32),
+                nn.Linear(64, 32),
+                nn.Linear(32, 10),
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             x = x.flatten(1)
@@ -111,7 +129,9 @@ def test_sensitivity_spares_the_layers_that_the_loss_depends_on():
         yield F.cross_entropy(network(images(32)), answers)
 
     with torch.no_grad():
-        pruned = prune_weights(network, images(), sparsity=0.5, score="random", budget="sensitivity", losses=losses)
+        pruned = prune_weights(
+            network, images(), sparsity=0.5, score="random", budget="sensitivity", losses=losses
+        )
         found = zeros(pruned)
         assert (found["loud"] + found["still"]) / 2 == pytest.approx(0.5, abs=0.01)
         assert found["still"] > 0.9
@@ -152,7 +172,10 @@ def test_named_layers_and_every_last_layer_stay():
             y = self.named(self.first(x.flatten(1)).relu()).relu()
             return self.one(y).softmax(1), self.two(y)
 
-    assert list(find_singles(TwoHeads(), images()).shapes) == ["first.weight", "named.weight"]
+    assert list(find_weight_elements(TwoHeads(), images()).shapes) == [
+        "first.weight",
+        "named.weight",
+    ]
     pruned = prune_weights(TwoHeads(), images(), sparsity=0.5, keep=("named",))
     assert {name: part > 0 for name, part in zeros(pruned).items()} == {
         "first": True,
@@ -172,7 +195,7 @@ def test_a_weight_that_two_layers_share_counts_once():
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.b(self.a(x.flatten(1)).relu()).relu())
 
-    assert find_singles(Shared(), images()).shapes == {"a.weight": (64, 64)}
+    assert find_weight_elements(Shared(), images()).shapes == {"a.weight": (64, 64)}
     pruned = prune_weights(Shared(), images(), sparsity=0.5)
     assert pruned.a.weight is pruned.b.weight
     assert changes_of(pruned).zeros == ("a.weight",)
@@ -193,14 +216,17 @@ def test_the_weights_of_attention_are_found_wherever_they_are_kept():
             y = self.first(x).flatten(2).transpose(1, 2)
             return self.head(self.attention(y, y, y)[0].mean(1))
 
-    found = find_singles(Attention(), images()).shapes
+    found = find_weight_elements(Attention(), images()).shapes
     assert list(found) == ["first.weight", "attention.in_proj_weight", "attention.out_proj.weight"]
 
 
 def test_masks_stay_through_training_saving_and_further_pruning(tmp_path):
     pruned = prune_weights(resnet(), images(), sparsity=0.6)
     before = masks(pruned)
-    rules, optimizer = constraints_of(pruned), torch.optim.SGD(pruned.parameters(), 0.1, momentum=0.9)
+    rules, optimizer = (
+        constraints_of(pruned),
+        torch.optim.SGD(pruned.parameters(), 0.1, momentum=0.9),
+    )
     for _ in range(3):
         optimizer.zero_grad()
         F.cross_entropy(pruned(images(8)), torch.arange(8)).backward()
@@ -210,15 +236,21 @@ def test_masks_stay_through_training_saving_and_further_pruning(tmp_path):
         for rule in rules:
             rule.after_step()
     assert all((masks(pruned)[name] >= mask).all() for name, mask in before.items())
-    assert sum(int(mask.sum()) for mask in masks(pruned).values()) == sum(int(mask.sum()) for mask in before.values())
+    assert sum(int(mask.sum()) for mask in masks(pruned).values()) == sum(
+        int(mask.sum()) for mask in before.values()
+    )
     save(pruned, tmp_path / "model")
     again = load(tmp_path / "model")
     assert_equal_outputs(pruned, again, images())
     assert changes_of(again).zeros == changes_of(pruned).zeros != ()
-    further = prune_weights(again, images(), sparsity=0.8, score="random")  # whatever the score of what is gone
+    further = prune_weights(
+        again, images(), sparsity=0.8, score="random"
+    )  # whatever the score of what is gone
     assert all((masks(further)[name] >= mask).all() for name, mask in before.items())
     prunable = [mask for name, mask in masks(further).items() if name != "head.weight"]
-    assert torch.cat([mask.flatten() for mask in prunable]).float().mean() == pytest.approx(0.8, abs=1e-3)
+    assert torch.cat([mask.flatten() for mask in prunable]).float().mean() == pytest.approx(
+        0.8, abs=1e-3
+    )
     assert set(changes_of(further).zeros) >= set(changes_of(again).zeros)
 
 
@@ -230,8 +262,12 @@ def test_a_whole_mask_is_told_and_left():
 
 
 def test_a_target_that_the_best_of_each_layer_stand_against_is_told():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), *(nn.Linear(1, 1) for _ in range(20)), nn.Linear(1, 2))
-    with pytest.warns(Notice, match=r"Pruning left 75.0 % of the weights zero where 95.0 % were asked for."):
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 1), *(nn.Linear(1, 1) for _ in range(20)), nn.Linear(1, 2)
+    )
+    with pytest.warns(
+        Notice, match=r"Pruning left 75.0 % of the weights zero where 95.0 % were asked for."
+    ):
         prune_weights(network, images(), sparsity=0.95)
 
 

@@ -17,19 +17,28 @@ from torch.nn import functional as F
 
 from espalier.errors import BadInput
 from espalier.export.onnx import Disagreement
-from espalier.export.runtime import Outputs, Runtime
 from espalier.folding import fold_batch_norms
 from espalier.models import build
 from espalier.models.changes import note
 from espalier.quantization import CALIBRATIONS, aware, export_integers
 from espalier.quantization.lsq import Step
+from espalier.runtimes.onnx_runtime import Outputs, Runtime
 from espalier.training.constraints import constraints_of
 
 MEAN, STD = (0.2,), (0.4,)  # with this mean every pixel is a level, none lies between two
-PIXELS = torch.randint(0, 256, (24, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+PIXELS = torch.randint(
+    0, 256, (24, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 IMAGES = (PIXELS.float() / 255 - MEAN[0]) / STD[0]
 LABELS = torch.arange(24) % 10
-KERNELS = {"QLinearConv", "QGemm", "QLinearAdd", "QLinearConcat", "MatMulIntegerToFloat", "QLinearMul"}
+KERNELS = {
+    "QLinearConv",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearConcat",
+    "MatMulIntegerToFloat",
+    "QLinearMul",
+}
 
 
 def network(factory: str, **arguments) -> nn.Module:
@@ -40,7 +49,9 @@ def network(factory: str, **arguments) -> nn.Module:
 @functools.cache
 def _network(factory: str, arguments: tuple[tuple[str, Any], ...]) -> nn.Module:
     torch.manual_seed(0)
-    made = build(f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=dict(arguments)).train()
+    made = build(
+        f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=dict(arguments)
+    ).train()
     with torch.no_grad():
         for _ in range(20):
             made(IMAGES)
@@ -68,7 +79,9 @@ def deployed(learner, tmp_path_factory):
 
 
 def weights(path) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    return {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer
+    }
 
 
 def kernels(path, tmp_path) -> Counter:
@@ -143,7 +156,9 @@ def test_the_same_images_give_the_same_steps():
 def test_the_first_steps_are_those_that_the_calibration_chooses(calibration):
     minmax = aware(network("resnet", depth=8, width=8), IMAGES, calibration="minmax")
     other = aware(network("resnet", depth=8, width=8), IMAGES, calibration=calibration)
-    ratios = [other.values[name].step.item() / step.step.item() for name, step in minmax.values.items()]
+    ratios = [
+        other.values[name].step.item() / step.step.item() for name, step in minmax.values.items()
+    ]
     assert max(ratios) <= 1 + 1e-6
     assert (min(ratios) == 1) == (calibration == "minmax")
 
@@ -181,13 +196,19 @@ def test_the_scales_in_the_file_are_the_learned_ones(learner, deployed):
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[1].endswith(".step"):
             found[node.input[1].removeprefix("network.")] = values[node.input[1]]
-    learned = {name: step.detach().numpy() for name, step in learner.named_parameters() if name.endswith(".step")}
+    learned = {
+        name: step.detach().numpy()
+        for name, step in learner.named_parameters()
+        if name.endswith(".step")
+    }
     assert found.keys() == learned.keys()
     assert all(np.array_equal(np.abs(learned[name]), found[name]) for name in learned)
     for work in (node for node in graph.node if node.op_type in ("Conv", "Gemm")):
         activation, weight, bias = (makers[name] for name in work.input)
         scale = values[activation.input[1]] * values[weight.input[1]]
-        np.testing.assert_array_equal(values[bias.input[1]], np.broadcast_to(scale, values[bias.input[1]].shape))
+        np.testing.assert_array_equal(
+            values[bias.input[1]], np.broadcast_to(scale, values[bias.input[1]].shape)
+        )
         assert values[weight.input[0]].dtype == np.int8
         assert values[bias.input[0]].dtype == np.int32
         assert np.abs(values[weight.input[0]].astype(int)).max() <= 64
@@ -198,16 +219,23 @@ def test_every_layer_of_the_file_computes_what_the_networks_does(learner, deploy
     model = onnx.load(deployed)
     quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     model.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in quantizers)
-    names = {node.input[1].removeprefix("network.values.").removesuffix(".step"): node.output[0] for node in quantizers}
+    names = {
+        node.input[1].removeprefix("network.values.").removesuffix(".step"): node.output[0]
+        for node in quantizers
+    }
     found = Outputs(model.SerializeToString(), list(names.values())).run(PIXELS.numpy())
-    theirs = {learner.values[name]: torch.from_numpy(found[output]) for name, output in names.items()}
+    theirs = {
+        learner.values[name]: torch.from_numpy(found[output]) for name, output in names.items()
+    }
     assert len(theirs) == len(learner.values)
     differences = []
 
     def compare(step: Step, _: Any, result: torch.Tensor) -> torch.Tensor:
         integers = (result / step.size() + step.zero).round()
         differences.append((integers - theirs[step].float()).abs())
-        return (theirs[step].float() - step.zero) * step.size()  # what comes next begins with the file's own
+        return (
+            theirs[step].float() - step.zero
+        ) * step.size()  # what comes next begins with the file's own
 
     hooks = [step.register_forward_hook(compare) for step in theirs]
     with torch.no_grad():
@@ -239,18 +267,24 @@ def test_the_answers_of_the_file_are_the_networks(learner, deployed):
     ],
 )
 def test_every_multiplication_is_executed_in_integers(factory, arguments, per_channel, tmp_path):
-    made = aware(network(factory, **arguments), IMAGES, calibration="minmax", per_channel=per_channel)
+    made = aware(
+        network(factory, **arguments), IMAGES, calibration="minmax", per_channel=per_channel
+    )
     export_integers(made, tmp_path / "model.onnx", PIXELS, MEAN, STD)
     found = kernels(tmp_path / "model.onnx", tmp_path)
     assert not {"Conv", "FusedConv", "Gemm", "MatMul", "FusedGemm"} & found.keys()
-    assert sum(count for kind, count in found.items() if kind in ("QLinearConv", "QGemm")) == len(made.plan.weights)
+    assert sum(count for kind, count in found.items() if kind in ("QLinearConv", "QGemm")) == len(
+        made.plan.weights
+    )
     assert found["QuantizeLinear"] <= 2  # of the image, and of the mean before the last layer
 
 
 def test_the_file_has_integers_only_and_takes_any_batch(deployed, learner):
     graph = onnx.load(deployed).graph
     floats = [one for one in graph.initializer if one.data_type == TensorProto.FLOAT]
-    assert sum(int(np.prod(one.dims)) for one in floats) < 0.1 * sum(p.numel() for p in learner.parameters())
+    assert sum(int(np.prod(one.dims)) for one in floats) < 0.1 * sum(
+        p.numel() for p in learner.parameters()
+    )
     runtime = Runtime(deployed)
     whole = runtime.run(PIXELS.numpy())
     np.testing.assert_allclose(runtime.logits(PIXELS.numpy(), 7), whole, rtol=0, atol=1e-5)
@@ -267,7 +301,11 @@ def test_a_bias_fits_into_32_bits_however_small_its_weights_are(per_channel, tmp
         first.bias.fill_(3.0)
     learner = aware(made, IMAGES, calibration="minmax", per_channel=per_channel)
     assert export_integers(learner, tmp_path / "model.onnx", PIXELS, MEAN, STD) < 0.05
-    biases = [value for value in weights(tmp_path / "model.onnx").values() if value.dtype == np.int32 and value.ndim]
+    biases = [
+        value
+        for value in weights(tmp_path / "model.onnx").values()
+        if value.dtype == np.int32 and value.ndim
+    ]
     assert 2**29 < max(np.abs(bias.astype(float)).max() for bias in biases) < 2**30 * 1.001
 
 
@@ -278,5 +316,7 @@ def test_a_file_that_computes_something_else_is_refused(learner, tmp_path, monke
         return {name: 255 - values for name, values in honest(outputs, images).items()}
 
     monkeypatch.setattr(Outputs, "run", other)
-    with pytest.raises(Disagreement, match=r"should be the network's to 0.5 levels. Found a difference of \d"):
+    with pytest.raises(
+        Disagreement, match=r"should be the network's to 0.5 levels. Found a difference of \d"
+    ):
         export_integers(learner, tmp_path / "model.onnx", PIXELS, MEAN, STD)

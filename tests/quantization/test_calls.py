@@ -60,7 +60,9 @@ def test_a_rectifier_in_place_is_one():
     assert names(planned(forward)) == ["", "conv2d", "relu", "conv2d", "relu_", "mean"]
 
 
-@pytest.mark.parametrize(("layer", "most"), [(nn.ReLU6(), 6.0), (nn.Hardtanh(0, 2.5), 2.5), (nn.ReLU(), float("inf"))])
+@pytest.mark.parametrize(
+    ("layer", "most"), [(nn.ReLU6(), 6.0), (nn.Hardtanh(0, 2.5), 2.5), (nn.ReLU(), float("inf"))]
+)
 def test_the_bound_of_a_rectifier_is_known(layer, most):
     found = planned(lambda net, x: net.head(layer(net.conv(x)).mean((2, 3))))
     assert [one for name, _, one in found.values.values() if name in ("relu", "hardtanh")] == [most]
@@ -125,9 +127,18 @@ def test_calls_have_the_same_numbers_when_they_are_intercepted():
     assert torch.equal(answers, network(x))
     assert seen == [(0, "conv2d"), (1, "relu"), (2, "mean"), (3, "linear")]
     found = plan(network, x)
-    assert all(dict(seen)[number] == name for number, (name, _, _) in found.values.items() if number != IMAGE)
-    with Intercepted(lambda number, name, result: result * 2 if number == 2 else result, lambda _, weight: weight):
+    assert all(
+        dict(seen)[number] == name
+        for number, (name, _, _) in found.values.items()
+        if number != IMAGE
+    )
+    with Intercepted(
+        lambda number, name, result: result * 2 if number == 2 else result, lambda _, weight: weight
+    ):
         doubled = network(x)
     torch.testing.assert_close(doubled, 2 * answers - network.head.bias)
-    with Intercepted(lambda number, name, result: result, lambda number, weight: weight * (2 if number == 3 else 1)):
+    with Intercepted(
+        lambda number, name, result: result,
+        lambda number, weight: weight * (2 if number == 3 else 1),
+    ):
         assert torch.equal(network(x), doubled)

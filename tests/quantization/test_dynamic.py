@@ -11,16 +11,20 @@ from properties import assert_explains
 
 from espalier.errors import BadInput
 from espalier.export.onnx import export
-from espalier.export.runtime import Runtime
 from espalier.models import build
 from espalier.quantization import quantize_dynamically
+from espalier.runtimes.onnx_runtime import Runtime
 
-PIXELS = torch.randint(0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+PIXELS = torch.randint(
+    0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 def deployed(path, factory, **arguments):
     torch.manual_seed(0)
-    network = build(f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=arguments).eval()
+    network = build(
+        f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=arguments
+    ).eval()
     export(network, path / "parent.onnx", PIXELS[:4], (0.3,), (0.4,))
     return path / "parent.onnx"
 
@@ -33,11 +37,17 @@ def test_linear_layers_become_integers_and_answers_stay(per_channel, tmp_path):
     assert source.read_bytes() == before
     graph = onnx.load(tmp_path / "model.onnx").graph
     assert Counter(node.op_type for node in graph.node)["MatMulInteger"] == 3
-    integers = [numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    integers = [
+        numpy_helper.to_array(one)
+        for one in graph.initializer
+        if one.data_type == onnx.TensorProto.INT8
+    ]
     matrices = [one for one in integers if one.ndim == 2]
     assert len(matrices) == 3
     assert max(np.abs(one.astype(int)).max() for one in matrices) <= 64
-    ours, theirs = (Runtime(tmp_path / f"{name}.onnx").logits(PIXELS.numpy()) for name in ("model", "parent"))
+    ours, theirs = (
+        Runtime(tmp_path / f"{name}.onnx").logits(PIXELS.numpy()) for name in ("model", "parent")
+    )
     assert 0 < np.abs(ours - theirs).mean() < 0.05 * theirs.std()
     assert (tmp_path / "model.onnx").stat().st_size < 0.35 * len(before)
 

@@ -12,12 +12,12 @@ from onnx import numpy_helper
 from properties import assert_equal_weights, assert_explains
 
 from espalier import files
+from espalier.commands import make
 from espalier.errors import BadInput, Notice, Stopped
+from espalier.making import quantize
 from espalier.measures.comparison import Comparison
 from espalier.models import content_hash, load
 from espalier.params import check
-from espalier.steps import make
-from espalier.steps.operations import quantize
 
 ENTRY = {"from": "teacher", "by": "quantize", "images": 32}
 AWARE = ENTRY | {"scheme": "aware", "finetune": {"epochs": 1}}
@@ -60,7 +60,9 @@ def losing(monkeypatch):
     worse = iter(np.arange(0.5, 0.0, -0.01))
 
     def judge(job):
-        return lambda model: 1.0 if any("values." in node.name for node in model.graph.node) else float(next(worse))
+        return lambda model: (
+            1.0 if any("values." in node.name for node in model.graph.node) else float(next(worse))
+        )
 
     monkeypatch.setattr(quantize, "_judge", judge)
 
@@ -71,11 +73,18 @@ def test_an_aware_model_holds_trained_weights_folded_and_is_loaded_again(learned
     network = load(folder)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     assert not torch.equal(network.conv.weight, teacher.conv.weight)
-    assert record(folder) == {"scheme": "aware", "calibration": "entropy", "per_channel": True, "reduce_range": True}
+    assert record(folder) == {
+        "scheme": "aware",
+        "calibration": "entropy",
+        "per_channel": True,
+        "reduce_range": True,
+    }
     assert metrics(folder)["epochs"] == 1
     assert metrics(folder)["difference_from_torch"] < 0.5
     assert (folder / "history.csv").read_text().count("\n") == 2
-    values = [numpy_helper.to_array(one) for one in onnx.load(folder / "model.onnx").graph.initializer]
+    values = [
+        numpy_helper.to_array(one) for one in onnx.load(folder / "model.onnx").graph.initializer
+    ]
     assert sum(value.size for value in values if value.dtype == np.int8) > 0.9 * sum(
         parameter.numel() for parameter in network.parameters() if parameter.ndim > 1
     )
@@ -92,7 +101,9 @@ def test_an_aware_model_is_taught_by_the_teacher_and_others_do_not_know_it(learn
     assert_equal_weights(load(folder), load(project / "models" / "teacher"))
 
 
-def test_stopped_in_training_and_run_again_it_ends_with_the_same_bits(learned, tiny_copy, monkeypatch):
+def test_stopped_in_training_and_run_again_it_ends_with_the_same_bits(
+    learned, tiny_copy, monkeypatch
+):
     project = tiny_copy()
     calls = []
 
@@ -122,7 +133,9 @@ def test_a_ladder_that_is_not_needed_changes_nothing_but_the_record(tiny_copy):
     plain, laddered = tiny_copy(), tiny_copy()
     made(plain)
     folder = made(laddered, ladder={"limit": 0.5, "aware": False})
-    assert (folder / "model.onnx").read_bytes() == (plain / "models" / "q" / "model.onnx").read_bytes()
+    assert (folder / "model.onnx").read_bytes() == (
+        plain / "models" / "q" / "model.onnx"
+    ).read_bytes()
     (only,) = record(folder)["ladder"]
     assert (only["measure"], only["detail"]) == ("calibration", "entropy")
     assert only["accuracy"] == metrics(folder)["validation_accuracy"]
@@ -146,7 +159,10 @@ def test_a_ladder_is_climbed_to_its_end_and_every_measure_is_told(tiny_copy, los
 
 
 def test_a_ladder_that_does_not_reach_its_limit_says_so_with_the_figures(tiny_copy, losing):
-    with pytest.warns(Notice, match=r"at most 1.00 points .* and 50.00 % after the best of 3 measures \(calibration\)"):
+    with pytest.warns(
+        Notice,
+        match=r"at most 1.00 points .* and 50.00 % after the best of 3 measures \(calibration\)",
+    ):
         folder = made(tiny_copy(), ladder={"limit": 0.01, "layers": 0, "aware": False})
     assert record(folder)["chosen"]["detail"] == "entropy"
 
@@ -158,17 +174,22 @@ def test_resamples_are_measured_and_their_spread_is_told(tiny_copy):
     found = metrics(folder)
     assert found["resamples"] == 4
     assert 0 < found["threshold_spread"] < found["threshold_spread_worst"]
-    low, mean, high = (found[f"resampled_accuracy_{name}"] for name in ("lowest", "mean", "highest"))
+    low, mean, high = (
+        found[f"resampled_accuracy_{name}"] for name in ("lowest", "mean", "highest")
+    )
     assert low <= mean <= high
     assert found["resampled_accuracy_deviation"] <= high - low
     assert "resamples" not in metrics(one / "models" / "q")
-    assert (folder / "model.onnx").read_bytes() != (one / "models" / "q" / "model.onnx").read_bytes()
+    assert (folder / "model.onnx").read_bytes() != (
+        one / "models" / "q" / "model.onnx"
+    ).read_bytes()
 
 
 def test_what_is_slower_than_its_parent_is_told_with_the_figures(tiny_copy, monkeypatch):
     monkeypatch.setattr(quantize, "compare_latency", lambda *_: Comparison(2.0, 4.0))
     words = (
-        r"q should be faster than teacher .* 4 ms instead of 2 ms at batch 1 \(0.50 times as fast\), 4 ms .* batch 64"
+        r"q should be faster than teacher .* 4 ms instead of 2 ms at batch 1 \(0.50 times as fast\), "
+        r"4 ms .* batch 64"
     )
     with pytest.warns(Notice, match=words):
         made(tiny_copy())
@@ -184,7 +205,10 @@ def test_what_is_faster_is_not_talked_about(tiny_copy, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"scheme": "dynamic", "calibration": "minmax"}, ["`calibration`", "`scheme: static`", "dynamic"]),
+        (
+            {"scheme": "dynamic", "calibration": "minmax"},
+            ["`calibration`", "`scheme: static`", "dynamic"],
+        ),
         ({"scheme": "dynamic", "ladder": {}}, ["`ladder`", "`scheme: static`"]),
         ({"scheme": "aware", "ladder": {}}, ["`ladder`", "`scheme: static`"]),
         ({"scheme": "aware", "resamples": 3}, ["`resamples`", "`scheme: static`"]),

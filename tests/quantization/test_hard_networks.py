@@ -9,12 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from espalier.export.onnx import export
-from espalier.export.runtime import Runtime
 from espalier.folding import fold_batch_norms
 from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize
 from espalier.quantization.ladder import Ladder
 from espalier.quantization.static import observe_file
+from espalier.runtimes.onnx_runtime import Runtime
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +24,15 @@ MEAN, STD = (0.286,), (0.353,)
 def read(folder, stem: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images at half their size, and labels, of Fashion-MNIST."""
     images, labels = (
-        np.frombuffer(gzip.decompress((folder / f"{stem}-{kind}-ubyte.gz").read_bytes()), np.uint8)[header:]
+        np.frombuffer(gzip.decompress((folder / f"{stem}-{kind}-ubyte.gz").read_bytes()), np.uint8)[
+            header:
+        ]
         for kind, header in (("images-idx3", 16), ("labels-idx1", 8))
     )
     pixels = torch.tensor(images.reshape(-1, 1, 28, 28)[:count].copy())
-    return F.avg_pool2d(pixels.float(), 2).round().byte(), torch.tensor(labels[:count].astype(np.int64))
+    return F.avg_pool2d(pixels.float(), 2).round().byte(), torch.tensor(
+        labels[:count].astype(np.int64)
+    )
 
 
 def look(pixels: torch.Tensor) -> torch.Tensor:
@@ -41,7 +45,9 @@ def train(network, pixels, labels, epochs: int, rate: float, seed: int = 0) -> N
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * (len(labels) // 64))
     network.train()
     for _ in range(epochs):
-        for index in torch.randperm(len(labels), generator=generator)[: len(labels) // 64 * 64].split(64):
+        for index in torch.randperm(len(labels), generator=generator)[
+            : len(labels) // 64 * 64
+        ].split(64):
             optimizer.zero_grad()
             F.cross_entropy(network(look(pixels[index])), labels[index]).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -65,7 +71,9 @@ def hard(images, tmp_path_factory):
     they are (Nagel et al. 2019, eq. 4 to 7, the other way around), and breaks one step for all filters.
     """
     torch.manual_seed(0)
-    network = build("espalier:mobilenet", classes=10, shape=(1, 14, 14), arguments={"multiplier": 0.25})
+    network = build(
+        "espalier:mobilenet", classes=10, shape=(1, 14, 14), arguments={"multiplier": 0.25}
+    )
     for name, module in list(network.named_modules()):
         if isinstance(module, torch.nn.ReLU6):
             network.set_submodule(name, torch.nn.ReLU(inplace=True))
@@ -73,9 +81,17 @@ def hard(images, tmp_path_factory):
     folded = fold_batch_norms(network, look(images[0][0][:2]))
     with torch.no_grad():
         exact = folded(look(images[1][0]))
-        for number, block in enumerate(module for module in folded.modules() if hasattr(module, "residual")):
+        for number, block in enumerate(
+            module for module in folded.modules() if hasattr(module, "residual")
+        ):
             layers = [layer for layer in block.layers if isinstance(layer, torch.nn.Conv2d)]
-            factor = 10 ** (2 * torch.rand(len(layers[-2].weight), generator=torch.Generator().manual_seed(number)) - 1)
+            factor = 10 ** (
+                2
+                * torch.rand(
+                    len(layers[-2].weight), generator=torch.Generator().manual_seed(number)
+                )
+                - 1
+            )
             layers[-2].weight.mul_(factor.view(-1, 1, 1, 1))
             layers[-2].bias.mul_(factor)
             layers[-1].weight.div_(factor.view(1, -1, 1, 1))
@@ -95,10 +111,18 @@ def test_training_for_integers_repairs_what_static_int8_breaks(hard, images, tmp
     network, source = hard
     before = accuracy(source, validation)
     assert before > 0.6
-    quantize(source, tmp_path / "static.onnx", pixels[:128].numpy(), calibration="minmax", per_channel=False)
+    quantize(
+        source,
+        tmp_path / "static.onnx",
+        pixels[:128].numpy(),
+        calibration="minmax",
+        per_channel=False,
+    )
     broken = accuracy(tmp_path / "static.onnx", validation)
     assert broken < before - 0.1
-    learner = aware(copy.deepcopy(network), look(pixels[:128]), calibration="minmax", per_channel=False)
+    learner = aware(
+        copy.deepcopy(network), look(pixels[:128]), calibration="minmax", per_channel=False
+    )
     train(learner, pixels, labels, epochs=5, rate=0.005)
     export_integers(learner, tmp_path / "aware.onnx", pixels[:64], MEAN, STD)
     repaired = accuracy(tmp_path / "aware.onnx", validation)

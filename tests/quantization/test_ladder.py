@@ -13,7 +13,9 @@ from espalier.quantization.ladder import Ladder
 from espalier.quantization.sensitivity import sensitivity
 from espalier.quantization.static import observe_file
 
-PIXELS = torch.randint(0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+PIXELS = torch.randint(
+    0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,10 @@ def ladder(observed, accuracies, *, layers=2, enough=0.9, aware=None):
 
 
 def steps(tried):
-    return [(rung.measure, rung.detail if isinstance(rung.detail, str) else len(rung.detail)) for rung in tried]
+    return [
+        (rung.measure, rung.detail if isinstance(rung.detail, str) else len(rung.detail))
+        for rung in tried
+    ]
 
 
 def test_what_is_good_enough_at_once_is_taken(observed):
@@ -64,7 +69,9 @@ def test_then_the_most_sensitive_layers_stay_in_floating_point_one_after_another
     tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8, 0.9]).climb()
     assert steps(tried)[3:] == [("float", 1), ("float", 2)]
     assert chosen is tried[-1]
-    worst = list(sensitivity(observed, observed.ranges("percentile"), PIXELS.numpy(), per_channel=False))
+    worst = list(
+        sensitivity(observed, observed.ranges("percentile"), PIXELS.numpy(), per_channel=False)
+    )
     assert chosen.detail == tuple(worst[:2])
     made_of = {name: node for node in chosen.model.graph.node for name in node.output}
     by_name = {node.name: node for node in chosen.model.graph.node}
@@ -93,7 +100,9 @@ def test_at_last_it_is_trained_for_integers_from_the_best_calibration(observed):
 
 
 def test_if_nothing_is_enough_the_best_of_all_is_taken(observed):
-    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.85, 0.8, 0.75], aware=lambda _: onnx.ModelProto()).climb()
+    tried, chosen = ladder(
+        observed, [0.5, 0.7, 0.6, 0.85, 0.8, 0.75], aware=lambda _: onnx.ModelProto()
+    ).climb()
     assert len(tried) == 6
     assert chosen is tried[3]
 

@@ -5,15 +5,25 @@ import math
 import pytest
 import torch
 
-from espalier.quantization.lsq import Step, activation_step, fake_quantize, scale_gradient, weight_step
+from espalier.quantization.lsq import (
+    Step,
+    activation_step,
+    fake_quantize,
+    scale_gradient,
+    weight_step,
+)
 
-RANGES = pytest.mark.parametrize(("low", "high", "zero"), [(0, 255, 0), (0, 255, 100), (-64, 64, 0), (-127, 127, 0)])
+RANGES = pytest.mark.parametrize(
+    ("low", "high", "zero"), [(0, 255, 0), (0, 255, 100), (-64, 64, 0), (-127, 127, 0)]
+)
 
 
 def values(low: int, high: int, step: float) -> torch.Tensor:
     """Of which some lie outside the range on both sides, and none on the edge of two levels."""
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(4000, generator=generator, dtype=torch.double) * 1.5 - 0.25) * (high - low) * step + low * step
+    x = (torch.rand(4000, generator=generator, dtype=torch.double) * 1.5 - 0.25) * (
+        high - low
+    ) * step + low * step
     return x[((x / step) % 1 - 0.5).abs() > 1e-6]
 
 
@@ -33,7 +43,9 @@ def test_gradients_are_those_of_the_papers_equations(low, high, zero):
     fake_quantize(x, step, torch.tensor(zero), low, high).sum().backward()
     ratio = (x / step).detach()
     inside = (ratio > low - zero) & (ratio < high - zero)
-    of_step = torch.where(inside, ratio.round() - ratio, torch.where(ratio > 0, high - zero, low - zero))
+    of_step = torch.where(
+        inside, ratio.round() - ratio, torch.where(ratio > 0, high - zero, low - zero)
+    )
     torch.testing.assert_close(x.grad, inside.double())
     torch.testing.assert_close(step.grad, of_step.sum(), rtol=1e-9, atol=1e-9)
 
@@ -80,7 +92,9 @@ def test_the_first_step_of_weights_holds_the_largest_of_each_filter(reduce_range
     assert step.step[2] > 0
 
 
-@pytest.mark.parametrize(("low", "high", "zero"), [(0.0, 4.0, 0), (-1.0, 3.0, 64), (1.0, 2.0, 0), (-2.0, -1.0, 255)])
+@pytest.mark.parametrize(
+    ("low", "high", "zero"), [(0.0, 4.0, 0), (-1.0, 3.0, 64), (1.0, 2.0, 0), (-2.0, -1.0, 255)]
+)
 def test_the_first_range_of_activations_holds_zero_exactly(low, high, zero):
     step = activation_step(low, high, shared=10)
     assert int(step.zero) == zero

@@ -8,7 +8,9 @@ from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram, entropy,
 
 def histogram(values: np.ndarray) -> Histogram:
     most = np.abs(values).max()
-    return Histogram(float(values.min()), float(values.max()), np.histogram(np.abs(values), BINS, (0, most))[0])
+    return Histogram(
+        float(values.min()), float(values.max()), np.histogram(np.abs(values), BINS, (0, most))[0]
+    )
 
 
 def draw(name: str, count: int = 200_000) -> np.ndarray:

@@ -57,7 +57,10 @@ def test_the_robust_range_is_the_median_of_each_end():
 
 
 def test_one_sample_is_its_own_median():
-    assert robust_ranges(ranges_of_each(SAMPLES[:1], "minmax")) == {"a": (-1.0, 2.0), "b": (0.0, 1.0)}
+    assert robust_ranges(ranges_of_each(SAMPLES[:1], "minmax")) == {
+        "a": (-1.0, 2.0),
+        "b": (0.0, 1.0),
+    }
 
 
 def test_the_spread_is_relative_to_the_median_width():

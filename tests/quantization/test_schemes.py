@@ -8,13 +8,15 @@ from cases import QUANTIZATIONS
 from properties import assert_input_untouched
 
 from espalier.export.onnx import export
-from espalier.export.runtime import Runtime
 from espalier.folding import fold_batch_norms
 from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize, quantize_dynamically
+from espalier.runtimes.onnx_runtime import Runtime
 
 MEAN, STD = (0.2,), (0.4,)
-PIXELS = torch.randint(0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+PIXELS = torch.randint(
+    0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 IMAGES = (PIXELS.float() / 255 - MEAN[0]) / STD[0]
 
 
@@ -23,7 +25,9 @@ def parent(request, tmp_path_factory):
     """A tiny network with and without convolutional shortcuts, and its deployed file."""
     torch.manual_seed(0)
     arguments = {"resnet": {"depth": 8, "width": 8}}.get(request.param, {})
-    network = build(f"espalier:{request.param}", classes=10, shape=(1, 16, 16), arguments=arguments).train()
+    network = build(
+        f"espalier:{request.param}", classes=10, shape=(1, 16, 16), arguments=arguments
+    ).train()
     with torch.no_grad():
         for _ in range(20):
             network(IMAGES)
@@ -39,7 +43,13 @@ def quantized(parent, case, target):
     elif case.scheme == "dynamic":
         quantize_dynamically(source, target, **case.keys)
     else:
-        export_integers(aware(fold_batch_norms(network, IMAGES[:2]), IMAGES, **case.keys), target, PIXELS, MEAN, STD)
+        export_integers(
+            aware(fold_batch_norms(network, IMAGES[:2]), IMAGES, **case.keys),
+            target,
+            PIXELS,
+            MEAN,
+            STD,
+        )
     return target
 
 

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from espalier.data.prepared import Split, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.export.onnx import export
-from espalier.export.runtime import Outputs, Runtime
 from espalier.models import build
 from espalier.quantization import CALIBRATIONS, quantize
 from espalier.quantization.observe import observe
 from espalier.quantization.ranges import minmax
+from espalier.runtimes.onnx_runtime import Outputs, Runtime
 from espalier.training.views import normaliser
 
 
@@ -34,7 +34,9 @@ def validation(digits) -> Split:
 def source(digits, tmp_path_factory):
     """The deployed file of a network that knows the digits."""
     torch.manual_seed(0)
-    network = build("espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 16})
+    network = build(
+        "espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 16}
+    )
     dataset, train = read_dataset(digits), read_split(digits, "train")
     look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
@@ -58,11 +60,15 @@ def quantized(source, calibration, tmp_path_factory):
 
 
 def weights(path) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    return {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer
+    }
 
 
 def accuracy(path, split: Split) -> float:
-    return float((Runtime(path).logits(split.images.numpy()).argmax(1) == split.labels.numpy()).mean())
+    return float(
+        (Runtime(path).logits(split.images.numpy()).argmax(1) == split.labels.numpy()).mean()
+    )
 
 
 def test_activations_are_unsigned_and_weights_signed_and_per_channel(quantized):
@@ -85,10 +91,16 @@ def test_activations_are_unsigned_and_weights_signed_and_per_channel(quantized):
 
 
 @pytest.mark.parametrize(("reduce_range", "most"), [(True, 64), (False, 127)])
-def test_weights_have_seven_bits_unless_eight_are_asked_for(source, calibration, tmp_path, reduce_range, most):
+def test_weights_have_seven_bits_unless_eight_are_asked_for(
+    source, calibration, tmp_path, reduce_range, most
+):
     """Seven bits, so that two products fit into the 16 bits in which processors without VNNI add them."""
     quantize(source, tmp_path / "model.onnx", calibration, reduce_range=reduce_range)
-    found = [value for value in weights(tmp_path / "model.onnx").values() if value.dtype == np.int8 and value.ndim > 1]
+    found = [
+        value
+        for value in weights(tmp_path / "model.onnx").values()
+        if value.dtype == np.int8 and value.ndim > 1
+    ]
     assert len(found) == 10
     assert max(np.abs(value.astype(int)).max() for value in found) == most
     assert most * 255 * 2 < 2**15 or not reduce_range
@@ -97,7 +109,11 @@ def test_weights_have_seven_bits_unless_eight_are_asked_for(source, calibration,
 def test_what_turns_pixels_into_the_networks_input_stays_in_floating_point(source, quantized):
     def way(path) -> list[str]:
         """What the pixels go through, one after the other."""
-        nodes, name, kinds = [node for node in onnx.load(path).graph.node if node.op_type != "Identity"], "image", []
+        nodes, name, kinds = (
+            [node for node in onnx.load(path).graph.node if node.op_type != "Identity"],
+            "image",
+            [],
+        )
         while len(kinds) < 3:
             node = next(node for node in nodes if name in node.input)
             name = node.output[0]
@@ -112,7 +128,9 @@ def test_what_turns_pixels_into_the_networks_input_stays_in_floating_point(sourc
 
 
 @pytest.mark.parametrize("calibration_name", CALIBRATIONS)
-def test_it_costs_less_than_a_point_of_accuracy(source, calibration, validation, tmp_path, calibration_name):
+def test_it_costs_less_than_a_point_of_accuracy(
+    source, calibration, validation, tmp_path, calibration_name
+):
     quantize(source, tmp_path / "model.onnx", calibration, calibration=calibration_name)
     parent = accuracy(source, validation)
     assert parent > 0.9
@@ -128,9 +146,16 @@ def test_calibrations_differ_in_the_scales_of_activations_alone(source, calibrat
     for name in CALIBRATIONS:
         quantize(source, tmp_path / f"{name}.onnx", calibration, calibration=name)
         found = weights(tmp_path / f"{name}.onnx")
-        scales[name] = {key: value for key, value in found.items() if value.dtype == np.float32 and value.ndim == 0}
+        scales[name] = {
+            key: value
+            for key, value in found.items()
+            if value.dtype == np.float32 and value.ndim == 0
+        }
         integers = {key: value for key, value in found.items() if value.dtype == np.int8}
-        assert all(np.array_equal(value, weights(tmp_path / "minmax.onnx")[key]) for key, value in integers.items())
+        assert all(
+            np.array_equal(value, weights(tmp_path / "minmax.onnx")[key])
+            for key, value in integers.items()
+        )
     assert scales["entropy"].keys() == scales["minmax"].keys() == scales["percentile"].keys()
     for name in ("entropy", "percentile"):
         ratios = np.array([scales[name][key] / scales["minmax"][key] for key in scales["minmax"]])
@@ -174,11 +199,17 @@ def test_the_same_images_give_the_same_file(source, quantized, calibration, tmp_
 def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
     """Without training: the logits stay within a few levels of the parent's."""
     torch.manual_seed(0)
-    arguments = {"mlp": {"hidden": [64]}, "mobilenet": {"multiplier": 0.25}, "vgg": {"depth": 11, "width": 8}}[factory]
+    arguments = {
+        "mlp": {"hidden": [64]},
+        "mobilenet": {"multiplier": 0.25},
+        "vgg": {"depth": 11, "width": 8},
+    }[factory]
     network = build(f"espalier:{factory}", classes=10, shape=(1, 8, 8), arguments=arguments)
     export(network, tmp_path / "parent.onnx", torch.from_numpy(calibration[:8]), (0.3,), (0.4,))
     quantize(tmp_path / "parent.onnx", tmp_path / "model.onnx", calibration, calibration="minmax")
-    parent, child = (Runtime(tmp_path / f"{name}.onnx").logits(calibration) for name in ("parent", "model"))
+    parent, child = (
+        Runtime(tmp_path / f"{name}.onnx").logits(calibration) for name in ("parent", "model")
+    )
     assert not np.array_equal(parent, child)
     assert np.abs(parent - child).mean() < 0.1 * parent.std()
 
@@ -186,17 +217,27 @@ def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"calibration": "kl"}, r"`calibration` should be one of minmax, percentile, entropy. Found 'kl'."),
-        ({"images": np.empty((0, 1, 8, 8), np.uint8)}, r"Calibration should be given images. Found none."),
+        (
+            {"calibration": "kl"},
+            r"`calibration` should be one of minmax, percentile, entropy. Found 'kl'.",
+        ),
+        (
+            {"images": np.empty((0, 1, 8, 8), np.uint8)},
+            r"Calibration should be given images. Found none.",
+        ),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(source, calibration, tmp_path, arguments, message):
+def test_what_cannot_be_is_refused_and_nothing_written(
+    source, calibration, tmp_path, arguments, message
+):
     with pytest.raises(BadInput, match=message):
         quantize(source, tmp_path / "model.onnx", **({"images": calibration} | arguments))
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_said_and_the_callers_logging_stays(source, calibration, tmp_path, capfd, caplog, recwarn):
+def test_nothing_is_said_and_the_callers_logging_stays(
+    source, calibration, tmp_path, capfd, caplog, recwarn
+):
     caplog.set_level(logging.INFO)
     before = logging.root.manager.disable
     quantize(source, tmp_path / "model.onnx", calibration[:16])

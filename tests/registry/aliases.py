@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from espalier.registry.audit import Audit
-from espalier.registry.promotion import OvertakenError, Swap, swap, where
-from espalier.registry.store import connect, find_store
-from espalier.registry.versions import open_registry
+from espalier.registry.connection.store import connect, find_store
+from espalier.registry.promotion.audit import Audit
+from espalier.registry.promotion.move_alias import OvertakenError, Swap, swap, where
+from espalier.registry.versions.registry import open_registry
 
 MOVED, OVERTAKEN = 0, 3  # exit statuses
 
@@ -59,7 +59,9 @@ class Place:
         """Move the alias, from the machine that `root` stands for."""
         store = find_store(root or self.root, self.uri)
         with connect(store) as client:
-            return swap(client, self.name, replace(self.wish, **changed), alone=store.database is not None)
+            return swap(
+                client, self.name, replace(self.wish, **changed), alone=store.database is not None
+            )
 
     def move_in_a_process(self, prepare=lambda: None, root=None, **changed):
         """The id of a forked process that does so."""
@@ -121,7 +123,7 @@ def dying(call, number, when):
 @contextlib.contextmanager
 def no_patience():
     """Take the writer of an open line for dead at once, not after two minutes."""
-    from espalier.registry import promotion
+    from espalier.registry.promotion import move_alias as promotion
 
     kept = promotion._DEAD_AFTER
     promotion._DEAD_AFTER = 0

@@ -4,7 +4,7 @@ import shutil
 import pytest
 from registry.projects import Project
 
-from espalier.registry.store import connect, find_store
+from espalier.registry.connection.store import connect, find_store
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,10 @@ class Project:
         (root / "params.yaml").write_text(PARAMS)
         (root / "prepared").mkdir()
         images = np.random.default_rng(0).integers(0, 17, (12, 1, 8, 8), dtype=np.uint8)
-        save_file({"images": images, "labels": np.zeros(12, np.int64)}, root / "prepared" / "validation.safetensors")
+        save_file(
+            {"images": images, "labels": np.zeros(12, np.int64)},
+            root / "prepared" / "validation.safetensors",
+        )
         for number, name in enumerate(self.params.names):
             self.write_model(name, seed=number)
         self.write_report(latency=2.0)
@@ -44,7 +47,9 @@ class Project:
     def params(self) -> Params:
         return read_params(self.root)
 
-    def write_model(self, name: str, seed: int, history: tuple[tuple[float, ...], ...] = HISTORY) -> Path:
+    def write_model(
+        self, name: str, seed: int, history: tuple[tuple[float, ...], ...] = HISTORY
+    ) -> Path:
         folder = self.root / "models" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -82,7 +87,10 @@ class Project:
 
 
 def tiny(
-    weights: np.ndarray, kind: int = TensorProto.UINT8, batch: int | str = "batch", sides: tuple[int, int] = (8, 8)
+    weights: np.ndarray,
+    kind: int = TensorProto.UINT8,
+    batch: int | str = "batch",
+    sides: tuple[int, int] = (8, 8),
 ) -> onnx.ModelProto:
     """A linear network on small images. It takes the producer's name with it, which MLflow's own writing would keep."""
     nodes = [

@@ -26,7 +26,9 @@ def free_port():
 @contextlib.contextmanager
 def running(command, address, log, **options):
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **options)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, **options
+        )
         try:
             for _ in range(600):
                 with contextlib.suppress(urllib.error.URLError, ConnectionError):
@@ -49,7 +51,12 @@ def server_command(folder, port):
     replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
     options = [option.partition("=") for option in command[1:]]
     spelled = [name + mark + replaced.get(name, value) for name, mark, value in options]
-    return [sys.executable, "-m", command[0], *(one.replace("/store/", f"{folder}/") for one in spelled)]
+    return [
+        sys.executable,
+        "-m",
+        command[0],
+        *(one.replace("/store/", f"{folder}/") for one in spelled),
+    ]
 
 
 def server_environment():
@@ -62,5 +69,7 @@ def serving(folder):
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = server_command(folder, port)
-    with running(command, f"{address}/health", folder / "log", cwd=folder, env=server_environment()):
+    with running(
+        command, f"{address}/health", folder / "log", cwd=folder, env=server_environment()
+    ):
         yield address

@@ -9,9 +9,9 @@ from properties import assert_explains
 from espalier import models
 from espalier.errors import BadInput
 from espalier.registry import register
-from espalier.registry.fetch import fetch
-from espalier.registry.store import connect, find_store
-from espalier.registry.versions import Registry
+from espalier.registry.connection.store import connect, find_store
+from espalier.registry.versions.fetch import fetch
+from espalier.registry.versions.registry import Registry
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
 import pytest
 
 from espalier.errors import BadInput
-from espalier.registry.figures import Figure, History, read_history, read_metrics, read_report
+from espalier.registry.versions.metrics import (
+    Figure,
+    History,
+    read_history,
+    read_metrics,
+    read_report,
+)
 
 
 def write(path, text):
@@ -17,26 +23,40 @@ def test_a_missing_or_empty_history_has_no_figures(tmp_path, text):
 
 
 def test_a_history_is_read_with_its_steps_and_times(tmp_path):
-    path = write(tmp_path / "history.csv", "step,epoch,loss,seconds,time\n10,1,0.5,3,1000\n20,2,0.25,4,2000.5\n")
+    path = write(
+        tmp_path / "history.csv",
+        "step,epoch,loss,seconds,time\n10,1,0.5,3,1000\n20,2,0.25,4,2000.5\n",
+    )
     assert read_history(path, now=7.0) == History(
-        (Figure("history/loss", 0.5, 10, 1000.0), Figure("history/loss", 0.25, 20, 2000.5)), span=(997.0, 2000.5)
+        (Figure("history/loss", 0.5, 10, 1000.0), Figure("history/loss", 0.25, 20, 2000.5)),
+        span=(997.0, 2000.5),
     )
 
 
 def test_what_is_no_finite_number_is_no_figure(tmp_path):
-    path = write(tmp_path / "history.csv", "step,loss,accuracy,phase\n1,nan,0.5,warm\n2,inf,,cold\n")
+    path = write(
+        tmp_path / "history.csv", "step,loss,accuracy,phase\n1,nan,0.5,warm\n2,inf,,cold\n"
+    )
     assert read_history(path, now=7.0).figures == (Figure("history/accuracy", 0.5, 1, 7.0),)
 
 
 def test_a_row_without_a_step_is_refused(tmp_path):
     path = write(tmp_path / "history.csv", "step,loss\n1,0.5\nx,0.5\n")
-    with pytest.raises(BadInput, match=r"Line 3 of .*history\.csv should have a number .*Found 'x'"):
+    with pytest.raises(
+        BadInput, match=r"Line 3 of .*history\.csv should have a number .*Found 'x'"
+    ):
         read_history(path, now=7.0)
 
 
 def test_a_report_is_read_by_model_and_its_names_fit_mlflow(tmp_path):
-    write(tmp_path / "reports" / "models.csv", "model,accuracy,drop (%),note\nteacher,0.9,,x\nstudent,0.8,1.5,y\n")
-    assert read_report(tmp_path) == {"teacher": {"accuracy": 0.9}, "student": {"accuracy": 0.8, "drop ___": 1.5}}
+    write(
+        tmp_path / "reports" / "models.csv",
+        "model,accuracy,drop (%),note\nteacher,0.9,,x\nstudent,0.8,1.5,y\n",
+    )
+    assert read_report(tmp_path) == {
+        "teacher": {"accuracy": 0.9},
+        "student": {"accuracy": 0.8, "drop ___": 1.5},
+    }
 
 
 def test_columns_of_words_are_no_figures_also_where_a_word_reads_as_a_number(tmp_path):
@@ -58,6 +78,8 @@ def test_a_report_that_names_no_model_is_refused(tmp_path):
 
 
 def test_metrics_are_numbers_under_the_name_of_their_file(tmp_path):
-    path = write(tmp_path / "metrics.json", '{"accuracy": 0.5, "macs": 12, "device": "cpu", "loss": NaN}')
+    path = write(
+        tmp_path / "metrics.json", '{"accuracy": 0.5, "macs": 12, "device": "cpu", "loss": NaN}'
+    )
     assert read_metrics(path) == {"metrics/accuracy": 0.5, "metrics/macs": 12.0}
     assert read_metrics(tmp_path / "none.json") == {}

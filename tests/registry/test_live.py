@@ -6,10 +6,19 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from espalier.registry import owners, register
-from espalier.registry.live import FAILED, FINISHED, KILLED, LIVE, RUNNING, Position, is_written
-from espalier.registry.store import find_store
-from espalier.registry.writer import Writer
+from espalier.registry import register
+from espalier.registry.connection import leases as owners
+from espalier.registry.connection.store import find_store
+from espalier.registry.live.live_logger import Writer
+from espalier.registry.live.live_runs import (
+    FAILED,
+    FINISHED,
+    KILLED,
+    LIVE,
+    RUNNING,
+    Position,
+    is_written,
+)
 
 BEGAN = 1_700_000_000.0
 
@@ -49,9 +58,17 @@ def writer(project):
 def test_a_training_is_a_running_run_with_the_points_so_far(project, writer):
     hear(writer, epoch(1), epoch(2))
     (run,) = runs_of(project)
-    assert (run.info.run_name, run.info.status, run.info.start_time) == ("student", RUNNING, int(BEGAN * 1000))
+    assert (run.info.run_name, run.info.status, run.info.start_time) == (
+        "student",
+        RUNNING,
+        int(BEGAN * 1000),
+    )
     assert curve(project, run) == [(10, 1.0), (20, 0.5)]
-    assert run.data.metrics == {"history/loss": 0.5, "history/accuracy": 0.2, "history/learning_rate": 0.1}
+    assert run.data.metrics == {
+        "history/loss": 0.5,
+        "history/accuracy": 0.2,
+        "history/learning_rate": 0.1,
+    }
     assert run.data.tags["espalier.live.epoch"] == "2"
     hear(writer, epoch(3))
     assert curve(project, run) == [(10, 1.0), (20, 0.5), (30, 1 / 3)]
@@ -70,10 +87,14 @@ def test_live_and_registered_curves_have_the_same_names_steps_and_times(project,
     (live,) = runs_of(project)
     register(project.root, project.params)
     client = MlflowClient(find_store(project.root).uri)
-    final = next(run for run in runs_of(project, "espalier.content") if run.info.run_name == "student")
+    final = next(
+        run for run in runs_of(project, "espalier.content") if run.info.run_name == "student"
+    )
     for name in ("history/loss", "history/accuracy", "history/learning_rate"):
         one, other = (client.get_metric_history(run.info.run_id, name) for run in (live, final))
-        assert [(m.step, m.value, m.timestamp) for m in one] == [(m.step, m.value, m.timestamp) for m in other]
+        assert [(m.step, m.value, m.timestamp) for m in one] == [
+            (m.step, m.value, m.timestamp) for m in other
+        ]
 
 
 def test_the_parts_of_a_cycle_of_cuts_are_counted_on_as_in_the_history(project, writer):
@@ -121,7 +142,10 @@ def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(projec
     if change == "other parameters":
         path = project.root / "params.yaml"
         path.write_text(path.read_text().replace("by: distill,", "by: distill, epochs: 7,"))
-    row = epoch(2 if change == "an earlier epoch" else 3, entry="teacher" if change == "another entry" else "student")
+    row = epoch(
+        2 if change == "an earlier epoch" else 3,
+        entry="teacher" if change == "another entry" else "student",
+    )
     row["time"] += 100
     with owners.owning(project.root) as owner:
         hear(Writer(project.root, owner), row)
@@ -132,8 +156,10 @@ def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(projec
 
 def test_a_run_whose_owner_was_only_cut_off_runs_again(project, writer, monkeypatch):
     hear(writer, epoch(1))
-    MlflowClient(find_store(project.root).uri).set_terminated(runs_of(project)[0].info.run_id, KILLED)
-    monkeypatch.setattr("espalier.registry.writer.BEAT", 0.0)  # as if it had been long
+    MlflowClient(find_store(project.root).uri).set_terminated(
+        runs_of(project)[0].info.run_id, KILLED
+    )
+    monkeypatch.setattr("espalier.registry.live.live_logger.BEAT", 0.0)  # as if it had been long
     hear(writer, epoch(2))
     (run,) = runs_of(project)
     assert (run.info.status, curve(project, run)) == (RUNNING, [(10, 1.0), (20, 0.5)])
@@ -188,18 +214,27 @@ def test_the_run_of_a_dead_owner_is_marked_killed_as_of_its_last_sign_of_life(pr
     with owners.owning(project.root) as owner:
         hear(Writer(project.root, owner), epoch(1, entry="student-p50"))
         path = project.root / "params.yaml"
-        path.write_text("\n".join(line for line in path.read_text().splitlines() if "student-p50" not in line))
+        path.write_text(
+            "\n".join(line for line in path.read_text().splitlines() if "student-p50" not in line)
+        )
         register(project.root, project.params)
         assert runs_of(project)[0].info.status == RUNNING
     assert owners.dead(project.root) == (owner,)
     register(project.root, project.params)
     (run,) = runs_of(project)
-    assert (run.info.status, run.info.end_time) == (KILLED, 1000 * int(run.data.tags["espalier.live.seen"]))
+    assert (run.info.status, run.info.end_time) == (
+        KILLED,
+        1000 * int(run.data.tags["espalier.live.seen"]),
+    )
     assert owners.dead(project.root) == ()
 
 
-@pytest.mark.parametrize(("silence", "alive"), [(owners.DEAD_AFTER / 2, True), (owners.DEAD_AFTER * 2, False)])
-def test_an_owner_elsewhere_is_judged_by_its_last_sign_of_life_and_a_living_one_here_never(tmp_path, silence, alive):
+@pytest.mark.parametrize(
+    ("silence", "alive"), [(owners.DEAD_AFTER / 2, True), (owners.DEAD_AFTER * 2, False)]
+)
+def test_an_owner_elsewhere_is_judged_by_its_last_sign_of_life_and_a_living_one_here_never(
+    tmp_path, silence, alive
+):
     tags = {LIVE: "elsewhere", "espalier.live.seen": f"{time.time() - silence:.0f}"}
     run = SimpleNamespace(info=SimpleNamespace(status=RUNNING), data=SimpleNamespace(tags=tags))
     assert is_written(run, tmp_path) == alive

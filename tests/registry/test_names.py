@@ -8,14 +8,34 @@ from mlflow.exceptions import MlflowException
 from properties import assert_explains
 
 from espalier.errors import BadInput
-from espalier.registry.audit import Audit
-from espalier.registry.names import check_name
-from espalier.registry.store import connect, find_store
-from espalier.registry.versions import open_registry, quoted
+from espalier.registry.connection.names import check_name
+from espalier.registry.connection.store import connect, find_store
+from espalier.registry.promotion.audit import Audit
+from espalier.registry.versions.registry import open_registry, quoted
 
-GOOD = ["prod.digits", "a.b.c", "digits of 2026", "Zürich", "it's", "100%", "a#b", "a;b", ".hidden", "x" * 250]
+GOOD = [
+    "prod.digits",
+    "a.b.c",
+    "digits of 2026",
+    "Zürich",
+    "it's",
+    "100%",
+    "a#b",
+    "a;b",
+    ".hidden",
+    "x" * 250,
+]
 REFUSED_BY_MLFLOW = ["", " ", "prod/digits", "prod:digits", ".", "..", "..digits"]
-UNSPELLABLE = ["digits?", "digits@home", "two\nlines", " digits", "digits ", "x" * 251, "digits.audit", "'\""]
+UNSPELLABLE = [
+    "digits?",
+    "digits@home",
+    "two\nlines",
+    " digits",
+    "digits ",
+    "x" * 251,
+    "digits.audit",
+    "'\"",
+]
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -30,8 +50,12 @@ def test_a_good_name_is_one_that_mlflow_takes_finds_and_loads_from(project, name
         client.finalize_logged_model(logged, "READY")
         client.create_model_version(name, f"models:/{logged}")
         client.set_registered_model_alias(name, "champion", "1")
-        assert [one.name for one in client.search_registered_models(f"name = {quoted(name)}")] == [name]
-        fetched = mlflow.artifacts.download_artifacts(f"models:/{name}/1", dst_path=str(tmp_path / "fetched"))
+        assert [one.name for one in client.search_registered_models(f"name = {quoted(name)}")] == [
+            name
+        ]
+        fetched = mlflow.artifacts.download_artifacts(
+            f"models:/{name}/1", dst_path=str(tmp_path / "fetched")
+        )
         assert Audit(client, name).moves() == []
         run = client.create_run(registry.experiment).info.run_id
         Audit(client, name).add(run, alias="champion", to="1")

@@ -5,8 +5,8 @@ from mlflow import MlflowClient
 from registry.projects import Project
 
 from espalier.errors import BadInput, TryAgain
-from espalier.registry.store import connect, find_store
-from espalier.registry.versions import open_registry
+from espalier.registry.connection.store import connect, find_store
+from espalier.registry.versions.registry import open_registry
 
 OURS, THEIRS = "mlflow/store/mlflow.db", "sqlite:///../theirs/mlflow/store/mlflow.db"
 
@@ -19,18 +19,31 @@ def projects(tmp_path):
 def test_the_database_of_another_project_is_what_that_project_finds_itself(projects):
     ours, theirs = projects
     there, own = find_store(ours, THEIRS), find_store(theirs)
-    assert (there.uri, there.home, there.artifacts, there.lock) == (own.uri, own.home, own.artifacts, own.lock)
+    assert (there.uri, there.home, there.artifacts, there.lock) == (
+        own.uri,
+        own.home,
+        own.artifacts,
+        own.lock,
+    )
     assert (there.root, own.home) == (ours, theirs)
 
 
-def test_whoever_works_on_a_database_keeps_out_everybody_else_from_whatever_project(projects, monkeypatch):
+def test_whoever_works_on_a_database_keeps_out_everybody_else_from_whatever_project(
+    projects, monkeypatch
+):
     ours, theirs = projects
-    monkeypatch.setattr("espalier.registry.store.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("espalier.registry.connection.store.LOCK_SECONDS", 0.2)
     for uri in ("sqlite:///../shared/mlflow.db", None):
         here, there = (
-            (find_store(ours, uri), find_store(theirs, uri)) if uri else (find_store(ours, THEIRS), find_store(theirs))
+            (find_store(ours, uri), find_store(theirs, uri))
+            if uri
+            else (find_store(ours, THEIRS), find_store(theirs))
         )
-        with connect(here), pytest.raises(TryAgain, match=r"mlflow\.lock should be free"), connect(there):
+        with (
+            connect(here),
+            pytest.raises(TryAgain, match=r"mlflow\.lock should be free"),
+            connect(there),
+        ):
             pass
 
 
@@ -40,14 +53,20 @@ def test_two_stores_can_be_worked_on_in_turn_and_each_has_its_own(projects):
         store = find_store(ours, at)
         with connect(store) as client:
             open_registry(client, store, name)
-    assert [one.name for one in MlflowClient(find_store(ours).uri).search_registered_models()] == ["ours"]
+    assert [one.name for one in MlflowClient(find_store(ours).uri).search_registered_models()] == [
+        "ours"
+    ]
     there = find_store(theirs)
     with connect(there) as client:
         assert [one.name for one in client.search_registered_models()] == ["theirs"]
-        assert client.get_experiment_by_name("theirs").artifact_location.startswith("mlflow/store/artifacts/")
+        assert client.get_experiment_by_name("theirs").artifact_location.startswith(
+            "mlflow/store/artifacts/"
+        )
 
 
-def test_a_database_outside_any_project_has_its_files_beside_it_wherever_it_is_asked_from(projects, tmp_path):
+def test_a_database_outside_any_project_has_its_files_beside_it_wherever_it_is_asked_from(
+    projects, tmp_path
+):
     stores = [find_store(root, "sqlite:///../shared/mlflow.db") for root in projects]
     assert {store.artifacts for store in stores} == {f"{tmp_path}/shared/artifacts"}
     assert {store.lock.parents[2] for store in stores} == {tmp_path / "shared"}
@@ -63,7 +82,12 @@ def test_a_registry_that_the_user_set_apart_is_not_that_of_another_store(project
 def test_a_store_beside_the_own_is_named_as_in_the_variable(projects, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here.example")
     assert find_store(projects[0]).uri == "http://here.example"
-    assert find_store(projects[0], "https://ann:secret@there.example").shown == "https://ann@there.example"
+    assert (
+        find_store(projects[0], "https://ann:secret@there.example").shown
+        == "https://ann@there.example"
+    )
     for path in ("", "mlruns", "file:///srv/mlruns"):
-        with pytest.raises(BadInput, match=f"--at should be the address of a server .* Found '{path}'"):
+        with pytest.raises(
+            BadInput, match=f"--at should be the address of a server .* Found '{path}'"
+        ):
             find_store(projects[0], path)

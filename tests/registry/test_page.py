@@ -9,7 +9,7 @@ from registry.servers import serving
 
 from espalier import files
 from espalier.registry import register
-from espalier.registry.store import find_store
+from espalier.registry.connection.store import find_store
 
 
 def write_page(project, text):
@@ -26,7 +26,9 @@ def pages(project, done, folder):
         listed = [file.path for file in MlflowClient(uri).list_artifacts(one.run_id, "report")]
         for path in listed:
             place = f"runs:/{one.run_id}/{path}"
-            fetched = mlflow.artifacts.download_artifacts(place, dst_path=str(folder), tracking_uri=uri)
+            fetched = mlflow.artifacts.download_artifacts(
+                place, dst_path=str(folder), tracking_uri=uri
+            )
             found.append((path, Path(fetched).read_text()))
     return found
 
@@ -51,7 +53,9 @@ def test_every_run_has_the_page_and_only_a_new_one_is_logged_again(project, tmp_
     done = register(project.root, project.params)
     assert pages(project, done, tmp_path) == [("report/index.html", "<p>first")] * 3
     client = MlflowClient(find_store(project.root).uri)
-    assert {client.get_run(one.run_id).data.tags["espalier.report"] for one in done} == {files.sha256(page)}
+    assert {client.get_run(one.run_id).data.tags["espalier.report"] for one in done} == {
+        files.sha256(page)
+    }
     with monkeypatch.context() as patch:
         for call in ("log_artifact", "set_tag"):
             patch.delattr(MlflowClient, call)
@@ -63,7 +67,9 @@ def test_every_run_has_the_page_and_only_a_new_one_is_logged_again(project, tmp_
     register(project.root, project.params)
 
 
-def test_a_page_whose_logging_was_killed_is_logged_by_the_next_registration(project, tmp_path, monkeypatch):
+def test_a_page_whose_logging_was_killed_is_logged_by_the_next_registration(
+    project, tmp_path, monkeypatch
+):
     write_page(project, "<p>page")
 
     def killed(*_):

@@ -13,8 +13,8 @@ import pytest
 from registry.aliases import MOVED, OVERTAKEN, Place, dying, ended, no_patience, wrap
 from registry.servers import serving
 
-from espalier.registry.audit import Audit, State
-from espalier.registry.promotion import OvertakenError, finish, stood
+from espalier.registry.promotion.audit import Audit, State
+from espalier.registry.promotion.move_alias import OvertakenError, finish, stood
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,13 @@ def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_a
     place.move()
     assert (place.where("champion"), place.where("previous")) == ("2", "1")
     (line,) = place.lines()
-    assert (line.number, line.alias, line.former, line.to, line.state) == (1, "champion", "1", "2", State.DONE)
+    assert (line.number, line.alias, line.former, line.to, line.state) == (
+        1,
+        "champion",
+        "1",
+        "2",
+        State.DONE,
+    )
     assert (line.content, line.former_content, line.reason) == ("b" * 64, "a" * 64, "promoted")
     assert line.run == place.wish.run
     assert "@" in line.who
@@ -76,7 +82,13 @@ def test_an_alias_that_stands_elsewhere_than_it_was_seen_stays_there(place):
 
 
 def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(place):
-    told = {"alias": "champion", "former": "1", "to": "3", "content": "c" * 64, "reason": "promoted"}
+    told = {
+        "alias": "champion",
+        "former": "1",
+        "to": "3",
+        "content": "c" * 64,
+        "reason": "promoted",
+    }
     Audit(place.client, place.name).add(place.wish.run, **told)
     if place.local:  # the store is locked by us, so whoever wrote that line is no more
         place.move()
@@ -95,7 +107,9 @@ def race(place, tmp_path, meet, number):
     """Processes that move the alias at once, all having seen it at 1; on a server from a machine each."""
     versions = [str(2 + racer % 2) for racer in range(number)]
     racers = [
-        place.move_in_a_process(meet, tmp_path / f"machine {racer}" if not place.local else None, to=to)
+        place.move_in_a_process(
+            meet, tmp_path / f"machine {racer}" if not place.local else None, to=to
+        )
         for racer, to in enumerate(versions)
     ]
     return sorted(ended(racer) for racer in racers)
@@ -103,7 +117,9 @@ def race(place, tmp_path, meet, number):
 
 def assert_one_won(place, number):
     lines = place.lines()
-    assert sorted(line.state for line in lines) == sorted([State.DONE, *[State.LOST] * (number - 1)])
+    assert sorted(line.state for line in lines) == sorted(
+        [State.DONE, *[State.LOST] * (number - 1)]
+    )
     winner = next(line for line in lines if line.state is State.DONE)
     assert place.where("champion") == winner.to
     assert place.where("previous") == "1"
@@ -144,12 +160,20 @@ STEPS = [
     ("set_model_version_tag", 1, "before"),
     ("set_model_version_tag", 1, "after"),
 ]
-SAID, SET, SETTLED = 1, 3, 7  # from these steps on: the line is there, the alias has moved, the line is closed
+SAID, SET, SETTLED = (
+    1,
+    3,
+    7,
+)  # from these steps on: the line is there, the alias has moved, the line is closed
 
 
-@pytest.mark.parametrize("step", range(len(STEPS)), ids=["-".join(map(str, step)) for step in STEPS])
+@pytest.mark.parametrize(
+    "step", range(len(STEPS)), ids=["-".join(map(str, step)) for step in STEPS]
+)
 @pytest.mark.parametrize("kind", ["local", "on_server"])
-def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_ends_what_was_begun(request, kind, step):
+def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_ends_what_was_begun(
+    request, kind, step
+):
     place = request.getfixturevalue(kind)
     assert ended(place.move_in_a_process(dying(*STEPS[step]))) == -signal.SIGKILL
     stands = "2" if step >= SET else "1"
@@ -170,7 +194,10 @@ def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_en
 
 
 def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
-    assert ended(place.move_in_a_process(dying("set_registered_model_alias", 2, "before"))) == -signal.SIGKILL
+    assert (
+        ended(place.move_in_a_process(dying("set_registered_model_alias", 2, "before")))
+        == -signal.SIGKILL
+    )
     assert place.where("previous") is None
     finish(place.client, place.name, alone=place.local)
     if not place.local:
@@ -181,7 +208,10 @@ def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
 
 
 def test_who_has_nothing_to_move_leaves_the_line_of_one_who_died_before_it(place):
-    assert ended(place.move_in_a_process(dying("set_registered_model_alias", 1, "before"))) == -signal.SIGKILL
+    assert (
+        ended(place.move_in_a_process(dying("set_registered_model_alias", 1, "before")))
+        == -signal.SIGKILL
+    )
     with no_patience():
         finish(place.client, place.name, alone=place.local)
     assert (place.where("champion"), place.where("previous")) == ("1", None)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from espalier import files, models
 from espalier.errors import BadInput
 from espalier.registry import missing, register
-from espalier.registry.store import find_store
+from espalier.registry.connection.store import find_store
 
 NAMES = ("teacher", "student", "student-p50")
 
@@ -29,7 +29,10 @@ def versions_of(project):
 
 
 def aliases_of(project):
-    return {name: str(version) for name, version in client_of(project).get_registered_model("digits").aliases.items()}
+    return {
+        name: str(version)
+        for name, version in client_of(project).get_registered_model("digits").aliases.items()
+    }
 
 
 def runs_of(project):
@@ -48,15 +51,23 @@ def test_every_model_is_a_version_with_the_entry_as_alias(project):
     assert missing(project.root, project.params) == {}
 
 
-def test_a_version_answers_as_the_deployed_file_does_and_has_a_signature_and_an_example(project, monkeypatch):
+def test_a_version_answers_as_the_deployed_file_does_and_has_a_signature_and_an_example(
+    project, monkeypatch
+):
     register(project.root, project.params)
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", find_store(project.root).uri)
     model = mlflow.pyfunc.load_model("models:/digits@student")
     images = project.images()
-    np.testing.assert_array_equal(model.predict(images)["logits"], project.answers("student", images))
+    np.testing.assert_array_equal(
+        model.predict(images)["logits"], project.answers("student", images)
+    )
     assert model.metadata.signature.inputs.to_dict() == [
-        {"name": "image", "type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": (-1, 1, 8, 8)}}
+        {
+            "name": "image",
+            "type": "tensor",
+            "tensor-spec": {"dtype": "uint8", "shape": (-1, 1, 8, 8)},
+        }
     ]
     assert model.metadata.signature.outputs.inputs[0].shape == (-1, 10)
     validation = load_file(project.root / "prepared" / "validation.safetensors")["images"]
@@ -73,7 +84,9 @@ def test_the_files_of_a_version_are_the_model_folder_byte_for_byte(project, tmp_
     register(project.root, project.params)
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", find_store(project.root).uri)
-    fetched = mlflow.artifacts.download_artifacts("models:/digits@student", dst_path=str(tmp_path / "fetched"))
+    fetched = mlflow.artifacts.download_artifacts(
+        "models:/digits@student", dst_path=str(tmp_path / "fetched")
+    )
     assert files.verify(type(tmp_path)(fetched)) == files.verify(folder)
 
 
@@ -125,7 +138,9 @@ def test_two_entries_with_the_same_content_have_a_version_each(project):
 def test_an_entry_taken_out_keeps_its_versions_and_its_alias(project):
     register(project.root, project.params)
     path = project.root / "params.yaml"
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if "student-p50" not in line))
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if "student-p50" not in line)
+    )
     assert [one.entry for one in register(project.root, project.params)] == ["teacher", "student"]
     assert aliases_of(project)["student-p50"] == "3"
     assert "student-p50" not in json.loads((project.root / "registered.json").read_text())["models"]
@@ -181,7 +196,10 @@ def test_a_repeated_evaluation_adds_figures_and_no_version(project):
     register(project.root, project.params)
     register(project.root, project.params)
     client = client_of(project)
-    assert [one.value for one in client.get_metric_history(done[1].run_id, "latency_1_ms")] == [2.0, 1.0]
+    assert [one.value for one in client.get_metric_history(done[1].run_id, "latency_1_ms")] == [
+        2.0,
+        1.0,
+    ]
     assert len(client.get_metric_history(done[1].run_id, "accuracy")) == 1
     assert client.get_run(done[1].run_id).data.metrics["latency_1_ms"] == 1.0
     assert len(versions_of(project)) == len(NAMES)
@@ -207,15 +225,24 @@ def test_a_wiped_store_is_filled_again(project):
 def test_a_version_whose_files_are_not_the_model_is_not_taken_for_it(project, harm):
     register(project.root, project.params)
     held = client_of(project).get_model_version_by_alias("digits", "student")
-    folder = project.root / client_of(project).get_logged_model(held.source.removeprefix("models:/")).artifact_location
+    folder = (
+        project.root
+        / client_of(project)
+        .get_logged_model(held.source.removeprefix("models:/"))
+        .artifact_location
+    )
     deployed = folder / "model.onnx"
     content = deployed.read_bytes()
     if harm == "gone":
         shutil.rmtree(folder)
     else:
-        deployed.write_bytes(content[:-1] + b"" if harm == "other size" else content[:-1] + bytes([content[-1] ^ 1]))
+        deployed.write_bytes(
+            content[:-1] + b"" if harm == "other size" else content[:-1] + bytes([content[-1] ^ 1])
+        )
     if harm != "other bytes":  # the quick check compares sizes
-        assert missing(project.root, project.params) == {"student": "version 2 without all of its files"}
+        assert missing(project.root, project.params) == {
+            "student": "version 2 without all of its files"
+        }
     assert [one.new for one in register(project.root, project.params)] == [False, True, False]
     assert aliases_of(project)["student"] == "4"
     assert missing(project.root, project.params) == {}
@@ -269,9 +296,13 @@ def kill_at(project, patch, call, *, after):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_registration_killed_anywhere_is_completed_without_duplicates(project, monkeypatch, after):
+def test_a_registration_killed_anywhere_is_completed_without_duplicates(
+    project, monkeypatch, after
+):
     (project.root / "params.yaml").write_text('teacher: {model: "espalier:resnet", epochs: 1}')
-    for number, call in enumerate(CALLS, start=1):  # one store for all: opening a new one costs a second
+    for number, call in enumerate(
+        CALLS, start=1
+    ):  # one store for all: opening a new one costs a second
         project.write_model("teacher", seed=number)
         with monkeypatch.context() as patch:
             kill_at(project, patch, call, after=after)
@@ -345,7 +376,9 @@ def test_a_moved_project_finds_its_models(project, tmp_path, monkeypatch):
     np.testing.assert_array_equal(model.predict(project.images())["logits"], expected)
 
 
-def test_the_current_folder_and_the_environment_are_left_as_they_were(project, tmp_path, monkeypatch):
+def test_the_current_folder_and_the_environment_are_left_as_they_were(
+    project, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     register(project.root, project.params)
     assert os.getcwd() == str(tmp_path)  # noqa: PTH109

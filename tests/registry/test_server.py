@@ -25,18 +25,25 @@ def test_a_server_holds_what_is_registered(project, tmp_path, monkeypatch):
         assert json.loads((project.root / "registered.json").read_text())["tracking_uri"] == address
         folder = project.write_model("student", seed=9)
         assert [one.new for one in register(project.root, project.params)] == [False, True, False]
-        fetched = mlflow.artifacts.download_artifacts("models:/digits@student", dst_path=str(tmp_path / "fetched"))
+        fetched = mlflow.artifacts.download_artifacts(
+            "models:/digits@student", dst_path=str(tmp_path / "fetched")
+        )
         assert files.verify(Path(fetched)) == files.verify(folder)
 
 
-def test_a_registered_model_can_be_served_from_the_root_of_a_project_that_was_moved(project, tmp_path):
+def test_a_registered_model_can_be_served_from_the_root_of_a_project_that_was_moved(
+    project, tmp_path
+):
     register(project.root, project.params)
     project.root = project.root.rename(tmp_path / "moved elsewhere")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@student"]
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts `uvicorn` by name
-    environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow/store/mlflow.db", "PATH": search}
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": "sqlite:///mlflow/store/mlflow.db",
+        "PATH": search,
+    }
     images = project.images()
     with running(
         [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
@@ -52,4 +59,6 @@ def test_a_registered_model_can_be_served_from_the_root_of_a_project_that_was_mo
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
-    np.testing.assert_allclose(answer["predictions"]["logits"], project.answers("student", images), rtol=1e-6)
+    np.testing.assert_allclose(
+        answer["predictions"]["logits"], project.answers("student", images), rtol=1e-6
+    )

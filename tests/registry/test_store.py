@@ -8,7 +8,7 @@ from registry.projects import Project
 
 from espalier.errors import BadInput, EspalierError, TryAgain
 from espalier.registry import missing, register
-from espalier.registry.store import connect, find_store
+from espalier.registry.connection.store import connect, find_store
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def silent_port():
         ("postgresql://ann:se/cr@et@db:5432/mlflow?password=secret", None),
     ],
 )
-def test_a_store_is_shown_without_a_password_and_relative_to_the_project(tmp_path, monkeypatch, uri, shown):
+def test_a_store_is_shown_without_a_password_and_relative_to_the_project(
+    tmp_path, monkeypatch, uri, shown
+):
     if uri is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     store = find_store(tmp_path)
@@ -49,7 +51,9 @@ def test_a_store_is_shown_without_a_password_and_relative_to_the_project(tmp_pat
         assert store.shown == shown
 
 
-def test_a_relative_database_is_relative_to_the_project_and_keeps_its_files_beside_it(tmp_path, monkeypatch):
+def test_a_relative_database_is_relative_to_the_project_and_keeps_its_files_beside_it(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other/mlflow.db")
     store = find_store(tmp_path)
     assert store.uri == f"sqlite:///{tmp_path}/other/mlflow.db"
@@ -64,7 +68,9 @@ def test_a_store_of_plain_files_is_refused(tmp_path, monkeypatch, uri):
 
 
 @pytest.mark.parametrize("act", [register, missing])
-def test_a_server_that_is_away_is_a_reason_to_try_again_soon_told(tmp_path, monkeypatch, closed_port, act):
+def test_a_server_that_is_away_is_a_reason_to_try_again_soon_told(
+    tmp_path, monkeypatch, closed_port, act
+):
     project = Project(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{closed_port}")
     began = time.monotonic()
@@ -89,14 +95,19 @@ def test_a_database_that_is_none_is_refused_by_name_at_once(tmp_path):
     database = tmp_path / "mlflow" / "store" / "mlflow.db"
     database.parent.mkdir(parents=True)
     database.write_bytes(b"no database" * 100)
-    with pytest.raises(BadInput, match=r"mlflow\.db should be a database of MLflow .* Found: file is not a database"):
+    with pytest.raises(
+        BadInput,
+        match=r"mlflow\.db should be a database of MLflow .* Found: file is not a database",
+    ):
         register(project.root, project.params)
     assert database.read_bytes() == b"no database" * 100
 
 
 def test_a_check_makes_no_database(tmp_path):
     project = Project(tmp_path)
-    with pytest.raises(EspalierError, match=r"should hold the registered models\. Found no database there"):
+    with pytest.raises(
+        EspalierError, match=r"should hold the registered models\. Found no database there"
+    ):
         missing(project.root, project.params)
     assert not (tmp_path / "mlflow").exists()
 
@@ -111,7 +122,7 @@ def test_a_database_that_was_left_half_made_is_not_taken_for_one(tmp_path):
 
 
 def test_a_project_that_is_being_registered_is_waited_for_and_then_told(project, monkeypatch):
-    monkeypatch.setattr("espalier.registry.store.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("espalier.registry.connection.store.LOCK_SECONDS", 0.2)
     with (
         connect(find_store(project.root)),
         pytest.raises(TryAgain, match=r"mlflow\.lock should be free"),
@@ -122,9 +133,14 @@ def test_a_project_that_is_being_registered_is_waited_for_and_then_told(project,
 
 def test_two_processes_that_start_with_nothing_register_once_and_say_nothing_else(tmp_path):
     project = Project(tmp_path)
-    code = "from pathlib import Path; from espalier.steps.register import run; run(Path('.'))"
+    code = "from pathlib import Path; from espalier.commands.register import run; run(Path('.'))"
     processes = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for _ in range(2)
     ]
     said = [process.communicate(timeout=100) for process in processes]
@@ -146,6 +162,9 @@ def test_two_processes_that_start_with_nothing_register_once_and_say_nothing_els
 
 
 def test_importing_the_registry_imports_neither_mlflow_nor_torch():
-    code = "import sys, espalier.steps.register; print([name for name in ('mlflow', 'torch') if name in sys.modules])"
+    code = (
+        "import sys, espalier.commands.register;"
+        "print([name for name in ('mlflow', 'torch') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from registry.aliases import die, ended, in_a_process, wrap
 from registry.servers import serving
 
-from espalier.registry import missing, owners, register
+from espalier.registry import missing, register
+from espalier.registry.connection import leases as owners
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,9 @@ def wait(path):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("call", ["create_experiment", "create_registered_model", "log_model_artifacts", "set_tag"])
+@pytest.mark.parametrize(
+    "call", ["create_experiment", "create_registered_model", "log_model_artifacts", "set_tag"]
+)
 def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
     """The other machine registers from beginning to end while the first is in the midst of it."""
     other = tmp_path / "another machine"

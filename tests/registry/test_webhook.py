@@ -8,10 +8,22 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from espalier.errors import Notice
-from espalier.registry.audit import Move, State
-from espalier.registry.webhook import tell
+from espalier.registry.promotion.audit import Move, State
+from espalier.registry.promotion.webhook import tell
 
-MOVE = Move(3, "champion", "1", "2", "b" * 64, "a" * 64, "promoted", "me@here", "run", 1_700_000_000_000, State.DONE)
+MOVE = Move(
+    3,
+    "champion",
+    "1",
+    "2",
+    "b" * 64,
+    "a" * 64,
+    "promoted",
+    "me@here",
+    "run",
+    1_700_000_000_000,
+    State.DONE,
+)
 
 
 @pytest.fixture
@@ -43,8 +55,18 @@ def test_the_line_of_the_audit_is_posted_in_json(listening):
     tell(f"{address}/moved", "digits", MOVE)
     ((path, kind, told),) = heard
     assert (path, kind) == ("/moved", "application/json")
-    assert (told["model"], told["alias"], told["former"], told["to"]) == ("digits", "champion", "1", "2")
-    assert (told["content"], told["reason"], told["who"], told["state"]) == ("b" * 64, "promoted", "me@here", "done")
+    assert (told["model"], told["alias"], told["former"], told["to"]) == (
+        "digits",
+        "champion",
+        "1",
+        "2",
+    )
+    assert (told["content"], told["reason"], told["who"], told["state"]) == (
+        "b" * 64,
+        "promoted",
+        "me@here",
+        "done",
+    )
 
 
 def test_without_an_address_nobody_is_told(listening):

@@ -21,10 +21,10 @@ from pages import Page
 from PIL import Image
 from scipy.special import softmax
 
+from espalier.commands import report
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.report.page import render
-from espalier.steps import report
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
 
@@ -49,14 +49,19 @@ def test_every_model_is_in_the_tree_both_plots_and_the_tables(page):
     for section in ("classes", "gates"):
         assert [one["text"] for one in page.all("th", section, scope="row")] == NAMES[1:]
     assert [one["text"].split(":")[0] for one in page.all("h3", "forgotten")] == NAMES[1:]
-    assert [one["text"] for one in page.all("h3", "curves")] == NAMES[:3]  # nothing was trained to make integers
+    assert [one["text"] for one in page.all("h3", "curves")] == NAMES[
+        :3
+    ]  # nothing was trained to make integers
 
 
 def test_a_card_of_the_tree_has_the_figures_of_the_table(page, table):
     row = table.loc["student-p60"]
     card = page.all("g", "tree", **{"data-model": "student-p60"})[0]["text"]
     drop, low, high = (100 * row[name] for name in ("drop", "drop_low", "drop_high"))
-    assert f"{100 * row.accuracy:.1f} % ({100 * row.accuracy_low:.1f}..{100 * row.accuracy_high:.1f})" in card
+    assert (
+        f"{100 * row.accuracy:.1f} % ({100 * row.accuracy_low:.1f}..{100 * row.accuracy_high:.1f})"
+        in card
+    )
     assert f"drop {drop:.1f} ({low:.1f}..{high:.1f})" in card
     assert f"{row.speedup_1:.1f}x as fast" in card
 
@@ -93,7 +98,9 @@ def test_hostile_names_of_data_classes_and_models_stay_text(project):
     model = hostile.replace("/", "")
     for name in ("models.csv", "classes.csv"):
         table = pd.read_csv(project / "reports" / name, dtype=str, keep_default_na=False)
-        names = {column: {"student-int8": model} for column in ("model", "parent") if column in table}
+        names = {
+            column: {"student-int8": model} for column in ("model", "parent") if column in table
+        }
         if "class" in table:
             names["class"] = {"3": hostile}
         table.replace(names).to_csv(project / "reports" / name, index=False, quoting=csv.QUOTE_ALL)
@@ -112,19 +119,35 @@ def test_hostile_names_of_data_classes_and_models_stay_text(project):
 
 def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(judged, page):
     images = read_split(judged / "prepared", "test").images.numpy()
-    shown = [one for one in page.all("figure", "forgotten") if one.get("title", "").startswith("Test image")]
+    shown = [
+        one
+        for one in page.all("figure", "forgotten")
+        if one.get("title", "").startswith("Test image")
+    ]
     pictures = page.all("img", "forgotten")
-    told = {name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet") for name in NAMES[1:]}
-    assert len(shown) == len(pictures) == sum(min(8, int(one["forgotten"].sum())) for one in told.values()) > 0
+    told = {
+        name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet")
+        for name in NAMES[1:]
+    }
+    assert (
+        len(shown)
+        == len(pictures)
+        == sum(min(8, int(one["forgotten"].sum())) for one in told.values())
+        > 0
+    )
     for figure, picture in zip(shown, pictures, strict=True):
         example = int(figure["title"].split()[-1])
-        decoded = np.array(Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2]))))
+        decoded = np.array(
+            Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2])))
+        )
         assert (decoded == images[example, 0]).all()
     lost = told["student"][told["student"]["forgotten"]]
     sure = lost.assign(sure=[softmax(logits.astype(float)).max() for logits in lost["logits"]])
     first = sure.sort_values("sure", ascending=False, kind="stable").iloc[0]
     assert shown[0]["title"] == f"Test image {first.example}"
-    assert shown[0]["text"].startswith(f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} {100 * first.sure:.0f}")
+    assert shown[0]["text"].startswith(
+        f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} {100 * first.sure:.0f}"
+    )
 
 
 def test_images_that_would_make_the_page_too_large_are_left_out(judged, monkeypatch):
@@ -141,12 +164,19 @@ def test_a_model_that_gave_no_numbers_is_shown_as_such(project):
     answered["predicted"], answered["forgotten"] = -1, answered.index < 3
     answered.to_parquet(path, index=False)
     table = pd.read_csv(project / "reports" / "models.csv", index_col="model")
-    table.loc["student-int8", ["accuracy", "accuracy_low", "not_finite", "ece"]] = 0.0, 0.0, 359, np.nan
+    table.loc["student-int8", ["accuracy", "accuracy_low", "not_finite", "ece"]] = (
+        0.0,
+        0.0,
+        359,
+        np.nan,
+    )
     table.to_csv(project / "reports" / "models.csv")
     page = Page(render(project, project / "reports"))
     shown = [one["text"] for one in page.all("figure", "forgotten") if "no answer" in one["text"]]
     assert len(shown) == 1 + 3  # the model's own, and those of the images in it
-    refused = [one["text"] for one in page.all("td", "gates", title="finite") if "refused" in one["class"]]
+    refused = [
+        one["text"] for one in page.all("td", "gates", title="finite") if "refused" in one["class"]
+    ]
     assert refused == ["NaN or infinity"]
 
 
@@ -170,8 +200,15 @@ def test_layers_are_shown_as_wide_as_the_files_say(judged, page):
 def test_the_gates_are_those_of_the_file_and_judge_the_figures_of_the_table(page, table):
     cells = [one for one in page.all("td", "gates") if one["title"] == "bytes_ratio"]
     ratios = table["bytes"][1:] / table.loc["teacher", "bytes"]
-    assert [("passed" in one["class"], one["text"]) for one in cells] == [(one <= 0.9, f"{one:.4g}") for one in ratios]
-    assert {one["title"] for one in page.all("td", "gates")} == {"finite", "data", "examples", "bytes_ratio"}
+    assert [("passed" in one["class"], one["text"]) for one in cells] == [
+        (one <= 0.9, f"{one:.4g}") for one in ratios
+    ]
+    assert {one["title"] for one in page.all("td", "gates")} == {
+        "finite",
+        "data",
+        "examples",
+        "bytes_ratio",
+    }
 
 
 def test_what_is_wrong_with_the_gates_stops_no_page(project):
@@ -191,14 +228,21 @@ def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys
 
 
 def test_without_an_evaluation_there_is_no_page(tmp_path):
-    with pytest.raises(BadInput, match=r"models.csv should exist. Found nothing there: run `espalier evaluate` first"):
+    with pytest.raises(
+        BadInput,
+        match=r"models.csv should exist. Found nothing there: run `espalier evaluate` first",
+    ):
         report.run(tmp_path)
 
 
 def test_lineage_goes_down_to_data_and_parents(judged, page):
-    weights = hashlib.sha256((judged / "models" / "student" / "weights.safetensors").read_bytes()).hexdigest()
+    weights = hashlib.sha256(
+        (judged / "models" / "student" / "weights.safetensors").read_bytes()
+    ).hexdigest()
     data = hashlib.sha256((judged / "prepared" / "dataset.json").read_bytes()).hexdigest()
-    deployed = hashlib.sha256((judged / "models" / "student-p60" / "model.onnx").read_bytes()).hexdigest()
+    deployed = hashlib.sha256(
+        (judged / "models" / "student-p60" / "model.onnx").read_bytes()
+    ).hexdigest()
     hashes = {one.get("title") for one in page.all("code", "lineage")}
     assert {weights, data, deployed} <= hashes
 
@@ -225,19 +269,26 @@ def test_the_state_of_the_repository_is_told_where_there_is_one(tmp_path):
 def dvc(project, *words):
     command = [Path(sys.executable).with_name("dvc"), *words]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    return subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=project, env=environment, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_dvc_shows_a_row_of_figures_and_a_curve_per_model(project, project_root, table):
     pipeline = yaml.safe_load((project_root / "dvc.yaml").read_text())
-    (project / "dvc.yaml").write_text(yaml.safe_dump({key: pipeline[key] for key in ("metrics", "plots")}))
+    (project / "dvc.yaml").write_text(
+        yaml.safe_dump({key: pipeline[key] for key in ("metrics", "plots")})
+    )
     dvc(project, "init", "--no-scm", "--quiet")
     (shown,) = json.loads(dvc(project, "metrics", "show", "--json")).values()
     figures = {Path(path).stem: file["data"]["accuracy"] for path, file in shown["data"].items()}
     assert figures == pytest.approx(table["accuracy"].to_dict())
     plots = json.loads(dvc(project, "plots", "show", "--json", "--split"))
     assert set(plots) == {"data"}  # no errors
-    assert set(plots["data"]) == {"reports/models.csv", *(f"reports/curves/{name}.csv" for name in NAMES[:3])}
+    assert set(plots["data"]) == {
+        "reports/models.csv",
+        *(f"reports/curves/{name}.csv" for name in NAMES[:3]),
+    }
 
 
 def test_there_is_a_file_of_figures_and_one_of_epochs_per_model_for_dvc(judged, table):
@@ -246,4 +297,6 @@ def test_there_is_a_file_of_figures_and_one_of_epochs_per_model_for_dvc(judged, 
         assert {key: table.loc[name, key] for key in figures} == pytest.approx(figures)
         assert {"accuracy", "drop_high", "bytes", "speedup_1"} <= set(figures)
     curves = {path.stem: path.read_bytes() for path in (judged / "reports" / "curves").iterdir()}
-    assert curves == {name: (judged / "models" / name / "history.csv").read_bytes() for name in NAMES[:3]}
+    assert curves == {
+        name: (judged / "models" / name / "history.csv").read_bytes() for name in NAMES[:3]
+    }

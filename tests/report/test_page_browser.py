@@ -44,7 +44,9 @@ def instrumented(source, folder, script):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_opens_without_a_word_on_the_console_or_a_request(judged, tmp_path, width):
-    document, console, asked = opened(judged / "reports" / "index.html", tmp_path, width, "--dump-dom")
+    document, console, asked = opened(
+        judged / "reports" / "index.html", tmp_path, width, "--dump-dom"
+    )
     assert (console, asked) == ([], [])
     assert '<html lang="en" class="js">' in document
 
@@ -56,10 +58,14 @@ def test_without_javascript_the_page_looks_the_same(judged, tmp_path, width):
         frame = tmp_path / "frame.html"
         source = (judged / "reports" / "index.html").as_uri()
         style = "border:0;display:block;width:100vw;height:100vh"
-        frame.write_text(f'<body style="margin:0"><iframe sandbox="{allowed}" src="{source}" style="{style}">')
+        frame.write_text(
+            f'<body style="margin:0"><iframe sandbox="{allowed}" src="{source}" style="{style}">'
+        )
         path = tmp_path / "picture.png"
         _, console, asked = opened(frame, tmp_path, width, f"--screenshot={path}")
-        assert ["Blocked script execution" in line for line in console] == ([] if allowed else [True])
+        assert ["Blocked script execution" in line for line in console] == (
+            [] if allowed else [True]
+        )
         assert asked == []
         pictures.append(np.array(Image.open(path)))
     assert pictures[0].shape[1] == width
@@ -68,7 +74,9 @@ def test_without_javascript_the_page_looks_the_same(judged, tmp_path, width):
 
 
 def test_errors_and_requests_would_have_been_noticed(judged, tmp_path):
-    page = instrumented(judged / "reports" / "index.html", tmp_path, "fetch('http://127.0.0.1:9/x'); undefined.x")
+    page = instrumented(
+        judged / "reports" / "index.html", tmp_path, "fetch('http://127.0.0.1:9/x'); undefined.x"
+    )
     _, console, asked = opened(page, tmp_path, 390, "--dump-dom")
     assert any("TypeError" in line for line in console)
     assert asked
@@ -87,7 +95,10 @@ def test_a_script_in_the_page_that_is_not_ours_does_not_run(judged, tmp_path):
 def test_nothing_but_what_scrolls_by_itself_is_wider_than_the_window(judged, tmp_path, width):
     script = "document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth])"
     document, _, _ = opened(
-        instrumented(judged / "reports" / "index.html", tmp_path, script), tmp_path, width, "--dump-dom"
+        instrumented(judged / "reports" / "index.html", tmp_path, script),
+        tmp_path,
+        width,
+        "--dump-dom",
     )
     wide, window = json.loads(re.search(r"<title>(.*?)</title>", document)[1])
     assert wide <= window == width
@@ -107,9 +118,14 @@ def test_pointing_at_a_model_marks_it_everywhere_and_a_head_sorts_its_table(judg
       document.title = JSON.stringify([hot, all.length, document.querySelector("#tip").textContent, down, sizes()]);
     """
     document, _, _ = opened(
-        instrumented(judged / "reports" / "index.html", tmp_path, script), tmp_path, 1280, "--dump-dom"
+        instrumented(judged / "reports" / "index.html", tmp_path, script),
+        tmp_path,
+        1280,
+        "--dump-dom",
     )
-    hot, known, tip, down, up = json.loads(re.search(r"<title>(.*?)</title>", document, re.DOTALL)[1])
+    hot, known, tip, down, up = json.loads(
+        re.search(r"<title>(.*?)</title>", document, re.DOTALL)[1]
+    )
     assert hot == known > 5
     assert tip.startswith("student")
     assert down == sorted(up, reverse=True) != up == sorted(up)

@@ -14,9 +14,14 @@ VALUES = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20)
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not():
-    assert tag("td", "a<b", Markup("<i>"), title='"x"') == '<td title="&quot;x&quot;">a&lt;b<i></td>'
+    assert (
+        tag("td", "a<b", Markup("<i>"), title='"x"') == '<td title="&quot;x&quot;">a&lt;b<i></td>'
+    )
     assert tag("img", src="x", alt=None) == '<img src="x">'
-    assert tag("text", 3, class_="dim", text_anchor="end") == '<text class="dim" text-anchor="end">3</text>'
+    assert (
+        tag("text", 3, class_="dim", text_anchor="end")
+        == '<text class="dim" text-anchor="end">3</text>'
+    )
     assert join(["&", None, Markup("&amp;")]) == "&amp;&amp;"
 
 

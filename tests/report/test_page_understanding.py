@@ -17,7 +17,7 @@ from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.report.page import render
-from espalier.steps import understand
+from espalier.report.understanding import explain as understand
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
 FILES = ("looks.json", "sensitivity.csv", "activity.csv")
@@ -34,7 +34,10 @@ def decoded(picture: dict) -> np.ndarray:
 
 def test_each_image_is_shown_under_the_heat_of_each_model_with_what_that_answers(judged, page):
     looks = json.loads((judged / "reports" / "looks.json").read_text())
-    told = {name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet") for name in NAMES}
+    told = {
+        name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet")
+        for name in NAMES
+    }
     assert list(looks["models"]) == NAMES
     assert len(looks["examples"]) == len(set(looks["examples"])) == 6
     assert any(one["forgotten"][looks["examples"][0]] for one in told.values())
@@ -51,7 +54,10 @@ def test_each_image_is_shown_under_the_heat_of_each_model_with_what_that_answers
     assert len(page.all("img", "looks")) == 6 * (1 + len(NAMES))
     heads = [one["text"] for one in page.all("th", "looks", scope="col")]
     alike = [looks["models"][name]["agreement"] for name in NAMES[1:]]
-    assert heads == ["teacher", *(f"{name}{one:.2f}" for name, one in zip(NAMES[1:], alike, strict=True))]
+    assert heads == [
+        "teacher",
+        *(f"{name}{one:.2f}" for name, one in zip(NAMES[1:], alike, strict=True)),
+    ]
     own, integers = (looks["models"][name] for name in ("student", "student-int8"))
     same = [number for number in range(6) if own["answers"][number] == integers["answers"][number]]
     assert same
@@ -136,7 +142,9 @@ def test_the_same_answers_give_the_same_files(project):
         assert (draft / name).read_bytes() == (project / "reports" / name).read_bytes()
 
 
-def test_the_teacher_and_those_on_the_front_come_before_others_and_costly_networks_see_few_images(project, monkeypatch):
+def test_the_teacher_and_those_on_the_front_come_before_others_and_costly_networks_see_few_images(
+    project, monkeypatch
+):
     monkeypatch.setattr(understand, "_MODELS", 2)
     draft = project / "draft"
     draft.mkdir()

@@ -17,7 +17,9 @@ ROW = {
 
 def printed(*rows: tuple[str, str], width: int | None = None, **changes: object) -> list[str]:
     text = io.StringIO()
-    table = pd.DataFrame([{"model": model, "parent": parent} | ROW | changes for model, parent in rows])
+    table = pd.DataFrame(
+        [{"model": model, "parent": parent} | ROW | changes for model, parent in rows]
+    )
     terminal = {"force_terminal": True, "width": width, "color_system": None} if width else {}
     tree(table, Console(file=text, **terminal))
     assert width is None or max(map(len, text.getvalue().splitlines())) <= width
@@ -27,14 +29,19 @@ def printed(*rows: tuple[str, str], width: int | None = None, **changes: object)
 
 
 def test_children_hang_under_their_parents_in_their_order():
-    lines = printed(("teacher", ""), ("a", "teacher"), ("b", "teacher"), ("a1", "a"), ("a2", "a"), ("b1", "b"))
+    lines = printed(
+        ("teacher", ""), ("a", "teacher"), ("b", "teacher"), ("a1", "a"), ("a2", "a"), ("b1", "b")
+    )
     names = [line.split("prune")[0].rstrip() for line in lines[1:]]
     assert names == ["teacher", "├─ a", "│  ├─ a1", "│  └─ a2", "└─ b", "   └─ b1"]
 
 
 def test_figures_have_intervals_and_units_and_the_teacher_no_drop():
     header, teacher, child = printed(("teacher", ""), ("child", "teacher"))
-    assert " ".join(header.split()) == "model by accuracy % drop parameters MACs file batch 1 speed batch 64 speed"
+    assert (
+        " ".join(header.split())
+        == "model by accuracy % drop parameters MACs file batch 1 speed batch 64 speed"
+    )
     figures = "95.6 (93.0..97.3) 1.2 (-0.2..3.0) 77.8 k 1.23 M 4.21 kB 0.123 ms 1.9x 2.34 ms 2.0x"
     assert child.split() == ["└─", "child", "prune", *figures.split()]
     assert teacher.split() == ["teacher", "prune", *figures.replace(" 1.2 (-0.2..3.0)", "").split()]
@@ -47,8 +54,15 @@ def test_those_on_the_front_are_marked():
 
 
 def test_a_terminal_of_a_hundred_columns_shows_what_matters_most():
-    names = [("teacher", ""), ("student", "teacher"), ("student-p35", "student"), ("student-p35-int8", "student-p35")]
-    header, *lines = printed(*names, width=100, drop=-0.1234, drop_low=-0.1555, drop_high=-0.1011, front=True)
+    names = [
+        ("teacher", ""),
+        ("student", "teacher"),
+        ("student-p35", "student"),
+        ("student-p35-int8", "student-p35"),
+    ]
+    header, *lines = printed(
+        *names, width=100, drop=-0.1234, drop_low=-0.1555, drop_high=-0.1011, front=True
+    )
     assert " ".join(header.split()) == "model by accuracy % drop file batch 1 speed"
     assert "student-p35-int8 *" in lines[-1]
     assert "prune" in lines[-1]
@@ -63,7 +77,14 @@ def test_long_names_are_not_cut_where_there_is_no_terminal():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 "), (999, "999 "), (1000, "1 k"), (1_234_567, "1.23 M"), (77_850, "77.8 k"), (2.5e9, "2.5 G")],
+    [
+        (0, "0 "),
+        (999, "999 "),
+        (1000, "1 k"),
+        (1_234_567, "1.23 M"),
+        (77_850, "77.8 k"),
+        (2.5e9, "2.5 G"),
+    ],
 )
 def test_quantities(value, text):
     assert quantity(value) == text

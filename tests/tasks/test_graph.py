@@ -1,5 +1,5 @@
-import orchard
 import pytest
+import sample_projects
 
 from espalier.errors import BadInput
 from tasks.graph import read_graph
@@ -13,9 +13,19 @@ def test_stages_are_those_of_dvc_each_after_those_it_needs(root):
     stages = read_graph(root).stages
     names = [stage.name for stage in stages]
     assert sorted(names) == sorted(
-        ["prepare", "teacher", "model@student", "model@student-p50", "model@other", "evaluate", "register"]
+        [
+            "prepare",
+            "teacher",
+            "model@student",
+            "model@student-p50",
+            "model@other",
+            "evaluate",
+            "register",
+        ]
     )
-    assert all(names.index(need) < names.index(stage.name) for stage in stages for need in stage.needs)
+    assert all(
+        names.index(need) < names.index(stage.name) for stage in stages for need in stage.needs
+    )
 
 
 def test_everything_is_stale_in_a_new_project(root):
@@ -26,7 +36,13 @@ def test_needs_are_the_edges_of_the_graph(root):
     needs = {stage.label: set(stage.needs) for stage in read_graph(root).stages}
     assert needs["prepare"] == set()
     assert needs["student-p50"] == {"model@student"}
-    assert needs["evaluate"] == {"prepare", "teacher", "model@student", "model@student-p50", "model@other"}
+    assert needs["evaluate"] == {
+        "prepare",
+        "teacher",
+        "model@student",
+        "model@student-p50",
+        "model@other",
+    }
 
 
 def test_label_of_a_model_is_its_name(root):
@@ -46,7 +62,7 @@ def test_names_do_not_depend_on_the_current_folder(root, tmp_path, monkeypatch):
 
 def test_only_a_changed_entry_and_its_descendants_are_stale(grown):
     assert stale(grown) == set()
-    orchard.write_params(grown, student={"keep_macs": 0.8})
+    sample_projects.write_params(grown, student={"keep_macs": 0.8})
 
     assert stale(grown) == {"student", "student-p50", "evaluate", "register"}
 
@@ -57,8 +73,14 @@ def test_a_lost_output_makes_its_stage_and_descendants_stale(grown):
 
 
 def test_forced_stage_is_stale_by_label_or_name(grown):
-    assert stale(grown, ["other"]) == stale(grown, ["model@other"]) == {"other", "evaluate", "register"}
-    assert [stage.label for stage in read_graph(grown, ["other"]).stages if stage.forced] == ["other"]
+    assert (
+        stale(grown, ["other"])
+        == stale(grown, ["model@other"])
+        == {"other", "evaluate", "register"}
+    )
+    assert [stage.label for stage in read_graph(grown, ["other"]).stages if stage.forced] == [
+        "other"
+    ]
 
 
 def test_forcing_an_unknown_stage_lists_the_known_ones(root):
@@ -67,7 +89,7 @@ def test_forcing_an_unknown_stage_lists_the_known_ones(root):
 
 
 def test_frozen_stage_is_not_stale_for_the_sake_of_its_dependencies(grown):
-    orchard.call(grown, "dvc", "freeze", "teacher")
+    sample_projects.call(grown, "dvc", "freeze", "teacher")
     (grown / "data" / "content").write_text("other data\n")
     assert stale(grown) == {"prepare", "evaluate", "register"}
 
@@ -80,5 +102,7 @@ def test_missing_and_changed_data_are_named(root):
 
 def test_broken_pipeline_is_bad_input_in_one_sentence(root):
     (root / "dvc.yaml").write_text("stages: {prepare: {deps: [data]}}\n")
-    with pytest.raises(BadInput, match=r"^DVC should be able to read .* Found: [^\n]*dvc.yaml[^\n]*$"):
+    with pytest.raises(
+        BadInput, match=r"^DVC should be able to read .* Found: [^\n]*dvc.yaml[^\n]*$"
+    ):
         read_graph(root)

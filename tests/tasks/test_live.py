@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from registry.servers import free_port
 
 from espalier.errors import BadInput, Stopped
-from espalier.registry.live import FAILED, FINISHED, KILLED, LIVE, RUNNING
-from espalier.registry.owners import dead
-from espalier.registry.store import find_store
+from espalier.registry.connection.leases import dead
+from espalier.registry.connection.store import find_store
+from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
 from tasks.live import LOG, Live
 
 
@@ -36,7 +36,15 @@ def live(root):
 
 
 def line(epoch, model="student"):
-    row = {"model": model, "epochs": 9, "step": 10 * epoch, "epoch": epoch, "loss": 1.0, "seconds": 1.0, "time": epoch}
+    row = {
+        "model": model,
+        "epochs": 9,
+        "step": 10 * epoch,
+        "epoch": epoch,
+        "loss": 1.0,
+        "seconds": 1.0,
+        "time": epoch,
+    }
     return json.dumps(row)
 
 
@@ -60,7 +68,13 @@ def statuses(root):
 
 def test_nothing_is_started_before_the_first_epoch_of_the_stage(root, live, told):
     hear = live.listener("student", told.append)
-    for other in ("starts", "{no json", json.dumps({"epoch": 1, "loss": 0.5}), "{}", line(1, model="teacher")):
+    for other in (
+        "starts",
+        "{no json",
+        json.dumps({"epoch": 1, "loss": 0.5}),
+        "{}",
+        line(1, model="teacher"),
+    ):
         hear(other)
     live.end("student")
     live.settle(told.append)
@@ -107,7 +121,9 @@ def test_a_variable_that_names_no_store_costs_one_sentence(monkeypatch, live, to
     wait_for(lambda: told)
     live.close()
     (sentence,) = told
-    assert sentence.startswith("no live curves in MLflow: MLFLOW_TRACKING_URI should be the address")
+    assert sentence.startswith(
+        "no live curves in MLflow: MLFLOW_TRACKING_URI should be the address"
+    )
 
 
 def test_a_writer_that_cannot_be_started_costs_one_sentence(root, live, told):
@@ -120,7 +136,9 @@ def test_a_writer_that_cannot_be_started_costs_one_sentence(root, live, told):
     assert sentence.startswith("no live curves in MLflow: ")
 
 
-def test_a_writer_that_died_disturbs_nobody_and_what_it_left_is_settled_by_the_next(root, live, told):
+def test_a_writer_that_died_disturbs_nobody_and_what_it_left_is_settled_by_the_next(
+    root, live, told
+):
     hear = live.listener("student", told.append)
     hear(line(1))
     wait_for(lambda: statuses(root) == {"student": RUNNING})

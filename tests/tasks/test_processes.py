@@ -28,11 +28,15 @@ time.sleep({parent})
 def run(tmp_path, code, hear=lambda line: None, stop=None, **options):
     command = [sys.executable, "-u", "-c", code]
     stop = stop or threading.Event()
-    return processes.run(command, folder=tmp_path, environment=os.environ, hear=hear, stop=stop, **options)
+    return processes.run(
+        command, folder=tmp_path, environment=os.environ, hear=hear, stop=stop, **options
+    )
 
 
 def alive(pid):
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return bool(state.strip()) and not state.startswith("Z")
 
 
@@ -76,7 +80,13 @@ def test_who_ignores_the_request_is_killed_after_the_grace(tmp_path):
     heard = []
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        run(tmp_path, FAMILY.format(handler="signal.SIG_IGN", parent=60), heard.append, timeout=1.5, grace=1.0)
+        run(
+            tmp_path,
+            FAMILY.format(handler="signal.SIG_IGN", parent=60),
+            heard.append,
+            timeout=1.5,
+            grace=1.0,
+        )
     assert not alive(child(heard))
     assert 2.4 < time.monotonic() - began < 12
 

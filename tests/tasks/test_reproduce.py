@@ -4,8 +4,8 @@ import signal
 import threading
 import time
 
-import orchard
 import pytest
+import sample_projects
 from prefect import flow
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
@@ -29,46 +29,62 @@ def states_of(project, *stages):
 @pytest.mark.usefixtures("server")
 class TestRetries:
     def test_75_is_tried_again_until_it_succeeds(self, project):
-        orchard.behave(project.root, "prepare", "if times() < 3: end(75, 'The device should be free. Found it busy.')")
+        sample_projects.behave(
+            project.root,
+            "prepare",
+            "if times() < 3: end(75, 'The device should be free. Found it busy.')",
+        )
         (state,) = states_of(project, PREPARE)
         assert state.is_completed(), state.message
-        assert orchard.events(project.root) == ["prepare"] * 3
+        assert sample_projects.events(project.root) == ["prepare"] * 3
 
     def test_75_is_given_up_after_three_retries(self, project):
-        orchard.behave(project.root, "prepare", "end(75, 'The device should be free. Found it busy.')")
+        sample_projects.behave(
+            project.root, "prepare", "end(75, 'The device should be free. Found it busy.')"
+        )
         (state,) = states_of(project, PREPARE)
-        assert (state.is_failed(), state.message) == (True, "prepare: The device should be free. Found it busy.")
+        assert (state.is_failed(), state.message) == (
+            True,
+            "prepare: The device should be free. Found it busy.",
+        )
         assert isinstance(state.result(raise_on_failure=False), TryAgain)
-        assert len(orchard.events(project.root)) == 4
+        assert len(sample_projects.events(project.root)) == 4
 
     def test_2_is_never_tried_again_and_its_sentence_is_the_message(self, project):
-        orchard.behave(project.root, "prepare", "end(2, 'seed should be a number. Found x.')")
+        sample_projects.behave(
+            project.root, "prepare", "end(2, 'seed should be a number. Found x.')"
+        )
         (state,) = states_of(project, PREPARE)
-        assert (state.name, state.message) == ("Failed", "prepare: seed should be a number. Found x.")
-        assert len(orchard.events(project.root)) == 1
+        assert (state.name, state.message) == (
+            "Failed",
+            "prepare: seed should be a number. Found x.",
+        )
+        assert len(sample_projects.events(project.root)) == 1
 
     def test_143_is_never_tried_again(self, project):
-        orchard.behave(project.root, "prepare", "end(143, 'Stopped at epoch 3.')")
+        sample_projects.behave(project.root, "prepare", "end(143, 'Stopped at epoch 3.')")
         (state,) = states_of(project, PREPARE)
         assert state.is_failed()
-        assert len(orchard.events(project.root)) == 1
+        assert len(sample_projects.events(project.root)) == 1
 
     def test_a_stage_that_was_killed_is_tried_once_more(self, project):
-        orchard.behave(project.root, "prepare", "os.kill(os.getpid(), 9)")
+        sample_projects.behave(project.root, "prepare", "os.kill(os.getpid(), 9)")
         (state,) = states_of(project, PREPARE)
         assert state.is_failed()
-        assert state.message.startswith("prepare: should finish, or say why not. Found: failed to run")
-        assert len(orchard.events(project.root)) == 2
+        assert state.message.startswith(
+            "prepare: should finish, or say why not. Found: failed to run"
+        )
+        assert len(sample_projects.events(project.root)) == 2
 
     def test_unchanged_stage_starts_no_process(self, project):
         (state,) = states_of(project, Stage("prepare", stale=False))
         assert (state.name, state.is_completed()) == ("Unchanged", True)
-        assert orchard.events(project.root) == []
+        assert sample_projects.events(project.root) == []
 
 
 def test_kind_of_the_error_follows_the_recorded_status(project):
     for status, kind in ((2, BadInput), (143, Stopped), (99, EspalierError)):
-        orchard.behave(project.root, "prepare", f"end({status}, 'No.')")
+        sample_projects.behave(project.root, "prepare", f"end({status}, 'No.')")
         with pytest.raises(EspalierError, match=r"^prepare: No\.$") as raised:
             attempt(PREPARE, project, lambda _line: None)
         assert type(raised.value) is kind
@@ -85,7 +101,7 @@ def test_a_person_sees_short_lines(project):
 def test_forced_stage_runs_although_nothing_changed(project):
     attempt(PREPARE, project, lambda _line: None)
     attempt(Stage("prepare", PREPARE.command, forced=True), project, lambda _line: None)
-    assert orchard.events(project.root) == ["prepare", "prepare"]
+    assert sample_projects.events(project.root) == ["prepare", "prepare"]
 
 
 def test_stopping_the_run_stops_the_stage_after_its_checkpoint(project):
@@ -94,7 +110,7 @@ def test_stopping_the_run_stops_the_stage_after_its_checkpoint(project):
         "def stop(*_):\n    Path('checkpoint').write_text(str(os.getpid()))\n    end(143, 'Stopped.')\n"
         "import signal\nsignal.signal(signal.SIGTERM, stop)\nnote('ready')\ntime.sleep(60)"
     )
-    orchard.behave(project.root, "prepare", code)
+    sample_projects.behave(project.root, "prepare", code)
     threading.Thread(target=lambda: _wait_for(project.root, "ready") or project.stop.set()).start()
     with pytest.raises(Stopped):
         attempt(PREPARE, project, lambda _line: None)
@@ -103,16 +119,20 @@ def test_stopping_the_run_stops_the_stage_after_its_checkpoint(project):
 
 
 def test_a_stage_that_takes_too_long_is_stopped(project):
-    orchard.behave(project.root, "prepare", "note('ready')\ntime.sleep(60)")
+    sample_projects.behave(project.root, "prepare", "note('ready')\ntime.sleep(60)")
     hasty = Project(project.root, project.slots, Patience(timeout=4.0, grace=1.0))
-    with pytest.raises(Stopped, match=r"prepare: should be done within 4 s\. Found it still at work"):
+    with pytest.raises(
+        Stopped, match=r"prepare: should be done within 4 s\. Found it still at work"
+    ):
         attempt(PREPARE, hasty, lambda _line: None)
-    assert orchard.events(project.root, "ready") == ["prepare"]
+    assert sample_projects.events(project.root, "ready") == ["prepare"]
 
 
 def test_when_dvc_is_killed_its_stage_does_not_live_on(project):
     # DVC leads the group that the stage is in.
-    orchard.behave(project.root, "prepare", "note('ready')\nos.kill(os.getpgrp(), 9)\ntime.sleep(60)")
+    sample_projects.behave(
+        project.root, "prepare", "note('ready')\nos.kill(os.getpgrp(), 9)\ntime.sleep(60)"
+    )
     with pytest.raises(EspalierError, match="no word from it"):
         attempt(PREPARE, project, lambda _line: None)
     line = json.loads((project.root / "events.log").read_text().splitlines()[-1])
@@ -122,20 +142,23 @@ def test_when_dvc_is_killed_its_stage_does_not_live_on(project):
 
 
 def test_two_runs_execute_a_stage_once(project):
-    orchard.behave(project.root, "prepare", "time.sleep(1)")
+    sample_projects.behave(project.root, "prepare", "time.sleep(1)")
     other = Project(project.root, project.slots, project.patience)
     told: list[str] = []
-    runs = [threading.Thread(target=attempt, args=(PREPARE, run, told.append)) for run in (project, other)]
+    runs = [
+        threading.Thread(target=attempt, args=(PREPARE, run, told.append))
+        for run in (project, other)
+    ]
     for run in runs:
         run.start()
     for run in runs:
         run.join()
-    assert orchard.events(project.root) == ["prepare"]
+    assert sample_projects.events(project.root) == ["prepare"]
     assert "waiting: another run is making it" in told
     assert "unchanged" in told
 
 
 def _wait_for(root, event):
     deadline = time.monotonic() + 30
-    while not orchard.events(root, event) and time.monotonic() < deadline:
+    while not sample_projects.events(root, event) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -70,7 +70,9 @@ def test_slot_of_a_killed_process_is_free(tmp_path):
         "import sys, threading, time, pathlib; from tasks.slots import hold\n"
         "with hold(pathlib.Path(sys.argv[1]), threading.Event()):\n    print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout.readline() == b"held\n"
         assert slots._try_lock(tmp_path / "a") is None
         holder.kill()

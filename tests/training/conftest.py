@@ -13,13 +13,13 @@ from espalier.distillation.objectives import from_labels
 from espalier.models import build
 from espalier.training.batches import Examples, Resident
 from espalier.training.checkpoint import Checkpoints
-from espalier.training.device import Team
+from espalier.training.device import ProcessGroup
 from espalier.training.engine import Objective, fit
 from espalier.training.history import Report, Row, silent
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 from espalier.training.seeds import seed_all
-from espalier.training.views import Look, Views, normaliser
+from espalier.training.views import Augmentations, Look, normaliser
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=32, threads=1, views=2, precision="float32")
@@ -33,12 +33,18 @@ class Setting:
     validation: Inference
     look: Look
     recipe: Recipe = RECIPE
-    team: Team = field(default_factory=lambda: Team(0, 1, CPU))
+    team: ProcessGroup = field(default_factory=lambda: ProcessGroup(0, 1, CPU))
 
     def network(self) -> nn.Module:
         """All that makes a state: filters, a norm, dropout, a classifier."""
         seed_all(0, "weights")
-        body = (nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1))
+        body = (
+            nn.Conv2d(1, 8, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.1),
+        )
         return nn.Sequential(*body, nn.Linear(128, 10))
 
     def built(self, factory: str, **arguments: Any) -> nn.Module:
@@ -53,7 +59,7 @@ class Setting:
         checkpoints: Path | None = None,
         report: Report = silent,
         examples: Examples | None = None,
-        team: Team | None = None,
+        team: ProcessGroup | None = None,
         **changes: Any,
     ) -> list[Row]:
         return fit(
@@ -62,7 +68,7 @@ class Setting:
             self.validation,
             objective or from_labels(),
             replace(self.recipe, **changes),
-            views=Views(len(examples or self.examples), 1, False, 0, self.recipe.views),
+            views=Augmentations(len(examples or self.examples), 1, False, 0, self.recipe.views),
             look=self.look,
             team=team or self.team,
             checkpoints=Checkpoints(checkpoints) if checkpoints else None,
@@ -75,5 +81,7 @@ def setting(digits: Path) -> Setting:
     dataset = read_dataset(digits)
     look = normaliser(dataset.mean, dataset.std, CPU)
     train, validation = read_split(digits, "train"), read_split(digits, "validation")
-    examples = Resident(Split(train.images[:263], train.labels[:263]), CPU)  # the last seven make no whole batch
+    examples = Resident(
+        Split(train.images[:263], train.labels[:263]), CPU
+    )  # the last seven make no whole batch
     return Setting(examples, Inference(Resident(validation, CPU), look), look)

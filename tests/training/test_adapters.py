@@ -17,9 +17,14 @@ PAIRS = {"stages.1": "stages.1", "stages": "stages"}
 
 def taught(setting):
     """A student, and what it is to learn from a teacher with untrained weights."""
-    student, teacher = setting.built("espalier:resnet", depth=8, width=4), setting.built("espalier:resnet", depth=8)
+    student, teacher = (
+        setting.built("espalier:resnet", depth=8, width=4),
+        setting.built("espalier:resnet", depth=8),
+    )
     seed_all(0, "adapters")
-    inside = FromFeatures(student, teacher, [FeatureTerm(hints, PAIRS, adapted=True)], torch.zeros(2, 1, 8, 8))
+    inside = FromFeatures(
+        student, teacher, [FeatureTerm(hints, PAIRS, adapted=True)], torch.zeros(2, 1, 8, 8)
+    )
     return student, inside, WeightedSum([(1.0, from_labels()), (1.0, inside)])
 
 
@@ -29,7 +34,9 @@ def test_a_student_is_trained_with_its_adapters_and_left_without_hooks(setting, 
     before = [value.clone() for value in inside.parameters()]
     history = setting.train(student, objective=objective, **changes)
     assert history[-1]["loss"] < history[0]["loss"]
-    assert not any(torch.equal(one, other) for one, other in zip(inside.parameters(), before, strict=True))
+    assert not any(
+        torch.equal(one, other) for one, other in zip(inside.parameters(), before, strict=True)
+    )
     del inside, objective
     gc.collect()
     assert not any(module._forward_hooks for module in student.modules())

@@ -10,7 +10,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def ways(digits):
-    return Resident(read_split(digits, "train"), CPU), Streamed(open_split(digits, "train"), CPU, workers=1)
+    return Resident(read_split(digits, "train"), CPU), Streamed(
+        open_split(digits, "train"), CPU, workers=1
+    )
 
 
 def test_streamed_and_resident_examples_come_in_the_same_batches(ways, digits):

@@ -6,7 +6,10 @@ from torch import nn
 
 from espalier.training.checkpoint import Checkpoints, flatten, restore
 
-STATE = {"network.weight": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last), "step": torch.tensor(3)}
+STATE = {
+    "network.weight": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last),
+    "step": torch.tensor(3),
+}
 
 
 def damage(path):
@@ -20,7 +23,9 @@ def test_what_is_read_is_what_was_written(tmp_path):
     Checkpoints(tmp_path).write(STATE, progress)
     state, read = Checkpoints(tmp_path).read()
     assert read == progress
-    assert {name: torch.equal(value, STATE[name]) for name, value in state.items()} == dict.fromkeys(STATE, True)
+    assert {
+        name: torch.equal(value, STATE[name]) for name, value in state.items()
+    } == dict.fromkeys(STATE, True)
 
 
 def test_there_is_none_before_the_first(tmp_path):
@@ -73,7 +78,9 @@ def test_there_is_no_pickle_in_it(tmp_path):
     header = json.loads(content[8:end])
     assert header.pop("__metadata__") == {"progress": '{"step": 1}'}
     assert set(header) == set(STATE)
-    assert len(content) - end == sum(value.nbytes for value in STATE.values())  # behind the header, numbers alone
+    assert len(content) - end == sum(
+        value.nbytes for value in STATE.values()
+    )  # behind the header, numbers alone
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,9 @@ def test_there_is_no_pickle_in_it(tmp_path):
 )
 def test_a_network_and_its_optimizer_go_on_as_if_nothing_had_been(kind):
     def made():
-        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+        network = nn.Sequential(
+            nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2)
+        )
         network = network.to(memory_format=torch.channels_last)
         return {"network": network, "optimizer": kind(network.parameters())}
 

@@ -4,7 +4,7 @@ from properties import assert_explains
 
 from espalier.errors import BadInput
 from espalier.training import device
-from espalier.training.device import autocast, gather_team, place
+from espalier.training.device import autocast, join_process_group, to_device
 from espalier.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -20,26 +20,34 @@ def test_bfloat16_is_refused_where_it_is_only_emulated(monkeypatch):
     with pytest.raises(BadInput) as caught:
         autocast(Recipe(precision="bfloat16"), CPU)
     assert_explains(caught.value, "`precision`", "float32 or auto", "bfloat16")
-    assert multiplied(Recipe(precision="auto")) == multiplied(Recipe(precision="float32")) == torch.float32
+    assert (
+        multiplied(Recipe(precision="auto"))
+        == multiplied(Recipe(precision="float32"))
+        == torch.float32
+    )
 
 
 def test_bfloat16_is_used_where_it_is_computed_unless_float32_is_asked_for(monkeypatch):
     monkeypatch.setattr(device, "computes_bfloat16", lambda device: True)
-    assert multiplied(Recipe(precision="auto")) == multiplied(Recipe(precision="bfloat16")) == torch.bfloat16
+    assert (
+        multiplied(Recipe(precision="auto"))
+        == multiplied(Recipe(precision="bfloat16"))
+        == torch.bfloat16
+    )
     assert multiplied(Recipe(precision="float32")) == torch.float32
 
 
 def test_one_process_is_a_team_with_the_threads_of_the_recipe(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    team = gather_team(Recipe(threads=2))
+    team = join_process_group(Recipe(threads=2))
     assert (team.rank, team.size, torch.get_num_threads()) == (0, 1, 2)
     value = torch.tensor([1.0, 2.0])
     assert team.together(value).tolist() == [1.0, 2.0]
 
 
 def test_a_network_is_placed_with_its_filters_in_channels_last_and_its_features_follow(setting):
-    network = place(setting.built("espalier:resnet", depth=8, width=16), CPU)
+    network = to_device(setting.built("espalier:resnet", depth=8, width=16), CPU)
     assert network.conv.weight.is_contiguous(memory_format=torch.channels_last)
     (batch,) = setting.examples.batches([torch.arange(8)])
     features = network.stages[:1](torch.relu(network.bn(network.conv(setting.look(batch.images)))))
@@ -50,12 +58,14 @@ def test_a_network_is_placed_with_its_filters_in_channels_last_and_its_features_
 def test_but_not_where_that_layout_overruns_the_memory(setting, width):
     """Strided 1x1 filters over few channels: none of its features is in channels last, and training is exact."""
     network, exact = (
-        place(setting.built("espalier:resnet", depth=8, width=width), CPU),
+        to_device(setting.built("espalier:resnet", depth=8, width=width), CPU),
         setting.built("espalier:resnet", depth=8, width=width).double(),
     )
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
-            layer.register_forward_pre_hook(lambda layer, given: layouts.append(given[0].is_contiguous()))
+            layer.register_forward_pre_hook(
+                lambda layer, given: layouts.append(given[0].is_contiguous())
+            )
     layouts = []
     (batch,) = setting.examples.batches([torch.arange(32)])
     for one in (network, exact):
@@ -70,6 +80,6 @@ def test_but_not_where_that_layout_overruns_the_memory(setting, width):
 def test_numbers_too_small_to_be_normal_are_zero_whatever_was_asked_of_the_runtime_before(before):
     """ONNX Runtime says so to the thread that opens its first session; a job must not compute otherwise before it."""
     torch.set_flush_denormal(before)
-    gather_team(Recipe(threads=1))
+    join_process_group(Recipe(threads=1))
     small = torch.full((1000,), 1e-38)
     assert not (small * 0.1).view(torch.int32).any()

@@ -9,10 +9,15 @@ from espalier.training.schedules import one_cycle
 
 
 def timeless(history):
-    return [{name: value for name, value in row.items() if name not in ("seconds", "time")} for row in history]
+    return [
+        {name: value for name, value in row.items() if name not in ("seconds", "time")}
+        for row in history
+    ]
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"ema": 0.9}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"ema": 0.9}], ids=str
+)
 def test_the_same_arguments_give_the_same_bits_whatever_was_drawn_before(setting, changes):
     one, other = setting.network(), setting.network()
     histories = [setting.train(one, **changes)]
@@ -31,7 +36,9 @@ def test_dropout_repeats_itself_too(setting):
     assert_equal_weights(one, other)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"ema": 0.9}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"ema": 0.9}], ids=str
+)
 def test_it_learns(setting, changes):
     network = setting.built("espalier:resnet", depth=8, width=8)
     history = setting.train(network, epochs=8, **changes)
@@ -48,7 +55,10 @@ def test_the_history_has_a_row_per_epoch_that_says_what_was_measured(setting):
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 8), (2, 16), (3, 24)]
     rates = [0.1 * one_cycle(row["step"] - 1, 24, 0.2) for row in history]
     assert [row["learning_rate"] for row in history] == rates
-    assert setting.validation.loss_and_accuracy(network) == (history[-1]["validation_loss"], history[-1]["accuracy"])
+    assert setting.validation.loss_and_accuracy(network) == (
+        history[-1]["validation_loss"],
+        history[-1]["accuracy"],
+    )
     assert all(row["seconds"] > 0 for row in history)
     assert [row["time"] for row in history] == sorted(row["time"] for row in history)
 
@@ -62,7 +72,9 @@ def test_the_loss_of_a_row_is_the_mean_over_the_steps_of_its_epoch(setting):
         return loss
 
     history = setting.train(setting.network(), objective=objective)
-    assert [row["loss"] for row in history] == pytest.approx([sum(losses[i : i + 8]) / 8 for i in (0, 8, 16)])
+    assert [row["loss"] for row in history] == pytest.approx(
+        [sum(losses[i : i + 8]) / 8 for i in (0, 8, 16)]
+    )
 
 
 def test_an_epoch_sees_each_example_at_most_once_in_a_new_order_and_the_views_in_turn(setting):
@@ -106,7 +118,13 @@ def test_the_running_average_is_the_result(setting):
 
 def test_a_steep_gradient_is_scaled_down_to_the_norm_that_is_allowed(setting):
     """One step of plain descent moves the weights by at most the rate times that norm."""
-    arguments = {"epochs": 1, "batch_size": 1000, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
+    arguments = {
+        "epochs": 1,
+        "batch_size": 1000,
+        "schedule": "constant",
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+    }
 
     def steep(seen):
         return 1e4 * torch.nn.functional.cross_entropy(seen.logits, seen.batch.labels)
@@ -116,7 +134,9 @@ def test_a_steep_gradient_is_scaled_down_to_the_norm_that_is_allowed(setting):
         network = setting.built("espalier:mlp", hidden=[8])
         before = torch.cat([p.detach().flatten() for p in network.parameters()]).clone()
         setting.train(network, objective=steep, clip_norm=clip, learning_rate=1e-3, **arguments)
-        moved[clip] = (torch.cat([p.detach().flatten() for p in network.parameters()]) - before).norm().item()
+        moved[clip] = (
+            (torch.cat([p.detach().flatten() for p in network.parameters()]) - before).norm().item()
+        )
     assert moved[2.0] == pytest.approx(2e-3, rel=1e-3)
     assert moved[0.0] > 1
 
@@ -136,5 +156,9 @@ def test_where_there_is_no_terminal_an_epoch_is_a_line_of_json(setting, capsys):
     with Reporter("student", 3) as report:
         history = setting.train(setting.network(), report=report)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["model"], line["epochs"], line["epoch"]) for line in lines] == [("student", 3, e) for e in (1, 2, 3)]
-    assert [line["loss"] for line in lines] == pytest.approx([row["loss"] for row in history], abs=1e-6)
+    assert [(line["model"], line["epochs"], line["epoch"]) for line in lines] == [
+        ("student", 3, e) for e in (1, 2, 3)
+    ]
+    assert [line["loss"] for line in lines] == pytest.approx(
+        [row["loss"] for row in history], abs=1e-6
+    )

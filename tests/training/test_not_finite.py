@@ -28,7 +28,9 @@ def test_once_goes_back_to_the_last_good_epoch_with_half_the_rate(setting, tmp_p
     history = setting.train(network, objective=objective, schedule="constant", checkpoints=tmp_path)
     assert [row["learning_rate"] for row in history] == [0.1, 0.05, 0.05]
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 8), (2, 16), (3, 24)]
-    assert objective.made == [0] * 8 + [1] * 5 + [1] * 8 + [0] * 8  # the second epoch was begun anew
+    assert (
+        objective.made == [0] * 8 + [1] * 5 + [1] * 8 + [0] * 8
+    )  # the second epoch was begun anew
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert history[-1]["accuracy"] > history[0]["accuracy"]
 
@@ -46,7 +48,9 @@ def test_the_epoch_begins_anew_from_the_weights_that_it_began_with(setting):
         return loss * torch.nan if len(made) == 13 else loss
 
     setting.train(network, epochs=2, objective=objective, schedule="constant")
-    assert all(torch.equal(one, other) for one, other in zip(found, expected.parameters(), strict=True))
+    assert all(
+        torch.equal(one, other) for one, other in zip(found, expected.parameters(), strict=True)
+    )
 
 
 def test_in_the_first_epoch_goes_back_to_the_beginning(setting):
@@ -59,8 +63,12 @@ def test_in_the_first_epoch_goes_back_to_the_beginning(setting):
 def test_again_and_again_gives_up_in_a_sentence(setting, tmp_path, rollbacks):
     objective = bad_at(*range(10, 1000))
     with pytest.raises(BadInput) as caught:
-        setting.train(setting.network(), objective=objective, checkpoints=tmp_path, rollbacks=rollbacks)
-    assert_explains(caught.value, "loss nan", "epoch 2", f"{rollbacks} returns", "`learning_rate = 0.1`")
+        setting.train(
+            setting.network(), objective=objective, checkpoints=tmp_path, rollbacks=rollbacks
+        )
+    assert_explains(
+        caught.value, "loss nan", "epoch 2", f"{rollbacks} returns", "`learning_rate = 0.1`"
+    )
     assert len(objective.made) == 10 + rollbacks  # a step at a time
     state, progress = Checkpoints(tmp_path).read()
     assert progress["epoch"] == 1
@@ -94,7 +102,13 @@ def test_a_gradient_that_is_not_finite_counts_as_well(setting):
 def test_a_rate_that_is_far_too_large_is_halved_until_it_trains(setting):
     network = setting.built("espalier:mlp", hidden=[8])
     history = setting.train(
-        network, schedule="constant", learning_rate=1e30, clip_norm=0.0, rollbacks=150, weight_decay=0.0, epochs=1
+        network,
+        schedule="constant",
+        learning_rate=1e30,
+        clip_norm=0.0,
+        rollbacks=150,
+        weight_decay=0.0,
+        epochs=1,
     )
     assert history[0]["learning_rate"] < 1e30
     assert all(value.isfinite().all() for value in network.state_dict().values())

@@ -31,7 +31,9 @@ def test_decay_alone_shrinks_the_filters_and_nothing_else(name):
     trained = network()
     nn.init.constant_(trained[0].bias, 1.0)
     before = {key: value.detach().clone() for key, value in trained.named_parameters()}
-    stepping = optimizer(trained, Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.5, momentum=0))
+    stepping = optimizer(
+        trained, Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.5, momentum=0)
+    )
     for parameter in trained.parameters():
         parameter.grad = torch.zeros_like(parameter)
     stepping.step()
@@ -47,8 +49,14 @@ def test_what_wants_no_gradient_is_left_alone():
 
 
 def test_momentum_is_nesterovs_and_the_first_beta():
-    sgd, adamw = (optimizer(network(), Recipe(optimizer=name, momentum=0.8)) for name in ("sgd", "adamw"))
-    assert [(group["momentum"], group["nesterov"]) for group in sgd.param_groups] == [(0.8, True)] * 2
+    sgd, adamw = (
+        optimizer(network(), Recipe(optimizer=name, momentum=0.8)) for name in ("sgd", "adamw")
+    )
+    assert [(group["momentum"], group["nesterov"]) for group in sgd.param_groups] == [
+        (0.8, True)
+    ] * 2
     assert [group["betas"] for group in adamw.param_groups] == [(0.8, 0.999)] * 2
     plain = optimizer(network(), Recipe(momentum=0))
-    assert [(group["momentum"], group["nesterov"]) for group in plain.param_groups] == [(0, False)] * 2
+    assert [(group["momentum"], group["nesterov"]) for group in plain.param_groups] == [
+        (0, False)
+    ] * 2

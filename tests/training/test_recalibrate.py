@@ -17,7 +17,11 @@ def test_running_statistics_become_the_exact_averages(setting):
     variance = torch.stack([part.var((0, 2, 3)) for part in features.split(64)]).mean(0)
     torch.testing.assert_close(network.bn.running_mean, mean, rtol=0, atol=1e-5)
     torch.testing.assert_close(network.bn.running_var, variance, rtol=1e-5, atol=0)
-    assert all(int(norm.num_batches_tracked) == 4 for norm in network.modules() if isinstance(norm, nn.BatchNorm2d))
+    assert all(
+        int(norm.num_batches_tracked) == 4
+        for norm in network.modules()
+        if isinstance(norm, nn.BatchNorm2d)
+    )
 
 
 def test_weights_momentum_and_dropout_stay_out_of_it(setting):
@@ -25,30 +29,47 @@ def test_weights_momentum_and_dropout_stay_out_of_it(setting):
     statistics = []
     for dropout in (0.0, 0.5):
         torch.manual_seed(0)
-        network = build("espalier:wide_resnet", classes=10, shape=(1, 8, 8), arguments=arguments | {"dropout": dropout})
+        network = build(
+            "espalier:wide_resnet",
+            classes=10,
+            shape=(1, 8, 8),
+            arguments=arguments | {"dropout": dropout},
+        )
         weights = [p.detach().clone() for p in network.parameters()]
         recalibrate(network, setting.examples, setting.look)
         assert all(torch.equal(p, q) for p, q in zip(network.parameters(), weights, strict=True))
         assert not any(module.training for module in network.modules())
         assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
-        statistics.append({name: value for name, value in network.state_dict().items() if "running" in name})
+        statistics.append(
+            {name: value for name, value in network.state_dict().items() if "running" in name}
+        )
     assert all(torch.equal(value, statistics[1][name]) for name, value in statistics[0].items())
 
 
 def test_it_is_a_function_of_the_network_and_the_data(setting):
-    one, other = setting.built("espalier:resnet", depth=8, width=4), setting.built("espalier:resnet", depth=8, width=4)
+    one, other = (
+        setting.built("espalier:resnet", depth=8, width=4),
+        setting.built("espalier:resnet", depth=8, width=4),
+    )
     recalibrate(one, setting.examples, setting.look)
     other.bn.running_mean.fill_(100)
     recalibrate(other, setting.examples, setting.look)
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert all(
+        torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items()
+    )
 
 
 def test_a_last_batch_of_one_image_is_left_out(setting):
     """It has no variance."""
-    one, other = setting.built("espalier:resnet", depth=8, width=4), setting.built("espalier:resnet", depth=8, width=4)
+    one, other = (
+        setting.built("espalier:resnet", depth=8, width=4),
+        setting.built("espalier:resnet", depth=8, width=4),
+    )
     recalibrate(one, setting.examples, setting.look, most=65, batch_size=64)
     recalibrate(other, setting.examples, setting.look, most=64, batch_size=64)
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert all(
+        torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items()
+    )
 
 
 def test_a_network_without_norms_is_left_as_it_is(setting):

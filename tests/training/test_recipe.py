@@ -34,7 +34,14 @@ def test_a_value_that_cannot_train_anything_is_refused_by_name(name, value, rule
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("momentum", 0), ("ema", 0.999), ("clip_norm", 0), ("rollbacks", 0), ("resident_bytes", 0)],
+    [
+        ("epochs", 0),
+        ("momentum", 0),
+        ("ema", 0.999),
+        ("clip_norm", 0),
+        ("rollbacks", 0),
+        ("resident_bytes", 0),
+    ],
 )
 def test_the_ends_of_a_range_are_in_it(name, value):
     assert getattr(Recipe(**{name: value}), name) == value

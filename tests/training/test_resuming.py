@@ -51,7 +51,10 @@ def killed_at(step):
 
 
 def timeless(history):
-    return [{name: value for name, value in row.items() if name not in ("seconds", "time")} for row in history]
+    return [
+        {name: value for name, value in row.items() if name not in ("seconds", "time")}
+        for row in history
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,9 @@ def test_stopped_between_two_epochs(setting, undisturbed, tmp_path, way):
 def test_killed_at_a_step(setting, undisturbed, tmp_path, way, step):
     expected, history = undisturbed[way]
     with pytest.raises(Killed):
-        setting.train(setting.network(), objective=killed_at(step), checkpoints=tmp_path, **WAYS[way])
+        setting.train(
+            setting.network(), objective=killed_at(step), checkpoints=tmp_path, **WAYS[way]
+        )
     network = setting.network()
     assert timeless(setting.train(network, checkpoints=tmp_path, **WAYS[way])) == timeless(history)
     assert_equal_weights(network, expected)

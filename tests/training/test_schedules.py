@@ -38,7 +38,9 @@ def test_one_cycle_rises_in_equal_steps_and_then_falls_as_half_a_cosine():
 
 
 def test_without_a_rise_one_cycle_is_a_cosine():
-    assert [one_cycle(step, STEPS, 0) for step in range(STEPS)] == [cosine(step, STEPS, 0) for step in range(STEPS)]
+    assert [one_cycle(step, STEPS, 0) for step in range(STEPS)] == [
+        cosine(step, STEPS, 0) for step in range(STEPS)
+    ]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

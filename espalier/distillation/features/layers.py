@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_KEEPS_ORDER = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # what is in them is not inside a block
+_KEEPS_ORDER = (
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+)  # what is in them is not inside a block
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ def layers(network: nn.Module, example: Tensor) -> list[Layer]:
             name = former.name
         shape = _shape(output, image)
         around = seen.outputs.get(_around(name, modules))
-        crossing = around is not None and _is_pairable(around, len(example)) and _shape(around, image)[1:] != shape[1:]
+        crossing = (
+            around is not None
+            and _is_pairable(around, len(example))
+            and _shape(around, image)[1:] != shape[1:]
+        )
         outermost[id(output)] = Layer(name, shape, any(modules[name].children()), crossing)
     return list(outermost.values())
 
@@ -100,9 +108,19 @@ def _run(network: nn.Module, example: Tensor) -> _Seen:
 
     modes = {module: module.training for module in network.modules()}
     try:
-        handles = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
+        handles = [
+            module.register_forward_hook(hook(name))
+            for name, module in network.named_modules()
+            if name
+        ]
         answer = network.eval()(example)
-        parts = answer.values() if isinstance(answer, dict) else answer if isinstance(answer, tuple) else (answer,)
+        parts = (
+            answer.values()
+            if isinstance(answer, dict)
+            else answer
+            if isinstance(answer, tuple)
+            else (answer,)
+        )
         seen.answers = list(parts)
         return seen
     finally:
@@ -119,7 +137,10 @@ def _shape(output: Tensor, image: tuple[int, int]) -> tuple[int, int, int]:
 
 def _is_pairable(output: Any, count: int) -> bool:
     return (
-        isinstance(output, Tensor) and output.is_floating_point() and output.ndim in (2, 3, 4) and len(output) == count
+        isinstance(output, Tensor)
+        and output.is_floating_point()
+        and output.ndim in (2, 3, 4)
+        and len(output) == count
     )
 
 
@@ -135,7 +156,11 @@ def _from_tokens(tokens: Tensor, image: tuple[int, int]) -> Tensor:
         count = tokens.shape[1] - skipped
         height = isqrt(count * image[0] // image[1])
         if height and count % height == 0 and _proportional((height, count // height), image):
-            return tokens[:, skipped:].transpose(1, 2).reshape(len(tokens), -1, height, count // height)
+            return (
+                tokens[:, skipped:]
+                .transpose(1, 2)
+                .reshape(len(tokens), -1, height, count // height)
+            )
     return tokens.mean(1)[:, :, None, None]
 
 

@@ -11,7 +11,7 @@ from espalier.distillation.features.layers import as_map
 from espalier.distillation.features.tap import Tap
 from espalier.distillation.losses.averages import wide
 from espalier.distillation.settings import Ramp, at
-from espalier.training.engine import Seen
+from espalier.training.engine import LossInputs
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ class FromFeatures(nn.Module):
         """
         super().__init__()
         self._terms, self._precision = tuple(terms), precision
-        self._teacher = (teacher.eval(),)  # in a tuple: torch would take it for a part of this module
+        self._teacher = (
+            teacher.eval(),
+        )  # in a tuple: torch would take it for a part of this module
         self._ours = Tap(student, [name for term in terms for name in term.pairs])
         self._theirs = Tap(teacher, [name for term in terms for name in term.pairs.values()])
         training = student.training
@@ -72,16 +74,20 @@ class FromFeatures(nn.Module):
         ours, theirs = self._maps(example)
         self.adapters = nn.ModuleList(
             nn.ModuleList(
-                nn.Conv2d(ours[one].shape[1], theirs[other].shape[1], 1) if term.adapted else nn.Identity()
+                nn.Conv2d(ours[one].shape[1], theirs[other].shape[1], 1)
+                if term.adapted
+                else nn.Identity()
                 for one, other in term.pairs.items()
             )
             for term in terms
         ).to(example.device)
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch, whose images the student has just seen."""
         ours, theirs = self._maps(seen.images)
-        total = 0 * seen.logits.sum()  # processes that train together wait for every weight's gradient: the head's too
+        total = (
+            0 * seen.logits.sum()
+        )  # processes that train together wait for every weight's gradient: the head's too
         for term, adapters in zip(self._terms, self.adapters, strict=True):
             settings = {name: at(value, seen.progress) for name, value in term.settings.items()}
             for (one, other), adapter in zip(term.pairs.items(), adapters, strict=True):  # type: ignore[call-overload]

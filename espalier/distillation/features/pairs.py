@@ -23,7 +23,10 @@ def default_pairs(student: Sequence[Layer], teacher: Sequence[Layer]) -> dict[st
     if shared and max(ours[0].size) > 1:
         return shared
     count, most = len(ours), len(theirs)
-    return {layer.name: theirs[-(-(place + 1) * most // count) - 1].name for place, layer in enumerate(ours)}
+    return {
+        layer.name: theirs[-(-(place + 1) * most // count) - 1].name
+        for place, layer in enumerate(ours)
+    }
 
 
 def ends(found: Sequence[Layer]) -> list[Layer]:

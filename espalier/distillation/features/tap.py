@@ -27,7 +27,9 @@ class Tap:
         for name in self.names:
             if name not in found:
                 raise BadInput(f"A layer to pair should be one of the network's. Found {name!r}.")
-        handles = [found[name].register_forward_hook(_Keep(weakref.ref(self), name)) for name in self.names]
+        handles = [
+            found[name].register_forward_hook(_Keep(weakref.ref(self), name)) for name in self.names
+        ]
         self._end = weakref.finalize(self, _remove, handles)
 
     def take(self) -> dict[str, Tensor]:
@@ -40,7 +42,9 @@ class Tap:
         for name in self.names:
             if not isinstance(kept.get(name), Tensor):
                 found = type(kept[name]).__name__ if name in kept else "nothing: it did not run"
-                raise BadInput(f"The layer {name!r} should put out a tensor to be paired. Found {found}.")
+                raise BadInput(
+                    f"The layer {name!r} should put out a tensor to be paired. Found {found}."
+                )
         return kept
 
     def keep(self, name: str, output: Tensor) -> None:

@@ -36,14 +36,18 @@ def decoupled(
     """
     ours, theirs = wide(student) / temperature, wide(teacher) / temperature
     target = _divergence(_binary(ours, labels), _binary(theirs, labels))
-    others = _divergence(F.log_softmax(_others(ours, labels), 1), F.log_softmax(_others(theirs, labels), 1))
+    others = _divergence(
+        F.log_softmax(_others(ours, labels), 1), F.log_softmax(_others(theirs, labels), 1)
+    )
     return average(alpha * target + beta * others, weights) * temperature**2
 
 
 def _binary(logits: Tensor, labels: Tensor) -> Tensor:
     """Logarithms (N, 2) of the probabilities of the label and of all the rest."""
     label = logits.gather(1, labels[:, None])
-    return F.log_softmax(torch.cat([label, _others(logits, labels).logsumexp(1, keepdim=True)], 1), 1)
+    return F.log_softmax(
+        torch.cat([label, _others(logits, labels).logsumexp(1, keepdim=True)], 1), 1
+    )
 
 
 def _others(logits: Tensor, labels: Tensor) -> Tensor:

@@ -41,9 +41,14 @@ def dist(
 
 def correlation(one: Tensor, other: Tensor, weights: Tensor | None = None) -> Tensor:
     """Pearson's correlation of each row (R, K) of one with the same row of the other, its columns weighted (K,)."""
-    shares = torch.full_like(one[0], 1 / one.shape[1]) if weights is None else weights / weights.sum().clamp_min(_LEAST)
+    shares = (
+        torch.full_like(one[0], 1 / one.shape[1])
+        if weights is None
+        else weights / weights.sum().clamp_min(_LEAST)
+    )
     one, other = (
-        (values - (values * shares).sum(1, keepdim=True)) * (shares * one.shape[1]).sqrt() for values in (one, other)
+        (values - (values * shares).sum(1, keepdim=True)) * (shares * one.shape[1]).sqrt()
+        for values in (one, other)
     )
     found: Tensor = (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1) + _LEAST)
     return found

@@ -9,7 +9,9 @@ from espalier.distillation.losses.averages import wide
 _LEAST = 1e-12  # of a mean distance: examples that are all the same stay finite
 
 
-def relational(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: float = 50.0) -> Tensor:
+def relational(
+    student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: float = 50.0
+) -> Tensor:
     """Huber's loss between the distances of all pairs, and between the angles of all triples, of a batch.
 
     It costs (N, N, features) numbers for each network.
@@ -46,5 +48,7 @@ def _relative(differences: Tensor) -> Tensor:
 def _cosines(differences: Tensor) -> Tensor:
     """(N, N, N): of the angle at the first example between the two others."""
     directions = F.normalize(differences, dim=2)
-    with torch.autocast(directions.device.type, enabled=False):  # it would multiply in half precision
+    with torch.autocast(
+        directions.device.type, enabled=False
+    ):  # it would multiply in half precision
         return directions @ directions.transpose(1, 2)

@@ -11,6 +11,8 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _averaged(maps: Tensor, height: int, width: int) -> Tensor:
-    if maps.shape[2] % height == 0 and maps.shape[3] % width == 0:  # the adaptive one is not deterministic on GPUs
+    if (
+        maps.shape[2] % height == 0 and maps.shape[3] % width == 0
+    ):  # the adaptive one is not deterministic on GPUs
         return F.avg_pool2d(maps, (maps.shape[2] // height, maps.shape[3] // width))
     return F.adaptive_avg_pool2d(maps, (height, width))

@@ -25,7 +25,9 @@ def standardised(
     Returns:
         KL(softmax(z(teacher) / T) || softmax(z(student) / T)) T², averaged over the examples.
     """
-    return soft_targets(z_scores(student), z_scores(teacher), temperature=temperature, weights=weights)
+    return soft_targets(
+        z_scores(student), z_scores(teacher), temperature=temperature, weights=weights
+    )
 
 
 def z_scores(logits: Tensor) -> Tensor:

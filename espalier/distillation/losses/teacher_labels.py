@@ -7,7 +7,11 @@ from espalier.distillation.losses.averages import average, wide
 
 
 def teacher_labels(
-    student: Tensor, teacher: Tensor, *, class_weights: Tensor | None = None, weights: Tensor | None = None
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy with the class that the teacher finds likeliest.
 

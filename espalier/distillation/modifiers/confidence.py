@@ -17,5 +17,7 @@ def confidence(teachers: Tensor, labels: Tensor) -> Tensor:
     """
     if len(teachers) == 1:
         return torch.ones_like(teachers[..., 0])
-    errors = torch.stack([F.cross_entropy(one.float(), labels, reduction="none") for one in teachers])
+    errors = torch.stack(
+        [F.cross_entropy(one.float(), labels, reduction="none") for one in teachers]
+    )
     return (1 - errors.softmax(0)) / (len(teachers) - 1)

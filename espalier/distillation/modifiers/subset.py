@@ -23,7 +23,9 @@ def subset(student: Tensor, teacher: Tensor, classes: Sequence[int]) -> tuple[Te
     """
     most, chosen = teacher.shape[1], list(classes)
     if not chosen or not all(0 <= number < most for number in chosen):
-        raise BadInput(f"`classes` should be numbers below the {most} of the teacher. Found {chosen}.")
+        raise BadInput(
+            f"`classes` should be numbers below the {most} of the teacher. Found {chosen}."
+        )
     if student.shape[1] not in (len(chosen), most):
         raise BadInput(
             f"A student should have the {len(chosen)} classes that it is taught, or the {most} of its teacher. "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from espalier.pruning.budgets.everywhere import everywhere
+from espalier.pruning.budgets.global_budget import everywhere
 from espalier.pruning.budgets.latency import latency
 from espalier.pruning.budgets.problem import Kept, Layer, Portion, Problem, layers_of
 from espalier.pruning.budgets.sensitivity import sensitivity
@@ -15,4 +15,14 @@ BUDGETS: dict[str, Callable[[Problem], Kept]] = {
     "latency": latency,
 }
 
-__all__ = ["BUDGETS", "Layer", "Portion", "Problem", "everywhere", "latency", "layers_of", "sensitivity", "uniform"]
+__all__ = [
+    "BUDGETS",
+    "Layer",
+    "Portion",
+    "Problem",
+    "everywhere",
+    "latency",
+    "layers_of",
+    "sensitivity",
+    "uniform",
+]

@@ -1,6 +1,6 @@
 """`latency`: what saves the most milliseconds for the least score goes first (after Shen et al. 2022, HALP)."""
 
-from espalier.pruning.budgets.everywhere import greedy
+from espalier.pruning.budgets.global_budget import greedy
 from espalier.pruning.budgets.problem import Kept, Problem
 
 _STAIR = 32  # channels: a runtime computes in blocks of 8 or 16, so that fewer than a block may save nothing

@@ -67,13 +67,17 @@ class Problem:
     loss: Callable[[Kept], float] | None = None
 
     @classmethod
-    def of(cls, groups: Groups, scores: NDArray[np.float64], cost: Cost, most: float, align: int = 1) -> Self:
+    def of(
+        cls, groups: Groups, scores: NDArray[np.float64], cost: Cost, most: float, align: int = 1
+    ) -> Self:
         """The problem of groups with scores (count,), of which each layer loses the lowest first."""
         layers = layers_of(groups.layer, scores, np.full(groups.count, align))
         return cls(groups.count, layers, cost, most, align)
 
 
-def layers_of(layer: NDArray[np.int64], scores: NDArray[np.float64], align: NDArray[np.int64]) -> list[Layer]:
+def layers_of(
+    layer: NDArray[np.int64], scores: NDArray[np.float64], align: NDArray[np.int64]
+) -> list[Layer]:
     """What may go of each layer: its lowest scores first, so that what is left is a multiple of `align`.
 
     A layer keeps a quarter of its units and one full portion. If its width is no multiple, the first portion is what is
@@ -93,8 +97,16 @@ def layers_of(layer: NDArray[np.int64], scores: NDArray[np.float64], align: NDAr
         starts = [*([0] if over else []), *range(over, len(ordered), full)]
         ends = [*starts[1:], len(ordered)]
         stay = max(full, math.ceil(_LEAST * len(ordered)))
-        parts = [ordered[a:b] for a, b in zip(starts, ends, strict=True) if len(ordered) - b >= stay]
+        parts = [
+            ordered[a:b] for a, b in zip(starts, ends, strict=True) if len(ordered) - b >= stay
+        ]
         found.append(
-            Layer(len(ordered), [Portion(part, float(scores[part].sum()), float(scores[part].max())) for part in parts])
+            Layer(
+                len(ordered),
+                [
+                    Portion(part, float(scores[part].sum()), float(scores[part].max()))
+                    for part in parts
+                ],
+            )
         )
     return found

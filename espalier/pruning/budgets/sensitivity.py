@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from espalier.errors import BadInput
-from espalier.pruning.budgets.everywhere import greedy
+from espalier.pruning.budgets.global_budget import greedy
 from espalier.pruning.budgets.problem import Kept, Layer, Problem
 
 _POINTS = 3  # at which each layer's curve is measured; between them it is a straight line
@@ -26,7 +26,9 @@ def sensitivity(problem: Problem) -> Kept:
         BadInput: If there is no loss to measure.
     """
     if problem.loss is None:
-        raise BadInput("The budget `sensitivity` should be given losses over training data. Found none.")
+        raise BadInput(
+            "The budget `sensitivity` should be given losses over training data. Found none."
+        )
     before = problem.loss(np.ones(problem.count, bool))
     layers = [_measured(problem, layer, before) for layer in problem.layers]
     return greedy(replace(problem, layers=layers), saved=problem.cost, reach=_REACH)

@@ -28,5 +28,7 @@ def uniform(problem: Problem) -> Kept:
     enough, few = len(order), -1
     while enough - few > 1:
         middle = (enough + few) // 2
-        enough, few = (middle, few) if problem.cost(kept(middle)) <= problem.most else (enough, middle)
+        enough, few = (
+            (middle, few) if problem.cost(kept(middle)) <= problem.most else (enough, middle)
+        )
     return kept(enough)

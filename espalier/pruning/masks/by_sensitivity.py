@@ -42,10 +42,18 @@ def by_sensitivity(
 
     def weights(left: NDArray[np.bool_]) -> NDArray[np.bool_]:
         kept = np.ones(len(scores), bool)
-        kept[np.concatenate([np.empty(0, np.int64), *(portions[n] for n in np.flatnonzero(~left))])] = False
+        kept[
+            np.concatenate([np.empty(0, np.int64), *(portions[n] for n in np.flatnonzero(~left))])
+        ] = False
         return kept
 
     terms = [[(1, np.array([number]))] for number in range(len(portions))]
-    there = cost("weights", len(portions), terms, products([len(part) for part in portions])).with_whole(len(scores))
+    there = cost(
+        "weights", len(portions), terms, products([len(part) for part in portions])
+    ).with_whole(len(scores))
     most = (1 - fraction) * len(scores)
-    return weights(sensitivity(Problem(len(portions), layers, there, most, loss=lambda left: loss(weights(left)))))
+    return weights(
+        sensitivity(
+            Problem(len(portions), layers, there, most, loss=lambda left: loss(weights(left)))
+        )
+    )

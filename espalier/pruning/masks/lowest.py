@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def lowest(scores: NDArray[np.float64], layer: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+def lowest(
+    scores: NDArray[np.float64], layer: NDArray[np.int64], fraction: float
+) -> NDArray[np.bool_]:
     """Which of the rivals stay when a fraction of them goes, to the nearest whole number.
 
     Args:

@@ -4,7 +4,18 @@ A rule takes (walk, node) and returns the label of the node's output. `walk.labe
 `walk.shape(node)` its sizes. An operator without a rule fixes everything that flows into it: never wrong, only shy.
 """
 
-from espalier.pruning.rules.cuts import chunk, concatenate, cut, embedding, gather, item, pieces, select, stack, unbind
+from espalier.pruning.rules.cuts import (
+    chunk,
+    concatenate,
+    cut,
+    embedding,
+    gather,
+    item,
+    pieces,
+    select,
+    stack,
+    unbind,
+)
 from espalier.pruning.rules.layers import (
     channel_norm,
     convolution,
@@ -28,7 +39,15 @@ from espalier.pruning.rules.shapes import (
     transpose,
     unsqueeze,
 )
-from espalier.pruning.rules.values import elementwise, extreme, passes, pool, reduce, softmax, vector_norm
+from espalier.pruning.rules.values import (
+    elementwise,
+    extreme,
+    passes,
+    pool,
+    reduce,
+    softmax,
+    vector_norm,
+)
 from espalier.pruning.rules.walk import Rule, Walk, unlabelled
 
 __all__ = ["RULES", "Rule", "Walk"]
@@ -47,15 +66,35 @@ RULES: dict[str, Rule] = {
     **_all("layer_norm rms_norm", layer_norm),
     "group_norm": group_norm,
     "prelu": rectifier,
-    **_all("add sub rsub mul div pow maximum minimum where masked_fill eq ne lt le gt ge", elementwise),
-    **_all("relu relu6 gelu silu sigmoid hardswish tanh hardsigmoid hardtanh leaky_relu elu selu celu mish", passes),
-    **_all("softplus log_sigmoid softsign threshold neg abs exp log log1p expm1 sqrt rsqrt square reciprocal", passes),
-    **_all("sin cos erf sign floor round clamp clamp_min clamp_max nan_to_num fill zero zeros_like ones_like", passes),
-    **_all("dropout feature_dropout alpha_dropout bernoulli clone contiguous detach alias to type_as float", passes),
-    **_all("max_pool1d avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d upsample_nearest1d", pool(1)),
-    **_all("max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d", pool(2)),
+    **_all(
+        "add sub rsub mul div pow maximum minimum where masked_fill eq ne lt le gt ge", elementwise
+    ),
+    **_all(
+        "relu relu6 gelu silu sigmoid hardswish tanh hardsigmoid hardtanh leaky_relu elu selu celu mish",
+        passes,
+    ),
+    **_all(
+        "softplus log_sigmoid softsign threshold neg abs exp log log1p expm1 sqrt rsqrt square reciprocal",
+        passes,
+    ),
+    **_all(
+        "sin cos erf sign floor round clamp clamp_min clamp_max nan_to_num fill zero zeros_like ones_like",
+        passes,
+    ),
+    **_all(
+        "dropout feature_dropout alpha_dropout bernoulli clone contiguous detach alias to type_as float",
+        passes,
+    ),
+    **_all(
+        "max_pool1d avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d upsample_nearest1d", pool(1)
+    ),
+    **_all(
+        "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d", pool(2)
+    ),
     **_all("upsample_bilinear2d upsample_bicubic2d lp_pool2d max_pool2d_with_indices", pool(2)),
-    **_all("max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d upsample_nearest3d", pool(3)),
+    **_all(
+        "max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d upsample_nearest3d", pool(3)
+    ),
     **_all("mean sum amax amin prod", reduce),
     **_all("max min", extreme),
     "linalg_vector_norm": vector_norm,

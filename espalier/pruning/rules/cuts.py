@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.fx import Node
 
-from espalier.pruning.coupling import Atoms, Dim, Label, Part
+from espalier.pruning.coupling import Dim, Indices, Label, Part
 from espalier.pruning.rules.walk import Walk, argument, number
 
 
@@ -24,14 +24,19 @@ def concatenate(walk: Walk, node: Node) -> Label:
         else:  # a fixed part gets atoms of its own, which stay
             sizes = [walk.shape(arg)[dim] for arg in operands]
             settled = [walk.coupling.settle(atoms) for atoms in dims]
-            result.append(np.concatenate([_fixed(walk, a, n) for a, n in zip(settled, sizes, strict=True)]))
+            result.append(
+                np.concatenate([_fixed(walk, a, n) for a, n in zip(settled, sizes, strict=True)])
+            )
     return tuple(result)
 
 
 def stack(walk: Walk, node: Node) -> Label:
     """Tensors side by side along a new dimension; they meet along all others."""
     operands: Any = node.args[0]
-    result = [_joint(walk, node, dims) for dims in zip(*(walk.label(arg) for arg in operands), strict=True)]
+    result = [
+        _joint(walk, node, dims)
+        for dims in zip(*(walk.label(arg) for arg in operands), strict=True)
+    ]
     result.insert((argument(node, 1, "dim") or 0) % (len(result) + 1), None)
     return tuple(result)
 
@@ -43,7 +48,7 @@ def _joint(walk: Walk, node: Node, dims: Sequence[Dim]) -> Dim:
     return joint
 
 
-def _fixed(walk: Walk, atoms: Atoms | None, size: int) -> Atoms:
+def _fixed(walk: Walk, atoms: Indices | None, size: int) -> Indices:
     if atoms is None:
         atoms = walk.coupling.new(size)
         walk.coupling.pin(atoms, "fixed part of a concatenation")
@@ -70,7 +75,7 @@ def chunk(walk: Walk, node: Node) -> Label:
     atoms = walk.coupling.settle(x[dim])
     if atoms is not None and len(atoms) % parts == 0:
         walk.coupling.tie(atoms.reshape(parts, -1))
-        rows: Sequence[Atoms | None] = list(atoms.reshape(parts, -1))
+        rows: Sequence[Indices | None] = list(atoms.reshape(parts, -1))
     else:
         walk.coupling.pin(atoms, f"cut into unequal parts in {node.name}")
         rows = [None] * parts
@@ -110,7 +115,8 @@ def _taken(walk: Walk, node: Node, x: Label, dim: int, index: int) -> Label:
         return rest
     at = (*gone.at, (gone.axis, index))
     return tuple(
-        Part(one.split, one.axis, at) if isinstance(one, Part) and one.split is gone.split else one for one in rest
+        Part(one.split, one.axis, at) if isinstance(one, Part) and one.split is gone.split else one
+        for one in rest
     )
 
 

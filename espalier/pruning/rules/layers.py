@@ -20,7 +20,9 @@ def convolution(walk: Walk, node: Node) -> Label:
     if groups > 1 and isinstance(rows, np.ndarray):
         if channels is None and isinstance(columns, np.ndarray) and len(columns) == 1:
             walk.coupling.pin(rows, "depthwise filter of the input")
-        elif isinstance(channels, np.ndarray) and len(channels) == groups:  # depthwise: a filter goes with its channel
+        elif (
+            isinstance(channels, np.ndarray) and len(channels) == groups
+        ):  # depthwise: a filter goes with its channel
             for part in rows.reshape(groups, -1).T:
                 walk.coupling.join(channels, part, "depthwise convolution")
         else:
@@ -35,7 +37,11 @@ def convolution(walk: Walk, node: Node) -> Label:
 def _join_grouped(coupling: Coupling, channels: Dim, columns: Dim, groups: int) -> None:
     if groups == 1:
         coupling.join(channels, columns, "input of the network")
-    elif not isinstance(channels, np.ndarray) or not isinstance(columns, np.ndarray) or len(columns) == 1:
+    elif (
+        not isinstance(channels, np.ndarray)
+        or not isinstance(columns, np.ndarray)
+        or len(columns) == 1
+    ):
         coupling.pin(columns, "depthwise filter")
     else:
         for part in channels.reshape(groups, -1):
@@ -82,7 +88,9 @@ def channel_norm(walk: Walk, node: Node) -> Label:
 def layer_norm(walk: Walk, node: Node) -> Label:
     """One scale and shift per index of the last dimensions."""
     x = walk.label(node.args[0])
-    if not walk.label(argument(node, 2, "weight")):  # the layer's size is a number that no weight tells
+    if not walk.label(
+        argument(node, 2, "weight")
+    ):  # the layer's size is a number that no weight tells
         for atoms in x[-len(node.args[1]) :]:  # type: ignore[arg-type]
             walk.coupling.pin(atoms, "layer norm without weights")
     for position in (2, 3):
@@ -96,7 +104,10 @@ def group_norm(walk: Walk, node: Node) -> Label:
     """Groups go as a whole, so that the statistics of the others stay; a single one shrinks."""
     x, groups = walk.label(node.args[0]), number(node, 1)
     channels = walk.coupling.settle(x[1])
-    weight, bias = (walk.label(argument(node, position, name)) for position, name in ((2, "weight"), (3, "bias")))
+    weight, bias = (
+        walk.label(argument(node, position, name))
+        for position, name in ((2, "weight"), (3, "bias"))
+    )
     if not weight or not isinstance(walk.module(node), nn.GroupNorm):
         walk.coupling.pin(channels, "group norm that spells the number of its groups")
     elif channels is not None:

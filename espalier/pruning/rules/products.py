@@ -16,7 +16,10 @@ def matrix_product(walk: Walk, node: Node) -> Label:
     if min(left, right) < 2:
         return _unknown(walk, node)
     leading = ascii_letters[: max(left, right) - 2]
-    one, other = leading[len(leading) - left + 2 :] + "XZ", leading[len(leading) - right + 2 :] + "ZY"
+    one, other = (
+        leading[len(leading) - left + 2 :] + "XZ",
+        leading[len(leading) - right + 2 :] + "ZY",
+    )
     return _product(walk, node, node.args[:2], [one, other], leading + "XY")
 
 
@@ -26,7 +29,10 @@ def added_product(walk: Walk, node: Node) -> Label:
     letters = "A" if len(walk.shape(node)) == 3 else ""
     label = _product(walk, node, product, [letters + "XZ", letters + "ZY"], letters + "XY")
     added, sizes = walk.label(node.args[0]), walk.shape(node.args[0])
-    return (*label[: len(label) - len(sizes)], *_met(walk, node, label[len(label) - len(sizes) :], added, sizes))
+    return (
+        *label[: len(label) - len(sizes)],
+        *_met(walk, node, label[len(label) - len(sizes) :], added, sizes),
+    )
 
 
 def einsum(walk: Walk, node: Node) -> Label:
@@ -54,7 +60,11 @@ def attention(walk: Walk, node: Node) -> Label:
         sizes = walk.shape(mask)
         _met(walk, node, scores[len(scores) - len(sizes) :], walk.label(mask), sizes)
     mean = _product(walk, node, (None, value), [leading + "LS", leading + "SV"], leading + "LV")
-    return (*(walk.coupling.join(*dims, "heads") for dims in zip(scores[:-2], mean[:-2], strict=True)), None, mean[-1])
+    return (
+        *(walk.coupling.join(*dims, "heads") for dims in zip(scores[:-2], mean[:-2], strict=True)),
+        None,
+        mean[-1],
+    )
 
 
 def _product(
@@ -64,7 +74,9 @@ def _product(
     labels: dict[str, list[tuple[Dim, int]]] = {}
     for operand, letters in zip(operands, subscripts, strict=True):
         if operand is not None:
-            for letter, dim, size in zip(letters, walk.label(operand), walk.shape(operand), strict=True):
+            for letter, dim, size in zip(
+                letters, walk.label(operand), walk.shape(operand), strict=True
+            ):
                 labels.setdefault(letter, []).append((dim, size))
     joint: dict[str, Dim] = {}
     sizes: dict[str, int] = {}
@@ -97,7 +109,9 @@ def _met(walk: Walk, node: Node, label: Label, added: Label, sizes: tuple[int, .
         if size == 1:
             walk.coupling.pin(dim, "broadcast")
         else:
-            result[position] = walk.coupling.join(label[position], dim, f"meets what is fixed in {node.name}")
+            result[position] = walk.coupling.join(
+                label[position], dim, f"meets what is fixed in {node.name}"
+            )
     return tuple(result)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.fx import Node
 
-from espalier.pruning.coupling import Atoms, Dim, Label, Part
+from espalier.pruning.coupling import Dim, Indices, Label, Part
 from espalier.pruning.rules.walk import Walk, argument, dimensions, number
 
 
@@ -35,7 +35,9 @@ def move(walk: Walk, node: Node) -> Label:
     """Some dimensions go elsewhere, the others keep their order."""
     x: list[Dim] = list(walk.label(node.args[0]))
     sources, targets = ([d] if isinstance(d, int) else list(d) for d in node.args[1:3])  # type: ignore[arg-type]
-    moved = {target % len(x): source % len(x) for source, target in zip(sources, targets, strict=True)}
+    moved = {
+        target % len(x): source % len(x) for source, target in zip(sources, targets, strict=True)
+    }
     rest = iter([dim for dim in range(len(x)) if dim not in moved.values()])
     return tuple(x[moved[dim] if dim in moved else next(rest)] for dim in range(len(x)))
 
@@ -121,12 +123,16 @@ def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[slice, slice
     return runs
 
 
-def _reshape_run(walk: Walk, node: Node, dims: Label, old: tuple[int, ...], new: tuple[int, ...]) -> list[Dim]:
+def _reshape_run(
+    walk: Walk, node: Node, dims: Label, old: tuple[int, ...], new: tuple[int, ...]
+) -> list[Dim]:
     wide_old, wide_new = ([d for d, size in enumerate(sizes) if size > 1] for sizes in (old, new))
     result: list[Dim] = [None] * len(new)
     if all(dim is None for dim in dims):
         return result
-    if len(wide_old) == len(wide_new) == 1 and all(dim is None for d, dim in enumerate(dims) if d not in wide_old):
+    if len(wide_old) == len(wide_new) == 1 and all(
+        dim is None for d, dim in enumerate(dims) if d not in wide_old
+    ):
         result[wide_new[0]] = dims[wide_old[0]]
         return result
     whole = _merged(walk, node, dims, old)
@@ -142,7 +148,7 @@ def _reshape_run(walk: Walk, node: Node, dims: Label, old: tuple[int, ...], new:
     return result
 
 
-def _merged(walk: Walk, node: Node, dims: Label, sizes: tuple[int, ...]) -> Atoms | None:
+def _merged(walk: Walk, node: Node, dims: Label, sizes: tuple[int, ...]) -> Indices | None:
     """Dimensions seen as one: the parts of one split find their places again, another goes through all the others."""
     labelled = [d for d, dim in enumerate(dims) if dim is not None]
     places = np.unravel_index(np.arange(prod(sizes)), sizes)
@@ -152,7 +158,7 @@ def _merged(walk: Walk, node: Node, dims: Label, sizes: tuple[int, ...]) -> Atom
         index: dict[int, Any] = {axis: at for _, part in parts for axis, at in part.at}
         index |= {part.axis: places[d] for d, part in parts}
         if len(index) == split.atoms.ndim and len({part.axis for _, part in parts}) == len(parts):
-            joint: Atoms = split.atoms[tuple(index[axis] for axis in range(split.atoms.ndim))]
+            joint: Indices = split.atoms[tuple(index[axis] for axis in range(split.atoms.ndim))]
             return joint
     settled = {d: atoms for d in labelled if (atoms := walk.coupling.settle(dims[d])) is not None}
     if len(settled) == 1:

@@ -13,7 +13,9 @@ def elementwise(walk: Walk, node: Node) -> Label:
     operands = [(walk.label(arg), walk.shape(arg)) for arg in node.all_input_nodes]
     operands = [(label, shape) for label, shape in operands if shape]
     result: list[Dim] = []
-    for dims in zip_longest(*(tuple(zip(*one, strict=True))[::-1] for one in operands), fillvalue=(None, 1)):
+    for dims in zip_longest(
+        *(tuple(zip(*one, strict=True))[::-1] for one in operands), fillvalue=(None, 1)
+    ):
         wide = [atoms for atoms, size in dims if size > 1]
         for atoms, size in dims:
             if size == 1 and wide:

@@ -5,7 +5,6 @@
 
 from espalier.errors import BadInput
 from espalier.pruning.scores.activation import activation
-from espalier.pruning.scores.chance import chance
 from espalier.pruning.scores.fisher import fisher
 from espalier.pruning.scores.geometric_median import geometric_median
 from espalier.pruning.scores.hessian import hessian
@@ -13,6 +12,7 @@ from espalier.pruning.scores.l1 import l1
 from espalier.pruning.scores.lamp import lamp
 from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.scores.norm_scale import norm_scale
+from espalier.pruning.scores.random import chance
 from espalier.pruning.scores.score import Function, Losses, Score
 from espalier.pruning.scores.taylor import taylor
 from espalier.pruning.scores.threshold import threshold
@@ -28,9 +28,17 @@ SCORES: dict[str, Score] = {
     "hessian": Score(hessian, data="batches"),
     "geometric_median": Score(geometric_median, ("channels", "heads"), reason=_ALIKE),
     "norm_scale": Score(norm_scale, ("channels",), reason="a norm scales whole channels"),
-    "lamp": Score(lamp, ("channels", "heads", "weights"), reason="it makes layers comparable, and these have no layer"),
+    "lamp": Score(
+        lamp,
+        ("channels", "heads", "weights"),
+        reason="it makes layers comparable, and these have no layer",
+    ),
     "activation": Score(activation, ("channels", "heads"), "batches", reason=_ALIKE),
-    "threshold": Score(threshold, ("channels", "weights"), reason="how many of them go is not for a threshold to say"),
+    "threshold": Score(
+        threshold,
+        ("channels", "weights"),
+        reason="how many of them go is not for a threshold to say",
+    ),
 }
 
 

@@ -16,7 +16,9 @@ from espalier.pruning.scores.score import Losses
 _READERS = ("conv1d", "conv2d", "conv3d", "linear")
 
 
-def activation(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+def activation(
+    network: nn.Module, groups: Groups, losses: Losses | None = None
+) -> NDArray[np.float64]:
     """The mean size of a channel's activations, as the layers that read it see it: behind norm and rectifier.
 
     The mean is over images, places and readers. Groups that no layer reads stay: nothing is known of them.
@@ -28,10 +30,17 @@ def activation(network: nn.Module, groups: Groups, losses: Losses | None = None)
     with listen:
         for _ in batches(network, losses, "activation"):
             pass
-    weights = {name: weight.detach() for name, weight in network.named_parameters() if name in listen.sizes}
-    heard = {name: _columns(listen.sizes[name] / listen.calls[name], weight) for name, weight in weights.items()}
-    readers = groups.over_columns({name: torch.ones_like(weight) for name, weight in weights.items()})
-    return np.where(readers > 0, groups.over_columns(heard) / np.maximum(readers, 1), np.inf)
+    weights = {
+        name: weight.detach() for name, weight in network.named_parameters() if name in listen.sizes
+    }
+    heard = {
+        name: _columns(listen.sizes[name] / listen.calls[name], weight)
+        for name, weight in weights.items()
+    }
+    readers = groups.sum_over_consumers(
+        {name: torch.ones_like(weight) for name, weight in weights.items()}
+    )
+    return np.where(readers > 0, groups.sum_over_consumers(heard) / np.maximum(readers, 1), np.inf)
 
 
 def _columns(sizes: Tensor, weight: Tensor) -> Tensor:
@@ -59,7 +68,9 @@ class _Listen(TorchFunctionMode):
         given = dict(zip(("input", "weight"), args, strict=False)) | dict(kwargs or {})
         if getattr(func, "__name__", "") in _READERS and id(given.get("weight")) in self._names:
             name, seen = self._names[id(given["weight"])], given["input"].detach()
-            channel = seen.ndim - 1 if func.__name__ == "linear" else seen.ndim - given["weight"].ndim + 1
+            channel = (
+                seen.ndim - 1 if func.__name__ == "linear" else seen.ndim - given["weight"].ndim + 1
+            )
             size = seen.abs().double().mean([dim for dim in range(seen.ndim) if dim != channel])
             self.sizes[name] = self.sizes.get(name, torch.zeros_like(size)) + size
             self.calls[name] = self.calls.get(name, 0) + 1

@@ -11,7 +11,9 @@ from espalier.pruning.scores.score import Losses
 
 
 @torch.no_grad()
-def geometric_median(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+def geometric_median(
+    network: nn.Module, groups: Groups, losses: Losses | None = None
+) -> NDArray[np.float64]:
     """The sum of a filter's distances to all filters of its weight, relative to the mean of its layer.
 
     What is near to all others can be made up for by them, however large it is. Where several weights make a group,
@@ -24,4 +26,4 @@ def geometric_median(network: nn.Module, groups: Groups, losses: Losses | None =
             filters = weight.detach().flatten(1).double()
             each = torch.cdist(filters, filters).sum(1) / filters.shape[1]
             distances[name] = each.reshape(-1, *(1 for _ in weight.shape[1:])).expand(weight.shape)
-    return relative(groups.over_rows(distances), groups)
+    return relative(groups.sum_over_producers(distances), groups)

@@ -27,7 +27,7 @@ def first_order_changes(
     """
     for loss, parameters in batches(network, losses, score):
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        yield groups.over_columns(
+        yield groups.sum_over_consumers(
             {
                 name: gradient * parameter.detach()
                 for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
@@ -36,7 +36,9 @@ def first_order_changes(
         )
 
 
-def mean_squared_change(network: nn.Module, groups: Groups, losses: Losses | None, score: str) -> NDArray[np.float64]:
+def mean_squared_change(
+    network: nn.Module, groups: Groups, losses: Losses | None, score: str
+) -> NDArray[np.float64]:
     """(count,) the mean over batches of the squared first-order change of the loss.
 
     Raises:
@@ -49,21 +51,27 @@ def mean_squared_change(network: nn.Module, groups: Groups, losses: Losses | Non
     return total / count
 
 
-def batches(network: nn.Module, losses: Losses | None, score: str) -> Iterator[tuple[Tensor, dict[str, nn.Parameter]]]:
+def batches(
+    network: nn.Module, losses: Losses | None, score: str
+) -> Iterator[tuple[Tensor, dict[str, nn.Parameter]]]:
     """The loss of each batch, and all parameters by name, for gradients that reach frozen weights too.
 
     Raises:
         BadInput: If there are no losses, or no batch.
     """
     if losses is None:
-        raise BadInput(f"The score `{score}` should be given losses over training data. Found none.")
+        raise BadInput(
+            f"The score `{score}` should be given losses over training data. Found none."
+        )
     parameters, found = dict(network.named_parameters()), False
     with _thawed(parameters):
         for loss in losses(network):
             found = True
             yield loss, parameters
     if not found:
-        raise BadInput(f"The score `{score}` should be given at least one batch of training data. Found none.")
+        raise BadInput(
+            f"The score `{score}` should be given at least one batch of training data. Found none."
+        )
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from espalier.pruning.scores.gradients import batches
 from espalier.pruning.scores.score import Losses
 
 
-def hessian(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+def hessian(
+    network: nn.Module, groups: Groups, losses: Losses | None = None
+) -> NDArray[np.float64]:
     """Half the sum of `h w^2` over the weights that read a group; `h` is the diagonal of the loss's Hessian.
 
     The diagonal is the mean of `v * (H v)` over random signs `v`, one draw per batch (Bekas et al. 2007), so nothing
@@ -27,7 +29,9 @@ def hessian(network: nn.Module, groups: Groups, losses: Losses | None = None) ->
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
         for loss, parameters in batches(network, losses, "hessian"):
             diagonal = dict(_diagonal(loss, parameters, source))
-            total += groups.over_columns({name: h * parameters[name].detach() ** 2 for name, h in diagonal.items()})
+            total += groups.sum_over_consumers(
+                {name: h * parameters[name].detach() ** 2 for name, h in diagonal.items()}
+            )
             count += 1
     return np.abs(total) / (2 * count)
 
@@ -36,12 +40,22 @@ def _diagonal(
     loss: Tensor, parameters: dict[str, nn.Parameter], source: torch.Generator
 ) -> Iterator[tuple[str, Tensor]]:
     """One estimate of the Hessian's diagonal, for each parameter that the loss is curved in."""
-    gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
-    signs = [torch.randint(0, 2, p.shape, generator=source).to(p) * 2 - 1 for p in parameters.values()]
-    along = [(g * v).sum() for g, v in zip(gradients, signs, strict=True) if g is not None and g.requires_grad]
+    gradients = torch.autograd.grad(
+        loss, list(parameters.values()), create_graph=True, allow_unused=True
+    )
+    signs = [
+        torch.randint(0, 2, p.shape, generator=source).to(p) * 2 - 1 for p in parameters.values()
+    ]
+    along = [
+        (g * v).sum()
+        for g, v in zip(gradients, signs, strict=True)
+        if g is not None and g.requires_grad
+    ]
     if not along:
         return
-    curvature = torch.autograd.grad(torch.stack(along).sum(), list(parameters.values()), allow_unused=True)
+    curvature = torch.autograd.grad(
+        torch.stack(along).sum(), list(parameters.values()), allow_unused=True
+    )
     for name, v, product in zip(parameters, signs, curvature, strict=True):
         if product is not None:
             yield name, v * product

@@ -13,4 +13,4 @@ def l1(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDAr
     """The L1 norm of each group's rows, scales and shifts, relative to the mean of its layer."""
     del losses
     sizes = {name: parameter.detach().abs() for name, parameter in network.named_parameters()}
-    return relative(groups.over_rows(sizes), groups)
+    return relative(groups.sum_over_producers(sizes), groups)

@@ -15,7 +15,9 @@ def lamp(network: nn.Module, groups: Groups, losses: Losses | None = None) -> ND
     are those of their norms.
     """
     del losses
-    squares = groups.over_rows({name: parameter.detach() ** 2 for name, parameter in network.named_parameters()})
+    squares = groups.sum_over_producers(
+        {name: parameter.detach() ** 2 for name, parameter in network.named_parameters()}
+    )
     scores = np.zeros(groups.count)
     order = np.lexsort((squares, groups.layer))
     for members in np.split(order, np.flatnonzero(np.diff(groups.layer[order])) + 1):

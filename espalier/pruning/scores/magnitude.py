@@ -9,8 +9,10 @@ from espalier.pruning.scores.relative import relative
 from espalier.pruning.scores.score import Losses
 
 
-def magnitude(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+def magnitude(
+    network: nn.Module, groups: Groups, losses: Losses | None = None
+) -> NDArray[np.float64]:
     """The L2 norm of each group's rows, scales and shifts, relative to the mean of its layer."""
     del losses
     squares = {name: parameter.detach() ** 2 for name, parameter in network.named_parameters()}
-    return relative(np.sqrt(groups.over_rows(squares)), groups)
+    return relative(np.sqrt(groups.sum_over_producers(squares)), groups)

@@ -9,10 +9,17 @@ from espalier.errors import BadInput
 from espalier.pruning.groups import Groups
 from espalier.pruning.scores.score import Losses
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
 
 
-def norm_scale(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+def norm_scale(
+    network: nn.Module, groups: Groups, losses: Losses | None = None
+) -> NDArray[np.float64]:
     """The size of the scale that follows normalisation, the mean of them where a group passes several norms.
 
     Groups that pass none stay: nothing is known of them.
@@ -26,7 +33,11 @@ def norm_scale(network: nn.Module, groups: Groups, losses: Losses | None = None)
         for name, norm in network.named_modules()
         if isinstance(norm, _NORMS) and norm.weight is not None
     }
-    passed = groups.over_rows({name: torch.ones_like(scale) for name, scale in scales.items()})
+    passed = groups.sum_over_producers(
+        {name: torch.ones_like(scale) for name, scale in scales.items()}
+    )
     if not passed.any():
-        raise BadInput("The score `norm_scale` should be asked of a network with norms that scale. Found none.")
-    return np.where(passed > 0, groups.over_rows(scales) / np.maximum(passed, 1), np.inf)
+        raise BadInput(
+            "The score `norm_scale` should be asked of a network with norms that scale. Found none."
+        )
+    return np.where(passed > 0, groups.sum_over_producers(scales) / np.maximum(passed, 1), np.inf)

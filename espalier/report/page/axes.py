@@ -28,9 +28,13 @@ class Axis:
     log: bool = False
 
     @classmethod
-    def around(cls, values: Iterable[float], start: float, end: float, *, log: bool = False) -> "Axis":
+    def around(
+        cls, values: Iterable[float], start: float, end: float, *, log: bool = False
+    ) -> "Axis":
         """An axis that holds all finite values with room at both ends; of a logarithmic one, all positive values."""
-        numbers = np.array([value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0])
+        numbers = np.array(
+            [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0]
+        )
         low, high = float(numbers.min()), float(numbers.max())
         if log:
             room = max((high / low) ** 0.06, 1.1)
@@ -40,7 +44,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Where a value lies."""
-        low, high, own = (math.log(one) if self.log else one for one in (self.low, self.high, value))
+        low, high, own = (
+            math.log(one) if self.log else one for one in (self.low, self.high, value)
+        )
         return self.start + (own - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, wished: int = 5) -> list[float]:
@@ -48,11 +54,16 @@ class Axis:
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
             for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
-                found = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
+                found = [
+                    digit * 10.0**power for power in range(first, last + 1) for digit in digits
+                ]
                 found = [tick for tick in found if self.low <= tick <= self.high]
                 if len(found) >= wished - 2:
                     return found
         rough = (self.high - self.low) / wished
         magnitude = 10.0 ** math.floor(math.log10(rough))
         step = next(one for one in _STEPS if one * magnitude >= rough * 0.999) * magnitude
-        return [step * number for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return [
+            step * number
+            for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        ]

@@ -14,17 +14,26 @@ def classes(contents: Contents) -> Markup:
         if contents.rows[row["model"]]["parent"]:
             cells.setdefault(row["model"], {})[row["class"]] = row
     known = list(dict.fromkeys(row["class"] for row in contents.classes))
-    worst = {name: max((of[name]["drop_high"] for of in cells.values()), default=0.0) for name in known}
+    worst = {
+        name: max((of[name]["drop_high"] for of in cells.values()), default=0.0) for name in known
+    }
     chosen = sorted(sorted(known, key=lambda name: -worst[name])[:_MOST], key=known.index)
     explanation = (
         "Points of accuracy lost against the teacher within each class, with 95 % intervals that hold for all classes "
         "of a model at once: red was lost, green was gained, and a frame says that the loss is beyond chance. "
     )
     if len(chosen) < len(known):
-        explanation += f"Of {len(known)} classes, the {len(chosen)} are shown that may have lost most."
+        explanation += (
+            f"Of {len(known)} classes, the {len(chosen)} are shown that may have lost most."
+        )
     heads = tag("tr", tag("th", "model"), *(tag("th", name) for name in chosen))
     rows = join(
-        tag("tr", tag("th", name, scope="row", title=name), *(_cell(of[one]) for one in chosen), data_model=name)
+        tag(
+            "tr",
+            tag("th", name, scope="row", title=name),
+            *(_cell(of[one]) for one in chosen),
+            data_model=name,
+        )
         for name, of in cells.items()
     )
     table = tag("table", tag("thead", heads), tag("tbody", rows), class_="heat")

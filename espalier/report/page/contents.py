@@ -24,7 +24,7 @@ from espalier.paths import (
     SENSITIVITY,
     TABLE,
 )
-from espalier.report.understanding.looks import Looks
+from espalier.report.understanding.saliency_maps import Looks
 
 Row = dict[str, Any]
 _WORDS = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
@@ -73,7 +73,10 @@ class Contents:
             _rows(reports / CLASSES),
             conditions,
             Looks.read(reports / LOOKS),
-            *(_rows(path) if (path := reports / name).is_file() else [] for name in (SENSITIVITY, ACTIVITY)),
+            *(
+                _rows(path) if (path := reports / name).is_file() else []
+                for name in (SENSITIVITY, ACTIVITY)
+            ),
         )
 
     @cached_property
@@ -85,7 +88,9 @@ class Contents:
         """The epochs of a model's training, numbered from 1; no row if there was none."""
         path = self.root / MODELS / name / HISTORY
         history = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-        if len(history) and not history["epoch"].is_monotonic_increasing:  # several trainings, one after the other
+        if (
+            len(history) and not history["epoch"].is_monotonic_increasing
+        ):  # several trainings, one after the other
             history["epoch"] = range(1, len(history) + 1)
         return history
 
@@ -100,7 +105,9 @@ class Contents:
     def lost(self, name: str) -> pd.DataFrame:
         """A model's answers to the test images that it has forgotten, and the logits behind them."""
         path = self.reports / PREDICTIONS / f"{name}.parquet"
-        return pd.read_parquet(path, filters=[("forgotten", "==", True)])  # logits of all images may be gigabytes
+        return pd.read_parquet(
+            path, filters=[("forgotten", "==", True)]
+        )  # logits of all images may be gigabytes
 
     def _json(self, name: str, file: str) -> dict[str, Any]:
         path = self.root / MODELS / name / file

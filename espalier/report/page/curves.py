@@ -24,7 +24,7 @@ def curves(contents: Contents) -> Markup:
     )
     without = [name for name in histories if name not in trained]
     if without:
-        explanation += f"Made without training: {', '.join(without)}."
+        explanation += f"OperationResult without training: {', '.join(without)}."
     reached = [100 * float(value) for history in trained.values() for value in history["accuracy"]]
     legend = tag(
         "ul", tag("li", tag("span", class_="swatch by-distill"), "training loss; accuracy"),
@@ -45,12 +45,18 @@ def _card(name: str, history: pd.DataFrame, reached: Sequence[float]) -> Markup:
         _panel(_HALF + 26, _WIDTH - 8, epochs, [accuracy], reached),
         label=f"Loss and validation accuracy of {name} by epoch", class_="curves",
     )  # fmt: skip
-    said = f"{len(epochs)} epoch{'s' if len(epochs) > 1 else ''}, at best {best:.1f} % on validation"
+    said = (
+        f"{len(epochs)} epoch{'s' if len(epochs) > 1 else ''}, at best {best:.1f} % on validation"
+    )
     return tag("figure", tag("h3", name), drawn, tag("figcaption", said), data_model=name)
 
 
 def _panel(
-    left: float, right: float, epochs: Sequence[float], lines: Sequence[Sequence[float]], span: Sequence[float]
+    left: float,
+    right: float,
+    epochs: Sequence[float],
+    lines: Sequence[Sequence[float]],
+    span: Sequence[float],
 ) -> Markup:
     x = Axis(min(epochs) - 0.5, max(epochs) + 0.5, left, right)
     y = Axis.around(span, _BOTTOM, _TOP)
@@ -65,9 +71,15 @@ def _panel(
     ]
     drawn = []
     for values, which in zip(lines, ("one", "two"), strict=False):
-        known = [(x.at(epoch), y.at(value)) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
+        known = [
+            (x.at(epoch), y.at(value))
+            for epoch, value in zip(epochs, values, strict=True)
+            if np.isfinite(value)
+        ]
         if len(known) == 1:
-            drawn.append(tag("circle", cx=known[0][0], cy=known[0][1], r=2.6, class_=f"dot {which}"))
+            drawn.append(
+                tag("circle", cx=known[0][0], cy=known[0][1], r=2.6, class_=f"dot {which}")
+            )
         elif known:
             points = " ".join(f"{across:.1f},{down:.1f}" for across, down in known)
             drawn.append(tag("polyline", points=points, class_=f"curve {which}"))
@@ -75,4 +87,8 @@ def _panel(
 
 
 def _numbers(history: pd.DataFrame, column: str) -> list[float]:
-    return [float(value) for value in history[column]] if column in history else [float("nan")] * len(history)
+    return (
+        [float(value) for value in history[column]]
+        if column in history
+        else [float("nan")] * len(history)
+    )

@@ -14,8 +14,8 @@ from espalier.report.page.front import front
 from espalier.report.page.gates import gates
 from espalier.report.page.head import head
 from espalier.report.page.lineage import lineage
-from espalier.report.page.looks import looks
 from espalier.report.page.markup import Markup, join, tag
+from espalier.report.page.saliency import looks
 from espalier.report.page.script import SCRIPT
 from espalier.report.page.sensitivity import sensitivity
 from espalier.report.page.style import STYLE
@@ -60,14 +60,22 @@ def render(root: Path, reports: Path) -> bytes:
         ),
         tag("script", Markup(SCRIPT)),
     )
-    page = join((Markup("<!doctype html>\n"), tag("html", _head(contents.dataset.name), body, lang="en"), "\n"))
+    page = join(
+        (
+            Markup("<!doctype html>\n"),
+            tag("html", _head(contents.dataset.name), body, lang="en"),
+            "\n",
+        )
+    )
     return page.encode(errors="replace")
 
 
 def _head(name: str) -> Markup:
     """Nothing is loaded and no script runs but ours: the policy forbids both, whatever a name may hold."""
     ours = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
+    )
     return tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -13,7 +13,12 @@ Spelled = tuple[float, str, str]  # the value to sort by, the figure, and its ra
 
 def figures(contents: Contents) -> Markup:
     """A row per model."""
-    heads = tag("tr", tag("th", "model"), tag("th", "by", class_="words"), *(tag("th", title) for title in _COLUMNS))
+    heads = tag(
+        "tr",
+        tag("th", "model"),
+        tag("th", "by", class_="words"),
+        *(tag("th", title) for title in _COLUMNS),
+    )
     rows = join(_row(name, row) for name, row in contents.rows.items())
     explanation = (
         "Choose a head to sort by it. In brackets: 95 % intervals of accuracy and drop, noise bands of speed-ups. "
@@ -33,7 +38,9 @@ def _row(name: str, row: Row) -> Markup:
 def _cell(value: float, text: str, around: str) -> Markup:
     if math.isnan(value):
         return tag("td", "", data_value="")
-    return tag("td", text, tag("span", around, class_="range") if around else None, data_value=value)
+    return tag(
+        "td", text, tag("span", around, class_="range") if around else None, data_value=value
+    )
 
 
 def _part(figure: str) -> Callable[[Row], Spelled]:

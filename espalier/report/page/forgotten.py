@@ -25,14 +25,20 @@ def forgotten(contents: Contents) -> Markup:
         shots = [_shot(contents.test, shown, contents.dataset.classes) for shown in _surest(lost)]
         spent += sum(map(len, shots))
         said = f"{len(lost)} forgotten" if len(lost) else "nothing forgotten"
-        images = tag("div", *shots, class_="shots") if spent <= _BYTES else tag("p", _LEFT_OUT, class_="note")
+        images = (
+            tag("div", *shots, class_="shots")
+            if spent <= _BYTES
+            else tag("p", _LEFT_OUT, class_="note")
+        )
         cards.append(tag("figure", tag("h3", f"{name}: {said}"), images, data_model=name))
     explanation = (
         "Test images that the teacher answers rightly and the model does not; those first of whose wrong answer the "
         f"model is surest, at most {_EACH} of each. Before the arrow what the image is and the teacher says; in "
         "red what the model says, and how sure it is."
     )
-    return section("forgotten", "Forgotten examples", explanation, tag("div", *cards, class_="cards"))
+    return section(
+        "forgotten", "Forgotten examples", explanation, tag("div", *cards, class_="cards")
+    )
 
 
 def _surest(lost: pd.DataFrame) -> list[tuple[int, int, int, float]]:
@@ -45,11 +51,14 @@ def _surest(lost: pd.DataFrame) -> list[tuple[int, int, int, float]]:
     columns = (lost[name].to_numpy() for name in ("example", "label", "predicted"))
     example, label, predicted = (values[order] for values in columns)
     return [
-        (int(a), int(b), int(c), float(d)) for a, b, c, d in zip(example, label, predicted, sure[order], strict=True)
+        (int(a), int(b), int(c), float(d))
+        for a, b, c, d in zip(example, label, predicted, sure[order], strict=True)
     ]
 
 
-def _shot(split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]) -> Markup:
+def _shot(
+    split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]
+) -> Markup:
     example, label, predicted, sure = shown
     shown_as = source(picture(split[example][0].numpy()))
     drawn = tag("img", src=shown_as, alt=f"test image {example}", width=76, height=76)

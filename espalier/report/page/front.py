@@ -12,7 +12,11 @@ _WIDTH, _HEIGHT = 380, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 370, 10, 244
 _LETTER, _LINE = 6.1, 10.0  # what a letter of a label takes
 _LONGEST = 17  # letters of a label
-_LETTERS = {"start": 0.0, "middle": 0.5, "end": 1.0}  # the part of a label that stands left of its anchor
+_LETTERS = {
+    "start": 0.0,
+    "middle": 0.5,
+    "end": 1.0,
+}  # the part of a label that stands left of its anchor
 
 Box = tuple[float, float, float, float]
 
@@ -58,7 +62,9 @@ def _grid(x: Axis, y: Axis, title: str, *, sizes: bool) -> Markup:
               class_="dim")
         for tick in x.ticks()
     ]  # fmt: skip
-    name = tag("text", f"{title} (logarithmic)", x=_RIGHT, y=_HEIGHT - 6, text_anchor="end", class_="dim")
+    name = tag(
+        "text", f"{title} (logarithmic)", x=_RIGHT, y=_HEIGHT - 6, text_anchor="end", class_="dim"
+    )
     return Markup("".join(rows + columns) + name)
 
 
@@ -73,7 +79,9 @@ def _edge(rows: dict[str, Row], cost: str, x: Axis, y: Axis) -> str:
 
 
 def _point(name: str, row: Row, x: float, y: Axis) -> Markup:
-    low, own, high = (y.at(100 * row[figure]) for figure in ("accuracy_low", "accuracy", "accuracy_high"))
+    low, own, high = (
+        y.at(100 * row[figure]) for figure in ("accuracy_low", "accuracy", "accuracy_high")
+    )
     told = summary(name, row)
     return tag(
         "g",
@@ -108,7 +116,11 @@ def _labels(rows: dict[str, Row], cost: str, x: Axis, y: Axis) -> Markup:
 
 def _mark(row: Row, cost: str, x: Axis, y: Axis) -> Box:
     """What a point and its interval take."""
-    across, high, low = x.at(row[cost]), y.at(100 * row["accuracy_high"]), y.at(100 * row["accuracy_low"])
+    across, high, low = (
+        x.at(row[cost]),
+        y.at(100 * row["accuracy_high"]),
+        y.at(100 * row["accuracy_low"]),
+    )
     return across - 5, min(high, low), across + 5, max(high, low)
 
 
@@ -118,7 +130,11 @@ def _around(mark: Box, own: float) -> list[tuple[float, float, str]]:
     middle = (left + right) / 2
     beside = [(right + 2, own + 3.5, "start"), (left - 2, own + 3.5, "end")]
     ends = [(middle, top - 4, "middle"), (middle, bottom + 11, "middle")]
-    corners = [(side, base, anchor) for base in (top + 6, bottom) for side, anchor in ((right, "start"), (left, "end"))]
+    corners = [
+        (side, base, anchor)
+        for base in (top + 6, bottom)
+        for side, anchor in ((right, "start"), (left, "end"))
+    ]
     further = [(middle, top - 15, "middle"), (middle, bottom + 22, "middle")]
     return [*beside, *ends, *corners, *further]
 

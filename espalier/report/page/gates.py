@@ -6,7 +6,10 @@ from espalier.paths import GATES, TEACHER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, tag
 
-_ELSEWHERE = {"torch_agreement": None, "champion_drop": None}  # these need the torch network, or the registry
+_ELSEWHERE = {
+    "torch_agreement": None,
+    "champion_drop": None,
+}  # these need the torch network, or the registry
 
 
 def gates(contents: Contents) -> Markup:
@@ -21,13 +24,17 @@ def gates(contents: Contents) -> Markup:
         policies = read_policies(contents.root / GATES)
     except BadInput as error:
         return section("gates", "Gates", explanation, tag("p", error, class_="warn"))
-    return section("gates", "Gates", explanation, *(_alias(contents, *one) for one in policies.items()))
+    return section(
+        "gates", "Gates", explanation, *(_alias(contents, *one) for one in policies.items())
+    )
 
 
 def _alias(contents: Contents, alias: str, policy: Policy) -> Markup:
     names = policy.candidates or tuple(name for name in contents.rows if name != TEACHER)
     asked = policy.gates.model_copy(update=_ELSEWHERE)
-    verdicts = {name: _judged(asked, _figures(contents, name)) for name in names if name in contents.rows}
+    verdicts = {
+        name: _judged(asked, _figures(contents, name)) for name in names if name in contents.rows
+    }
     first = next(iter(verdicts.values()), [])
     heads = tag("tr", tag("th", "candidate"), *(tag("th", one.gate.replace("_", " "), tag("span", one.should,
                 class_="range"), class_="words") for one in first))  # fmt: skip
@@ -54,4 +61,6 @@ def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
 def _figures(contents: Contents, name: str) -> Figures:
     data = str(contents.lineage(name).get("data", ""))
     rows = contents.rows
-    return Figures.of(rows[name], rows[TEACHER], data=data, current_data=contents.conditions["data"])
+    return Figures.of(
+        rows[name], rows[TEACHER], data=data, current_data=contents.conditions["data"]
+    )

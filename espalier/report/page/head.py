@@ -22,7 +22,9 @@ def head(contents: Contents) -> Markup:
         "measured": f"{started:%Y-%m-%d %H:%M} UTC",
         "ONNX Runtime, torch": f"{conditions['onnxruntime']}, {conditions['torch']}",
         "data": tag("code", conditions["data"][:12], title=conditions["data"]),
-        "commit": tag("code", conditions["commit"]) if conditions.get("commit") else "not in a repository",
+        "commit": tag("code", conditions["commit"])
+        if conditions.get("commit")
+        else "not in a repository",
     }
     listed = join(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items())
     return tag("header", tag("h1", f"{contents.dataset.name}: the tree of models"), tag("dl", listed, class_="facts"),
@@ -33,7 +35,9 @@ def _warnings(contents: Contents, examples: int) -> list[str]:
     conditions = contents.conditions
     found = []
     if examples < _FEW:
-        found.append(f"{examples} test images are few: intervals are wide, and small differences cannot be told.")
+        found.append(
+            f"{examples} test images are few: intervals are wide, and small differences cannot be told."
+        )
     if conditions["load"] > conditions["processors"]:
         found.append(
             f"The machine was busy (load {conditions['load']:.1f} on {conditions['processors']} processors): times are "

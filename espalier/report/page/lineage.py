@@ -7,7 +7,17 @@ from typing import Any
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, tag
 
-_HEADS = ("made from", "its weights", "deployed file", "data", "seed", "made on", "versions", "seconds", "finished")
+_HEADS = (
+    "made from",
+    "its weights",
+    "deployed file",
+    "data",
+    "seed",
+    "made on",
+    "versions",
+    "seconds",
+    "finished",
+)
 
 
 def lineage(contents: Contents) -> Markup:

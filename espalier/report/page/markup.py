@@ -44,7 +44,9 @@ def scrolled(*children: object, **attributes: object) -> Markup:
     return tag("div", *children, class_="scroll", tabindex=0, **attributes)
 
 
-def svg(width: float, height: float, *children: object, label: str, class_: str, scale: bool = True) -> Markup:
+def svg(
+    width: float, height: float, *children: object, label: str, class_: str, scale: bool = True
+) -> Markup:
     """A picture of `width` times `height` units; it takes the width it is given unless `scale` is off."""
     sides: dict[str, object] = {} if scale else {"width": width, "height": height}
     box = f"0 0 {_text(width)} {_text(height)}"

@@ -24,16 +24,30 @@ def sensitivity(contents: Contents) -> Markup:
         "the first."
     )
     if not models:
-        nothing = "Nothing was measured: no network could be cut, or Espalier did not measure it yet."
-        return section("sensitivity", "What half of a layer is worth", explanation, tag("p", nothing))
-    worst = max((_drop(one) for rows in models.values() for one in rows if not math.isnan(_drop(one))), default=0.0)
+        nothing = (
+            "Nothing was measured: no network could be cut, or Espalier did not measure it yet."
+        )
+        return section(
+            "sensitivity", "What half of a layer is worth", explanation, tag("p", nothing)
+        )
+    worst = max(
+        (_drop(one) for rows in models.values() for one in rows if not math.isnan(_drop(one))),
+        default=0.0,
+    )
     cards = [_model(name, rows, worst) for name, rows in models.items()]
-    return section("sensitivity", "What half of a layer is worth", explanation, tag("div", *cards, class_="cards"))
+    return section(
+        "sensitivity",
+        "What half of a layer is worth",
+        explanation,
+        tag("div", *cards, class_="cards"),
+    )
 
 
 def _model(name: str, rows: Sequence[Row], worst: float) -> Markup:
     first = rows[0]
-    of = "" if len(rows) == first["sets"] else f", {len(rows)} of {first['sets']:.0f} sets of layers"
+    of = (
+        "" if len(rows) == first["sets"] else f", {len(rows)} of {first['sets']:.0f} sets of layers"
+    )
     said = f"{name}: {100 * first['accuracy']:.1f} % of {first['images']:.0f} images{of}"
     table = tag("table", tag("tbody", join(_layer(one, worst) for one in rows)), class_="bars")
     opened = {"open": "open"} if len(rows) <= _FEW else {}
@@ -47,7 +61,14 @@ def _layer(one: Row, worst: float) -> Markup:
     title = f"without {went} outputs of {', '.join(names)}"
     drop = _drop(one)
     if math.isnan(drop):
-        return line(one["layer"], more, bar(0.0), "not alone", tag("span", went, class_="range"), title=title)
+        return line(
+            one["layer"],
+            more,
+            bar(0.0),
+            "not alone",
+            tag("span", went, class_="range"),
+            title=title,
+        )
     rise = one["loss_without"] - one["loss"]
     said = f"{100 * drop:.1f} points", tag("span", f"loss {rise:+.3f}", class_="range")
     return line(one["layer"], more, bar(drop / worst if worst > 0 else 0.0), *said, title=title)

@@ -7,7 +7,11 @@ from espalier.report.page.markup import Markup, join, scrolled, section, svg, ta
 from espalier.report.page.words import percent, points, short, size, summary, times
 
 _WIDTH, _HEIGHT = 182, 76
-_ACROSS, _DOWN, _STEP = 24, 12, 15  # gaps between columns and rows; how far children are indented on a phone
+_ACROSS, _DOWN, _STEP = (
+    24,
+    12,
+    15,
+)  # gaps between columns and rows; how far children are indented on a phone
 _LETTERS = 19  # of a name that fit
 _STAR = "\N{BLACK STAR}"
 
@@ -105,9 +109,17 @@ def _card(name: str, row: Row, teacher: Row, place: _Place) -> Markup:
         tag("rect", class_="card", width=_WIDTH, height=_HEIGHT, rx=4),
         tag("rect", class_="mark", width=5, height=_HEIGHT, rx=2),
         tag("text", short(name, _LETTERS), x=12, y=17, class_="name"),
-        tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star") if row["front"] else None,
+        tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star")
+        if row["front"]
+        else None,
         tag("text", percent(row), x=12, y=33),
-        tag("text", f"drop {points(row)}" if row["parent"] else "the teacher", x=12, y=48, class_="dim"),
+        tag(
+            "text",
+            f"drop {points(row)}" if row["parent"] else "the teacher",
+            x=12,
+            y=48,
+            class_="dim",
+        ),
         tag("text", f"{size(row['bytes'])}, {times(row['speedup_1'])} as fast", x=12, y=63),
         tag("rect", class_="whole", x=12, y=69, width=_WIDTH - 22, height=3),
         tag("rect", class_="mark", x=12, y=69, width=max((_WIDTH - 22) * part, 1.0), height=3),

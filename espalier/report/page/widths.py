@@ -14,7 +14,11 @@ from espalier.report.page.markup import Markup, join, section, tag
 
 _FEW = 24  # layers of a model that are shown without being asked for
 _SUFFIX = ".weight"
-_LEGEND = {"by-prune": "outputs left", "stayed": "activity of those that stayed", "cut": "of those that were cut"}
+_LEGEND = {
+    "by-prune": "outputs left",
+    "stayed": "activity of those that stayed",
+    "cut": "of those that were cut",
+}
 _UNKNOWN = "How active the outputs were that were cut is not known: this model was made before Espalier recorded which."
 
 
@@ -43,7 +47,11 @@ def widths(contents: Contents) -> Markup:
     for one in contents.activity:
         active.setdefault(one["model"], {})[one["layer"]] = one["kept"], one["cut"]
     models = contents.root / MODELS
-    drawn = [_model(models, name, row, active.get(name, {})) for name, row in contents.rows.items() if row["parent"]]
+    drawn = [
+        _model(models, name, row, active.get(name, {}))
+        for name, row in contents.rows.items()
+        if row["parent"]
+    ]
     shown = [one for one in drawn if one is not None]
     explanation = (
         "Outputs of each layer that is narrower than in the model it was made from (channels of a convolution, "
@@ -58,10 +66,14 @@ def widths(contents: Contents) -> Markup:
         *(tag("li", tag("span", class_=f"swatch {key}"), said) for key, said in _LEGEND.items()),
         class_="legend",
     )
-    return section("widths", "Layers before and after", explanation, legend, tag("div", *shown, class_="cards"))
+    return section(
+        "widths", "Layers before and after", explanation, legend, tag("div", *shown, class_="cards")
+    )
 
 
-def _model(models: Path, name: str, row: Row, active: dict[str, tuple[float, float]]) -> Markup | None:
+def _model(
+    models: Path, name: str, row: Row, active: dict[str, tuple[float, float]]
+) -> Markup | None:
     parent = row["parent"]
     if not all((models / one / ARCHITECTURE).is_file() for one in (name, parent)):
         return None

@@ -7,12 +7,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from espalier.pruning.dependency_groups import DependencyGroups
+from espalier.pruning.kept_outputs import KeptOutputs
 from espalier.pruning.scores import activation
-from espalier.pruning.survivors import Survivors
-from espalier.pruning.units import Units
 
 
-def sizes(network: nn.Module, units: Units, images: Iterable[Tensor]) -> np.ndarray:
+def sizes(network: nn.Module, units: DependencyGroups, images: Iterable[Tensor]) -> np.ndarray:
     """The mean size of each unit's activations, as the layers that read it see it: behind norm and rectifier.
 
     Args:
@@ -33,7 +33,7 @@ def sizes(network: nn.Module, units: Units, images: Iterable[Tensor]) -> np.ndar
     return activation(network, units, answers)
 
 
-def activity(units: Units, size: np.ndarray, survivors: Survivors) -> pd.DataFrame:
+def activity(units: DependencyGroups, size: np.ndarray, survivors: KeptOutputs) -> pd.DataFrame:
     """The mean activation of what was cut from each layer, beside that of what stayed.
 
     Args:
@@ -54,5 +54,7 @@ def activity(units: Units, size: np.ndarray, survivors: Survivors) -> pd.DataFra
         own[~np.isfinite(own)] = np.nan
         stays = np.isin(np.arange(len(unit)), survivors.kept[layer])
         if np.isfinite(own[stays]).any() and np.isfinite(own[~stays]).any():
-            rows.append({"layer": layer, "kept": np.nanmean(own[stays]), "cut": np.nanmean(own[~stays])})
+            rows.append(
+                {"layer": layer, "kept": np.nanmean(own[stays]), "cut": np.nanmean(own[~stays])}
+            )
     return pd.DataFrame(rows, columns=["layer", "kept", "cut"]).drop_duplicates("layer")

@@ -1,0 +1,76 @@
+"""`espalier data SOURCE`: other data for the project, checked, and versioned by DVC."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from espalier.data.sources import bring
+from espalier.data.splits import Rules
+from espalier.errors import EspalierError, TryAgain
+from espalier.params import read_params
+from espalier.paths import DATA, STATE
+
+
+def run(root: Path, source: str, files: Path | None) -> None:
+    """Replace `data/` of the project in `root`; the old version stays in DVC's cache.
+
+    Args:
+        root: The project.
+        source: A known name or a path.
+        files: Where the files of a known data set lie; None downloads them.
+
+    Raises:
+        BadInput: If the new data are not as they should be; the old ones are then as they were.
+        TryAgain: If a download failed, or DVC is busy.
+    """
+    params = read_params(root)
+    rules = Rules(params.data.validation, params.data.test, params.data.duplicates, params.seed)
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    versioned = (root / ".dvc").is_dir() and find_spec("dvc") is not None
+
+    def keep_the_old() -> None:
+        if versioned and (root / DATA).exists():
+            _add(root)
+
+    brought = bring(source, root / DATA, files, root / STATE / "work", rules, keep_the_old)
+    counts = ", ".join(f"{count} {name}" for name, count in brought.counts.items())
+    say(
+        f"{brought.name}: {counts}; {len(brought.classes)} classes, {'x'.join(map(str, brought.shape))}"
+    )
+    if brought.dropped:
+        say(
+            f"Warning: {brought.dropped} examples will be left out: their image is also in a stricter split."
+        )
+    say(f"{DATA}/ holds version {brought.source_hash[:12]}")
+    if versioned:
+        _add(root)
+        say(f"Next: git add {DATA}.dvc && git commit, then espalier run")
+    else:
+        say(
+            "It is not versioned: DVC is not installed, or this is no DVC project. Next: espalier prepare"
+        )
+
+
+def _add(root: Path) -> None:
+    """Put the data as they are into DVC's cache, and their hash into data.dvc."""
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "add",
+        DATA,
+    ]  # --quiet would silence the reason of a failure too
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())
+        busy = "acquire lock" in reason or "is busy" in reason
+        raise (TryAgain if busy else EspalierError)(
+            f"`dvc add {DATA}` should succeed. Found: {reason}"
+        )

@@ -1,0 +1,45 @@
+"""`espalier doctor`: what this machine and project have, and what is missing."""
+
+import importlib.metadata
+import os
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from espalier.errors import EspalierError
+from espalier.making.job import device_name
+from espalier.params import read_params
+from espalier.paths import DATA, MODELS, PREPARED
+from espalier.training.device import computes_bfloat16, default_device
+
+_PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "dvc", "prefect", "mlflow")
+
+
+def run(root: Path) -> None:
+    """Print a line per finding.
+
+    Raises:
+        EspalierError: If something is missing that a run needs.
+    """
+    console, missing = Console(highlight=False), []
+    for package in _PACKAGES:
+        try:
+            found = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+            missing.append(package)
+        console.print(f"{package:12} {found}")
+    device = default_device()
+    arithmetic = "bfloat16" if computes_bfloat16(device) else "float32"
+    console.print(f"{'device':12} {device_name(device)}, computes in {arithmetic}")
+    console.print(
+        f"{'processors':12} {os.cpu_count()}, {read_params(root).training.threads} for each training"
+    )
+    console.print(f"{'disk':12} {shutil.disk_usage(root).free / 1e9:.0f} GB free at {root}")
+    for folder in (DATA, PREPARED, MODELS):
+        console.print(f"{folder:12} {'there' if (root / folder).is_dir() else 'not there yet'}")
+    if missing:
+        raise EspalierError(
+            f"The pipeline should find {', '.join(missing)}. Found nothing: install espalier[pipeline]."
+        )

@@ -1,0 +1,234 @@
+"""`espalier evaluate`: every model's deployed file on the test split, side by side."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import torch
+
+from espalier import files
+from espalier.commands.report import commit_of, write_page
+from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
+from espalier.export.onnx import Deployed
+from espalier.judging import Interval, answers, forgotten, front, judgement, ratio
+from espalier.making.job import device_name
+from espalier.measures.sittings import Run, in_sittings
+from espalier.models.folder import load
+from espalier.params import Params, read_params
+from espalier.paths import (
+    CLASSES,
+    CONDITIONS,
+    LINEAGE,
+    METRICS,
+    MODELS,
+    ONNX,
+    PREDICTIONS,
+    PREPARED,
+    REPORTS,
+    STATE,
+    TABLE,
+    TEACHER,
+)
+from espalier.report.plots import write_plots
+from espalier.report.terminal import tree
+from espalier.report.understanding.explain import understand
+from espalier.runtimes.memory import peak_memory
+from espalier.runtimes.onnx_runtime import Runtime
+
+_BATCHES = {
+    1: 10,
+    64: 1,
+}  # how often each is timed in a round: the shortest calls suffer most, and cost least
+_EAGER = "the teacher in eager torch"
+_FACTS = ["parameters", "macs", "bytes", "packed_bytes"]  # of metrics.json, where it has them
+
+
+def run(root: Path) -> None:
+    """Measure all models that `params.yaml` declares, and write `reports/`.
+
+    Raises:
+        BadInput: If a model or the test split is missing or damaged.
+    """
+    params = read_params(root)
+    _drop_undeclared(root / MODELS, params)
+    hashes = {name: files.verify(root / MODELS / name)[ONNX] for name in params.names}
+    dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
+    images, labels = test.images.numpy(), test.labels.numpy()
+    conditions = _conditions(root, params, hashes)
+    with files.replacing(root / REPORTS, root / STATE / "work") as draft:
+        logits = {
+            name: _open(root, params, name).logits(images, params.evaluation.batch_size)
+            for name in hashes
+        }
+        judged, classes = _judge(logits, labels, dataset)
+        (draft / PREDICTIONS).mkdir()
+        for name in logits:
+            answered = predictions(logits[name], logits[TEACHER], labels)
+            answered.to_parquet(draft / PREDICTIONS / f"{name}.parquet", index=False)
+        costs = [
+            _facts(root, params),
+            _memory(root, params, dataset),
+            *_latencies(root, params, dataset, images),
+        ]
+        table = pd.concat([_entries(params), judged, *costs], axis=1).rename_axis("model")
+        table = table.assign(
+            threads=params.evaluation.threads, device=conditions["device"], front=_front(table)
+        )
+        table.to_csv(draft / TABLE)
+        classes.to_csv(draft / CLASSES, index=False)
+        files.write_json(draft / CONDITIONS, conditions)
+        write_plots(root, draft, table)
+        understand(root, draft, params, test, logits, table.index[table["front"]].tolist())
+        write_page(root, draft)
+    if sys.stdout.isatty():
+        tree(table.reset_index())
+    else:
+        print(f"measured {len(table)} models on {len(labels)} test examples; reports/ is ready")  # noqa: T201
+
+
+def predictions(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """A row per test example, in the order of the split: its label, the answer, and the logits behind it.
+
+    Args:
+        logits: Of the model (N, classes).
+        reference: Of its teacher, likewise: an example that only the teacher has right is `forgotten`.
+        labels: Of the examples (N,).
+    """
+    predicted, number = answers(logits), np.arange(len(labels))
+    return pd.DataFrame(
+        {
+            "example": number,
+            "label": labels,
+            "predicted": predicted,
+            "forgotten": np.isin(number, forgotten(labels, predicted, answers(reference))),
+            "logits": list(logits.astype(np.float32)),
+        }
+    )
+
+
+def _drop_undeclared(models: Path, params: Params) -> None:
+    """An entry taken out of `params.yaml` disappears; DVC's cache still holds it, should it come back."""
+    for folder in models.iterdir() if models.is_dir() else ():
+        if folder.is_dir() and folder.name not in params.names and (folder / LINEAGE).is_file():
+            shutil.rmtree(folder)
+
+
+def _open(root: Path, params: Params, name: str) -> Runtime:
+    return Runtime(root / MODELS / name / ONNX, params.evaluation.threads)
+
+
+def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """On what all this was measured, and under what load."""
+    return {
+        "data": data_hash(root / PREPARED),
+        "commit": commit_of(root),
+        "models": dict(hashes),
+        "device": device_name(torch.device("cpu")),
+        "processors": os.cpu_count(),
+        "processes": 1,
+        "threads": params.evaluation.threads,
+        "load": os.getloadavg()[0],
+        "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__,
+        "started": time.time(),
+    }
+
+
+def _judge(
+    logits: Mapping[str, np.ndarray], labels: np.ndarray, dataset: Dataset
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row of figures per model, and a row per model and class."""
+    figures, classes = {}, []
+    for name, own in logits.items():
+        reference = None if name == TEACHER else logits[TEACHER]
+        figures[name], drops = judgement(labels, own, reference, dataset.classes)
+        classes.append(drops.assign(model=name))
+    table = pd.concat(classes)
+    return pd.DataFrame.from_dict(figures, orient="index"), table[
+        ["model", *table.columns.drop("model")]
+    ]
+
+
+def _entries(params: Params) -> pd.DataFrame:
+    entries = {name: params.entry(name) for name in params.names}
+    rows = {
+        name: {"parent": getattr(entry, "parent", ""), "by": entry.by}
+        for name, entry in entries.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _facts(root: Path, params: Params) -> pd.DataFrame:
+    """What was known when the models were made."""
+    metrics = {name: files.read_json(root / MODELS / name / METRICS) for name in params.names}
+    return pd.DataFrame.from_dict(metrics, orient="index").reindex(columns=_FACTS)
+
+
+def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:
+    paths = [root / MODELS / name / ONNX for name in params.names]
+    peaks = peak_memory(paths, dataset.shape, list(_BATCHES), params.evaluation.threads)
+    return pd.DataFrame(peaks, index=params.names, columns=[f"memory_{size}" for size in _BATCHES])
+
+
+def _latencies(
+    root: Path, params: Params, dataset: Dataset, images: np.ndarray
+) -> Iterator[pd.DataFrame]:
+    """The time of a call, and how many times as fast as the teacher's: a table for each size of batch."""
+    eager = _eager_teacher(root, params, dataset)
+    times = in_sittings(
+        lambda: {name: _open(root, params, name).run for name in params.names} | {_EAGER: eager},
+        {
+            size: np.resize(images, (size, *dataset.shape)) for size in _BATCHES
+        },  # repeats where there are fewer
+        {size: often * params.evaluation.rounds for size, often in _BATCHES.items()},
+    )
+    alone = params.evaluation.threads == 1  # several threads' work is no time that anyone waits
+    for size, taken in times.items():
+        seconds = {name: one.comparable(alone=alone) for name, one in taken.items()}
+        rows = {name: _latency(size, taken[name].wall, name, seconds) for name in params.names}
+        yield pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _latency(
+    size: int, wall: np.ndarray, name: str, seconds: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    speed = ratio(seconds[name], seconds[TEACHER]) if name != TEACHER else Interval(1.0, 1.0, 1.0)
+    return {
+        f"latency_{size}_ms": 1e3 * float(np.median(wall)),
+        f"latency_{size}_p95_ms": 1e3 * float(np.quantile(wall, 0.95)),
+        f"speedup_{size}": speed.value,
+        f"speedup_{size}_low": speed.low,
+        f"speedup_{size}_high": speed.high,
+        f"speedup_eager_{size}": ratio(seconds[name], seconds[_EAGER]).value,
+    }
+
+
+def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
+    """The teacher as torch runs it: what many take as the base of a speed-up, most of which is then the runtime's."""
+    torch.set_num_threads(params.evaluation.threads)
+    teacher = (
+        Deployed(load(root / MODELS / TEACHER, trusted=params.trusted), dataset.mean, dataset.std)
+        .cpu()
+        .eval()
+    )
+
+    @torch.inference_mode()
+    def call(images: np.ndarray) -> np.ndarray:
+        answer: np.ndarray = teacher(torch.from_numpy(images)).numpy()
+        return answer
+
+    return call
+
+
+def _front(table: pd.DataFrame) -> np.ndarray:
+    """The models that no other beats in accuracy, bytes and latency at once."""
+    return front(
+        np.stack([-table["accuracy"], table["bytes"], table["latency_1_ms"]], axis=1).astype(float)
+    )

@@ -1,0 +1,160 @@
+"""`espalier make NAME`: one model of the tree, from its parent to a sealed folder."""
+
+import csv
+import io
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import filelock
+import onnxruntime
+import torch
+
+from espalier import files
+from espalier.coding.packed import encode
+from espalier.errors import BadInput
+from espalier.export.onnx import export, relative_difference
+from espalier.making.job import Job
+from espalier.making.latency_check import tell_if_slower
+from espalier.making.operations import OPERATIONS, OperationResult
+from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
+from espalier.models.architecture import architecture_of
+from espalier.models.changes import changes_of
+from espalier.models.folder import save
+from espalier.params import read_params
+from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PACKED, STATE
+from espalier.runtimes.onnx_runtime import Runtime
+from espalier.training.history import COLUMNS, Row
+from espalier.training.views import normaliser
+
+_COMPARED = 256  # images on which the deployed file is compared with the network
+
+
+def run(root: Path, name: str) -> None:
+    """Make one model.
+
+    Raises:
+        BadInput: If the parameters, the data or the parent are not as they should be.
+        Stopped: If SIGTERM arrived; the next run goes on from the checkpoint.
+    """
+    job = Job.of(root, name, read_params(root))
+    if (
+        job.team.rank
+    ):  # a helper of torchrun's: it trains along and leaves the files to the first process
+        if not _is_made(job):
+            OPERATIONS[job.entry.by](job)
+        return
+    # one execution at a time, also beside the orphan of a killed `dvc repro`; the system frees the lock of the dead
+    lock = root / STATE / "locks" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(lock):
+        if _is_made(job):
+            print(f"{name}: already made from these inputs")  # noqa: T201
+            return
+        started = time.monotonic()
+        made = OPERATIONS[job.entry.by](job)
+        _publish(job, made, time.monotonic() - started)
+        shutil.rmtree(job.progress, ignore_errors=True)
+
+
+def _is_made(job: Job) -> bool:
+    folder = job.root / MODELS / job.name
+    try:
+        files.verify(folder)
+        return bool(job.lineage(job.name)["key"] == job.key)
+    except (BadInput, KeyError):
+        return False
+
+
+def _publish(job: Job, made: OperationResult, seconds: float) -> None:
+    images, labels = _validation(job)
+    network, dataset = made.network.cpu(), job.dataset
+    with files.replacing(job.root / MODELS / job.name, job.root / STATE / "work") as draft:
+        if made.deploy:
+            made.deploy(draft / ONNX)
+        else:
+            export(network, draft / ONNX, images[:_COMPARED], dataset.mean, dataset.std)
+        save(network, draft)
+        logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
+        with torch.no_grad():
+            ours = network(
+                normaliser(dataset.mean, dataset.std, torch.device("cpu"))(images[:_COMPARED])
+            ).numpy()
+        metrics = {
+            "validation_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
+            "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),
+            "parameters": count_parameters(network),
+            "zeros": fraction_of_zeros(network),
+            "macs": count_macs(network, dataset.shape),
+            "base_macs": made.base_macs,
+            "bytes": (draft / ONNX).stat().st_size,
+            **_pack(made, draft),
+            "epochs": len(made.history),
+            "seconds": round(seconds, 3),
+            **made.metrics,
+        }
+        files.write(draft / HISTORY, _csv(made.history))
+        for name, record in made.records.items():
+            files.write_json(draft / name, record)
+        files.write_json(draft / METRICS, metrics)
+        files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
+        files.seal(draft)
+        tell_if_slower(job, draft / ONNX, images.numpy())
+    print(_summary(job.name, metrics))  # noqa: T201
+
+
+def _pack(made: OperationResult, draft: Path) -> dict[str, int]:
+    """The bytes of the network, entropy coded; unknown where the deployed file is not made of its weights."""
+    if made.deploy:
+        return {}
+    packed = encode(made.network)
+    if changes_of(made.network).shared:
+        files.write(draft / PACKED, packed)
+    return {"packed_bytes": len(packed)}
+
+
+def _validation(job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = list(job.open("validation").batches([torch.arange(job.dataset.counts["validation"])]))
+    return batches[0].images.cpu(), batches[0].labels.cpu()
+
+
+def _lineage(job: Job, made: OperationResult, seconds: float) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "parent": job.parent,
+        "key": job.key,
+        **job.inputs,
+        "architecture": architecture_of(made.network).factory,
+        "base_macs": made.base_macs,
+        "base_parameters": _base_parameters(job, made),
+        "onnxruntime": onnxruntime.__version__,
+        "seconds": round(seconds, 3),
+        "finished": time.time(),
+    }
+
+
+def _base_parameters(job: Job, made: OperationResult) -> int:
+    """The numbers that a network learned before any pruning: of an entry with a network of its own, of that."""
+    own = count_parameters(made.network)
+    return (
+        own
+        if getattr(job.entry, "model", None)
+        else int(job.lineage(str(job.parent)).get("base_parameters", own))
+    )
+
+
+def _csv(history: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def _summary(name: str, metrics: dict[str, float]) -> str:
+    return (
+        f"{name}: {100 * metrics['validation_accuracy']:.2f} % on validation, "
+        f"{metrics['macs'] / 1e6:.2f} M multiply-accumulates, {metrics['bytes'] / 1e3:.1f} kB, "
+        f"{metrics['seconds']:.1f} s"
+    )

@@ -1,0 +1,40 @@
+"""`espalier prepare`: data/ becomes prepared/."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from espalier.data.prepare import prepare
+from espalier.params import read_params
+from espalier.paths import DATA, PREPARED, STATE
+
+
+def run(root: Path) -> None:
+    """Check, split and write the data of the project in `root`.
+
+    Raises:
+        BadInput: If the data or `params.yaml` are not as they should be; `prepared/` is then as it was.
+    """
+    params = read_params(root)
+    rules = params.data
+    dataset = prepare(
+        root / DATA,
+        root / PREPARED,
+        validation=rules.validation,
+        test=rules.test,
+        duplicates=rules.duplicates,
+        crop=rules.crop,
+        flip=rules.flip,
+        seed=params.seed,
+        workshop=root / STATE / "work",
+    )
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
+    say(
+        f"{dataset.name}: {counts}; {len(dataset.classes)} classes, {'x'.join(map(str, dataset.shape))}"
+    )
+    if dataset.dropped:
+        say(
+            f"Warning: left out {dataset.dropped} examples whose image is also in a stricter split (data.duplicates)."
+        )
+    say(f"{PREPARED}/ is ready, from data {dataset.source_hash[:12]}")

@@ -1,0 +1,17 @@
+"""`by: distill`."""
+
+from espalier.making.job import Job
+from espalier.making.networks import new, refuse_quantized
+from espalier.making.result import OperationResult
+from espalier.measures.macs import count_macs
+from espalier.params import Distill
+
+
+def distill(job: Job) -> OperationResult:
+    """Train a new network on the labels and its parent's answers."""
+    entry = job.entry
+    assert isinstance(entry, Distill)
+    refuse_quantized(job)
+    network = new(job, entry.model, entry)
+    history = job.fit(network, job.from_teacher(entry.parent, network))
+    return OperationResult(network, count_macs(network, job.dataset.shape), history)

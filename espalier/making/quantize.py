@@ -1,0 +1,207 @@
+"""`by: quantize`."""
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from espalier import files
+from espalier.data.prepared import open_split
+from espalier.errors import Notice
+from espalier.making.job import Job
+from espalier.making.networks import parent
+from espalier.making.quantization_aware import Trained, train_aware
+from espalier.making.result import OperationResult
+from espalier.measures.comparison import compare_latency
+from espalier.measures.sittings import Run
+from espalier.params import Quantize
+from espalier.paths import METRICS, MODELS, ONNX, PREPARED
+from espalier.quantization.dynamic import quantize_dynamically
+from espalier.quantization.ladder import Ladder, LadderStep
+from espalier.quantization.resamples import resamples
+from espalier.quantization.stability import stability
+from espalier.quantization.static import insert, observe_file
+from espalier.runtimes.onnx_runtime import Runtime
+from espalier.training.history import Row
+
+_MEASURED = 64  # calibration images on which the sensitivity of layers is measured
+_SECONDS = 0.6  # for which a file is timed beside its parent's, at each batch size
+_BATCHES = (1, 64)
+
+
+@dataclass
+class _Result:
+    """A quantized file and what belongs to it."""
+
+    model: onnx.ModelProto
+    network: torch.nn.Module
+    record: dict[str, Any]
+    metrics: dict[str, float]
+    history: list[Row]
+
+
+def quantized(job: Job) -> OperationResult:
+    """Quantize the parent's deployed file; the weights beside it stay the parent's, unless they are trained for it."""
+    entry = job.entry
+    assert isinstance(entry, Quantize)
+    network = parent(job)
+    result = _SCHEMES[entry.scheme](job, entry, network)
+    architecture = replace(job.architecture(entry.parent), quantization=result.record)
+    architecture.attach(result.network)
+    content = result.model.SerializeToString()
+    if not job.team.rank:
+        _say_if_slower(job, entry, content)
+
+    def deploy(path: Path) -> None:
+        path.write_bytes(content)
+
+    base = int(job.lineage(entry.parent)["base_macs"])
+    return OperationResult(result.network, base, result.history, deploy, result.metrics)
+
+
+def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    samples = _samples(job, entry)
+    observed = observe_file(job.root / MODELS / entry.parent / ONNX, samples)
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    record: dict[str, Any] = {"scheme": "static", "calibration": entry.calibration, **options}
+    judge = _judge(job)
+    metrics = (
+        stability(observed, entry.calibration, judge, **options) if entry.resamples > 1 else {}
+    )
+    if entry.ladder is None:
+        ranges = observed.ranges(entry.calibration)
+        model = insert(
+            observed.model, ranges, per_channel=entry.per_channel, reduce_range=entry.reduce_range
+        )
+        return _Result(model, network, record, metrics, [])
+    trained: list[Trained] = []
+
+    def aware(calibration: str) -> onnx.ModelProto:
+        trained.append(train_aware(job, network, samples[0], calibration, **options))
+        return trained[-1].model
+
+    before = float(
+        files.read_json(job.root / MODELS / entry.parent / METRICS)["validation_accuracy"]
+    )
+    ladder = Ladder(
+        observed,
+        entry.calibration,
+        judge,
+        enough=before - entry.ladder.limit,
+        images=samples[0][:_MEASURED],
+        layers=entry.ladder.layers,
+        aware=aware if entry.ladder.aware else None,
+        threads=job.recipe.threads,
+        **options,
+    )
+    tried, chosen = ladder.climb()
+    _tell(job, tried, chosen, before, entry.ladder.limit)
+    record |= {"ladder": [rung.record() for rung in tried], "chosen": chosen.record()}
+    if chosen.measure == "aware":
+        return _Result(
+            chosen.model,
+            trained[0].network,
+            record | {"scheme": "aware"},
+            metrics,
+            trained[0].history,
+        )
+    return _Result(chosen.model, network, record, metrics, [])
+
+
+def _dynamic(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / ONNX
+        quantize_dynamically(job.root / MODELS / entry.parent / ONNX, target, **options)
+        return _Result(onnx.load(target), network, {"scheme": "dynamic", **options}, {}, [])
+
+
+def _aware(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
+    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+    trained = train_aware(job, network, _samples(job, entry)[0], entry.calibration, **options)
+    record = {"scheme": "aware", "calibration": entry.calibration, **options}
+    return _Result(trained.model, trained.network, record, {}, trained.history)
+
+
+_SCHEMES: dict[str, Callable[[Job, Quantize, torch.nn.Module], _Result]] = {
+    "static": _static,
+    "dynamic": _dynamic,
+    "aware": _aware,
+}
+
+
+def _samples(job: Job, entry: Quantize) -> list[np.ndarray]:
+    """Training images: spread over the split, in its order; or several samples."""
+    split = open_split(job.root / PREPARED, "train")
+    if entry.resamples > 1:
+        places = resamples(split.labels.numpy(), entry.images, entry.resamples, job.params.seed)
+    else:
+        places = [
+            np.unique(np.linspace(0, len(split) - 1, min(entry.images, len(split))).astype(int))
+        ]
+    return [np.stack([split[int(place)][0].numpy() for place in sample]) for sample in places]
+
+
+def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
+    """What tells the accuracy of a file on the validation split."""
+    validation = job.open("validation")
+    batches = list(validation.batches([torch.arange(len(validation))]))
+    images, labels = batches[0].images.cpu().numpy(), batches[0].labels.cpu().numpy()
+
+    def judge(model: onnx.ModelProto) -> float:
+        logits = Runtime(model.SerializeToString(), job.recipe.threads).logits(images)
+        return float((logits.argmax(1) == labels).mean())
+
+    return judge
+
+
+def _tell(
+    job: Job, tried: list[LadderStep], chosen: LadderStep, before: float, limit: float
+) -> None:
+    """Say what was tried, and warn if nothing was enough."""
+    if job.team.rank:
+        return
+    for rung in tried:
+        detail = rung.detail if isinstance(rung.detail, str) else ", ".join(rung.detail)
+        print(f"{job.name}: {rung.measure} {detail}: {100 * rung.accuracy:.2f} % on validation")  # noqa: T201
+    if chosen.accuracy < before - limit:
+        warnings.warn(
+            f"{job.name} should lose at most {100 * limit:.2f} points on validation. Found {100 * before:.2f} % before "
+            f"and {100 * chosen.accuracy:.2f} % after the best of {len(tried)} measures ({chosen.measure}).",
+            Notice,
+            stacklevel=2,
+        )
+
+
+def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
+    """Warn with the figures if the runtime takes longer for integers than for the parent."""
+
+    def opened() -> dict[str, Run]:
+        return {
+            "parent": Runtime(job.root / MODELS / entry.parent / ONNX).run,
+            "child": Runtime(content).run,
+        }
+
+    found = {size: compare_latency(opened, _zeros(job, size), _SECONDS) for size in _BATCHES}
+    slower = [
+        f"{one.child:.3g} ms instead of {one.parent:.3g} ms at batch {size} ({one.speed:.2f} times as fast)"
+        for size, one in found.items()
+        if one and one.slower
+    ]
+    if slower:
+        warnings.warn(
+            f"{job.name} should be faster than {entry.parent} in the runtime, on one thread of this machine. Found "
+            f"{', '.join(slower)}.",
+            Notice,
+            stacklevel=2,
+        )
+
+
+def _zeros(job: Job, size: int) -> np.ndarray:
+    return np.zeros((size, *job.dataset.shape), np.uint8)

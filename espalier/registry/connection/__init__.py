@@ -1,0 +1,1 @@
+"""The tracking store: finding it, connecting to it, names and leases in it."""

@@ -1,0 +1,1 @@
+"""Live metrics: runs in MLflow that show a training while it runs."""

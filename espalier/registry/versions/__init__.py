@@ -1,0 +1,1 @@
+"""Versions: model folders as versions of the registered model in MLflow."""

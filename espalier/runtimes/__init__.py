@@ -1,0 +1,1 @@
+"""Runtimes: who executes a deployed file."""

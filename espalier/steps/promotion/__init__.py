@@ -1,1 +1,0 @@
-"""What `espalier promote`, `rollback` and `models` are made of."""

@@ -1,0 +1,277 @@
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from espalier import files
+from espalier.commands import evaluate, show
+from espalier.data.prepared import read_dataset, read_split
+from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.measures.macs import count_macs, count_parameters
+from espalier.models import build, save
+
+PARAMS = """
+teacher: {model: "espalier:mlp"}
+models:
+  nan: {from: student, by: prune, keep_macs: 0.5}
+  student: {from: teacher, by: distill, model: "espalier:mlp"}
+  teacher-int8: {from: teacher, by: quantize}
+evaluation: {rounds: 3, batch_size: 100}
+"""
+HIDDEN = {"teacher": [64, 32], "student": [16], "nan": [8], "teacher-int8": [24], "former": [4]}
+COLUMNS = [
+    "model", "parent", "by", "examples", "not_finite", "accuracy", "accuracy_low", "accuracy_high", "top5",
+    "drop", "drop_low", "drop_high", "drop_p", "agreement", "forgotten",
+    "worst_class", "worst_class_drop", "worst_class_drop_high", "ece",
+    "parameters", "macs", "bytes", "packed_bytes", "memory_1", "memory_64",
+    "latency_1_ms", "latency_1_p95_ms", "speedup_1", "speedup_1_low", "speedup_1_high", "speedup_eager_1",
+    "latency_64_ms", "latency_64_p95_ms", "speedup_64", "speedup_64_low", "speedup_64_high", "speedup_eager_64",
+    "threads", "device", "front",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(digits, tmp_path_factory) -> Path:
+    """A project with four models, one of which has a name that tables take for nothing, and one undeclared."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "params.yaml").write_text(PARAMS)
+    shutil.copytree(digits, root / "prepared")
+    dataset, images = read_dataset(digits), read_split(digits, "validation").images[:16]
+    for seed, (name, hidden) in enumerate(HIDDEN.items()):
+        torch.manual_seed(seed)
+        network = build(
+            "espalier:mlp", classes=10, shape=(1, 8, 8), arguments={"hidden": hidden}
+        ).eval()
+        folder = root / "models" / name
+        save(network, folder)
+        export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+        figures = {"parameters": count_parameters(network), "macs": count_macs(network, (1, 8, 8))}
+        figures |= {"bytes": (folder / "model.onnx").stat().st_size}
+        if name == "nan":
+            figures["packed_bytes"] = 321
+        files.write_json(folder / "metrics.json", figures)
+        files.write_json(folder / "lineage.json", {"name": name})
+        files.seal(folder)
+    return root
+
+
+@pytest.fixture
+def project(made, tmp_path) -> Path:
+    shutil.copytree(made, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def evaluated(project, capsys) -> tuple[Path, str]:
+    evaluate.run(project)
+    return project, capsys.readouterr().out
+
+
+def test_the_table_has_a_row_per_model_with_figures_that_agree_with_the_files(evaluated):
+    root, _ = evaluated
+    table = pd.read_csv(
+        root / "reports" / "models.csv", keep_default_na=False, na_values={"packed_bytes": ""}
+    )
+    assert list(table.columns) == COLUMNS
+    assert list(table["model"]) == ["teacher", "student", "nan", "teacher-int8"]
+    assert list(table["parent"]) == ["", "teacher", "student", "teacher"]
+    assert list(table["by"]) == ["train", "distill", "prune", "quantize"]
+    labels = read_split(root / "prepared", "test").labels.numpy()
+    teacher = pd.read_parquet(root / "reports" / "predictions" / "teacher.parquet")["predicted"]
+    for row in table.to_dict("records"):
+        metrics = files.read_json(root / "models" / row["model"] / "metrics.json")
+        assert {key: row[key] for key in metrics} == metrics
+        answers = pd.read_parquet(root / "reports" / "predictions" / f"{row['model']}.parquet")
+        assert row["accuracy"] == pytest.approx((answers["predicted"] == answers["label"]).mean())
+        assert row["drop"] == pytest.approx(table["accuracy"][0] - row["accuracy"])
+        assert row["forgotten"] == answers["forgotten"].sum()
+        assert (
+            answers["forgotten"].tolist()
+            == ((teacher == labels) & (answers["predicted"] != labels)).tolist()
+        )
+        for figure in ("accuracy", "drop"):
+            assert row[f"{figure}_low"] <= row[figure] <= row[f"{figure}_high"]
+        assert (row["examples"], row["not_finite"], row["threads"]) == (359, 0, 1)
+        assert row["packed_bytes"] == 321 or row["model"] != "nan"
+    assert table["front"].any()
+
+
+def test_costs_are_measured_beside_the_teacher_in_the_same_runtime_and_in_eager_torch(evaluated):
+    root, _ = evaluated
+    table = pd.read_csv(root / "reports" / "models.csv", index_col="model", keep_default_na=False)
+    for size in (1, 64):
+        assert (table[f"latency_{size}_ms"] > 0).all()
+        assert (table[f"latency_{size}_p95_ms"] >= table[f"latency_{size}_ms"]).all()
+        assert (table[f"speedup_{size}_low"] <= table[f"speedup_{size}"]).all()
+        assert (table[f"speedup_{size}"] <= table[f"speedup_{size}_high"]).all()
+        bands = table.loc[
+            "teacher", [f"speedup_{size}", f"speedup_{size}_low", f"speedup_{size}_high"]
+        ]
+        assert set(bands) == {1}
+        assert table.loc["teacher", f"speedup_eager_{size}"] > 0
+    assert (table["memory_1"] > 1e6).all()  # the runtime's own code alone takes more
+    assert (table["memory_64"] >= table["memory_1"]).all()
+
+
+def test_classes_have_a_table_of_their_own(evaluated):
+    root, _ = evaluated
+    classes = pd.read_csv(root / "reports" / "classes.csv", keep_default_na=False)
+    table = pd.read_csv(root / "reports" / "models.csv", keep_default_na=False, index_col="model")
+    assert list(classes["model"].unique()) == list(table.index)
+    assert (classes.groupby("model")["examples"].sum() == 359).all()
+    for name, drops in classes[classes["model"] != "teacher"].groupby("model"):
+        assert set(drops["class"].astype(str)) == set("0123456789")
+        assert table.loc[name, "worst_class_drop"] == pytest.approx(drops["drop"].max())
+        assert table.loc[name, "worst_class_drop_high"] == pytest.approx(drops["drop_high"].max())
+        assert table.loc[name, "forgotten"] == drops["lost"].sum()
+
+
+def test_the_conditions_say_what_was_judged_on_what(evaluated):
+    root, _ = evaluated
+    conditions = files.read_json(root / "reports" / "conditions.json")
+    assert conditions["data"] == files.sha256(root / "prepared" / "dataset.json")
+    names = set(HIDDEN) - {"former"}
+    assert conditions["models"] == {
+        name: files.sha256(root / "models" / name / "model.onnx") for name in names
+    }
+    assert (conditions["threads"], conditions["processes"]) == (1, 1)
+    assert conditions["device"]
+    assert conditions["onnxruntime"] == onnxruntime.__version__
+
+
+def test_a_model_that_gives_no_numbers_is_told_by_every_figure(project):
+    """And the others are judged as ever."""
+    dataset, images = (
+        read_dataset(project / "prepared"),
+        read_split(project / "prepared", "validation").images[:16],
+    )
+    network = build("espalier:mlp", classes=10, shape=(1, 8, 8), arguments={"hidden": [16]}).eval()
+    folder = project / "models" / "student"
+    export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+    model = onnx.load(folder / "model.onnx")
+    weights = model.graph.initializer[-1]
+    weights.CopyFrom(
+        onnx.numpy_helper.from_array(
+            onnx.numpy_helper.to_array(weights) * np.float32(np.nan), weights.name
+        )
+    )
+    onnx.save(model, folder / "model.onnx")
+    files.seal(folder)
+    evaluate.run(project)
+    table = pd.read_csv(
+        project / "reports" / "models.csv", index_col="model", keep_default_na=False
+    )
+    student, other = table.loc["student"], table.loc["teacher-int8"]
+    assert (student["accuracy"], student["not_finite"], student["agreement"], student["ece"]) == (
+        0,
+        359,
+        0,
+        "",
+    )
+    assert (other["not_finite"], bool(other["ece"])) == (0, True)
+    answers = pd.read_parquet(project / "reports" / "predictions" / "student.parquet")
+    assert set(answers["predicted"]) == {-1}
+
+
+def test_predictions_are_those_of_the_deployed_file_on_the_test_split(evaluated):
+    root, _ = evaluated
+    test = read_split(root / "prepared", "test")
+    assert {path.stem for path in (root / "reports" / "predictions").iterdir()} == set(HIDDEN) - {
+        "former"
+    }
+    for name in ("teacher", "student"):
+        session = onnxruntime.InferenceSession(root / "models" / name / "model.onnx")
+        logits = session.run(None, {"image": test.images.numpy()})[0]
+        answers = pd.read_parquet(root / "reports" / "predictions" / f"{name}.parquet")
+        assert answers["example"].tolist() == list(range(359))
+        assert answers["label"].tolist() == test.labels.tolist()
+        assert answers["predicted"].tolist() == logits.argmax(1).tolist()
+        np.testing.assert_allclose(np.stack(answers["logits"]), logits, rtol=0, atol=1e-5)
+
+
+def test_models_that_are_declared_no_more_disappear_and_what_is_no_model_stays(project):
+    (project / "models" / "notes").mkdir()
+    (project / "models" / "notes" / "mine.txt").write_text("by hand")
+    (project / "models" / ".gitignore").write_text("*")
+    evaluate.run(project)
+    assert {path.name for path in (project / "models").iterdir()} == set(HIDDEN) - {"former"} | {
+        "notes",
+        ".gitignore",
+    }
+    (project / "params.yaml").write_text(
+        'teacher: {model: "espalier:mlp"}\nevaluation: {rounds: 3}\n'
+    )
+    evaluate.run(project)
+    assert {path.name for path in (project / "models").iterdir()} == {
+        "teacher",
+        "notes",
+        ".gitignore",
+    }
+    assert [path.name for path in (project / "reports" / "predictions").iterdir()] == [
+        "teacher.parquet"
+    ]
+
+
+@pytest.mark.parametrize(
+    "damaged", ["models/student/model.onnx", "models/nan/metrics.json", "prepared/test.safetensors"]
+)
+def test_a_damaged_file_is_refused_by_name_and_the_reports_stay(evaluated, damaged):
+    root, _ = evaluated
+    before = contents(root / "reports")
+    content = bytearray((root / damaged).read_bytes())
+    content[len(content) // 2] ^= 1
+    (root / damaged).write_bytes(content)
+    with pytest.raises(BadInput, match=rf"{re.escape(damaged)} should have the SHA-256"):
+        evaluate.run(root)
+    assert contents(root / "reports") == before
+
+
+def test_a_missing_model_is_refused_by_name(project):
+    shutil.rmtree(project / "models" / "student")
+    with pytest.raises(
+        BadInput, match=r"models/student should be sealed by a manifest.json. Found none"
+    ):
+        evaluate.run(project)
+    assert not (project / "reports").exists()
+
+
+def test_a_failure_on_the_way_leaves_the_reports_and_no_rubbish(evaluated, monkeypatch):
+    root, _ = evaluated
+    before = contents(root / "reports")
+    monkeypatch.setattr(evaluate, "in_sittings", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate.run(root)
+    assert contents(root / "reports") == before
+    assert not list((root / ".espalier" / "work").iterdir())
+
+
+def test_the_tree_shows_each_model_once_under_its_parent(evaluated, capsys, monkeypatch):
+    """On a terminal at once, and later by `show`; elsewhere one line says what was done."""
+    root, said = evaluated
+    assert said == "measured 4 models on 359 test examples; reports/ is ready\n"
+    show.run(root)
+    shown = capsys.readouterr().out
+    header, *lines, _ = shown.splitlines()
+    names = [line[: header.index(" by")].rstrip(" *") for line in lines]
+    assert names == ["teacher", "├─ student", "│  └─ nan", "└─ teacher-int8"]
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    evaluate.run(root)
+    said = capsys.readouterr().out
+    assert [said.count(name) for name in names[1:]] == [1, 1, 1]

@@ -1,0 +1,59 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from espalier.commands import prepare
+from espalier.data.prepared import read_dataset
+from espalier.errors import BadInput
+
+PARAMS = 'seed: 5\ndata: {validation: 0.25, crop: 0, duplicates: drop}\nteacher: {model: "espalier:resnet"}\n'
+
+
+@pytest.fixture
+def project(project_root, tmp_path) -> Path:
+    from espalier.data.sources import bring
+    from espalier.data.splits import Rules
+
+    shutil.copytree(project_root / ".dvc" / "embedded", tmp_path / ".dvc" / "embedded")
+    bring(
+        "digits",
+        tmp_path / "data",
+        None,
+        tmp_path / ".espalier" / "work",
+        Rules(0.15, 0.2, "refuse", 0),
+    )
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    return tmp_path
+
+
+def test_parameters_reach_the_data(project, capsys):
+    prepare.run(project)
+    dataset = read_dataset(project / "prepared")
+    assert (dataset.seed, dataset.crop, dataset.flip) == (5, 0, False)
+    assert dataset.counts["validation"] == pytest.approx(
+        0.25 * (1797 - dataset.counts["test"]), abs=5
+    )
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"digits: {dataset.counts['train']} train, ")
+    assert said[-1] == f"prepared/ is ready, from data {dataset.source_hash[:12]}"
+
+
+def test_dropped_examples_are_told(project, capsys):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(project / "data" / "digits.parquet")
+    (project / "data" / "digits.parquet").unlink()
+    pq.write_table(table.slice(0, 1500), project / "data" / "train.parquet")
+    pq.write_table(table.slice(1490), project / "data" / "test.parquet")
+    prepare.run(project)
+    assert "Warning: left out 10 examples" in capsys.readouterr().out
+
+
+def test_bad_data_leave_what_was_prepared(project):
+    prepare.run(project)
+    before = (project / "prepared" / "dataset.json").read_bytes()
+    (project / "data" / "digits.parquet").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"digits\.parquet should be a sound parquet file"):
+        prepare.run(project)
+    assert (project / "prepared" / "dataset.json").read_bytes() == before

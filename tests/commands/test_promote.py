@@ -1,0 +1,334 @@
+"""Promotion: each kind of bad model is refused by the gate that is there for it, and a better one passes."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from onnx import numpy_helper
+from properties import assert_explains
+from registry.aliases import Place, dying, ended
+
+from espalier import files
+from espalier.commands import evaluate, make, models, promote, register, rollback
+from espalier.commands.promote import RefusedError
+from espalier.data.prepared import read_dataset, read_split
+from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.models import load, save
+from espalier.registry.connection.store import find_store
+from espalier.registry.promotion.audit import Audit, State
+from espalier.registry.promotion.move_alias import Swap
+
+SMALL = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
+PARAMS = {
+    "training": {"batch_size": 64, "threads": 1, "views": 3},
+    "teacher": {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}, "epochs": 2},
+    "models": {
+        "good": {"from": "teacher", "by": "train", "epochs": 1},
+        "better": {"from": "good", "by": "train", "epochs": 1},
+        "one-class": {"from": "better", "by": "train", "epochs": 0},
+        "slow": {
+            "from": "teacher",
+            "by": "train",
+            "epochs": 0,
+            "model": "espalier:resnet",
+            "arguments": {"depth": 20, "width": 32},
+        },
+        "not-a-number": {"from": "good", "by": "train", "epochs": 0},
+        "stale": {"from": "better", "by": "train", "epochs": 0},
+        "other-file": {"from": "better", "by": "train", "epochs": 0},
+    },
+    "evaluation": {"rounds": 9},
+}
+GATES = {
+    "examples": 300,
+    "drop": 0.06,
+    "champion_drop": 0.06,
+    "worst_class_drop": 0.4,
+    "torch_agreement": 0.99,
+}
+
+
+@pytest.fixture(scope="module")
+def grown(tiny, tmp_path_factory):
+    """A project with a good model, a better one, and one of each kind of bad ones; evaluated and registered."""
+    root = tmp_path_factory.mktemp("promotion") / "project"
+    shutil.copytree(tiny, root, ignore=shutil.ignore_patterns("locks", "work"))
+    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    (root / "mlflow").mkdir()
+    for name in PARAMS["models"]:
+        make.run(root, name)
+    never(root / "models" / "one-class", 3)
+    poison(root / "models" / "not-a-number")
+    lineage = files.read_json(root / "models" / "stale" / "lineage.json")
+    files.write_json(root / "models" / "stale" / "lineage.json", lineage | {"data": "0" * 64})
+    files.seal(root / "models" / "stale")
+    never(root / "models" / "other-file", 5, deployed=False)
+    evaluate.run(root)
+    register.run(root)
+    return root
+
+
+def never(folder, label, *, deployed=True):
+    """Let a model never give one answer; or its torch network alone, so that the deployed file is another model."""
+    network = load(folder)
+    with torch.no_grad():
+        network.head.bias[label] = -100.0
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    save(network, folder)
+    if deployed:
+        prepared = folder.parents[1] / "prepared"
+        dataset = read_dataset(prepared)
+        images = read_split(prepared, "validation").images[:32]
+        export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+    else:
+        (folder / "model.onnx").write_bytes(kept["model.onnx"])
+    files.seal(folder)
+
+
+def poison(folder):
+    """One weight of the deployed file becomes NaN."""
+    model = onnx.load(folder / "model.onnx")
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 2)
+    values = numpy_helper.to_array(weight).copy()
+    values[0, 0] = np.nan
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, folder / "model.onnx")
+    files.seal(folder)
+
+
+@pytest.fixture
+def project(grown, tmp_path):
+    """A copy whose champion is `good`, by promotion."""
+    root = tmp_path / "project"
+    shutil.copytree(grown, root)
+    allow(root, "good")
+    promote.run(root)
+    return root
+
+
+def allow(root, *candidates, **gates):
+    policy = {"choose": "most_accurate", "candidates": list(candidates), "gates": GATES | gates}
+    (root / "mlflow" / "gates.yaml").write_text(yaml.safe_dump({"champion": policy}))
+
+
+def client_of(root):
+    return MlflowClient(find_store(root).uri)
+
+
+def champion(root):
+    """The entry that the champion is, and the one before."""
+    client = client_of(root)
+    aliases = dict(client.get_registered_model("digits").aliases)
+    tags = {
+        a: client.get_model_version("digits", v).tags["espalier.entry"] for a, v in aliases.items()
+    }
+    return tags.get("champion"), tags.get("previous")
+
+
+def refused_gates(root):
+    """The gates that refused each candidate, by the report that the last attempt left."""
+    client = client_of(root)
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    last = next(run for run in runs if run.info.run_name == "promote champion")
+    text = (root / last.info.artifact_uri / "gates.json").read_text()
+    report = json.loads(text)
+    return {
+        name: [verdict["gate"] for verdict in one["verdicts"] if not verdict["passed"]]
+        for name, one in report["candidates"].items()
+    }
+
+
+def stored(root, entry):
+    client = client_of(root)
+    version = client.get_model_version_by_alias("digits", entry)
+    logged = version.source.removeprefix("models:/")
+    return root / client.get_logged_model(logged).artifact_location
+
+
+def test_a_better_model_passes_and_the_former_champion_is_kept_as_previous(project, capsys):
+    assert champion(project) == ("good", None)
+    allow(project, "better", drop=0.5)
+    (move,) = promote.run(project)
+    assert champion(project) == ("better", "good")
+    assert move.content == files.digest(
+        {
+            name: files.verify(project / "models" / "better")[name]
+            for name in ("architecture.json", "weights.safetensors", "model.onnx")
+        }
+    )
+    assert "champion is version" in capsys.readouterr().out
+
+
+def test_a_second_promotion_moves_nothing_and_writes_no_line(project):
+    assert promote.run(project) == []
+    assert len(Audit(client_of(project), "digits").moves()) == 1
+
+
+BAD = {
+    "one-class": ("worst_class_drop", {"drop": 0.5, "champion_drop": 0.5}),
+    "slow": (
+        "latency_ratio",
+        {"drop": 1.0, "champion_drop": 1.0, "worst_class_drop": 1.0, "latency_ratio": 2.0},
+    ),
+    "not-a-number": (
+        "finite",
+        {"drop": 1.0, "champion_drop": 1.0, "worst_class_drop": 1.0, "torch_agreement": 0.0},
+    ),
+    "stale": ("data", {}),
+    "other-file": ("torch_agreement", {}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_bad_model_is_refused_by_its_gate_alone_and_the_champion_stays(project, name):
+    gate, gates = BAD[name]
+    allow(project, name, **gates)
+    with pytest.raises(RefusedError) as refused:
+        promote.run(project)
+    assert_sentence(refused.value, name, gate)
+    assert refused_gates(project) == {name: [gate]}
+    assert champion(project) == ("good", None)
+
+
+def assert_sentence(error, *words):
+    assert all(word in str(error) for word in ("should", "Found", "stays", *words)), str(error)
+    assert error.status == 1
+
+
+def test_a_file_altered_by_one_byte_in_the_store_is_refused(project):
+    path = stored(project, "better") / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    allow(project, "better", drop=0.5)
+    with pytest.raises(RefusedError) as refused:
+        promote.run(project)
+    assert_sentence(refused.value, "files", "model.onnx")
+    assert champion(project) == ("good", None)
+
+
+def test_a_version_whose_files_are_gone_is_refused(project):
+    shutil.rmtree(stored(project, "better"))
+    allow(project, "better", drop=0.5)
+    with pytest.raises(RefusedError) as refused:
+        promote.run(project)
+    assert refused_gates(project) == {"better": ["files"]}
+    assert champion(project) == ("good", None)
+    assert_sentence(refused.value, "files")
+
+
+def test_reports_of_other_data_or_another_model_are_no_figures(project):
+    conditions = project / "reports" / "conditions.json"
+    content = files.read_json(conditions)
+    for change in ({"data": "0" * 64}, {"models": content["models"] | {"better": "0" * 64}}):
+        files.write_json(conditions, content | change)
+        with pytest.raises(BadInput) as refused:
+            promote.run(project)
+        assert_explains(refused.value, "espalier evaluate")
+    assert champion(project) == ("good", None)
+
+
+def test_what_is_not_registered_cannot_be_promoted(project):
+    never(project / "models" / "better", 7)
+    evaluate.run(project)
+    allow(project, "better")
+    with pytest.raises(BadInput) as refused:
+        promote.run(project)
+    assert_explains(refused.value, "better", "espalier register")
+
+
+def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    rollback.run(project)
+    assert champion(project) == ("good", "better")
+    moves = Audit(client_of(project), "digits").moves()
+    assert [(move.reason, move.state) for move in moves] == [
+        ("promoted", State.DONE),
+        ("promoted", State.DONE),
+        ("rolled back", State.DONE),
+    ]
+    rollback.run(project, to=moves[1].to)
+    assert champion(project) == ("better", "good")
+    slow = client_of(project).get_model_version_by_alias("digits", "slow").version
+    with pytest.raises(BadInput) as refused:
+        rollback.run(project, to=str(slow))
+    assert_explains(refused.value, "never")
+
+
+def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the_champion_stood(
+    project,
+):
+    """Of what `previous` says, nothing is true: it is of the move before, or is not there at all."""
+    allow(project, "better", drop=0.5)
+    for former, to in (("good", "better"), ("better", "slow")):
+        assert ended(place_of(project, former, to).move_in_a_process(DYING)) == -signal.SIGKILL
+        assert champion(project)[0] == to
+        rollback.run(project)
+        assert champion(project) == (former, to)
+        if to == "better":
+            promote.run(project)
+    assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 6
+
+
+def test_a_promotion_that_died_is_ended_by_the_next_that_has_nothing_to_move(project):
+    allow(project, "better", drop=0.5)
+    assert ended(place_of(project, "good", "better").move_in_a_process(DYING)) == -signal.SIGKILL
+    assert champion(project) == ("better", None)
+    assert promote.run(project) == []
+    assert champion(project) == ("better", "good")
+    assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 2
+
+
+DYING = dying("set_registered_model_alias", 1, "after")  # the alias stands, `previous` does not
+
+
+def place_of(root, former, to):
+    client = client_of(root)
+    versions = [client.get_model_version_by_alias("digits", entry) for entry in (former, to)]
+    contents = [version.tags["espalier.content"] for version in versions]
+    run = Audit(client, "digits").moves()[-1].run
+    numbers = [str(version.version) for version in versions]
+    return Place(
+        root,
+        find_store(root).uri,
+        "digits",
+        Swap("champion", *numbers, *contents[::-1], "promoted", run),
+    )
+
+
+def test_back_to_files_that_were_changed_is_refused(project):
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    (stored(project, "good") / "weights.safetensors").unlink()
+    with pytest.raises(BadInput):
+        rollback.run(project)
+    assert champion(project) == ("better", "good")
+
+
+def test_the_versions_and_every_move_are_listed(project, capsys):
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    capsys.readouterr()
+    models.run(project)
+    listed = capsys.readouterr().out
+    lines = [line.split() for line in listed.splitlines()]
+    assert any("better" in line and "champion" in line for line in lines)
+    assert sum("promoted" in line and "done" in line for line in lines) == 2
+
+
+def test_an_unknown_alias_or_candidate_is_refused_by_name(project):
+    with pytest.raises(BadInput) as refused:
+        promote.run(project, alias="staging")
+    assert_explains(refused.value, "staging", "champion")
+    allow(project, "nobody")
+    with pytest.raises(BadInput) as refused:
+        promote.run(project)
+    assert_explains(refused.value, "nobody")

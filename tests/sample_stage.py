@@ -1,0 +1,73 @@
+"""A stage of the test projects.
+
+It notes when it runs, does what `behave/STAGE.py` says if there is one, and copies what it reads. `end` leaves it the
+way the command line leaves a stage: with a status and a sentence.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+FIGURES = {
+    "accuracy": 0.5,
+    "accuracy_low": 0.4,
+    "accuracy_high": 0.6,
+    "drop": 0,
+    "drop_low": 0,
+    "drop_high": 0,
+}
+FIGURES |= {
+    "parameters": 10,
+    "macs": 10,
+    "bytes": 10,
+    "latency_1_ms": 1,
+    "speedup_1": 1,
+    "latency_64_ms": 1,
+}
+FIGURES |= {"speedup_64": 1, "front": True}
+REPORT = (
+    f"model,parent,by,{','.join(FIGURES)}\nteacher,,train,{','.join(map(str, FIGURES.values()))}\n"
+)
+
+name, out, *reads = sys.argv[1:]
+
+
+def end(status, sentence):
+    Path(os.environ["ESPALIER_OUTCOME"]).write_text(
+        json.dumps({"status": status, "message": sentence})
+    )
+    sys.exit(status)
+
+
+def note(event):
+    with Path("events.log").open("a") as log:
+        log.write(
+            json.dumps({"stage": name, "event": event, "at": time.time(), "pid": os.getpid()})
+            + "\n"
+        )
+
+
+def times():
+    lines = [json.loads(line) for line in Path("events.log").read_text().splitlines()]
+    return sum(line["stage"] == name and line["event"] == "begin" for line in lines)
+
+
+note("begin")
+behaviour = Path("behave", f"{name}.py")
+if behaviour.exists():
+    exec(behaviour.read_text())
+content = "".join(
+    sorted(path.read_text() for read in reads for path in Path(read).rglob("content"))
+)
+target = Path(out)
+file = target if target.suffix else target / "content"
+file.parent.mkdir(parents=True, exist_ok=True)
+file.write_text(f"{content}{name}\n")
+if out.startswith("models/"):
+    (target / "metrics.json").write_text(json.dumps({"accuracy": 0.5, "macs": len(content)}))
+if out == "reports":
+    (target / "models.csv").write_text(REPORT)
+sys.stdout.write(json.dumps({"epoch": 1, "loss": 0.123456}) + "\n")
+note("end")

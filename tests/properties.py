@@ -87,5 +87,5 @@ def assert_refuses(error: BaseException, *words: str) -> None:
 def assert_explains(error: BaseException, *words: str) -> None:
     """Like `assert_refuses`, and it says what should be and what was found."""
     assert_refuses(error, *words)
-    assert "should" in str(error), str(error)
-    assert "Found" in str(error), str(error)
+    text = str(error)
+    assert ("Expected " in text and "found" in text) or ("should" in text and "Found" in text), text

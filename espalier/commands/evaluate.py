@@ -36,9 +36,9 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
-from espalier.report.plots import write_plots
-from espalier.report.terminal import tree
-from espalier.report.understanding.explain import understand
+from espalier.report.dvc_files import write_dvc_files
+from espalier.report.terminal import print_tree
+from espalier.report.understanding.explain import explain
 from espalier.runtimes.memory import peak_memory
 from espalier.runtimes.onnx_runtime import Runtime
 
@@ -84,11 +84,11 @@ def run(root: Path) -> None:
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
-        write_plots(root, draft, table)
-        understand(root, draft, params, test, logits, table.index[table["front"]].tolist())
+        write_dvc_files(root, draft, table)
+        explain(root, draft, params, test, logits, table.index[table["front"]].tolist())
         write_page(root, draft)
     if sys.stdout.isatty():
-        tree(table.reset_index())
+        print_tree(table.reset_index())
     else:
         print(f"measured {len(table)} models on {len(labels)} test examples; reports/ is ready")  # noqa: T201
 

@@ -13,8 +13,7 @@ from espalier.making.networks import new
 from espalier.making.teaching import example_of
 from espalier.params import Distill, Taught, Teacher, Train, read_params
 from espalier.paths import MANIFEST, MODELS, REPORTS, TABLE, TEACHER
-from espalier.report.layers import layers
-from espalier.report.terminal import tree
+from espalier.report.terminal import print_layers, print_tree
 
 
 def run(root: Path, name: str | None = None) -> None:
@@ -28,13 +27,13 @@ def run(root: Path, name: str | None = None) -> None:
         teacher = _teacher(job)
         theirs = _layers(Job.of(root, teacher, job.params)) if teacher else []
         ours = _layers(job)
-        return layers(_shapes(ours), teacher, _shapes(theirs), default_pairs(ours, theirs))
+        return print_layers(_shapes(ours), teacher, _shapes(theirs), default_pairs(ours, theirs))
     path = root / REPORTS / TABLE
     if not path.is_file():
         raise BadInput(
             f"{path} should exist. Found nothing there: run `espalier run` or `dvc repro` first."
         )
-    return tree(pd.read_csv(path, keep_default_na=False))  # a model may be called nan
+    return print_tree(pd.read_csv(path, keep_default_na=False))  # a model may be called nan
 
 
 def _teacher(job: Job) -> str | None:

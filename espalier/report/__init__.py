@@ -1,1 +1,1 @@
-"""What people look at."""
+"""The report: tables on the terminal, files for DVC, and the page `reports/index.html`."""

@@ -1,5 +1,6 @@
-"""The tree of models with its figures, on a terminal."""
+"""Tables on the terminal: the tree of models with its metrics, and the layers of one model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,61 +9,123 @@ from rich.table import Table
 
 from espalier.paths import TEACHER
 
-_WIDE = 130  # columns of a terminal from which all figures fit
+Shape = tuple[int, int, int]
+Row = dict[Any, Any]
+
+_WIDE = 130  # columns of a terminal in which every metric fits
 _WIDE_ONLY = ("parameters", "MACs", "batch 64", " speed")
-_FRONT = " *"
-_LEGEND = "* no other is at once as accurate, as small and as fast; (low..high) are 95 % intervals"
+_UNLIMITED = 1000  # columns in a file or a pipe, where nothing is truncated
+_PARETO_MARK = " *"
+_LEGEND = "* on the Pareto front of accuracy, file size and latency; (low..high) are 95 % intervals"
 
 
-def tree(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print the rows of `models.csv` as a tree, children under their parents.
+def print_tree(table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print the rows of `models.csv` as a tree, children below their parents.
 
-    A narrow terminal is spared parameters, multiply-accumulates and the latency of large batches.
+    A narrow terminal omits parameters, multiply-accumulates and the latency at batch 64.
 
     Args:
-        table: The content of `reports/models.csv`.
-        console: Where to print; the terminal by default.
+        table: content of `reports/models.csv`.
+        console: where to print; standard output by default.
     """
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = 1000  # nothing is cut in a file
-    rows: dict[str, dict[Any, Any]] = {str(row["model"]): row for row in table.to_dict("records")}
-    children: dict[str, list[str]] = {}
-    for name, row in rows.items():
-        children.setdefault(str(row["parent"]), []).append(name)
+    console = _console(console)
+    rows: dict[str, Row] = {str(row["model"]): row for row in table.to_dict("records")}
     wide = console.width >= _WIDE
     shown = Table(
-        box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold"
+        box=None,
+        pad_edge=False,
+        padding=(0, 2 if wide else 1, 0, 0),
+        header_style="bold",
     )
     for column in ("model", "by"):
         shown.add_column(column, no_wrap=True)
-    for column in _figures(rows[TEACHER], wide=wide):
+    for column in _metrics(rows[TEACHER], wide=wide):
         shown.add_column(column.strip(), justify="right", no_wrap=True)
-
-    def add(name: str, branch: str, below: str) -> None:
-        marked = branch + name + (_FRONT if rows[name]["front"] else "")
-        shown.add_row(marked, str(rows[name]["by"]), *_figures(rows[name], wide=wide).values())
-        offspring = children.get(name, [])
-        for number, child in enumerate(offspring):
-            last = number == len(offspring) - 1
-            add(child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "))
-
-    add(TEACHER, "", "")
+    for name, label in _labelled(rows):
+        row = rows[name]
+        mark = _PARETO_MARK if row["front"] else ""
+        shown.add_row(label + mark, str(row["by"]), *_metrics(row, wide=wide).values())
     console.print(shown)
     console.print(_LEGEND, style="dim", highlight=False)
 
 
+def print_layers(
+    student: Mapping[str, Shape],
+    teacher_name: str | None = None,
+    teacher: Mapping[str, Shape] | None = None,
+    pairs: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print the layers of a model that feature losses can pair, in the order of their depth.
+
+    Args:
+        student: output shape (channels, height, width) of each layer, by name.
+        teacher_name: name of the model whose layers they can be paired with, if there is one.
+        teacher: output shapes of the teacher's layers, by name.
+        pairs: the teacher's layer for each paired layer of the student, by default.
+        console: where to print; standard output by default.
+    """
+    console = _console(console)
+    teacher, pairs = teacher or {}, pairs or {}
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("layer", no_wrap=True)
+    shown.add_column("channels x height x width", no_wrap=True)
+    if teacher_name:
+        shown.add_column(f"pair in {teacher_name}", no_wrap=True)
+        shown.add_column("", no_wrap=True)
+    for name, shape in student.items():
+        pair = pairs.get(name)
+        cells = [pair, _spelled(teacher[pair])] if pair else []
+        shown.add_row(name, _spelled(shape), *cells)
+    console.print(shown)
+    if teacher_name:
+        note = (
+            "Pairs are the default of losses between layers; "
+            f"`espalier show {teacher_name}` lists the teacher's layers."
+        )
+        console.print(note, style="dim", highlight=False)
+
+
 def quantity(value: float) -> str:
-    """A number with three digits and a decimal prefix: 1234567 is 1.23 M."""
+    """A number with three digits and a decimal prefix: 1234567 is `1.23 M`."""
     for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= power:
             return f"{value / power:.3g} {prefix}"
     return f"{value:.3g} "
 
 
-def _figures(row: dict[Any, Any], *, wide: bool) -> dict[str, str]:
-    """What a row shows, by column; a space in front tells it from one of the same name."""
-    figures = {
+def _console(console: Console | None) -> Console:
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console
+
+
+def _labelled(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
+    """Each model's name and its label with branches, depth first.
+
+    Example:
+        A teacher with the children a and b, and a1 from a: `teacher`, `├─ a`, `│  └─ a1`, `└─ b`.
+    """
+    children: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        children.setdefault(str(row["parent"]), []).append(name)
+    labelled = [(TEACHER, TEACHER)]
+
+    def descend(parent: str, indent: str) -> None:
+        siblings = children.get(parent, [])
+        for name in siblings:
+            last = name == siblings[-1]
+            labelled.append((name, indent + ("└─ " if last else "├─ ") + name))
+            descend(name, indent + ("   " if last else "│  "))
+
+    descend(TEACHER, "")
+    return labelled
+
+
+def _metrics(row: Row, *, wide: bool) -> dict[str, str]:
+    """The cells of a row by column; a leading space distinguishes a column of the same title."""
+    cells = {
         "accuracy %": _percent(row, "accuracy"),
         "drop": _percent(row, "drop") if row["model"] != TEACHER else "",
         "parameters": quantity(row["parameters"]),
@@ -73,9 +136,17 @@ def _figures(row: dict[Any, Any], *, wide: bool) -> dict[str, str]:
         "batch 64": f"{row['latency_64_ms']:.2f} ms",
         " speed": f"{row['speedup_64']:.1f}x",
     }
-    return figures if wide else {key: figures[key] for key in figures if key not in _WIDE_ONLY}
+    if wide:
+        return cells
+    return {column: cell for column, cell in cells.items() if column not in _WIDE_ONLY}
 
 
-def _percent(row: dict[Any, Any], figure: str) -> str:
-    value, low, high = (100 * row[name] for name in (figure, f"{figure}_low", f"{figure}_high"))
+def _percent(row: Row, metric: str) -> str:
+    value = 100 * row[metric]
+    low = 100 * row[f"{metric}_low"]
+    high = 100 * row[f"{metric}_high"]
     return f"{value:.1f} ({low:.1f}..{high:.1f})"
+
+
+def _spelled(shape: Shape) -> str:
+    return " x ".join(str(side) for side in shape)

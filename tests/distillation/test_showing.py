@@ -6,7 +6,7 @@ from properties import assert_explains
 
 from espalier.commands import show
 from espalier.errors import BadInput
-from espalier.report.layers import layers
+from espalier.report.terminal import print_layers
 
 
 def shown(capsys, *words):
@@ -52,5 +52,5 @@ def test_an_unknown_model_is_answered_by_the_known_ones(tiny):
 
 
 def test_nothing_is_cut_in_a_file(capsys):
-    layers({"a" * 300: (1, 2, 3)})
+    print_layers({"a" * 300: (1, 2, 3)})
     assert "a" * 300 in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What half of a layer is worth, and how active was what a cut removed."""
+"""Ablation of half a layer, and the activity of removed channels."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from espalier.models import build
 from espalier.pruning import prune
 from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.kept_outputs import KeptOutputs, kept_outputs_of
-from espalier.report.understanding.ablation import halves, plan, rises
-from espalier.report.understanding.activity import activity, sizes
+from espalier.report.understanding.ablation import ablations, measure_ablations, plan_ablations
+from espalier.report.understanding.activity import activity, mean_activations
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 
@@ -57,7 +57,7 @@ def inference(network: nn.Module) -> Inference:
     return Inference(Resident(Split(images(), labels % 10), CPU), look, 16)
 
 
-def units_of(network: nn.Module):
+def groups_of(network: nn.Module):
     return find_dependency_groups(network, torch.zeros(2, *SHAPE))
 
 
@@ -83,7 +83,7 @@ def test_a_rise_is_that_of_the_network_whose_channels_are_set_to_zero_by_hand():
     network = chain()
     validation = inference(network)
     with assert_input_untouched(network):
-        rows = rises(network, units_of(network), validation, 99)
+        rows = measure_ablations(network, groups_of(network), validation, 99)
     assert rows["layer"].tolist() == ["0", "3"]
     assert rows["units"].tolist() == [8, 6]
     assert rows["removed"].tolist() == [4, 3]
@@ -100,7 +100,9 @@ def test_a_rise_is_that_of_the_network_whose_channels_are_set_to_zero_by_hand():
 def test_a_layer_of_which_half_is_dead_loses_nothing():
     network = chain()
     silence(network, 0, [1, 3, 5, 7])
-    (row, other) = rises(network, units_of(network), inference(network), 99).to_dict("records")
+    (row, other) = measure_ablations(network, groups_of(network), inference(network), 99).to_dict(
+        "records"
+    )
     assert row["loss_without"] == pytest.approx(row["loss"], rel=1e-6)
     assert row["accuracy_without"] == row["accuracy"]
     assert other["loss_without"] != pytest.approx(other["loss"], rel=1e-3)
@@ -110,12 +112,12 @@ def test_layers_that_a_sum_couples_are_one_set_in_the_order_of_the_network():
     network = build(
         "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 8, "width": 4}
     ).eval()
-    names = [half.layers for half in halves(network, units_of(network))]
+    names = [one.layers for one in ablations(network, groups_of(network))]
     assert names[0] == ("conv", "stages.0.0.conv2")
     assert ("stages.1.0.conv2", "stages.1.0.shortcut.0") in names
     assert [one[0] for one in names] == sorted(one[0] for one in names)
-    every = rises(network, units_of(network), inference(network), 99)
-    some = rises(network, units_of(network), inference(network), 3)
+    every = measure_ablations(network, groups_of(network), inference(network), 99)
+    some = measure_ablations(network, groups_of(network), inference(network), 3)
     assert len(every) == len(names)
     assert set(every["sets"]) == set(some["sets"]) == {len(names)}
     assert some["layer"].tolist() == [names[0][0], names[len(names) // 2 - 1][0], names[-1][0]]
@@ -134,15 +136,15 @@ class Spells(nn.Module):
 
 def test_a_network_that_does_not_run_without_half_of_a_layer_has_no_figure_there():
     network = Spells().eval()
-    rows = rises(network, units_of(network), inference(network), 99)
+    rows = measure_ablations(network, groups_of(network), inference(network), 99)
     assert len(rows) == 1
     assert rows["accuracy_without"].isna().all()
     assert rows["accuracy"].notna().all()
 
 
 @pytest.mark.parametrize(("sets", "expected"), [(1, 512), (10**7, 32)])
-def test_the_work_decides_how_many_images_are_looked_at(sets, expected):
-    planned = plan({"chain": (chain(), sets)}, SHAPE, CPU)
+def test_the_work_decides_how_many_images_are_measured(sets, expected):
+    planned = plan_ablations({"chain": (chain(), sets)}, SHAPE, CPU)
     assert planned.images == expected
     assert planned.layers >= 8
 
@@ -152,25 +154,25 @@ def test_between_the_bounds_the_work_is_what_is_allowed():
     macs = count_macs(network, SHAPE)
     sets = int(2e11 / (100 * macs))
     networks = {"one": (network, sets // 2), "other": (network, sets - sets // 2)}
-    assert plan(networks, SHAPE, CPU).images in (99, 100)
+    assert plan_ablations(networks, SHAPE, CPU).images in (99, 100)
     hundredfold = {name: (network, 100 * count) for name, (network, count) in networks.items()}
-    assert plan(hundredfold, SHAPE, torch.device("cuda")).images in (99, 100)
+    assert plan_ablations(hundredfold, SHAPE, torch.device("cuda")).images in (99, 100)
     heavy = int(3e12 / (32 * macs))  # sets of which even 32 images would cost 3e12
-    assert plan({"one": (network, heavy)}, SHAPE, CPU) == plan(
+    assert plan_ablations({"one": (network, heavy)}, SHAPE, CPU) == plan_ablations(
         {"one": (network, heavy + 1)}, SHAPE, CPU
     )
-    assert plan({"one": (network, heavy)}, SHAPE, CPU).layers * 32 * macs <= 2e12
+    assert plan_ablations({"one": (network, heavy)}, SHAPE, CPU).layers * 32 * macs <= 2e12
 
 
 def test_what_was_cut_was_as_active_as_the_hooks_say():
     network = chain()
-    units = units_of(network)
-    survivors = kept_outputs_of(prune(network, torch.zeros(2, *SHAPE), keep_macs=0.4, align=1))
+    units = groups_of(network)
+    kept_outputs = kept_outputs_of(prune(network, torch.zeros(2, *SHAPE), keep_macs=0.4, align=1))
     with assert_input_untouched(network):
         found = activity(
-            units, sizes(network, units, look(images()).split(20)), survivors
+            units, mean_activations(network, units, look(images()).split(20)), kept_outputs
         ).set_index("layer")
-    assert set(found.index) == set(survivors.kept) == {"0", "3"}
+    assert set(found.index) == set(kept_outputs.kept) == {"0", "3"}
     with torch.no_grad():
         heard = {
             "0": network[:3](look(images())),
@@ -178,7 +180,7 @@ def test_what_was_cut_was_as_active_as_the_hooks_say():
         }  # as the next layer reads them
     for layer, output in heard.items():
         size = output.abs().mean((0, 2, 3)).numpy()
-        stays = np.isin(np.arange(len(size)), survivors.kept[layer])
+        stays = np.isin(np.arange(len(size)), kept_outputs.kept[layer])
         assert found.loc[layer, "kept"] == pytest.approx(size[stays].mean(), rel=1e-5)
         assert found.loc[layer, "cut"] == pytest.approx(size[~stays].mean(), rel=1e-5)
 
@@ -186,8 +188,8 @@ def test_what_was_cut_was_as_active_as_the_hooks_say():
 def test_dead_channels_that_were_cut_were_not_active():
     network = chain()
     silence(network, 0, [1, 3, 5, 7])
-    units = units_of(network)
-    size = sizes(network, units, [look(images())])
+    units = groups_of(network)
+    size = mean_activations(network, units, [look(images())])
     found = activity(units, size, KeptOutputs({"0": 8}, {"0": (0, 2, 4, 6)}))
     assert found["cut"].tolist() == [0]
     assert found["kept"][0] > 0
@@ -195,6 +197,6 @@ def test_dead_channels_that_were_cut_were_not_active():
 
 def test_a_record_of_another_network_says_nothing():
     network = chain()
-    units = units_of(network)
-    size = sizes(network, units, [look(images())])
+    units = groups_of(network)
+    size = mean_activations(network, units, [look(images())])
     assert activity(units, size, KeptOutputs({"0": 16, "gone": 8}, {"0": (0,), "gone": (1,)})).empty

@@ -44,7 +44,7 @@ def test_every_model_is_in_the_tree_both_plots_and_the_tables(page):
         *["teacher", "student", "student-p60", "student-int8"] * 2
     ]
     assert [one["data-model"] for one in page.all("g", "front") if "data-model" in one] == NAMES * 2
-    for section in ("figures", "lineage"):
+    for section in ("metrics", "lineage"):
         assert [one["text"] for one in page.all("th", section, scope="row")] == NAMES
     for section in ("classes", "gates"):
         assert [one["text"] for one in page.all("th", section, scope="row")] == NAMES[1:]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.report.page.axes import Axis
+from espalier.report.page.formats import short
 from espalier.report.page.markup import Markup, join, tag
-from espalier.report.page.words import short
 
 VALUES = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20)
 

@@ -17,10 +17,10 @@ from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.report.page import render
-from espalier.report.understanding import explain as understand
+from espalier.report.understanding import explain as explaining
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
-FILES = ("looks.json", "sensitivity.csv", "activity.csv")
+FILES = ("saliency.json", "sensitivity.csv", "activity.csv")
 
 
 @pytest.fixture(scope="module")
@@ -33,32 +33,32 @@ def decoded(picture: dict) -> np.ndarray:
 
 
 def test_each_image_is_shown_under_the_heat_of_each_model_with_what_that_answers(judged, page):
-    looks = json.loads((judged / "reports" / "looks.json").read_text())
+    maps = json.loads((judged / "reports" / "saliency.json").read_text())
     told = {
         name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet")
         for name in NAMES
     }
-    assert list(looks["models"]) == NAMES
-    assert len(looks["examples"]) == len(set(looks["examples"])) == 6
-    assert any(one["forgotten"][looks["examples"][0]] for one in told.values())
-    cells = iter(page.all("td", "looks"))
+    assert list(maps["models"]) == NAMES
+    assert len(maps["examples"]) == len(set(maps["examples"])) == 6
+    assert any(one["forgotten"][maps["examples"][0]] for one in told.values())
+    cells = iter(page.all("td", "saliency"))
     wrong = []
-    for example, label in zip(looks["examples"], looks["labels"], strict=True):
+    for example, label in zip(maps["examples"], maps["labels"], strict=True):
         for name in NAMES:
             answer = told[name]["predicted"][example]
             cell = next(cells)
             assert (cell["data-model"], cell["text"]) == (name, str(answer))
             assert told[name]["label"][example] == label
             wrong += [str(answer)] if answer != label else []
-    assert [one["text"] for one in page.all("b", "looks")] == wrong != []
-    assert len(page.all("img", "looks")) == 6 * (1 + len(NAMES))
-    heads = [one["text"] for one in page.all("th", "looks", scope="col")]
-    alike = [looks["models"][name]["agreement"] for name in NAMES[1:]]
+    assert [one["text"] for one in page.all("b", "saliency")] == wrong != []
+    assert len(page.all("img", "saliency")) == 6 * (1 + len(NAMES))
+    heads = [one["text"] for one in page.all("th", "saliency", scope="col")]
+    alike = [maps["models"][name]["agreement"] for name in NAMES[1:]]
     assert heads == [
         "teacher",
         *(f"{name}{one:.2f}" for name, one in zip(NAMES[1:], alike, strict=True)),
     ]
-    own, integers = (looks["models"][name] for name in ("student", "student-int8"))
+    own, integers = (maps["models"][name] for name in ("student", "student-int8"))
     same = [number for number in range(6) if own["answers"][number] == integers["answers"][number]]
     assert same
     for number in same:  # integers are explained by the network behind them
@@ -66,18 +66,18 @@ def test_each_image_is_shown_under_the_heat_of_each_model_with_what_that_answers
 
 
 def test_heat_is_laid_over_the_image_where_it_is(project):
-    looks = json.loads((project / "reports" / "looks.json").read_text())
-    looks["models"]["teacher"]["maps"][0] = [[255, 0], [0, 0]]
-    looks["models"]["teacher"]["maps"][1] = None
-    (project / "reports" / "looks.json").write_text(json.dumps(looks))
+    maps = json.loads((project / "reports" / "saliency.json").read_text())
+    maps["models"]["teacher"]["maps"][0] = [[255, 0], [0, 0]]
+    maps["models"]["teacher"]["maps"][1] = None
+    (project / "reports" / "saliency.json").write_text(json.dumps(maps))
     page = Page(render(project, project / "reports"))
-    pictures = page.all("img", "looks")
+    pictures = page.all("img", "saliency")
     plain, warm = (decoded(one).astype(int) for one in pictures[:2])
     assert plain.shape == (64, 64)
     assert warm.shape == (64, 64, 3)
     assert np.ptp(warm[:16, :16], axis=2).min() > 100  # coloured
     assert (warm[48:, 48:] == plain[48:, 48:, None]).all()  # as it was, in grey
-    assert [one["text"] for one in page.all("span", "looks", **{"class": "none"})] == ["no map"]
+    assert [one["text"] for one in page.all("span", "saliency", **{"class": "none"})] == ["no map"]
 
 
 def test_bars_of_layers_are_those_of_the_table(judged, page):
@@ -104,9 +104,9 @@ def test_a_narrower_layer_tells_how_active_what_was_cut_had_been(judged, page):
     rows = {one["text"]: one for one in page.all("tr", "widths")}
     for one in table.to_dict("records"):
         layer = cut[one["layer"]]
-        said = f"{one['layer']}{layer['outputs']} to {len(layer['kept'])}{one['kept']:.2g}, cut {one['cut']:.2g}"
+        said = f"{one['layer']}{layer['outputs']} to {len(layer['kept'])}{one['kept']:.2g}, removed {one['cut']:.2g}"
         assert said in rows
-    assert "before Espalier recorded" not in page.all("section", id="widths")[0]["text"]
+    assert "did not record them" not in page.all("section", id="widths")[0]["text"]
 
 
 def test_a_model_made_before_there_was_a_record_is_told_of(project):
@@ -119,13 +119,13 @@ def test_a_model_made_before_there_was_a_record_is_told_of(project):
     assert (draft / "sensitivity.csv").exists()
     (project / "reports" / "activity.csv").unlink()
     (section,) = Page(render(project, project / "reports")).all("section", id="widths")
-    assert "this model was made before Espalier recorded which" in section["text"]
+    assert "an earlier version of Espalier made this model" in section["text"]
     assert " to " in section["text"]
 
 
 def ask(project, draft, front):
     test = read_split(project / "prepared", "test")
-    understand.understand(project, draft, read_params(project), test, logits(project), front)
+    explaining.explain(project, draft, read_params(project), test, logits(project), front)
 
 
 def logits(project) -> dict[str, np.ndarray]:
@@ -145,26 +145,26 @@ def test_the_same_answers_give_the_same_files(project):
 def test_the_teacher_and_those_on_the_front_come_before_others_and_costly_networks_see_few_images(
     project, monkeypatch
 ):
-    monkeypatch.setattr(understand, "_MODELS", 2)
+    monkeypatch.setattr(explaining, "_MODELS", 2)
     draft = project / "draft"
     draft.mkdir()
     ask(project, draft, ["student-int8"])
-    looks = json.loads((draft / "looks.json").read_text())
-    assert (list(looks["models"]), looks["compared"]) == (["teacher", "student-int8"], 64)
-    monkeypatch.setattr(understand, "_MACS", 1e6)
+    maps = json.loads((draft / "saliency.json").read_text())
+    assert (list(maps["models"]), maps["compared"]) == (["teacher", "student-int8"], 64)
+    monkeypatch.setattr(explaining, "_MACS", 1e6)
     ask(project, draft, ["student-int8"])
-    few = json.loads((draft / "looks.json").read_text())
-    assert (few["compared"], few["examples"]) == (6, looks["examples"])
+    few = json.loads((draft / "saliency.json").read_text())
+    assert (few["compared"], few["examples"]) == (6, maps["examples"])
 
 
 def test_without_captum_nothing_fails_and_the_page_says_how_to_get_it(project, monkeypatch):
-    monkeypatch.setattr(understand, "find_spec", lambda name: None)
+    monkeypatch.setattr(explaining, "find_spec", lambda name: None)
     draft = project / "draft"
     draft.mkdir()
     ask(project, draft, [])
     assert {path.name for path in draft.iterdir()} == {"sensitivity.csv", "activity.csv"}
-    (project / "reports" / "looks.json").unlink()
-    (section,) = Page(render(project, project / "reports")).all("section", id="looks")
+    (project / "reports" / "saliency.json").unlink()
+    (section,) = Page(render(project, project / "reports")).all("section", id="saliency")
     assert "pip install captum" in section["text"]
 
 
@@ -173,17 +173,17 @@ def test_reports_of_an_earlier_espalier_make_a_page(project):
         (project / "reports" / name).unlink()
     page = Page(render(project, project / "reports"))
     assert "Nothing was measured" in page.all("section", id="sensitivity")[0]["text"]
-    assert not page.all("img", "looks")
+    assert not page.all("img", "saliency")
     assert len(page.all("tr", "widths")) > 0
 
 
 def test_names_of_layers_and_models_stay_text_and_strangers_are_left_out(project):
     hostile = "<img src=x onerror=alert(1)>\"'&"
     reports = project / "reports"
-    looks = json.loads((reports / "looks.json").read_text())
-    looks["models"]["student"]["layer"] = hostile
-    looks["models"]["gone"] = looks["models"]["teacher"]
-    (reports / "looks.json").write_text(json.dumps(looks))
+    maps = json.loads((reports / "saliency.json").read_text())
+    maps["models"]["student"]["layer"] = hostile
+    maps["models"]["gone"] = maps["models"]["teacher"]
+    (reports / "saliency.json").write_text(json.dumps(maps))
     for name in ("sensitivity.csv", "activity.csv"):
         table = pd.read_csv(reports / name)
         table["layer"] = hostile
@@ -197,6 +197,8 @@ def test_names_of_layers_and_models_stay_text_and_strangers_are_left_out(project
 
 
 def test_a_damaged_file_is_named(project):
-    (project / "reports" / "looks.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"looks.json should be as `espalier evaluate` writes it"):
+    (project / "reports" / "saliency.json").write_text("{}")
+    with pytest.raises(
+        BadInput, match=r"Expected .*saliency.json as `espalier evaluate` writes it"
+    ):
         render(project, project / "reports")

@@ -1,4 +1,4 @@
-"""Where networks look: the heat is Grad-CAM's, lies where the answer comes from, and is found in any network."""
+"""Saliency: the maps are those of Grad-CAM, lie where the answer comes from, for any network."""
 
 import numpy as np
 import pytest
@@ -9,10 +9,9 @@ from torch.nn import functional as F
 
 from espalier.errors import BadInput, Notice
 from espalier.models import build
-from espalier.report.understanding.grad_cam import _places, agreement, heat
-from espalier.report.understanding.informative_examples import spread, telling
-from espalier.report.understanding.saliency import look
-from espalier.report.understanding.saliency_maps import Looks
+from espalier.report.understanding.grad_cam import _channels_first, grad_cam, rank_correlation
+from espalier.report.understanding.informative_examples import evenly_spaced, informative_examples
+from espalier.report.understanding.saliency import SaliencyMaps, saliency_maps
 
 SIZE = 16
 LAYOUTS = ("channels first", "channels last", "tokens", "class token")
@@ -74,20 +73,20 @@ class Token(nn.Module):
 def test_the_gradient_is_asked_where_the_answer_comes_from(layout):
     """Places outside the corner have no gradient of their own, but its mean weighs the channels: eq. 1."""
     network = Corner(layout).eval()
-    found = heat(network, images(), torch.tensor([0, 1, 4]))
+    found = grad_cam(network, images(), torch.tensor([0, 1, 4]))
     assert found.maps.shape == (3, 8, 8)
     assert (found.maps > 0).any()
     assert found.layer == ("last" if layout == "channels first" else "out")
 
 
-def test_the_heat_is_the_formula_computed_by_hand():
+def test_the_map_is_the_formula_computed_by_hand():
     network, seen, answers = Corner(positive=False).eval(), images(), torch.tensor([0, 1, 4])
     maps = network.last(F.relu(network.stem(seen))).detach().requires_grad_()
     logits = network.head(F.relu(maps)[:, :, :4, :2].mean((2, 3)))
     (gradient,) = torch.autograd.grad(logits[range(3), answers].sum(), maps)
     weights = gradient.sum((2, 3)) / 64  # eq. 1: the mean over places
     expected = F.relu((weights[:, :, None, None] * maps).sum(1))  # eq. 2
-    found = heat(network, seen, answers).maps
+    found = grad_cam(network, seen, answers).maps
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-7)
     assert (found == 0).any()
     assert (found > 0).any()
@@ -99,7 +98,10 @@ def test_the_layout_of_a_map_does_not_matter(layout):
     one, other = Corner("channels last").eval(), Corner(layout).eval()
     answers = torch.tensor([0, 1, 4])
     np.testing.assert_allclose(
-        heat(one, images(), answers).maps, heat(other, images(), answers).maps, rtol=1e-5, atol=1e-7
+        grad_cam(one, images(), answers).maps,
+        grad_cam(other, images(), answers).maps,
+        rtol=1e-5,
+        atol=1e-7,
     )
 
 
@@ -114,7 +116,7 @@ def test_the_layout_of_a_map_does_not_matter(layout):
 def test_a_network_answers_the_same_while_it_is_asked(network, layer):
     network.eval()
     answer = network(images(size=SIZE))
-    with _places(network, layer, images()) as places:
+    with _channels_first(network, layer, images()) as places:
         torch.testing.assert_close(network(images()), answer)
         assert places is not network.get_submodule(layer)
     assert not network.get_submodule(layer)._forward_hooks
@@ -145,9 +147,9 @@ class Bright(nn.Module):
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_the_heat_lies_where_the_object_is(row, column):
+def test_the_map_lies_where_the_object_is(row, column):
     network = Bright().eval()
-    found = heat(network, bright(row, column), torch.tensor([1, 1]))
+    found = grad_cam(network, bright(row, column), torch.tensor([1, 1]))
     assert found.layer == "conv"  # not the pooling behind it
     mask = bright(row, column)[:, 0].bool().numpy()
     assert (found.maps[mask] > 0).all()
@@ -161,7 +163,7 @@ class Half(nn.Module):
         return x * (torch.arange(x.shape[3]) < x.shape[3] // 2)
 
 
-def test_the_heat_lies_where_the_answer_depends_on():
+def test_the_map_lies_where_the_answer_depends_on():
     """Whatever is in the right half of an image, this network cannot know it."""
     torch.manual_seed(0)
     layers = (
@@ -172,7 +174,7 @@ def test_the_heat_lies_where_the_answer_depends_on():
         nn.Flatten(),
         nn.Linear(4, 5),
     )
-    found = heat(nn.Sequential(*layers).eval(), images(8), torch.arange(8) % 5)
+    found = grad_cam(nn.Sequential(*layers).eval(), images(8), torch.arange(8) % 5)
     assert (found.maps[..., SIZE // 2 :] == 0).all()
     assert (found.maps[..., : SIZE // 2] > 0).any()
 
@@ -194,7 +196,7 @@ def test_every_convolutional_network_of_ours_has_a_map_of_four_by_four_at_least(
     network = build(factory, classes=10, shape=shape, arguments=arguments)
     seen = torch.rand(2, *shape)
     with assert_input_untouched(network.eval()):
-        found = heat(network, seen, torch.tensor([3, 3]))
+        found = grad_cam(network, seen, torch.tensor([3, 3]))
     assert min(found.maps.shape[1:]) >= 4
     assert not [module for module in network.modules() if module._forward_hooks]
 
@@ -209,36 +211,36 @@ def test_families_of_torchvision_have_a_map(factory):
     for parameter in network.parameters():  # some heads begin as zeros
         if parameter.ndim > 1 and not parameter.any():
             nn.init.normal_(parameter)
-    found = heat(network, torch.rand(2, 3, 224, 224), torch.tensor([3, 3]))
+    found = grad_cam(network, torch.rand(2, 3, 224, 224), torch.tensor([3, 3]))
     assert min(found.maps.shape[1:]) >= 7
 
 
 def test_behind_the_last_attention_only_the_class_token_counts_so_an_earlier_layer_is_asked():
     network = Token().eval()
-    found = heat(network, images(), torch.tensor([0, 1, 2]))
+    found = grad_cam(network, images(), torch.tensor([0, 1, 2]))
     assert found.layer.startswith("blocks.")
     assert found.maps.shape == (3, 4, 4)
     assert np.ptp(found.maps) > 0
 
 
-def test_a_network_without_places_has_no_map():
+def test_a_network_without_positions_has_no_map():
     network = build("espalier:mlp", classes=10, shape=(1, 8, 8)).eval()
-    assert heat(network, images(size=8), torch.tensor([0, 1, 2])) is None
+    assert grad_cam(network, images(size=8), torch.tensor([0, 1, 2])) is None
 
 
-def test_fine_maps_are_averaged_to_32_places():
+def test_fine_maps_are_averaged_to_32_positions():
     network = nn.Sequential(
         nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)
     ).eval()
-    assert heat(network, images(size=96), torch.tensor([0, 1, 2])).maps.shape == (3, 32, 32)
+    assert grad_cam(network, images(size=96), torch.tensor([0, 1, 2])).maps.shape == (3, 32, 32)
 
 
 def test_agreement_is_of_ranks_on_the_finer_grid():
     rising = np.arange(16, dtype=np.float32).reshape(4, 4)
-    assert agreement(rising, rising**3) == pytest.approx(1)
-    assert agreement(rising, 20 - rising) == pytest.approx(-1)
-    assert agreement(rising, rising.reshape(2, 2, 2, 2).mean((1, 3))) > 0.9
-    assert np.isnan(agreement(rising, np.zeros((4, 4), np.float32)))
+    assert rank_correlation(rising, rising**3) == pytest.approx(1)
+    assert rank_correlation(rising, 20 - rising) == pytest.approx(-1)
+    assert rank_correlation(rising, rising.reshape(2, 2, 2, 2).mean((1, 3))) > 0.9
+    assert np.isnan(rank_correlation(rising, np.zeros((4, 4), np.float32)))
 
 
 def test_what_is_kept_of_several_networks(tmp_path):
@@ -248,7 +250,7 @@ def test_what_is_kept_of_several_networks(tmp_path):
     flat = build("espalier:mlp", classes=10, shape=(1, SIZE, SIZE)).eval()
     networks = {"teacher": Bright(), "same": Bright(), "nan": Bright(), "mlp": flat}
     both = torch.cat([bright(0, 0)[:1], bright(1, 1)[:1]])
-    found = look(networks.items(), both, answers, np.array([1, 0]), [7, 9])
+    found = saliency_maps(networks.items(), both, answers, np.array([1, 0]), [7, 9])
     assert found.compared == 2
     assert list(found.models) == list(networks)
     assert (found.models["teacher"].agreement, found.models["same"].agreement) == (
@@ -266,21 +268,21 @@ def test_what_is_kept_of_several_networks(tmp_path):
     )
     assert np.array(found.models["teacher"].maps).max((1, 2)).tolist() == [255, 255]
     more = {name: np.append(own, 1) for name, own in answers.items()}
-    others = look(
+    others = saliency_maps(
         networks.items(), torch.cat([both, bright(0, 1)[:1]]), more, np.array([1, 0]), [7, 9]
     )
     assert others.compared == 1  # the one that is not shown
     assert others.models["nan"].agreement == pytest.approx(1)
     assert others.models["nan"].maps == found.models["nan"].maps
-    found.write(tmp_path / "looks.json")
-    assert Looks.read(tmp_path / "looks.json") == found
-    assert Looks.read(tmp_path / "none.json") is None
-    (tmp_path / "looks.json").write_text(
+    found.write(tmp_path / "saliency.json")
+    assert SaliencyMaps.read(tmp_path / "saliency.json") == found
+    assert SaliencyMaps.read(tmp_path / "none.json") is None
+    (tmp_path / "saliency.json").write_text(
         '{"examples": [1], "labels": [], "compared": 1, "models": {"a": 3}}'
     )
     with pytest.raises(BadInput) as refusal:
-        Looks.read(tmp_path / "looks.json")
-    assert_explains(refusal.value, "looks.json", "models.a")
+        SaliencyMaps.read(tmp_path / "saliency.json")
+    assert_explains(refusal.value, "saliency.json", "models.a")
 
 
 def test_examples_that_models_lost_come_first_one_model_after_another():
@@ -292,15 +294,15 @@ def test_examples_that_models_lost_come_first_one_model_after_another():
             [1, 0, 0, 1, 0, 3, 0, 0]
         ),  # has lost 0 and 3, and is wrong in another way at 5
     }
-    assert telling(labels, predicted, "teacher", 8) == [0, 1, 3, 2, 5, 4, 6, 7]
-    assert telling(labels, predicted, "teacher", 3) == [0, 1, 3]
-    assert telling(labels, {"teacher": labels}, "teacher", 2) == [0, 1]
+    assert informative_examples(labels, predicted, "teacher", 8) == [0, 1, 3, 2, 5, 4, 6, 7]
+    assert informative_examples(labels, predicted, "teacher", 3) == [0, 1, 3]
+    assert informative_examples(labels, {"teacher": labels}, "teacher", 2) == [0, 1]
 
 
 def test_examples_are_spread_from_the_first_to_the_last():
-    assert spread(10, 4) == [0, 3, 6, 9]
-    assert spread(3, 8) == [0, 1, 2]
-    assert spread(10, 0) == spread(0, 5) == []
+    assert evenly_spaced(10, 4) == [0, 3, 6, 9]
+    assert evenly_spaced(3, 8) == [0, 1, 2]
+    assert evenly_spaced(10, 0) == evenly_spaced(0, 5) == []
 
 
 class Stubborn(Bright):
@@ -324,7 +326,7 @@ class Frozen(Bright):
 def test_a_network_that_cannot_be_differentiated_has_no_map_and_is_told_of():
     networks = {"teacher": Bright(), "stubborn": Stubborn(), "frozen": Frozen()}
     answers = dict.fromkeys(networks, np.array([1, 1]))
-    with pytest.warns(Notice, match="stubborn should tell where it looks. Found: this network"):
-        found = look(networks.items(), bright(0, 0), answers, np.array([1, 1]), [0, 1])
+    with pytest.warns(Notice, match="Expected a saliency map of stubborn; found: this network"):
+        found = saliency_maps(networks.items(), bright(0, 0), answers, np.array([1, 1]), [0, 1])
     assert [one.layer for one in found.models.values()] == ["conv", "", ""]
     assert found.models["stubborn"].maps == found.models["frozen"].maps == [None, None]

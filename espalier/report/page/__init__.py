@@ -1,4 +1,4 @@
-"""`reports/index.html`: one page with all that was found, which needs no network, no server and no JavaScript."""
+"""`reports/index.html`: one self-contained page, without network, server or JavaScript."""
 
 from espalier.report.page.document import render
 

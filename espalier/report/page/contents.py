@@ -1,4 +1,4 @@
-"""What the page is made from: the reports of an evaluation, and the folders of the models it judged."""
+"""The data of the page: the tables of an evaluation, and the folders of the models it measured."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,34 +16,36 @@ from espalier.paths import (
     CONDITIONS,
     HISTORY,
     LINEAGE,
-    LOOKS,
     METRICS,
     MODELS,
     PREDICTIONS,
     PREPARED,
+    SALIENCY,
     SENSITIVITY,
     TABLE,
 )
-from espalier.report.understanding.saliency_maps import Looks
+from espalier.report.understanding.saliency import SaliencyMaps
 
 Row = dict[str, Any]
-_WORDS = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
+
+_TEXT = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
+_FLAG = "front"  # column that holds True or False
 
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the sections of the page tell.
+    """The data of all sections of the page.
 
     Attributes:
-        root: The project.
-        reports: Where the tables lie: `reports/`, or a draft of it.
-        dataset: What is known of the data.
-        rows: Of `models.csv`, by model, parents first.
-        classes: Of `classes.csv`.
-        conditions: On what, when and under what load it was measured.
-        looks: Where models look in some test images, if they were asked.
-        sensitivity: Of `sensitivity.csv`; nothing if it was not measured.
-        activity: Of `activity.csv`, likewise.
+        root: root folder of the project.
+        reports: folder of the tables: `reports/`, or a draft of it.
+        dataset: description of the prepared data.
+        rows: rows of `models.csv` by model, parents first.
+        classes: rows of `classes.csv`.
+        conditions: device, threads, load, versions and time of the measurement.
+        saliency: saliency maps of some test images; None if none were computed.
+        sensitivity: rows of `sensitivity.csv`; empty if it was not measured.
+        activity: rows of `activity.csv`; empty if it was not measured.
     """
 
     root: Path
@@ -52,62 +54,55 @@ class Contents:
     rows: dict[str, Row]
     classes: list[Row]
     conditions: dict[str, Any]
-    looks: Looks | None
+    saliency: SaliencyMaps | None
     sensitivity: list[Row]
     activity: list[Row]
 
     @classmethod
-    def of(cls, root: Path, reports: Path) -> "Contents":
+    def read(cls, root: Path, reports: Path) -> "Contents":
         """Read the tables.
 
         Raises:
-            BadInput: If the data set or the conditions are missing or damaged.
+            BadInput: if the data set or the conditions are missing or damaged.
         """
-        rows = {row["model"]: row for row in _rows(reports / TABLE)}
-        conditions = files.read_json(reports / CONDITIONS)
         return cls(
-            root,
-            reports,
-            read_dataset(root / PREPARED),
-            rows,
-            _rows(reports / CLASSES),
-            conditions,
-            Looks.read(reports / LOOKS),
-            *(
-                _rows(path) if (path := reports / name).is_file() else []
-                for name in (SENSITIVITY, ACTIVITY)
-            ),
+            root=root,
+            reports=reports,
+            dataset=read_dataset(root / PREPARED),
+            rows={row["model"]: row for row in _rows(reports / TABLE)},
+            classes=_rows(reports / CLASSES),
+            conditions=files.read_json(reports / CONDITIONS),
+            saliency=SaliencyMaps.read(reports / SALIENCY),
+            sensitivity=_optional_rows(reports / SENSITIVITY),
+            activity=_optional_rows(reports / ACTIVITY),
         )
 
     @cached_property
     def test(self) -> StreamedSplit:
-        """The test images: opening them takes reading them all, to compare their hash."""
+        """The test split; it is opened at the first use, since its hash is verified then."""
         return open_split(self.root / PREPARED, TEST)
 
     def history(self, name: str) -> pd.DataFrame:
-        """The epochs of a model's training, numbered from 1; no row if there was none."""
+        """The epochs of a model's training, numbered from 1; empty if it was not trained."""
         path = self.root / MODELS / name / HISTORY
         history = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-        if (
-            len(history) and not history["epoch"].is_monotonic_increasing
-        ):  # several trainings, one after the other
-            history["epoch"] = range(1, len(history) + 1)
+        if len(history) and not history["epoch"].is_monotonic_increasing:
+            history["epoch"] = range(1, len(history) + 1)  # several trainings in one history
         return history
 
     def lineage(self, name: str) -> dict[str, Any]:
-        """Where a model comes from."""
+        """The content of a model's `lineage.json`; empty if there is none."""
         return self._json(name, LINEAGE)
 
     def metrics(self, name: str) -> dict[str, Any]:
-        """What was known of a model when it was made."""
+        """The content of a model's `metrics.json`; empty if there is none."""
         return self._json(name, METRICS)
 
-    def lost(self, name: str) -> pd.DataFrame:
-        """A model's answers to the test images that it has forgotten, and the logits behind them."""
+    def forgotten(self, name: str) -> pd.DataFrame:
+        """Predictions and logits of the test examples that a model has forgotten."""
         path = self.reports / PREDICTIONS / f"{name}.parquet"
-        return pd.read_parquet(
-            path, filters=[("forgotten", "==", True)]
-        )  # logits of all images may be gigabytes
+        # filtered while reading: the logits of all examples may take gigabytes
+        return pd.read_parquet(path, filters=[("forgotten", "==", True)])
 
     def _json(self, name: str, file: str) -> dict[str, Any]:
         path = self.root / MODELS / name / file
@@ -115,12 +110,16 @@ class Contents:
         return content
 
 
+def _optional_rows(path: Path) -> list[Row]:
+    return _rows(path) if path.is_file() else []
+
+
 def _rows(path: Path) -> list[Row]:
-    """The rows of a table; a model or a class may have a name that pandas takes for nothing."""
+    """The rows of a table. Text stays text: pandas would read a class called `nan` as missing."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for column in table.columns.difference([*_WORDS, "front"]):
+    for column in table.columns.difference([*_TEXT, _FLAG]):
         table[column] = pd.to_numeric(table[column], errors="coerce")
-    if "front" in table:
-        table["front"] = table["front"] == "True"
+    if _FLAG in table:
+        table[_FLAG] = table[_FLAG] == "True"
     rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
     return rows

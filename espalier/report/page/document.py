@@ -2,79 +2,80 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from espalier import __version__
-from espalier.report.page.classes import classes
+from espalier.report.page.all_metrics import all_metrics
 from espalier.report.page.contents import Contents
 from espalier.report.page.curves import curves
-from espalier.report.page.figures import figures
 from espalier.report.page.forgotten import forgotten
-from espalier.report.page.front import front
 from espalier.report.page.gates import gates
-from espalier.report.page.head import head
+from espalier.report.page.groups import drops_by_class
+from espalier.report.page.header import header
 from espalier.report.page.lineage import lineage
 from espalier.report.page.markup import Markup, join, tag
-from espalier.report.page.saliency import looks
+from espalier.report.page.pareto_front import pareto_front
+from espalier.report.page.saliency import saliency
 from espalier.report.page.script import SCRIPT
 from espalier.report.page.sensitivity import sensitivity
 from espalier.report.page.style import STYLE
 from espalier.report.page.tree import tree
 from espalier.report.page.widths import widths
 
-_SECTIONS = {
+Section = Callable[[Contents], Markup]
+
+# identity of each section, its entry in the navigation, and the function that renders it
+_SECTIONS: dict[str, tuple[str, Section]] = {
     "tree": ("tree", tree),
-    "front": ("front", front),
-    "figures": ("all figures", figures),
+    "front": ("Pareto front", pareto_front),
+    "metrics": ("all metrics", all_metrics),
     "gates": ("gates", gates),
-    "classes": ("classes", classes),
+    "classes": ("classes", drops_by_class),
     "forgotten": ("forgotten", forgotten),
-    "looks": ("where they look", looks),
+    "saliency": ("saliency", saliency),
     "widths": ("layers", widths),
-    "sensitivity": ("what layers are worth", sensitivity),
-    "curves": ("trainings", curves),
+    "sensitivity": ("sensitivity", sensitivity),
+    "curves": ("training", curves),
     "lineage": ("lineage", lineage),
 }
+_FOOTER = (
+    f"Written by Espalier {__version__}. "
+    "This page loads nothing: it can be kept, sent and read anywhere."
+)
 
 
 def render(root: Path, reports: Path) -> bytes:
     """The page of an evaluation, as HTML in UTF-8.
 
     Args:
-        root: The project, with its models and prepared data.
-        reports: Where `espalier evaluate` has written its tables.
+        root: root folder of the project, with its models and prepared data.
+        reports: folder to which `espalier evaluate` has written its tables.
 
     Raises:
-        BadInput: If a table or a model's file is damaged.
+        BadInput: if a table or a model's file is damaged.
     """
-    contents = Contents.of(root, reports)
-    ways = tag("nav", *(tag("a", short, href=f"#{key}") for key, (short, _) in _SECTIONS.items()))
+    contents = Contents.read(root, reports)
+    links = (tag("a", title, href=f"#{key}") for key, (title, _) in _SECTIONS.items())
+    sections = (section(contents) for _, section in _SECTIONS.values())
     body = tag(
         "body",
-        head(contents),
-        ways,
-        tag("main", *(draw(contents) for _, draw in _SECTIONS.values())),
-        tag(
-            "footer",
-            f"Written by Espalier {__version__}. This page loads nothing: it can be kept, sent and read anywhere.",
-        ),
+        header(contents),
+        tag("nav", *links),
+        tag("main", *sections),
+        tag("footer", _FOOTER),
         tag("script", Markup(SCRIPT)),
     )
-    page = join(
-        (
-            Markup("<!doctype html>\n"),
-            tag("html", _head(contents.dataset.name), body, lang="en"),
-            "\n",
-        )
-    )
-    return page.encode(errors="replace")
+    html = tag("html", _head(contents.dataset.name), body, lang="en")
+    return join((Markup("<!doctype html>\n"), html, "\n")).encode(errors="replace")
 
 
 def _head(name: str) -> Markup:
-    """Nothing is loaded and no script runs but ours: the policy forbids both, whatever a name may hold."""
-    ours = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    """The head of the document. Its policy blocks every script but ours, whatever a name holds."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{ours}'"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
     )
     return tag(
         "head",

@@ -1,10 +1,11 @@
-"""The forgotten examples: images that the teacher has right and a model has not."""
+"""Forgotten examples: images that the teacher classifies correctly and a model does not."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from espalier.data.prepared import StreamedSplit
 from espalier.judging.answers import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
@@ -13,58 +14,74 @@ from espalier.report.page.pictures import picture, source
 _EACH = 8  # images of a model
 _BYTES = 2_000_000  # of all images together, so that the page stays small
 _LEFT_OUT = "Left out here: the page would grow too large."
+_EXPLANATION = (
+    "Test images that the teacher classifies correctly and the model does not, ordered by the "
+    f"probability of the wrong answer; at most {_EACH} of each model. Before the arrow stands the "
+    "class of the image, which is the teacher's answer; in red the model's answer, with its "
+    "probability."
+)
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A forgotten example.
+
+    Attributes:
+        index: its index in the test split.
+        label: its class.
+        predicted: the model's answer; `NO_ANSWER` if a logit is not finite.
+        probability: probability that the model gives to its answer.
+    """
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
 
 
 def forgotten(contents: Contents) -> Markup:
-    """A handful of images per model, those first of whose wrong answer it is surest."""
+    """Some images per model, those with the most probable wrong answers first."""
     cards, spent = [], 0
     for name, row in contents.rows.items():
         if not row["parent"]:
             continue
-        lost = contents.lost(name)
-        shots = [_shot(contents.test, shown, contents.dataset.classes) for shown in _surest(lost)]
-        spent += sum(map(len, shots))
-        said = f"{len(lost)} forgotten" if len(lost) else "nothing forgotten"
-        images = (
-            tag("div", *shots, class_="shots")
-            if spent <= _BYTES
-            else tag("p", _LEFT_OUT, class_="note")
-        )
-        cards.append(tag("figure", tag("h3", f"{name}: {said}"), images, data_model=name))
-    explanation = (
-        "Test images that the teacher answers rightly and the model does not; those first of whose wrong answer the "
-        f"model is surest, at most {_EACH} of each. Before the arrow what the image is and the teacher says; in "
-        "red what the model says, and how sure it is."
-    )
+        examples = contents.forgotten(name)
+        shots = [_shot(contents, example) for example in _most_probable(examples)]
+        spent += sum(len(shot) for shot in shots)
+        count = f"{len(examples)} forgotten" if len(examples) else "nothing forgotten"
+        too_large = tag("p", _LEFT_OUT, class_="note")
+        images = tag("div", *shots, class_="shots") if spent <= _BYTES else too_large
+        cards.append(tag("figure", tag("h3", f"{name}: {count}"), images, data_model=name))
     return section(
-        "forgotten", "Forgotten examples", explanation, tag("div", *cards, class_="cards")
+        "forgotten", "Forgotten examples", _EXPLANATION, tag("div", *cards, class_="cards")
     )
 
 
-def _surest(lost: pd.DataFrame) -> list[tuple[int, int, int, float]]:
-    """The example, its label, the wrong answer and the probability that the model gives it."""
-    if lost.empty:
+def _most_probable(examples: pd.DataFrame) -> list[_Example]:
+    """The examples whose wrong answers are the most probable."""
+    if examples.empty:
         return []
-    with np.errstate(invalid="ignore"):  # of what is not finite nothing is sure
-        sure = softmax(np.stack(list(lost["logits"])).astype(float), axis=1).max(1)
-    order = np.argsort(-sure, kind="stable")[:_EACH]
-    columns = (lost[name].to_numpy() for name in ("example", "label", "predicted"))
-    example, label, predicted = (values[order] for values in columns)
+    logits = np.stack(list(examples["logits"])).astype(float)
+    with np.errstate(invalid="ignore"):  # logits that are not finite have no probability
+        probability = softmax(logits, axis=1).max(1)
+    order = np.argsort(-probability, kind="stable")[:_EACH]
+    chosen = examples.iloc[order]
+    columns = (chosen["example"], chosen["label"], chosen["predicted"], probability[order])
     return [
-        (int(a), int(b), int(c), float(d))
-        for a, b, c, d in zip(example, label, predicted, sure[order], strict=True)
+        _Example(int(index), int(label), int(predicted), float(likely))
+        for index, label, predicted, likely in zip(*columns, strict=True)
     ]
 
 
-def _shot(
-    split: StreamedSplit, shown: tuple[int, int, int, float], classes: tuple[str, ...]
-) -> Markup:
-    example, label, predicted, sure = shown
-    shown_as = source(picture(split[example][0].numpy()))
-    drawn = tag("img", src=shown_as, alt=f"test image {example}", width=76, height=76)
-    if predicted == NO_ANSWER:  # a logit that is not finite
-        said, surely = "no answer", None
+def _shot(contents: Contents, example: _Example) -> Markup:
+    classes = contents.dataset.classes
+    image = picture(contents.test[example.index][0].numpy())
+    drawn = tag("img", src=source(image), alt=f"test image {example.index}", width=76, height=76)
+    if example.predicted == NO_ANSWER:
+        answer, probability = "no answer", None
     else:
-        said, surely = classes[predicted], f" {100 * sure:.0f}\N{NO-BREAK SPACE}%"
-    told = (f"{classes[label]} \N{RIGHTWARDS ARROW} ", tag("b", said), surely)
-    return tag("figure", drawn, *told, title=f"Test image {example}")
+        answer = classes[example.predicted]
+        probability = f" {100 * example.probability:.0f}\N{NO-BREAK SPACE}%"
+    label = f"{classes[example.label]} \N{RIGHTWARDS ARROW} "
+    title = f"Test image {example.index}"
+    return tag("figure", drawn, label, tag("b", answer), probability, title=title)

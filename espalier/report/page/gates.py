@@ -1,66 +1,81 @@
-"""What the gates say to the figures of the table."""
+"""The verdicts of the gates on the metrics of the table."""
 
 from espalier.errors import BadInput
 from espalier.gates import Figures, Gates, Policy, Verdict, judge, read_policies
 from espalier.paths import GATES, TEACHER
 from espalier.report.page.contents import Contents
-from espalier.report.page.markup import Markup, join, scrolled, section, tag
+from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
 
-_ELSEWHERE = {
-    "torch_agreement": None,
-    "champion_drop": None,
-}  # these need the torch network, or the registry
+# switched off here: they need the torch network, or the registry
+_NOT_HERE = {"torch_agreement": None, "champion_drop": None}
+_ALWAYS = ("finite", "data")  # gates that no policy can switch off
 
 
 def gates(contents: Contents) -> Markup:
-    """A table per alias; nothing that can be wrong with the policy stops a report."""
+    """A table per alias. A wrong policy is shown as its message, and does not stop the report."""
     explanation = join((
-        f"The policy of {GATES}, as it stood when this page was written, held against the figures above. This table "
-        "decides nothing: ", tag("code", "espalier promote"), " does, which also asks whether the version's files are "
-        "those that were judged, compares with the current champion on the same images, and the deployed file with "
-        "the torch network.",
+        f"The policy of {GATES}, as it was when this page was written, applied to the metrics "
+        "above. This table decides nothing: ",
+        tag("code", "espalier promote"),
+        " does. It also verifies the files of the version, compares with the current champion on "
+        "the same images, and compares the deployed file with the torch network.",
     ))  # fmt: skip
     try:
         policies = read_policies(contents.root / GATES)
     except BadInput as error:
         return section("gates", "Gates", explanation, tag("p", error, class_="warn"))
-    return section(
-        "gates", "Gates", explanation, *(_alias(contents, *one) for one in policies.items())
-    )
+    tables = (_table(contents, alias, policy) for alias, policy in policies.items())
+    return section("gates", "Gates", explanation, *tables)
 
 
-def _alias(contents: Contents, alias: str, policy: Policy) -> Markup:
-    names = policy.candidates or tuple(name for name in contents.rows if name != TEACHER)
-    asked = policy.gates.model_copy(update=_ELSEWHERE)
-    verdicts = {
-        name: _judged(asked, _figures(contents, name)) for name in names if name in contents.rows
-    }
+def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
+    """The candidates of one alias, with a column per gate."""
+    verdicts = _verdicts(contents, policy)
     first = next(iter(verdicts.values()), [])
-    heads = tag("tr", tag("th", "candidate"), *(tag("th", one.gate.replace("_", " "), tag("span", one.should,
-                class_="range"), class_="words") for one in first))  # fmt: skip
-    rows = join(
-        tag("tr", tag("th", name, scope="row", title=name), *(
-            tag("td", one.found, class_=f"words {'passed' if one.passed else 'refused'}", title=one.gate) for one in of
-        ), data_model=name)
-        for name, of in verdicts.items()
-    )  # fmt: skip
-    passing = [name for name, of in verdicts.items() if all(one.passed for one in of)]
-    said = f"Pass as far as this table tells: {', '.join(passing) if passing else 'none'}."
-    table = tag("table", tag("thead", heads), tag("tbody", rows))
-    return tag("div", tag("h3", f"{alias}: the {policy.choose.replace('_', ' ')} of those that pass"),
-               scrolled(table), tag("p", said))  # fmt: skip
+    heads = tag("tr", tag("th", "candidate"), *(_head(verdict) for verdict in first))
+    rows = join(_row(name, row) for name, row in verdicts.items())
+    passing = [name for name, row in verdicts.items() if all(one.passed for one in row)]
+    conclusion = f"Candidates that pass these gates: {', '.join(passing) or 'none'}."
+    title = f"{alias}: {policy.choose.replace('_', ' ')} of the candidates that pass"
+    return tag("div", tag("h3", title), scrolled(table(heads, rows)), tag("p", conclusion))
+
+
+def _verdicts(contents: Contents, policy: Policy) -> dict[str, list[Verdict]]:
+    """The verdicts on each candidate that the table holds."""
+    asked = policy.gates.model_copy(update=_NOT_HERE)
+    others = tuple(name for name in contents.rows if name != TEACHER)
+    candidates = policy.candidates or others
+    return {
+        name: _judged(asked, _figures(contents, name))
+        for name in candidates
+        if name in contents.rows
+    }
 
 
 def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
-    """The verdicts that a report can give: not on the files, and those that no policy can switch off last."""
-    found = judge(asked, figures)
-    always = [one for one in found if one.gate in ("finite", "data")]
-    return [one for one in found if one.gate in Gates.model_fields] + always
+    """The verdicts of the policy's gates, then of those that no policy can switch off."""
+    verdicts = judge(asked, figures)
+    chosen = [one for one in verdicts if one.gate in Gates.model_fields]
+    return chosen + [one for one in verdicts if one.gate in _ALWAYS]
 
 
 def _figures(contents: Contents, name: str) -> Figures:
     data = str(contents.lineage(name).get("data", ""))
+    current = contents.conditions["data"]
     rows = contents.rows
-    return Figures.of(
-        rows[name], rows[TEACHER], data=data, current_data=contents.conditions["data"]
-    )
+    return Figures.of(rows[name], rows[TEACHER], data=data, current_data=current)
+
+
+def _head(verdict: Verdict) -> Markup:
+    gate = verdict.gate.replace("_", " ")
+    return tag("th", gate, tag("span", verdict.should, class_="range"), class_="words")
+
+
+def _row(name: str, verdicts: list[Verdict]) -> Markup:
+    head = tag("th", name, scope="row", title=name)
+    return tag("tr", head, *(_cell(one) for one in verdicts), data_model=name)
+
+
+def _cell(verdict: Verdict) -> Markup:
+    outcome = "passed" if verdict.passed else "refused"
+    return tag("td", verdict.found, class_=f"words {outcome}", title=verdict.gate)

@@ -1,4 +1,4 @@
-"""Images as the page holds them: small, and part of the file."""
+"""Images as the page holds them: small, and embedded."""
 
 import base64
 import io
@@ -11,14 +11,15 @@ _COLOURS = 3
 
 
 def picture(image: np.ndarray) -> Image.Image:
-    """An image (C, H, W) uint8; in grey unless it has three channels, and not larger than it is shown."""
-    found = Image.fromarray(image.transpose(1, 2, 0) if len(image) == _COLOURS else image[0])
-    found.thumbnail((SIDE, SIDE))
-    return found
+    """An image (C, H, W) uint8, reduced to 64 pixels; grey unless it has three channels."""
+    pixels = image.transpose(1, 2, 0) if len(image) == _COLOURS else image[0]
+    drawn = Image.fromarray(pixels)
+    drawn.thumbnail((SIDE, SIDE))
+    return drawn
 
 
 def source(image: Image.Image) -> str:
-    """The address under which a picture is part of the page: itself."""
+    """A picture as a data URI."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What the page does beyond being read: pointing at a model marks it everywhere, and tables can be sorted."""
+"""The script of the page: pointing at a model marks it in every section; heads sort tables."""
 
 SCRIPT = """
 "use strict";
@@ -6,7 +6,7 @@ document.documentElement.classList.add("js");
 const tip = document.body.appendChild(document.createElement("div"));
 tip.id = "tip";
 tip.hidden = true;
-for (const title of document.querySelectorAll("[data-tip]>title")) title.remove();  // ours is there sooner
+for (const title of document.querySelectorAll("[data-tip]>title")) title.remove();  // the tip below replaces it
 let hot = [];
 function point(event) {
   for (const one of hot) one.classList.remove("hot");
@@ -14,10 +14,10 @@ function point(event) {
   hot = !target ? [] : [...document.querySelectorAll("[data-model]")].filter(
     one => one.dataset.model === target.dataset.model);
   for (const one of hot) one.classList.add("hot");
-  const told = event.target.closest("[data-tip]");
-  tip.hidden = !told;
-  if (!told) return;
-  tip.textContent = told.dataset.tip;
+  const described = event.target.closest("[data-tip]");
+  tip.hidden = !described;
+  if (!described) return;
+  tip.textContent = described.dataset.tip;
   const box = tip.getBoundingClientRect();
   const x = event.clientX + 14, y = event.clientY + 14;
   tip.style.left = Math.max(4, Math.min(x, innerWidth - box.width - 8)) + "px";

@@ -1,4 +1,4 @@
-"""What pruning and folding made of the layers: widths before and after, layers that are gone, and zeros."""
+"""Layers before and after pruning or folding: widths, removed layers, and zeros."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,131 +8,154 @@ from safetensors import safe_open
 from espalier.models.architecture import Architecture
 from espalier.models.folder import read_architecture
 from espalier.paths import ARCHITECTURE, CUT, MODELS, WEIGHTS
-from espalier.report.page.bars import bar, line
 from espalier.report.page.contents import Contents, Row
-from espalier.report.page.markup import Markup, join, section, tag
+from espalier.report.page.markup import Markup, bar, bar_row, join, legend, section, tag
 
-_FEW = 24  # layers of a model that are shown without being asked for
+_FEW = 24  # layers of a model that are shown without unfolding
 _SUFFIX = ".weight"
-_LEGEND = {
-    "by-prune": "outputs left",
-    "stayed": "activity of those that stayed",
-    "cut": "of those that were cut",
-}
-_UNKNOWN = "How active the outputs were that were cut is not known: this model was made before Espalier recorded which."
+_LEGEND = (
+    ("by-prune", "outputs kept"),
+    ("stayed", "activity of the kept outputs"),
+    ("cut", "activity of the removed outputs"),
+)
+_UNKNOWN = (
+    "The activity of the removed outputs is unknown: an earlier version of Espalier made this "
+    "model, and did not record them."
+)
+_EXPLANATION = (
+    "Outputs of each layer that is narrower than in the parent (channels of a convolution, "
+    "features of a linear layer), and weights with pruned elements. Unchanged layers are omitted. "
+    "The thin bars show the mean activation of the kept and of the removed outputs in the parent, "
+    "on validation images, as the layers that consume them see it: after norm and activation."
+)
+
+Activity = dict[str, tuple[float, float]]
+"""Mean activation of the kept and of the removed outputs, by layer."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer that is not as it was.
+    """A layer that differs from the parent's.
 
     Attributes:
-        name: Of the layer.
-        before: Its outputs in the parent.
-        after: Its outputs now.
-        zeros: The part of its weights that is zero, where zeros are kept.
-        active: How active the outputs that stayed and those that were cut were in the parent, if it is known.
+        name: name of the layer.
+        before: number of outputs in the parent.
+        after: number of outputs now.
+        zeros: fraction of its weights that is zero, where zeros are kept; else None.
+        activity: mean activation of the kept and of the removed outputs; None if it is unknown.
     """
 
     name: str
     before: int
     after: int
     zeros: float | None
-    active: tuple[float, float] | None
+    activity: tuple[float, float] | None
 
 
 def widths(contents: Contents) -> Markup:
-    """For each model whose layers differ from its parent's, a bar per layer that was changed."""
-    active: dict[str, dict[str, tuple[float, float]]] = {}
-    for one in contents.activity:
-        active.setdefault(one["model"], {})[one["layer"]] = one["kept"], one["cut"]
+    """A bar per changed layer, for each model whose layers differ from its parent's."""
+    activity: dict[str, Activity] = {}
+    for row in contents.activity:
+        activity.setdefault(row["model"], {})[row["layer"]] = row["kept"], row["cut"]
     models = contents.root / MODELS
     drawn = [
-        _model(models, name, row, active.get(name, {}))
+        _model(models, name, row, activity.get(name, {}))
         for name, row in contents.rows.items()
         if row["parent"]
     ]
     shown = [one for one in drawn if one is not None]
-    explanation = (
-        "Outputs of each layer that is narrower than in the model it was made from (channels of a convolution, "
-        "features of a linear layer), and weights of which single numbers were pruned. Layers that are as they were "
-        "are left out. The thin bars say how active the outputs that stayed and those that were cut were in that model "
-        "on validation images: their mean size as the layers that read them see it, behind norm and rectifier."
-    )
     if not shown:
         shown = [tag("p", "No model has layers that differ from its parent's.")]
-    legend = tag(
-        "ul",
-        *(tag("li", tag("span", class_=f"swatch {key}"), said) for key, said in _LEGEND.items()),
-        class_="legend",
-    )
-    return section(
-        "widths", "Layers before and after", explanation, legend, tag("div", *shown, class_="cards")
-    )
+    cards = tag("div", *shown, class_="cards")
+    return section("widths", "Layers before and after", _EXPLANATION, legend(_LEGEND), cards)
 
 
-def _model(
-    models: Path, name: str, row: Row, active: dict[str, tuple[float, float]]
-) -> Markup | None:
+def _model(models: Path, name: str, row: Row, activity: Activity) -> Markup | None:
+    """The changed layers of a model; None if it has another network or no changed layer."""
     parent = row["parent"]
-    if not all((models / one / ARCHITECTURE).is_file() for one in (name, parent)):
+    pair = _architectures(models, name, parent)
+    if pair is None:
         return None
-    own, former = read_architecture(models / name), read_architecture(models / parent)
-    if (own.factory, own.arguments) != (former.factory, former.arguments):
-        return None  # another network: nothing was cut
-    layers = _changed(models / name, own, former, active)
-    gone = [layer for layer in own.changes.removed if layer not in former.changes.removed]
-    if not layers and not gone:
+    own, former = pair
+    layers = _changed(models / name, own, former, activity)
+    removed = [layer for layer in own.changes.removed if layer not in former.changes.removed]
+    if not layers and not removed:
         return None
-    rows = join(_row(layer) for layer in layers)
-    said = f"{name}: {len(layers)} layer{'' if len(layers) == 1 else 's'} changed against {parent}"
     narrower = any(layer.before != layer.after for layer in layers)
-    unknown = row["by"] == "prune" and narrower and not (models / name / CUT).is_file()
+    unrecorded = row["by"] == "prune" and narrower and not (models / name / CUT).is_file()
+    plural = "" if len(layers) == 1 else "s"
+    title = f"{name}: {len(layers)} layer{plural} changed against {parent}"
+    bars = tag("table", tag("tbody", join(map(_row, layers))), class_="bars") if layers else None
+    opened = {"open": "open"} if len(layers) <= _FEW else {}
     return tag(
         "details",
-        tag("summary", said),
-        tag("p", f"Removed: {', '.join(gone)}") if gone else None,
-        tag("p", _UNKNOWN, class_="note") if unknown else None,
-        tag("table", tag("tbody", rows), class_="bars") if layers else None,
+        tag("summary", title),
+        tag("p", f"Removed: {', '.join(removed)}") if removed else None,
+        tag("p", _UNKNOWN, class_="note") if unrecorded else None,
+        bars,
         data_model=name,
-        **({"open": "open"} if len(layers) <= _FEW else {}),
+        **opened,
     )
+
+
+def _architectures(
+    models: Path, name: str, parent: str
+) -> tuple[Architecture, Architecture] | None:
+    """The architectures of a model and its parent, if one factory built both."""
+    folders = models / name, models / parent
+    if not all((folder / ARCHITECTURE).is_file() for folder in folders):
+        return None
+    own, former = (read_architecture(folder) for folder in folders)
+    same = (own.factory, own.arguments) == (former.factory, former.arguments)
+    return (own, former) if same else None
 
 
 def _changed(
-    folder: Path, own: Architecture, former: Architecture, active: dict[str, tuple[float, float]]
+    folder: Path, own: Architecture, former: Architecture, activity: Activity
 ) -> list[_Layer]:
     zeros = _zeros(folder, own)
-    found = []
+    changed = []
     for weight, before in former.shapes.items():
         after = own.shapes.get(weight)
         if after is None or not weight.endswith(_SUFFIX) or len(before) < 2:
             continue
         if before[0] != after[0] or weight in zeros:
             name = weight.removesuffix(_SUFFIX)
-            found.append(_Layer(name, before[0], after[0], zeros.get(weight), active.get(name)))
-    return found
+            layer = _Layer(name, before[0], after[0], zeros.get(weight), activity.get(name))
+            changed.append(layer)
+    return changed
 
 
 def _zeros(folder: Path, own: Architecture) -> dict[str, float]:
-    """The part of zeros in the weights that keep theirs."""
+    """The fraction of zeros in each weight whose zeros are kept."""
     if not own.changes.zeros:
         return {}
+    fractions = {}
     with safe_open(folder / WEIGHTS, framework="np") as file:
-        tensors = {name: file.get_tensor(name) for name in own.changes.zeros if name in file.keys()}  # noqa: SIM118
-    return {name: float((tensor == 0).mean()) for name, tensor in tensors.items()}
+        stored = set(file.keys())
+        for name in own.changes.zeros:
+            if name in stored:
+                fractions[name] = float((file.get_tensor(name) == 0).mean())
+    return fractions
 
 
 def _row(layer: _Layer) -> Markup:
     kept = layer.after / layer.before
-    said = f"{layer.before} to {layer.after}" if layer.before != layer.after else ""
+    labels = []
+    if layer.before != layer.after:
+        labels.append(f"{layer.before} to {layer.after}")
     if layer.zeros is not None:
         kept *= 1 - layer.zeros
-        said += f"{', ' if said else ''}{100 * layer.zeros:.0f} % zeros"
-    if layer.active is None:
-        return line(layer.name, None, bar(kept), said, title=layer.name)
-    stayed, cut = layer.active
-    most = max(stayed, cut) or 1.0
-    bars = bar(kept), bar(stayed / most, class_="thin stayed"), bar(cut / most, class_="thin cut")
-    figures = tag("span", f"{stayed:.2g}, cut {cut:.2g}", class_="range")
-    return line(layer.name, None, join(bars), said, figures, title=layer.name)
+        labels.append(f"{100 * layer.zeros:.0f} % zeros")
+    label = ", ".join(labels)
+    if layer.activity is None:
+        return bar_row(layer.name, None, bar(kept), label, title=layer.name)
+    stayed, removed = layer.activity
+    highest = max(stayed, removed) or 1.0
+    bars = [
+        bar(kept),
+        bar(stayed / highest, class_="thin stayed"),
+        bar(removed / highest, class_="thin cut"),
+    ]
+    numbers = tag("span", f"{stayed:.2g}, removed {removed:.2g}", class_="range")
+    return bar_row(layer.name, None, join(bars), label, numbers, title=layer.name)

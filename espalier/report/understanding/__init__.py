@@ -1,1 +1,1 @@
-"""What a report tells beyond figures: where models look, what each layer is worth, and what was cut did before."""
+"""Explanations of networks: saliency maps, ablation of layers, activity of removed channels."""

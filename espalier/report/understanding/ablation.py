@@ -1,4 +1,4 @@
-"""How much each layer is worth: what the network loses when half of it goes."""
+"""Ablation of half a layer: the loss and the accuracy of a network without it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,20 +26,20 @@ _COLUMNS = [
     "accuracy_without",
     "sets",
 ]
-
-_LEAST, _MOST = 32, 512  # images: a loss over fewer says little
+_LEAST, _MOST = 32, 512  # images: a loss over fewer is too noisy
 _FEW = 8  # layers of each network that are measured, whatever it costs
 _MACS = 2e11  # of all networks, layers and images together: seconds on a core
-_LARGE = 10  # times as many for networks of which even the fewest images cost more
+_ON_GPU = 100  # times as many on a GPU
+_LARGE = 10  # times as many for networks of which the fewest images cost more
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much is measured.
+class AblationPlan:
+    """The extent of the measurement.
 
     Attributes:
-        images: How many are looked at.
-        layers: Of how many sets of layers of each network, at most.
+        images: number of validation images.
+        layers: largest number of ablations per network.
     """
 
     images: int
@@ -47,106 +47,119 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Half:
-    """What is left when half of the units go that are made by the same layers.
+class Ablation:
+    """The removal of half of the groups that the same layers produce.
 
     Attributes:
-        layers: The names of these layers, in the order of the network: several where a residual sum couples them.
-        units: How many there are.
-        kept: (count,) whether each unit of the network stays.
+        layers: names of these layers in the order of the network: several where a residual sum
+            couples them.
+        groups: number of groups that they produce.
+        kept: (count,) whether each group of the network stays.
     """
 
     layers: tuple[str, ...]
-    units: int
+    groups: int
     kept: NDArray[np.bool_]
 
 
-def halves(network: nn.Module, units: DependencyGroups) -> list[Half]:
-    """For each set of layers that can only be cut together what stays when the half of least magnitude goes.
+def ablations(network: nn.Module, groups: DependencyGroups) -> list[Ablation]:
+    """For each set of coupled layers, the removal of its half with the smallest magnitude.
 
     Args:
-        network: The network.
-        units: What can be removed from it.
+        network: the network.
+        groups: its dependency groups.
 
     Returns:
-        In the order in which the network computes the first layer of each set.
+        The ablations, in the order in which the network computes the first layer of each set.
     """
-    scores = magnitude(network, units)
-    layers: dict[int, list[str]] = {}
-    for work in units.works:
-        made = units.where[work.weight][work.rows]
-        for number in np.unique(units.layer[made[made >= 0]]).tolist():
-            layers.setdefault(number, []).append(work.weight.rpartition(".")[0])
+    scores = magnitude(network, groups)
     found = []
-    for number, names in layers.items():
-        members = np.flatnonzero(units.layer == number)
-        kept = np.ones(units.count, bool)
-        kept[members[np.argsort(scores[members], kind="stable")[: len(members) // 2]]] = False
+    for number, names in _coupled_layers(groups).items():
+        members = np.flatnonzero(groups.layer == number)
+        ascending = members[np.argsort(scores[members], kind="stable")]
+        kept = np.ones(groups.count, bool)
+        kept[ascending[: len(members) // 2]] = False
         if not kept.all():
-            found.append(Half(tuple(dict.fromkeys(names)), len(members), kept))
+            found.append(Ablation(names, len(members), kept))
     return found
 
 
-def plan(
-    networks: Mapping[str, tuple[nn.Module, int]], shape: tuple[int, int, int], device: torch.device
-) -> Plan:
-    """As many images as keep all of it below 2e11 multiply-accumulates, 100 times as many on a GPU; 32 to 512.
+def plan_ablations(
+    networks: Mapping[str, tuple[nn.Module, int]],
+    shape: tuple[int, int, int],
+    device: torch.device,
+) -> AblationPlan:
+    """As many images as keep the work below 2e11 multiply-accumulates; at least 32, at most 512.
 
-    If even 32 cost more than 10 times that, fewer layers are measured, but 8 of each network.
+    On a GPU it is 100 times that. If 32 images cost more than ten times as much, fewer layers are
+    measured, but at least 8 of each network.
 
     Args:
-        networks: With the number of sets of layers that can be cut, by name.
-        shape: Of an image (C, H, W).
-        device: That computes.
+        networks: each network and its number of ablations, by name.
+        shape: shape (C, H, W) of an image.
+        device: device that computes.
     """
     macs = {name: count_macs(network, shape) for name, (network, _) in networks.items()}
-    most = _MACS * (100 if device.type == "cuda" else 1)
+    most = _MACS * (_ON_GPU if device.type == "cuda" else 1)
     work = sum(macs[name] * (1 + count) for name, (_, count) in networks.items())
     images = int(np.clip(most / max(1, work), _LEAST, _MOST))
     layers = int(_LARGE * most / max(1, images * sum(macs.values())))
-    return Plan(images, max(_FEW, layers))
+    return AblationPlan(images, max(_FEW, layers))
 
 
-def rises(
-    network: nn.Module, units: DependencyGroups, validation: Inference, most: int
+def measure_ablations(
+    network: nn.Module, groups: DependencyGroups, validation: Inference, most: int
 ) -> pd.DataFrame:
-    """The loss and accuracy of a network without half of one layer after another; nothing is trained in between.
+    """The loss and accuracy of a network under each ablation; nothing is trained in between.
 
     Source: Li et al. (2017), "Pruning filters for efficient convnets", section 3.2.
 
     Args:
-        network: In evaluation mode; it is left as it is.
-        units: What can be removed from it.
-        validation: Some images that no network was trained with.
-        most: How many halves are tried at most, spread over the depth.
+        network: a network in evaluation mode; it is not changed.
+        groups: its dependency groups.
+        validation: images on which no network was trained.
+        most: largest number of ablations, evenly spaced over the depth.
 
     Returns:
-        A row per half: `layer` (the first), `layers` (all, with spaces between), `units`, `removed`, `loss` and
-        `accuracy` of the whole network, `loss_without` and `accuracy_without` (NaN if it does not run without), and
-        `sets`, how many halves there are.
+        A row per ablation: `layer` (the first one), `layers` (all, separated by spaces), `units`
+        (their groups), `removed`, `loss` and `accuracy` of the whole network, `loss_without` and
+        `accuracy_without` (NaN if the network does not run without), and `sets` (the number of
+        ablations there are).
     """
     loss, accuracy = validation.loss_and_accuracy(network)
-    rows, every = [], halves(network, units)
-    for half in _spread(every, most):
-        without = _without(network, units, half, validation)
-        names = half.layers[0], " ".join(half.layers)
-        rows.append(
-            (*names, half.units, int((~half.kept).sum()), loss, accuracy, *without, len(every))
-        )
+    every = ablations(network, groups)
+    rows = []
+    for one in _evenly_spaced(every, most):
+        names = (one.layers[0], " ".join(one.layers))
+        removed = int((~one.kept).sum())
+        without = _measured(network, groups, one, validation)
+        rows.append((*names, one.groups, removed, loss, accuracy, *without, len(every)))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _spread(every: list[Half], most: int) -> list[Half]:
-    places = np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int)
-    return [every[place] for place in np.unique(places)]
+def _coupled_layers(groups: DependencyGroups) -> dict[int, tuple[str, ...]]:
+    """The names of the layers that produce the groups of each number in `groups.layer`."""
+    names: dict[int, list[str]] = {}
+    for layer in groups.works:
+        produced = groups.where[layer.weight][layer.rows]
+        removable = produced[produced >= 0]
+        for number in np.unique(groups.layer[removable]).tolist():
+            names.setdefault(number, []).append(layer.weight.rpartition(".")[0])
+    return {number: tuple(dict.fromkeys(found)) for number, found in names.items()}
 
 
-def _without(
-    network: nn.Module, units: DependencyGroups, half: Half, validation: Inference
+def _evenly_spaced(every: list[Ablation], most: int) -> list[Ablation]:
+    positions = np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int)
+    return [every[position] for position in np.unique(positions)]
+
+
+def _measured(
+    network: nn.Module, groups: DependencyGroups, ablation: Ablation, validation: Inference
 ) -> tuple[float, float]:
+    """Loss and accuracy under an ablation; NaN where the forward pass spells a width."""
     try:
-        return validation.loss_and_accuracy(cut(network, units, half.kept))
+        return validation.loss_and_accuracy(cut(network, groups, ablation.kept))
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError:  # the forward pass spells the width of a layer
+    except RuntimeError:
         return float("nan"), float("nan")

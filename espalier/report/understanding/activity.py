@@ -1,4 +1,4 @@
-"""What the channels did that pruning removed: how active they were in the network that was cut."""
+"""Activity of removed channels: their mean activation in the network that was pruned."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,50 +11,55 @@ from espalier.pruning.dependency_groups import DependencyGroups
 from espalier.pruning.kept_outputs import KeptOutputs
 from espalier.pruning.scores import activation
 
+_COLUMNS = ["layer", "kept", "cut"]
 
-def sizes(network: nn.Module, units: DependencyGroups, images: Iterable[Tensor]) -> np.ndarray:
-    """The mean size of each unit's activations, as the layers that read it see it: behind norm and rectifier.
+
+def mean_activations(
+    network: nn.Module, groups: DependencyGroups, batches: Iterable[Tensor]
+) -> np.ndarray:
+    """The mean absolute activation of each group, at the inputs of its consumers.
 
     Args:
-        network: In evaluation mode; it is left as it is.
-        units: Of the network.
-        images: Batches (N, C, H, W) as it sees them.
+        network: a network in evaluation mode; it is not changed.
+        groups: its dependency groups.
+        batches: images (N, C, H, W) as the network sees them.
 
     Returns:
-        (count,) not negative; infinite where no layer reads a unit.
+        (count,) not negative; infinite where no layer consumes a group.
     """
 
-    def answers(network: nn.Module) -> Iterator[Tensor]:
-        for batch in images:
+    def outputs(network: nn.Module) -> Iterator[Tensor]:
+        for batch in batches:
             with torch.no_grad():
-                answer = network(batch)
-            yield answer
+                output = network(batch)
+            yield output
 
-    return activation(network, units, answers)
+    return activation(network, groups, outputs)
 
 
-def activity(units: DependencyGroups, size: np.ndarray, survivors: KeptOutputs) -> pd.DataFrame:
-    """The mean activation of what was cut from each layer, beside that of what stayed.
+def activity(
+    groups: DependencyGroups, activations: np.ndarray, kept_outputs: KeptOutputs
+) -> pd.DataFrame:
+    """The mean activation of the removed outputs of each layer, beside that of the kept ones.
 
     Args:
-        units: Of the network before the cut.
-        size: (count,) the mean activation of each.
-        survivors: What the cut has left.
+        groups: dependency groups of the network before the cut.
+        activations: (count,) mean activation of each group.
+        kept_outputs: the outputs that the cut has kept.
 
     Returns:
-        A row per layer that lost outputs and of which both are known: `layer`, `kept`, `cut`.
+        A row per layer that lost outputs and of which both means are known: `layer`, `kept`, `cut`.
     """
     rows = []
-    for work in units.works:
-        layer = work.weight.rpartition(".")[0]
-        unit = units.where[work.weight][work.rows]
-        if survivors.outputs.get(layer) != len(unit):
+    for layer in groups.works:
+        name = layer.weight.rpartition(".")[0]
+        group = groups.where[layer.weight][layer.rows]
+        if kept_outputs.outputs.get(name) != len(group):
             continue
-        own = np.where(unit >= 0, size[unit], np.nan)
-        own[~np.isfinite(own)] = np.nan
-        stays = np.isin(np.arange(len(unit)), survivors.kept[layer])
-        if np.isfinite(own[stays]).any() and np.isfinite(own[~stays]).any():
-            rows.append(
-                {"layer": layer, "kept": np.nanmean(own[stays]), "cut": np.nanmean(own[~stays])}
-            )
-    return pd.DataFrame(rows, columns=["layer", "kept", "cut"]).drop_duplicates("layer")
+        values = np.where(group >= 0, activations[group], np.nan)
+        values[~np.isfinite(values)] = np.nan
+        stays = np.isin(np.arange(len(group)), kept_outputs.kept[name])
+        kept, removed = values[stays], values[~stays]
+        if np.isfinite(kept).any() and np.isfinite(removed).any():
+            rows.append({"layer": name, "kept": np.nanmean(kept), "cut": np.nanmean(removed)})
+    return pd.DataFrame(rows, columns=_COLUMNS).drop_duplicates("layer")

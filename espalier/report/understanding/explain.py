@@ -1,6 +1,7 @@
-"""The part of `espalier evaluate` that asks networks why: where they look, and what their layers are worth."""
+"""The part of an evaluation that explains the networks: saliency, ablation, activity."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,32 +12,73 @@ from torch import nn
 
 from espalier import files
 from espalier.data.names import VALIDATION
-from espalier.data.prepared import Split, StreamedSplit, open_split, read_dataset
+from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
 from espalier.judging import answers
 from espalier.measures.macs import count_macs
 from espalier.models.folder import load
 from espalier.params import Distill, Params, Prune
-from espalier.paths import ACTIVITY, CUT, LOOKS, MODELS, PREPARED, SENSITIVITY, TEACHER
+from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
 from espalier.pruning.dependency_groups import DependencyGroups, find_dependency_groups
 from espalier.pruning.kept_outputs import KeptOutputs
-from espalier.report.understanding.ablation import halves, plan, rises
-from espalier.report.understanding.activity import activity, sizes
-from espalier.report.understanding.informative_examples import spread, telling
-from espalier.report.understanding.saliency import look
+from espalier.report.understanding.ablation import (
+    ablations,
+    measure_ablations,
+    plan_ablations,
+)
+from espalier.report.understanding.activity import activity, mean_activations
+from espalier.report.understanding.informative_examples import evenly_spaced, informative_examples
+from espalier.report.understanding.saliency import saliency_maps
 from espalier.training.batches import Resident
 from espalier.training.device import default_device, to_device
 from espalier.training.scoring import Inference
-from espalier.training.views import normaliser
+from espalier.training.views import Look, normaliser
 
-_IMAGES = 6  # that are shown
-_COMPARED = 64  # that models are compared by, where that is cheap
-_MACS = 1e11  # of all that looking at these takes, a pass back as two passes
-_MODELS = 6  # that look at them: the teacher, those on the front, and others
+_IMAGES = 6  # images that are shown
+_COMPARED = 64  # images over which maps are compared, where that is cheap
+_MACS = 1e11  # of all maps together; a backward pass counts as two passes
+_MODELS = 6  # models with maps: the teacher, the Pareto front, and others
 _BATCH = 32
 
+Traced = tuple[nn.Module, DependencyGroups]
 
-def understand(
+
+@dataclass(frozen=True)
+class _Project:
+    """The networks and images of a project, on one device.
+
+    Attributes:
+        root: root folder of the project.
+        params: its parameters.
+        dataset: description of its prepared data.
+        device: device of the networks.
+        look: maps stored images to the network's inputs.
+    """
+
+    root: Path
+    params: Params
+    dataset: Dataset
+    device: torch.device
+    look: Look
+
+    @classmethod
+    def open(cls, root: Path, params: Params) -> "_Project":
+        """Open a project on the default device."""
+        dataset, device = read_dataset(root / PREPARED), default_device()
+        look = normaliser(dataset.mean, dataset.std, device)
+        return cls(root, params, dataset, device, look)
+
+    def network(self, name: str) -> nn.Module:
+        """The network of a model, in evaluation mode."""
+        network = load(self.root / MODELS / name, trusted=self.params.trusted)
+        return to_device(network, self.device)
+
+    def example(self) -> torch.Tensor:
+        """Two images as networks see them, to trace them."""
+        return torch.zeros(2, *self.dataset.shape, device=self.device)
+
+
+def explain(
     root: Path,
     reports: Path,
     params: Params,
@@ -44,129 +86,112 @@ def understand(
     logits: Mapping[str, np.ndarray],
     front: Sequence[str],
 ) -> None:
-    """Write into `reports` where models look, what their layers are worth, and what was cut from them did before.
+    """Write saliency maps, the sensitivity of layers and the activity of removed channels.
 
     Args:
-        root: The project.
-        reports: A draft of its reports.
-        params: Its parameters.
-        test: Its test images and their labels.
-        logits: What each deployed file answers to the test images (N, classes), by model.
-        front: The models that no other beats.
+        root: root folder of the project.
+        reports: draft of its reports, to write to.
+        params: its parameters.
+        test: its test split.
+        logits: outputs (N, classes) of each deployed file on the test split, by model.
+        front: models on the Pareto front.
     """
     torch.set_num_threads(params.evaluation.threads)
-    project = _Project(root, params)
+    project = _Project.open(root, params)
     if find_spec("captum"):
-        _look(
-            project,
-            reports / LOOKS,
-            test,
-            {name: answers(own) for name, own in logits.items()},
-            front,
-        )
-    _measure(project, reports)
+        predicted = {name: answers(own) for name, own in logits.items()}
+        _write_saliency(project, reports / SALIENCY, test, predicted, front)
+    _write_ablations(project, reports)
 
 
-class _Project:
-    """Networks and images of a project, on the device there is."""
-
-    def __init__(self, root: Path, params: Params) -> None:
-        self.root, self.params, self.device = root, params, default_device()
-        self.dataset = read_dataset(root / PREPARED)
-        self.look = normaliser(self.dataset.mean, self.dataset.std, self.device)
-
-    def network(self, name: str) -> nn.Module:
-        """The network of a model, in evaluation mode."""
-        return to_device(load(self.root / MODELS / name, trusted=self.params.trusted), self.device)
-
-
-def _look(
+def _write_saliency(
     project: _Project,
     path: Path,
     test: Split,
     predicted: Mapping[str, np.ndarray],
     front: Sequence[str],
 ) -> None:
+    """Write the saliency maps of some models on informative test images."""
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
     labels = test.labels.numpy()
-    shown = telling(labels, predicted, TEACHER, _IMAGES)
+    shown = informative_examples(labels, predicted, TEACHER, _IMAGES)
     work = 3 * len(names) * count_macs(project.network(TEACHER), project.dataset.shape)
-    others = spread(len(labels), min(_COMPARED, int(_MACS / max(1, work))))
+    affordable = int(_MACS / max(1, work))
+    others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
     images = project.look(test.images[examples].to(project.device))
     networks = ((name, project.network(name)) for name in predicted if name in names)
     answered = {name: predicted[name][examples] for name in names}
-    look(networks, images, answered, labels[shown], shown).write(path)
+    saliency_maps(networks, images, answered, labels[shown], shown).write(path)
 
 
-def _measure(project: _Project, reports: Path) -> None:
-    """What half of each layer is worth, in the networks that were pruned, and how active was what they lost."""
-    found = dict(_with_units(project, _questioned(project.params)))
+def _write_ablations(project: _Project, reports: Path) -> None:
+    """Write the sensitivity of the layers of pruned networks, and the activity of what they lost."""
+    traced = dict(_traced(project, _explained(project.params)))
     counts = {
-        name: (network, len(halves(network, units))) for name, (network, units) in found.items()
+        name: (network, len(ablations(network, groups)))
+        for name, (network, groups) in traced.items()
     }
-    planned = plan(counts, project.dataset.shape, project.device)
+    plan = plan_ablations(counts, project.dataset.shape, project.device)
     every = open_split(project.root / PREPARED, VALIDATION)
-    split = _some(every, spread(len(every), planned.images))
+    split = _chosen(every, evenly_spaced(len(every), plan.images))
     validation = Inference(Resident(split, project.device), project.look, _BATCH)
-    sensitive, active = [], []
-    for name, (network, units) in found.items():
-        rows = rises(network, units, validation, planned.layers)
-        sensitive.append(rows.assign(model=name, images=len(split.labels)))
-        if cuts := _cuts(project, name):
-            batches = (
-                project.look(batch.to(project.device)) for batch in split.images.split(_BATCH)
-            )
-            size = sizes(network, units, batches)
-            active += [
-                activity(units, size, survivors).assign(model=child)
-                for child, survivors in cuts.items()
-            ]
-    for path, tables in ((reports / SENSITIVITY, sensitive), (reports / ACTIVITY, active)):
+    sensitivities, activities = [], []
+    for name, (network, groups) in traced.items():
+        rows = measure_ablations(network, groups, validation, plan.layers)
+        sensitivities.append(rows.assign(model=name, images=len(split.labels)))
+        activities += _activities(project, name, network, groups, split)
+    for path, tables in (
+        (reports / SENSITIVITY, sensitivities),
+        (reports / ACTIVITY, activities),
+    ):
         if tables:
             pd.concat(tables).to_csv(path, index=False)
 
 
-def _some(split: StreamedSplit, examples: Sequence[int]) -> Split:
+def _activities(
+    project: _Project, name: str, network: nn.Module, groups: DependencyGroups, split: Split
+) -> list[pd.DataFrame]:
+    """The activity of what each child of a model has lost."""
+    cuts = _cuts(project, name)
+    if not cuts:
+        return []
+    batches = (project.look(batch.to(project.device)) for batch in split.images.split(_BATCH))
+    means = mean_activations(network, groups, batches)
+    return [activity(groups, means, kept).assign(model=child) for child, kept in cuts.items()]
+
+
+def _chosen(split: StreamedSplit, examples: Sequence[int]) -> Split:
     """Some examples of a split, in memory."""
-    found = [split[example] for example in examples]
-    return Split(
-        torch.stack([image for image, _, _ in found]), torch.stack([label for _, label, _ in found])
-    )
+    items = [split[example] for example in examples]
+    images = torch.stack([image for image, _, _ in items])
+    return Split(images, torch.stack([label for _, label, _ in items]))
 
 
-def _questioned(params: Params) -> list[str]:
-    """The models that something was pruned from; if there are none, the teacher and its students."""
+def _explained(params: Params) -> list[str]:
+    """The parents of pruned models; if there are none, the teacher and its students."""
     pruned = {entry.parent for entry in params.models.values() if isinstance(entry, Prune)}
-    taught = {name for name, entry in params.models.items() if isinstance(entry, Distill)}
-    return [name for name in params.names if name in (pruned or {TEACHER, *taught})]
+    students = {name for name, entry in params.models.items() if isinstance(entry, Distill)}
+    chosen = pruned or {TEACHER, *students}
+    return [name for name in params.names if name in chosen]
 
 
-def _with_units(
-    project: _Project, names: Sequence[str]
-) -> Iterator[tuple[str, tuple[nn.Module, DependencyGroups]]]:
-    """The networks that can be traced, and what can be removed from them."""
+def _traced(project: _Project, names: Sequence[str]) -> Iterator[tuple[str, Traced]]:
+    """The networks that can be traced, with their dependency groups."""
     for name in names:
         network = project.network(name)
         try:
-            yield (
-                name,
-                (
-                    network,
-                    find_dependency_groups(
-                        network, torch.zeros(2, *project.dataset.shape, device=project.device)
-                    ),
-                ),
-            )
-        except BadInput:  # it cannot be traced, so that nothing can be pruned from it either
+            groups = find_dependency_groups(network, project.example())
+        except BadInput:  # a network that cannot be traced cannot be pruned either
             continue
+        yield name, (network, groups)
 
 
 def _cuts(project: _Project, parent: str) -> dict[str, KeptOutputs]:
-    """What is left of a model in those that were pruned from it, where they tell."""
-    found = {}
+    """The kept outputs of each model that was pruned from `parent`, where they are recorded."""
+    cuts = {}
     for name, entry in project.params.models.items():
         path = project.root / MODELS / name / CUT
         if isinstance(entry, Prune) and entry.parent == parent and path.is_file():
-            found[name] = KeptOutputs.from_json(files.read_json(path))
-    return found
+            cuts[name] = KeptOutputs.from_json(files.read_json(path))
+    return cuts

@@ -1,4 +1,4 @@
-"""Which examples are worth looking at."""
+"""The choice of examples for a report."""
 
 from collections.abc import Mapping
 from itertools import chain, zip_longest
@@ -8,36 +8,41 @@ import numpy as np
 from espalier.judging import forgotten
 
 
-def telling(
+def informative_examples(
     labels: np.ndarray, predicted: Mapping[str, np.ndarray], reference: str, count: int
 ) -> list[int]:
-    """The examples at which models differ most from their reference.
+    """The examples at which models differ most from a reference model.
 
-    First those that a model has forgotten, taking from one model after another in turn; then those at which most models
-    answer something else than the reference, right or wrong; then those that come first.
+    First the forgotten examples, one of each model in turn; then the examples at which most models
+    differ from the reference, right or wrong; then the first ones.
 
     Args:
-        labels: Of the examples (N,).
-        predicted: The answers of each model (N,), the reference's among them.
-        reference: The name of the model that the others are held against.
-        count: How many are wanted at most.
+        labels: (N,) classes of the examples.
+        predicted: answers (N,) of each model, the reference's included.
+        reference: name of the reference model.
+        count: largest number of examples.
 
     Returns:
-        Indices of different examples.
+        Indices of distinct examples.
+
+    Example:
+        Model a has forgotten 5 and 7, model b has forgotten 5 and 9: 5, 7, 9, then the others.
     """
-    others = {name: answers for name, answers in predicted.items() if name != reference}
-    lost = [
-        forgotten(labels, answers, predicted[reference]).tolist() for answers in others.values()
-    ]
-    differ = np.sum(
-        [answers != predicted[reference] for answers in others.values()], axis=0
-    ) * np.ones(len(labels))
-    in_turn = [index for turn in zip_longest(*lost) for index in turn if index is not None]
-    return list(dict.fromkeys(chain(in_turn, np.argsort(-differ, kind="stable").tolist())))[:count]
+    theirs = predicted[reference]
+    others = [answers for name, answers in predicted.items() if name != reference]
+    lost = [forgotten(labels, answers, theirs).tolist() for answers in others]
+    in_turn = chain.from_iterable(zip_longest(*lost))
+    differing = np.zeros(len(labels))
+    for answers in others:
+        differing += answers != theirs
+    ordered = np.argsort(-differing, kind="stable").tolist()
+    first = [index for index in in_turn if index is not None]
+    return list(dict.fromkeys(first + ordered))[:count]
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most so many of `count` indices, as far from each other as can be."""
-    return (
-        np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)).tolist() if count else []
-    )
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most `most` of the indices 0 to `count - 1`, evenly spaced."""
+    if not count:
+        return []
+    positions = np.linspace(0, count - 1, min(most, count)).astype(int)
+    return [int(position) for position in np.unique(positions)]

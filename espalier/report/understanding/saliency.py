@@ -1,71 +1,159 @@
-"""Asking several networks where they look in the same images."""
+"""Saliency maps of several networks on the same images: computing, writing and reading them."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from espalier.errors import Notice
+from espalier import files
+from espalier.errors import BadInput, Notice
 from espalier.judging import NO_ANSWER
-from espalier.report.understanding.grad_cam import agreement, heat
-from espalier.report.understanding.saliency_maps import Look, Looks, Map
+from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
+
+Map = list[list[int]]
+Heat = np.ndarray | None
+"""A map (h, w) float32, not negative; None where there is none."""
 
 
-def look(
+@dataclass(frozen=True)
+class ModelSaliency:
+    """The saliency maps of one model.
+
+    Attributes:
+        layer: name of the layer at which they were computed; empty if no layer has positions.
+        answers: the model's answer to each image that is shown; -1 if it gave none.
+        maps: for each image that is shown a map (h, w) from 0 to 255, where 255 is its highest
+            value; None if there is no map.
+        agreement: mean rank correlation with the first model's maps over the compared images;
+            None if there is nothing to correlate.
+    """
+
+    layer: str
+    answers: list[int]
+    maps: list[Map | None]
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class SaliencyMaps:
+    """The saliency maps of several models on the same test images.
+
+    Attributes:
+        examples: indices in the test split of the images that are shown.
+        labels: classes of these images.
+        compared: number of images over which the agreement is averaged; other images than the
+            shown ones, where there are some.
+        models: maps by model; the agreement of the others is with the first.
+    """
+
+    examples: list[int]
+    labels: list[int]
+    compared: int
+    models: dict[str, ModelSaliency]
+
+    def write(self, path: Path) -> None:
+        """Write the maps as JSON."""
+        files.write(path, _SALIENCY.dump_json(self) + b"\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "SaliencyMaps | None":
+        """Read the maps; None if there is no file.
+
+        Raises:
+            BadInput: if the file holds something else.
+        """
+        if not path.is_file():
+            return None
+        try:
+            return _SALIENCY.validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise BadInput(
+                f"Expected {path} as `espalier evaluate` writes it; found at `{place}`: "
+                f"{first['msg']}. Run `espalier evaluate` again."
+            ) from None
+
+
+_SALIENCY = TypeAdapter(SaliencyMaps)
+
+
+def saliency_maps(
     networks: Iterable[tuple[str, nn.Module]],
     images: Tensor,
     answers: Mapping[str, np.ndarray],
     labels: np.ndarray,
     examples: list[int],
-) -> Looks:
-    """Ask networks where they look.
+) -> SaliencyMaps:
+    """Compute the saliency maps of several networks.
 
     Args:
-        networks: With their names; the one that the others are held against first.
-        images: (N, C, H, W) as they see them, N above 1, on their device: first those to be shown, then those by which
-            the networks are compared; if there are no others, by those that are shown.
-        answers: What each model answers to them (N,), which is what is explained.
-        labels: What those are that are shown (n,).
-        examples: Where these are in the test split.
+        networks: names and networks; the agreement of the others is with the first.
+        images: (N, C, H, W) as the networks see them, N above 1, on their device: first the
+            images to be shown, then those over which the agreement is averaged; if there are no
+            others, it is averaged over the shown ones.
+        answers: each model's answers (N,), whose outputs are explained.
+        labels: classes (n,) of the images to be shown.
+        examples: indices of these images in the test split.
     """
     shown = len(examples)
     compared = slice(shown if len(images) > shown else 0, None)
-    found: dict[str, Look] = {}
-    first: list[np.ndarray | None] = []
+    models: dict[str, ModelSaliency] = {}
+    reference: list[Heat] = []
     for name, network in networks:
-        layer, maps = _maps(name, network, images, answers[name])
-        own = None if not found else _mean_agreement(maps[compared], first)
-        first = first or maps[compared]
-        kept = [None if one is None else _scaled(one) for one in maps[:shown]]
-        found[name] = Look(layer, answers[name][:shown].tolist(), kept, own)
-    return Looks(examples, labels.tolist(), len(images[compared]), found)
+        layer, heats = _heats(name, network, images, answers[name])
+        agreement = _mean_correlation(heats[compared], reference) if models else None
+        reference = reference or heats[compared]
+        maps = [None if heat is None else _scaled(heat) for heat in heats[:shown]]
+        models[name] = ModelSaliency(layer, answers[name][:shown].tolist(), maps, agreement)
+    return SaliencyMaps(examples, labels.tolist(), len(images[compared]), models)
 
 
-def _maps(
+def _heats(
     name: str, network: nn.Module, images: Tensor, answers: np.ndarray
-) -> tuple[str, list[np.ndarray | None]]:
-    """The layer that was asked, and a map (h, w) for each answer of which there is one."""
+) -> tuple[str, list[Heat]]:
+    """The layer, and a map for each answer, where the network has one.
+
+    A network that cannot be differentiated loses its maps and gives a warning; the evaluation of
+    all models goes on.
+    """
+    nothing: list[Heat] = [None] * len(answers)
+    explained = torch.from_numpy(answers).clamp(min=0).to(images.device)
     try:
-        seen = heat(network, images, torch.from_numpy(answers).clamp(min=0).to(images.device))
-    except RuntimeError as error:  # whatever a user's network does; the figures of all models are worth more than this
+        found = grad_cam(network, images, explained)
+    except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        warnings.warn(f"{name} should tell where it looks. Found: {reason}", Notice, stacklevel=2)
-        return "", [None] * len(answers)
-    if seen is None:
-        return "", [None] * len(answers)
-    known = (answers != NO_ANSWER) & np.isfinite(seen.maps).all((1, 2))
-    return seen.layer, [one if there else None for one, there in zip(seen.maps, known, strict=True)]
+        warnings.warn(
+            f"Expected a saliency map of {name}; found: {reason}. Its column stays empty.",
+            Notice,
+            stacklevel=2,
+        )
+        return "", nothing
+    if found is None:
+        return "", nothing
+    known = (answers != NO_ANSWER) & np.isfinite(found.maps).all((1, 2))
+    heats = [heat if usable else None for heat, usable in zip(found.maps, known, strict=True)]
+    return found.layer, heats
 
 
-def _mean_agreement(ours: list[np.ndarray | None], theirs: list[np.ndarray | None]) -> float | None:
-    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
-    found = [value for a, b in pairs if np.isfinite(value := agreement(a, b))]
-    return float(np.mean(found)) if found else None
+def _mean_correlation(ours: Sequence[Heat], theirs: Sequence[Heat]) -> float | None:
+    """The mean rank correlation over the images of which both have a map; None if there is none."""
+    correlations = [
+        rank_correlation(one, other)
+        for one, other in zip(ours, theirs, strict=True)
+        if one is not None and other is not None
+    ]
+    finite = [value for value in correlations if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else None
 
 
 def _scaled(heat: np.ndarray) -> Map:
+    """A map as integers from 0 to 255, its highest value."""
     highest = heat.max()
     scaled: Map = np.round(255 * heat / (highest if highest > 0 else 1)).astype(int).tolist()
     return scaled

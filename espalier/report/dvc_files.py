@@ -1,0 +1,36 @@
+"""Metrics and histories as the files that `dvc metrics`, `dvc exp` and `dvc plots` read."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from espalier import files
+from espalier.paths import CURVES, FIGURES, HISTORY, MODELS
+
+_METRICS = (
+    "accuracy",
+    "drop_high",
+    "worst_class_drop_high",
+    "forgotten",
+    "bytes",
+    "speedup_1",
+)
+
+
+def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame) -> None:
+    """Write one JSON file of main metrics and one CSV of the training history for each model.
+
+    Args:
+        root: root folder of the project.
+        reports: folder to write to: `reports/`, or a draft of it.
+        table: content of `models.csv`, indexed by model.
+    """
+    (reports / CURVES).mkdir()
+    for name, row in table[list(_METRICS)].to_dict("index").items():
+        known = {metric: value for metric, value in row.items() if not math.isnan(value)}
+        files.write_json(reports / FIGURES / f"{name}.json", known)
+        history = root / MODELS / str(name) / HISTORY
+        if history.is_file() and len(pd.read_csv(history)):
+            shutil.copyfile(history, reports / CURVES / f"{name}.csv")

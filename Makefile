@@ -1,9 +1,9 @@
-# Sets up what each target needs, in .venv, and does it. Python 3.11 or newer and make are all it takes.
+# Each target sets up .venv first if need be. Requirements: Python 3.11 or newer, and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# the environment knows where the project lies; this one is made anew when it is used from another folder
+# marks the folder that the environment is linked to; it is linked again from another folder
 LINKED := $(VENV)/.linked$(subst /,-,$(CURDIR))
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -21,24 +21,25 @@ run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
 test: $(LINKED)  ## run the tests
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: $(LINKED)  ## run the tests, those that take minutes too
+test-all: $(LINKED)  ## run all tests, also those that take minutes
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
-check: $(LINKED)  ## lint, check the format, the types and the direction of imports
+check: $(LINKED)  ## lint, check the format, types, import contracts and commit subjects
 	@ruff check
 	@ruff format --check
 	@mypy
 	@lint-imports
+	@.ci/commit_subjects
 
-bench: $(LINKED)  ## measure: side by side, in one run
+bench: $(LINKED)  ## run the benchmarks
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
 
-clean:  ## remove what was built and what only saves time; keeps data, models, registry and runs
+clean:  ## remove build products and caches; keeps data, models, registry and runs
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .espalier/bank .espalier/checkpoints .espalier/work
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# One file stands for a finished environment: it is made last, so an interrupted install is done again.
+# Written last, so that an interrupted installation is repeated.
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): PyTorch, Prefect, MLflow and DVC take some minutes, once."
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \

@@ -172,7 +172,7 @@ def taught(bench: Evaluator) -> Objective:
         held.extend(
             [] if held else [to_device(load(bench.work / "teacher-lenet5"), bench.team.device)]
         )
-        return scoring.logits(held[0], lambda images, index: views.apply(images, index, view))[0]
+        return scoring.outputs(held[0], lambda images, index: views.apply(images, index, view))[0]
 
     return from_teacher(Bank(bench.work / "bank", answer), temperature=1.0, weight=0.9)
 

@@ -94,7 +94,7 @@ def one(source: Path, root: Path, network: dict[str, object]) -> pd.DataFrame:
     rows = {}
     for label, name in {"float32": "teacher", **NAMES}.items():
         path = root / "models" / name / "model.onnx"
-        right = Runtime(path).logits(test.images.numpy()).argmax(1) == test.labels.numpy()
+        right = Runtime(path).logits(test.inputs.numpy()).argmax(1) == test.targets.numpy()
         rows[label] = {
             "accuracy": right.mean(),
             "scale": scale(path, root / "models" / "minmax" / "model.onnx"),

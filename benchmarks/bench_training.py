@@ -45,7 +45,7 @@ def main() -> None:
     )
 
     def answer(view: int) -> torch.Tensor:
-        return Inference(train, look).logits(
+        return Inference(train, look).outputs(
             teacher, lambda images, index: views.apply(images, index, view)
         )[0]
 

@@ -60,7 +60,7 @@ def run(root: Path) -> None:
     _drop_undeclared(root / MODELS, params)
     hashes = {name: files.verify(root / MODELS / name)[ONNX] for name in params.names}
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
-    images, labels = test.images.numpy(), test.labels.numpy()
+    images, labels = test.inputs.numpy(), test.targets.numpy()
     conditions = _conditions(root, params, hashes)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
         logits = {

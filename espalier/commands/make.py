@@ -116,7 +116,7 @@ def _pack(made: OperationResult, draft: Path) -> dict[str, int]:
 
 def _validation(job: Job) -> tuple[torch.Tensor, torch.Tensor]:
     batches = list(job.open("validation").batches([torch.arange(job.dataset.counts["validation"])]))
-    return batches[0].images.cpu(), batches[0].labels.cpu()
+    return batches[0].inputs.cpu(), batches[0].targets.cpu()
 
 
 def _lineage(job: Job, made: OperationResult, seconds: float) -> dict[str, Any]:

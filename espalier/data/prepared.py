@@ -50,10 +50,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """A split in memory: images (N, C, H, W) uint8, labels (N) int64."""
+    """A split in memory: inputs (N, C, H, W) uint8 and targets (N,) int64."""
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    inputs: torch.Tensor
+    targets: torch.Tensor
 
 
 class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
@@ -64,24 +64,24 @@ class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, i
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._images: Any = None
+        self._inputs: Any = None
         with safe_open(path, framework="pt") as file:
-            self.labels: torch.Tensor = file.get_tensor("labels")
+            self.targets: torch.Tensor = file.get_tensor("labels")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"An index should lie in 0..{len(self) - 1}. Found {index}.")
         index %= len(self)
-        if self._images is None:
+        if self._inputs is None:
             file: Any = safe_open(self._path, framework="pt")
-            self._images = file.get_slice("images")
-        return self._images[index : index + 1][0], self.labels[index], index
+            self._inputs = file.get_slice("images")
+        return self._inputs[index : index + 1][0], self.targets[index], index
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_images": None}  # a mapped file cannot be sent to another process
+        return self.__dict__ | {"_inputs": None}  # a mapped file cannot be sent to another process
 
 
 _DATASET = TypeAdapter(Dataset)

@@ -38,6 +38,6 @@ class _OfHead(nn.Module):
         names = list(seen.heads)
         if self._name not in names:
             raise BadInput(f"A head should be one of {', '.join(names)}. Found {self._name!r}.")
-        labels = labels_of(seen.batch.labels, names.index(self._name))
-        batch = replace(seen.batch, labels=labels)
-        return self.objective(replace(seen, logits=seen.heads[self._name], batch=batch))
+        labels = labels_of(seen.batch.targets, names.index(self._name))
+        batch = replace(seen.batch, targets=labels)
+        return self.objective(replace(seen, outputs=seen.heads[self._name], batch=batch))

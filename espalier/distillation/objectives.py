@@ -30,14 +30,14 @@ def from_labels(
     """
 
     def objective(seen: LossInputs) -> Tensor:
-        labels = seen.batch.labels
+        labels = seen.batch.targets
         if class_weights is None and focus is None:
-            return F.cross_entropy(seen.logits, labels, label_smoothing=smoothing)
-        each = F.cross_entropy(seen.logits, labels, reduction="none", label_smoothing=smoothing)
+            return F.cross_entropy(seen.outputs, labels, label_smoothing=smoothing)
+        each = F.cross_entropy(seen.outputs, labels, reduction="none", label_smoothing=smoothing)
         weights = torch.ones_like(each) if class_weights is None else class_weights[labels]
         return average(
             each,
-            weights if focus is None else weights * focal(seen.logits, labels, gamma=focus.gamma),
+            weights if focus is None else weights * focal(seen.outputs, labels, gamma=focus.gamma),
         )
 
     return objective
@@ -66,7 +66,7 @@ def from_logits(
     """
 
     def objective(seen: LossInputs) -> Tensor:
-        logits, labels = seen.logits, seen.batch.labels
+        logits, labels = seen.outputs, seen.batch.targets
         given = {name: _now(value, seen) for name, value in settings.items()} | (
             {"labels": labels} if labelled else {}
         )
@@ -109,7 +109,7 @@ class WeightedSum(nn.Module):
 
     def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch."""
-        total = seen.logits.new_zeros(())
+        total = seen.outputs.new_zeros(())
         for weight, objective in self._terms:
             total = total + at(weight, seen.progress) * objective(seen)
         return total

@@ -58,7 +58,7 @@ def _merged(job: Job, entry: Fold, network: nn.Module, example: Tensor, base: in
             group for group in spread.split(_BATCH) if len(group) >= 4
         ]  # fewer have no unbiased estimate
         for batch in job.train.batches(groups):
-            yield job.look(batch.images)
+            yield job.look(batch.inputs)
 
     def validate(candidate: nn.Module) -> float:
         recalibrate(candidate, job.train, job.look)

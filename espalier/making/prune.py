@@ -130,7 +130,7 @@ def _losses(job: Job, score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
     def losses(network: nn.Module) -> Iterator[Tensor]:
         objective = job.from_teacher(TEACHER, network, inside=False)
         for batch in job.train.batches(in_order(min(_SCORED[data], len(job.train)), _BATCH[data])):
-            images = job.look(job.views.apply(batch.images, batch.index, 0))
+            images = job.look(job.views.apply(batch.inputs, batch.index, 0))
             yield objective(LossInputs(network(images), images, batch, view=0, progress=0.0))
 
     return losses

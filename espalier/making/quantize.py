@@ -140,7 +140,7 @@ def _samples(job: Job, entry: Quantize) -> list[np.ndarray]:
     """Training images: spread over the split, in its order; or several samples."""
     split = open_split(job.root / PREPARED, "train")
     if entry.resamples > 1:
-        places = resamples(split.labels.numpy(), entry.images, entry.resamples, job.params.seed)
+        places = resamples(split.targets.numpy(), entry.images, entry.resamples, job.params.seed)
     else:
         places = [
             np.unique(np.linspace(0, len(split) - 1, min(entry.images, len(split))).astype(int))
@@ -152,7 +152,7 @@ def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
     """What tells the accuracy of a file on the validation split."""
     validation = job.open("validation")
     batches = list(validation.batches([torch.arange(len(validation))]))
-    images, labels = batches[0].images.cpu().numpy(), batches[0].labels.cpu().numpy()
+    images, labels = batches[0].inputs.cpu().numpy(), batches[0].targets.cpu().numpy()
 
     def judge(model: onnx.ModelProto) -> float:
         logits = Runtime(model.SerializeToString(), job.recipe.threads).logits(images)

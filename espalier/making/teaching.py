@@ -92,7 +92,7 @@ def bank_of(job: Job, teacher: str) -> Bank:
     def answer(view: int) -> Tensor:
         if not held:
             held.append(job.load(teacher))
-        return scoring.logits(held[0], lambda images, index: views.apply(images, index, view))[0]
+        return scoring.outputs(held[0], lambda images, index: views.apply(images, index, view))[0]
 
     return Bank(job.root / STATE / "bank" / files.digest(depends)[:32], answer)
 
@@ -182,7 +182,7 @@ def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:
         return None
     classes = len(job.dataset.classes)
     if given == "balanced":
-        counts = torch.bincount(open_split(job.root / PREPARED, "train").labels, minlength=classes)
+        counts = torch.bincount(open_split(job.root / PREPARED, "train").targets, minlength=classes)
         return balanced(counts).to(job.team.device)
     if len(given) != classes:
         raise BadInput(

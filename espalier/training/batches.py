@@ -18,13 +18,13 @@ class Batch:
 
     Attributes:
         index: (N,) int64 on the processor: which examples of the split.
-        images: (N, C, H, W) uint8 on the device.
-        labels: (N,) int64 on the device.
+        inputs: (N, ...) on the device, in their stored type (uint8 for images).
+        targets: (N,) on the device; int64 class numbers for a classification.
     """
 
     index: Tensor
-    images: Tensor
-    labels: Tensor
+    inputs: Tensor
+    targets: Tensor
 
 
 class Examples(Protocol):
@@ -41,18 +41,18 @@ class Resident:
     """A split kept on the device as uint8: what fits is fastest there."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        self._images = split.images.to(device)
-        self._labels = split.labels.to(device)
+        self._inputs = split.inputs.to(device)
+        self._targets = split.targets.to(device)
 
     def __len__(self) -> int:
         """How many examples there are."""
-        return len(self._labels)
+        return len(self._targets)
 
     def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
         """One batch for each group of indices."""
         for index in groups:
-            where = index.to(self._labels.device)
-            yield Batch(index, self._images[where], self._labels[where])
+            where = index.to(self._targets.device)
+            yield Batch(index, self._inputs[where], self._targets[where])
 
 
 class Streamed:
@@ -73,11 +73,11 @@ class Streamed:
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
         )
-        for images, labels, index in loader:
+        for inputs, targets, index in loader:
             yield Batch(
                 index,
-                images.to(self._device, non_blocking=True),
-                labels.to(self._device, non_blocking=True),
+                inputs.to(self._device, non_blocking=True),
+                targets.to(self._device, non_blocking=True),
             )
 
 

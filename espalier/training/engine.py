@@ -32,16 +32,16 @@ class LossInputs:
     """What an objective is given: a batch, as the network saw and answered it.
 
     Attributes:
-        logits: (N, classes) float32.
-        images: (N, C, H, W) float32: the view, normalised.
-        batch: Which examples, and their labels.
+        outputs: (N, width) float32; logits (N, classes) for a classification.
+        inputs: (N, ...) float32: the augmented version of the batch as the network sees it.
+        batch: The examples and their targets.
         view: The number of the view.
         progress: The part of all steps that is behind, in [0, 1).
-        heads: The logits of every head by its name, where the network has several; `logits` are those of the first.
+        heads: Outputs of every head by its name, where the network has several; `outputs` are those of the first.
     """
 
-    logits: Tensor
-    images: Tensor
+    outputs: Tensor
+    inputs: Tensor
     batch: Batch
     view: int
     progress: float
@@ -221,7 +221,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(state.step)
         images = self.look(
-            self.views.apply(batch.images, batch.index, view) if recipe.augment else batch.images
+            self.views.apply(batch.inputs, batch.index, view) if recipe.augment else batch.inputs
         )
         with autocast(recipe, self.team.device):
             heads = heads_of(self.replica(images))

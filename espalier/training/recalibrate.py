@@ -35,8 +35,8 @@ def recalibrate(
     for norm in norms:
         norm.train()
     for batch in examples.batches(in_order(min(most, len(examples)), batch_size)):
-        if len(batch.labels) > 1:
-            network(look(batch.images))
+        if len(batch.targets) > 1:
+            network(look(batch.inputs))
     network.eval()
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum

@@ -18,7 +18,7 @@ class Inference:
         self._examples, self._look, self._batch_size = examples, look, batch_size
 
     @torch.no_grad()
-    def logits(
+    def outputs(
         self,
         network: nn.Module,
         transform: Callable[[Tensor, Tensor], Tensor] | None = None,
@@ -36,15 +36,15 @@ class Inference:
         network.eval()
         logits, labels = [], []
         for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
-            images = batch.images if transform is None else transform(batch.images, batch.index)
+            images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
             logits.append(list(heads_of(network(self._look(images))).values())[head])
-            labels.append(labels_of(batch.labels, head))
+            labels.append(labels_of(batch.targets, head))
         network.train(training)
         return torch.cat(logits), torch.cat(labels)
 
     def loss_and_accuracy(self, network: nn.Module) -> tuple[float, float]:
         """The mean cross-entropy and the fraction of right answers."""
-        logits, labels = self.logits(network)
+        logits, labels = self.outputs(network)
         return F.cross_entropy(logits, labels).item(), (
             logits.argmax(1) == labels
         ).float().mean().item()

@@ -48,7 +48,7 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(sha
     dataset, splits = read_dataset(tmp_path / "prepared"), {}
     for name in ("train", "validation", "test"):
         split = read_split(tmp_path / "prepared", name)
-        splits[name] = Split(split.images[:IMAGES], split.labels[:IMAGES])
+        splits[name] = Split(split.inputs[:IMAGES], split.targets[:IMAGES])
     recipe = Recipe(
         epochs=8,
         optimizer="adamw",

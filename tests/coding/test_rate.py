@@ -70,7 +70,7 @@ def trained(network, rate, steps=60):
     targets = network(images).detach().argmax(1)
     reparametrise(network, [name for name, _ in network.named_parameters()])
     objective = WithRate(
-        lambda seen: nn.functional.cross_entropy(seen.logits, targets), network, rate, ramp=0
+        lambda seen: nn.functional.cross_entropy(seen.outputs, targets), network, rate, ramp=0
     )
     rule, constraints = (
         torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0),

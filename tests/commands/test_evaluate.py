@@ -44,7 +44,7 @@ def made(digits, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("made")
     (root / "params.yaml").write_text(PARAMS)
     shutil.copytree(digits, root / "prepared")
-    dataset, images = read_dataset(digits), read_split(digits, "validation").images[:16]
+    dataset, images = read_dataset(digits), read_split(digits, "validation").inputs[:16]
     for seed, (name, hidden) in enumerate(HIDDEN.items()):
         torch.manual_seed(seed)
         network = build(
@@ -92,7 +92,7 @@ def test_the_table_has_a_row_per_model_with_figures_that_agree_with_the_files(ev
     assert list(table["model"]) == ["teacher", "student", "nan", "teacher-int8"]
     assert list(table["parent"]) == ["", "teacher", "student", "teacher"]
     assert list(table["by"]) == ["train", "distill", "prune", "quantize"]
-    labels = read_split(root / "prepared", "test").labels.numpy()
+    labels = read_split(root / "prepared", "test").targets.numpy()
     teacher = pd.read_parquet(root / "reports" / "predictions" / "teacher.parquet")["predicted"]
     for row in table.to_dict("records"):
         metrics = files.read_json(root / "models" / row["model"] / "metrics.json")
@@ -159,7 +159,7 @@ def test_a_model_that_gives_no_numbers_is_told_by_every_figure(project):
     """And the others are judged as ever."""
     dataset, images = (
         read_dataset(project / "prepared"),
-        read_split(project / "prepared", "validation").images[:16],
+        read_split(project / "prepared", "validation").inputs[:16],
     )
     network = build("espalier:mlp", classes=10, shape=(1, 8, 8), arguments={"hidden": [16]}).eval()
     folder = project / "models" / "student"
@@ -197,10 +197,10 @@ def test_predictions_are_those_of_the_deployed_file_on_the_test_split(evaluated)
     }
     for name in ("teacher", "student"):
         session = onnxruntime.InferenceSession(root / "models" / name / "model.onnx")
-        logits = session.run(None, {"image": test.images.numpy()})[0]
+        logits = session.run(None, {"image": test.inputs.numpy()})[0]
         answers = pd.read_parquet(root / "reports" / "predictions" / f"{name}.parquet")
         assert answers["example"].tolist() == list(range(359))
-        assert answers["label"].tolist() == test.labels.tolist()
+        assert answers["label"].tolist() == test.targets.tolist()
         assert answers["predicted"].tolist() == logits.argmax(1).tolist()
         np.testing.assert_allclose(np.stack(answers["logits"]), logits, rtol=0, atol=1e-5)
 

@@ -85,7 +85,7 @@ def never(folder, label, *, deployed=True):
     if deployed:
         prepared = folder.parents[1] / "prepared"
         dataset = read_dataset(prepared)
-        images = read_split(prepared, "validation").images[:32]
+        images = read_split(prepared, "validation").inputs[:32]
         export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
     else:
         (folder / "model.onnx").write_bytes(kept["model.onnx"])

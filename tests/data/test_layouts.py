@@ -83,7 +83,7 @@ def test_every_layout_gives_the_same_examples(table, write, prepared, tmp_path, 
     found = set(zip(rows["sha256"], rows["label"], rows["split"] == "test", strict=True))
     hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels(table)]
     assert found == set(zip(hashes, table["label"], table.index >= 1400, strict=True))
-    assert read_split(tmp_path / "prepared", "test").images.shape == (397, 1, 8, 8)
+    assert read_split(tmp_path / "prepared", "test").inputs.shape == (397, 1, 8, 8)
 
 
 def test_class_folders_that_are_numbers_are_in_the_order_of_numbers(table, tmp_path):

@@ -47,10 +47,10 @@ def test_the_manifest_tells_where_each_image_came_from(digits, table, prepared, 
     for name in SPLITS:
         split = read_split(tmp_path / "prepared", name)
         part = rows[rows["split"] == name].reset_index(drop=True)
-        assert split.images.dtype == torch.uint8
-        assert split.labels.tolist() == part["label"].tolist()
+        assert split.inputs.dtype == torch.uint8
+        assert split.targets.tolist() == part["label"].tolist()
         for index in range(0, len(part), 37):
-            image = split.images[index].numpy()
+            image = split.inputs[index].numpy()
             assert hashlib.sha256(image.tobytes()).hexdigest() == part["sha256"][index]
             assert (decode(table["image"][part["row"][index]]["bytes"]) == image).all()
             assert table["label"][part["row"][index]] == part["label"][index]
@@ -60,7 +60,7 @@ def test_the_manifest_tells_where_each_image_came_from(digits, table, prepared, 
 
 def test_mean_and_deviation_are_those_of_the_train_pixels(digits, prepared, tmp_path):
     dataset = prepared(digits)
-    pixels = read_split(tmp_path / "prepared", "train").images.double() / 255
+    pixels = read_split(tmp_path / "prepared", "train").inputs.double() / 255
     assert dataset.mean == pytest.approx([pixels.mean().item()], abs=1e-12)
     assert dataset.std == pytest.approx([pixels.std(correction=0).item()], abs=1e-12)
 
@@ -156,10 +156,10 @@ def test_the_standard_files_give_the_published_statistics(
     assert dataset.std == pytest.approx([std], abs=5e-4)
     rows = manifest(tmp_path / "prepared")
     hashes = rows.loc[rows["split"] == "train", "sha256"].reset_index(drop=True)
-    images = read_split(tmp_path / "prepared", "train").images.numpy()
+    images = read_split(tmp_path / "prepared", "train").inputs.numpy()
     for index in (0, 4095, 4096, 30000, 50999):  # on both sides of where chunks meet
         assert hashlib.sha256(images[index].tobytes()).hexdigest() == hashes[index]
-    assert np.bincount(read_split(tmp_path / "prepared", "test").labels)[3] == (
+    assert np.bincount(read_split(tmp_path / "prepared", "test").targets)[3] == (
         1010 if name == "mnist" else 1000
     )
 
@@ -221,6 +221,6 @@ def test_images_larger_than_one_chunk_keep_their_order(shared_data, tmp_path):
     source = pq.read_table(tmp_path / "data" / "c.parquet").to_pylist()
     rows = manifest(tmp_path / "prepared")
     rows = rows[rows["split"] == "test"].reset_index(drop=True)
-    images = read_split(tmp_path / "prepared", "test").images.numpy()
+    images = read_split(tmp_path / "prepared", "test").inputs.numpy()
     for index in range(0, len(rows), 211):
         assert (images[index] == decode(source[rows["row"][index]]["image"]["bytes"])).all()

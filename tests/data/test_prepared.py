@@ -16,13 +16,13 @@ def folder(digits, prepared, tmp_path) -> Path:
 
 def test_streaming_gives_the_items_of_the_whole(folder):
     whole, streamed = read_split(folder, "validation"), open_split(folder, "validation")
-    assert len(streamed) == len(whole.labels) == 216
+    assert len(streamed) == len(whole.targets) == 216
     for index in (0, 1, 100, 215):
         image, label, position = streamed[index]
-        assert torch.equal(image, whole.images[index])
-        assert (label, position) == (whole.labels[index], index)
+        assert torch.equal(image, whole.inputs[index])
+        assert (label, position) == (whole.targets[index], index)
         assert label.dtype == torch.int64
-    assert torch.equal(streamed[-1][0], whole.images[-1])
+    assert torch.equal(streamed[-1][0], whole.inputs[-1])
     with pytest.raises(IndexError, match=r"0\.\.215\. Found 216"):
         streamed[216]
 
@@ -34,7 +34,7 @@ def test_workers_can_share_a_streamed_split(folder):
     assert torch.equal(again[7][0], streamed[7][0])
     loader = torch.utils.data.DataLoader(streamed, batch_size=50, num_workers=2)
     images = torch.cat([images for images, _, _ in loader])
-    assert torch.equal(images, read_split(folder, "validation").images)
+    assert torch.equal(images, read_split(folder, "validation").inputs)
 
 
 @pytest.mark.parametrize("read", [read_split, open_split])
@@ -47,7 +47,7 @@ def test_a_changed_file_is_named_before_it_is_read(folder, read):
         BadInput, match=r"train\.safetensors should have the SHA-256 .* Found .*espalier prepare"
     ):
         read(folder, "train")
-    assert len(read(folder, "test").labels) == 359
+    assert len(read(folder, "test").targets) == 359
     path.unlink()
     with pytest.raises(BadInput, match=r"train\.safetensors .* Found no file"):
         read(folder, "train")

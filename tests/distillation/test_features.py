@@ -177,7 +177,7 @@ def test_a_network_is_pruned_by_what_a_loss_over_its_layers_says(both):
     objective = FromFeatures(student, teacher, [FeatureTerm(attention, PAIRS)], IMAGES)
 
     def losses(network):
-        yield objective(see(network)) + nn.functional.cross_entropy(network(IMAGES), BATCH.labels)
+        yield objective(see(network)) + nn.functional.cross_entropy(network(IMAGES), BATCH.targets)
 
     smaller = prune(student, IMAGES[:2], keep_macs=0.6, align=1, score="taylor", losses=losses)
     assert smaller(IMAGES).shape == (4, 10)

@@ -44,7 +44,7 @@ def split(digits):
     from espalier.data.prepared import Split, read_split
 
     train = read_split(digits, "train")
-    return Split(train.images, torch.stack([train.labels, train.labels // 5], 1))
+    return Split(train.inputs, torch.stack([train.targets, train.targets // 5], 1))
 
 
 def look(images):
@@ -69,7 +69,7 @@ def train(network, split, objective):
 
 
 def accuracy(inference, network, head):
-    logits, labels = inference.logits(network, head=head)
+    logits, labels = inference.outputs(network, head=head)
     return (logits.argmax(1) == labels).float().mean().item()
 
 
@@ -93,7 +93,7 @@ def test_each_head_is_taught_by_that_of_the_teacher(split, tmp_path):
     both = {"digit": (1.0, from_labels()), "half": (1.0, from_labels())}
     _, inference = train(teacher, split, from_heads(both))
     banks = [
-        Bank(tmp_path / str(head), lambda view, head=head: inference.logits(teacher, head=head)[0])
+        Bank(tmp_path / str(head), lambda view, head=head: inference.outputs(teacher, head=head)[0])
         for head in (0, 1)
     ]
     soft = {
@@ -102,7 +102,7 @@ def test_each_head_is_taught_by_that_of_the_teacher(split, tmp_path):
     }
     train(student, split, from_heads(soft))
     for head in (0, 1):
-        same = inference.logits(student, head=head)[0].argmax(1) == inference.logits(
+        same = inference.outputs(student, head=head)[0].argmax(1) == inference.outputs(
             teacher, head=head
         )[0].argmax(1)
         assert same.float().mean() > 0.8
@@ -112,7 +112,7 @@ def test_the_loss_is_the_weighted_sum_over_the_heads():
     heads = {"a": torch.randn(3, 10), "b": torch.randn(3, 4)}
     labels = torch.tensor([[1, 0], [9, 3], [4, 2]])
     batch = Batch(torch.arange(3), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), labels)
-    seen = LossInputs(heads["a"], batch.images.float(), batch, view=0, progress=0.0, heads=heads)
+    seen = LossInputs(heads["a"], batch.inputs.float(), batch, view=0, progress=0.0, heads=heads)
     objective = from_heads({"a": (1.0, from_labels()), "b": (3.0, from_labels())})
     expected = F.cross_entropy(heads["a"], labels[:, 0]) + 3 * F.cross_entropy(
         heads["b"], labels[:, 1]

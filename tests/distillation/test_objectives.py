@@ -22,12 +22,12 @@ BATCH = Batch(
     torch.tensor([3, 17, 0]), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, 9, 4])
 )
 LOGITS_OF_STUDENT = torch.randn(3, 10, generator=torch.Generator().manual_seed(9))
-SEEN = LossInputs(LOGITS_OF_STUDENT, BATCH.images.float(), BATCH, view=0, progress=0.0)
+SEEN = LossInputs(LOGITS_OF_STUDENT, BATCH.inputs.float(), BATCH, view=0, progress=0.0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_labels_alone_are_a_cross_entropy(smoothing):
-    expected = F.cross_entropy(LOGITS_OF_STUDENT, BATCH.labels, label_smoothing=smoothing)
+    expected = F.cross_entropy(LOGITS_OF_STUDENT, BATCH.targets, label_smoothing=smoothing)
     assert from_labels(smoothing)(SEEN) == expected
 
 
@@ -41,11 +41,11 @@ def test_the_teacher_is_weighed_against_the_labels_by_its_answer_to_these_exampl
         replace(SEEN, view=view)
     )
     soft = soft_targets(LOGITS_OF_STUDENT, ANSWERS[view][[3, 17, 0]], temperature=4.0)
-    hard = F.cross_entropy(LOGITS_OF_STUDENT, BATCH.labels, label_smoothing=0.1)
+    hard = F.cross_entropy(LOGITS_OF_STUDENT, BATCH.targets, label_smoothing=0.1)
     torch.testing.assert_close(found, weight * soft + (1 - weight) * hard)
 
 
-LABELS = BATCH.labels
+LABELS = BATCH.targets
 
 
 @pytest.fixture
@@ -100,13 +100,13 @@ def test_a_subset_of_the_classes_is_all_that_is_looked_at(banks):
     other = LOGITS_OF_STUDENT + torch.tensor(
         [5.0 * (number not in classes) for number in range(10)]
     )
-    torch.testing.assert_close(objective(replace(SEEN, logits=other)), expected)
+    torch.testing.assert_close(objective(replace(SEEN, outputs=other)), expected)
 
 
 def test_a_student_may_have_fewer_classes_than_its_teacher(banks):
     """A small vocabulary: the student's labels are places among the chosen classes."""
     classes, small = [7, 2, 4], LOGITS_OF_STUDENT[:, :3]
-    seen = replace(SEEN, logits=small, batch=replace(BATCH, labels=torch.tensor([0, 2, 1])))
+    seen = replace(SEEN, outputs=small, batch=replace(BATCH, targets=torch.tensor([0, 2, 1])))
     objective = from_logits(
         soft_targets,
         banks,
@@ -116,10 +116,10 @@ def test_a_student_may_have_fewer_classes_than_its_teacher(banks):
         temperature=2.0,
     )
     chosen = [teacher[:, classes] for teacher in answers()]
-    shares = confidence(torch.stack(chosen), seen.batch.labels)
+    shares = confidence(torch.stack(chosen), seen.batch.targets)
     expected = sum(
         soft_targets(
-            small, teacher, temperature=2.0, weights=share * focal(teacher, seen.batch.labels)
+            small, teacher, temperature=2.0, weights=share * focal(teacher, seen.batch.targets)
         )
         for teacher, share in zip(chosen, shares, strict=True)
     )
@@ -136,7 +136,7 @@ def test_classes_that_the_teacher_does_not_have_are_refused(banks, classes):
 def test_a_student_of_another_number_of_classes_is_refused(banks):
     with pytest.raises(BadInput) as caught:
         from_logits(soft_targets, banks, classes=[1, 2, 3])(
-            replace(SEEN, logits=LOGITS_OF_STUDENT[:, :4])
+            replace(SEEN, outputs=LOGITS_OF_STUDENT[:, :4])
         )
     assert_explains(caught.value, "3 classes", "4")
 

@@ -32,7 +32,7 @@ team = join_process_group(recipe)
 dataset = read_dataset(Path(sys.argv[1]))
 look = normaliser(dataset.mean, dataset.std, team.device)
 train, validation = (read_split(Path(sys.argv[1]), name) for name in ("train", "validation"))
-examples = Resident(Split(train.images[:256], train.labels[:256]), team.device)
+examples = Resident(Split(train.inputs[:256], train.targets[:256]), team.device)
 
 def network(width, seed):
     seed_all(seed)

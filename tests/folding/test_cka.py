@@ -121,7 +121,7 @@ def test_the_layers_of_two_trained_networks_that_correspond_are_the_most_alike(d
             "team": ProcessGroup(0, 1, CPU),
         }
         fit(networks[-1], train, Inference(validation, look), from_labels(), recipe, **options)
-    images = [look(batch.images) for batch in train.batches(list(torch.arange(1024).split(128)))]
+    images = [look(batch.inputs) for batch in train.batches(list(torch.arange(1024).split(128)))]
     layers = [name for name, layer in networks[0].named_modules() if isinstance(layer, nn.ReLU)]
     answers = (list(outputs(network, layers, images)) for network in networks)
     count = len(layers)

@@ -479,15 +479,15 @@ def trained(digits):
         )
         optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
         for _ in range(4):
-            for index in torch.randperm(len(train.labels)).split(64):
+            for index in torch.randperm(len(train.targets)).split(64):
                 optimizer.zero_grad()
-                F.cross_entropy(network(look(train.images[index])), train.labels[index]).backward()
+                F.cross_entropy(network(look(train.inputs[index])), train.targets[index]).backward()
                 optimizer.step()
         networks.append(network.eval())
     return (
         networks,
-        (look(train.images), train.labels),
-        (look(validation.images), validation.labels),
+        (look(train.inputs), train.targets),
+        (look(validation.inputs), validation.targets),
     )
 
 

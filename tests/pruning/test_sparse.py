@@ -22,11 +22,11 @@ EXAMPLE = torch.zeros(2, *SHAPE)
 
 
 def nothing(seen: LossInputs) -> torch.Tensor:
-    return seen.logits.sum() * 0
+    return seen.outputs.sum() * 0
 
 
 def hard(seen: LossInputs) -> torch.Tensor:
-    return F.cross_entropy(seen.logits, seen.batch.labels)
+    return F.cross_entropy(seen.outputs, seen.batch.targets)
 
 
 def seen(progress: float = 0.0) -> LossInputs:
@@ -172,7 +172,7 @@ def test_what_is_trained_along_stays_so_and_the_network_is_not_registered():
             self.adapter = adapter
 
         def forward(self, seen: LossInputs) -> torch.Tensor:
-            return self.adapter(seen.logits).sum()
+            return self.adapter(seen.outputs).sum()
 
     objective = sparse(Hint(), small(), EXAMPLE, penalty="l2", strength=1.0)
     assert {id(parameter) for parameter in objective.parameters()} == {
@@ -201,16 +201,16 @@ def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
         ]
         network.train()
         for step, index in enumerate(groups):
-            batch = Batch(index, images.images[index], images.labels[index])
+            batch = Batch(index, images.inputs[index], images.targets[index])
             optimizer.zero_grad()
-            view = look(batch.images)
+            view = look(batch.inputs)
             objective(LossInputs(network(view), view, batch, 0, step / len(groups))).backward()
             optimizer.step()
         return network.eval()
 
     @torch.no_grad()
     def loss(network) -> float:
-        return F.cross_entropy(network(look(validation.images)), validation.labels).item()
+        return F.cross_entropy(network(look(validation.inputs)), validation.targets).item()
 
     def low_mass(network) -> float:
         """The part of the norms that the lower third of each layer has."""

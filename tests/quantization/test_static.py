@@ -22,7 +22,7 @@ from espalier.training.views import normaliser
 
 @pytest.fixture(scope="module")
 def calibration(digits) -> np.ndarray:
-    return read_split(digits, "train").images[::8].numpy()
+    return read_split(digits, "train").inputs[::8].numpy()
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,12 @@ def source(digits, tmp_path_factory):
     look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     for _ in range(5):
-        for index in torch.randperm(len(train.labels)).split(64):
+        for index in torch.randperm(len(train.targets)).split(64):
             optimizer.zero_grad()
-            F.cross_entropy(network(look(train.images[index])), train.labels[index]).backward()
+            F.cross_entropy(network(look(train.inputs[index])), train.targets[index]).backward()
             optimizer.step()
     path = tmp_path_factory.mktemp("parent") / "model.onnx"
-    export(network, path, train.images[:64], dataset.mean, dataset.std)
+    export(network, path, train.inputs[:64], dataset.mean, dataset.std)
     return path
 
 
@@ -67,7 +67,7 @@ def weights(path) -> dict[str, np.ndarray]:
 
 def accuracy(path, split: Split) -> float:
     return float(
-        (Runtime(path).logits(split.images.numpy()).argmax(1) == split.labels.numpy()).mean()
+        (Runtime(path).logits(split.inputs.numpy()).argmax(1) == split.targets.numpy()).mean()
     )
 
 

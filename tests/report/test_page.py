@@ -118,7 +118,7 @@ def test_hostile_names_of_data_classes_and_models_stay_text(project):
 
 
 def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(judged, page):
-    images = read_split(judged / "prepared", "test").images.numpy()
+    images = read_split(judged / "prepared", "test").inputs.numpy()
     shown = [
         one
         for one in page.all("figure", "forgotten")

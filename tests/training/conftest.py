@@ -82,6 +82,6 @@ def setting(digits: Path) -> Setting:
     look = normaliser(dataset.mean, dataset.std, CPU)
     train, validation = read_split(digits, "train"), read_split(digits, "validation")
     examples = Resident(
-        Split(train.images[:263], train.labels[:263]), CPU
+        Split(train.inputs[:263], train.targets[:263]), CPU
     )  # the last seven make no whole batch
     return Setting(examples, Inference(Resident(validation, CPU), look), look)

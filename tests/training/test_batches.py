@@ -17,17 +17,17 @@ def ways(digits):
 
 def test_streamed_and_resident_examples_come_in_the_same_batches(ways, digits):
     split = read_split(digits, "train")
-    groups = list(torch.randperm(len(split.labels))[:200].split(64))
+    groups = list(torch.randperm(len(split.targets))[:200].split(64))
     resident, streamed = (list(way.batches(groups)) for way in ways)
-    assert len(ways[0]) == len(ways[1]) == len(split.labels)
+    assert len(ways[0]) == len(ways[1]) == len(split.targets)
     assert len(resident) == len(streamed) == len(groups)
     for one, other, group in zip(resident, streamed, groups, strict=True):
         assert torch.equal(one.index, group)
         assert torch.equal(other.index, group)
-        assert torch.equal(one.images, split.images[group])
-        assert torch.equal(other.images, split.images[group])
-        assert torch.equal(one.labels, split.labels[group])
-        assert torch.equal(other.labels, split.labels[group])
+        assert torch.equal(one.inputs, split.inputs[group])
+        assert torch.equal(other.inputs, split.inputs[group])
+        assert torch.equal(one.targets, split.targets[group])
+        assert torch.equal(other.targets, split.targets[group])
 
 
 def test_training_from_either_ends_with_the_same_bits(ways, setting):

@@ -67,7 +67,7 @@ def test_the_loss_of_a_row_is_the_mean_over_the_steps_of_its_epoch(setting):
     losses = []
 
     def objective(seen):
-        loss = torch.nn.functional.cross_entropy(seen.logits, seen.batch.labels)
+        loss = torch.nn.functional.cross_entropy(seen.outputs, seen.batch.targets)
         losses.append(loss.item())
         return loss
 
@@ -82,7 +82,7 @@ def test_an_epoch_sees_each_example_at_most_once_in_a_new_order_and_the_views_in
 
     def objective(seen):
         met.append((seen.view, seen.batch.index.tolist()))
-        return seen.logits.square().mean()
+        return seen.outputs.square().mean()
 
     setting.train(setting.network(), objective=objective)
     assert [view for view, _ in met] == [0] * 8 + [1] * 8 + [0] * 8  # two views, three epochs
@@ -127,7 +127,7 @@ def test_a_steep_gradient_is_scaled_down_to_the_norm_that_is_allowed(setting):
     }
 
     def steep(seen):
-        return 1e4 * torch.nn.functional.cross_entropy(seen.logits, seen.batch.labels)
+        return 1e4 * torch.nn.functional.cross_entropy(seen.outputs, seen.batch.targets)
 
     moved = {}
     for clip in (0.0, 2.0):

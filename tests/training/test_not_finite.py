@@ -15,7 +15,7 @@ def bad_at(*steps, value=torch.nan):
 
     def objective(seen):
         made.append(seen.view)
-        loss = F.cross_entropy(seen.logits, seen.batch.labels)
+        loss = F.cross_entropy(seen.outputs, seen.batch.targets)
         return loss * value if len(made) in steps else loss
 
     objective.made = made
@@ -44,7 +44,7 @@ def test_the_epoch_begins_anew_from_the_weights_that_it_began_with(setting):
         made.append(seen.view)
         if len(made) == 14:  # the first step after the return
             found.extend(parameter.detach().clone() for parameter in network.parameters())
-        loss = F.cross_entropy(seen.logits, seen.batch.labels)
+        loss = F.cross_entropy(seen.outputs, seen.batch.targets)
         return loss * torch.nan if len(made) == 13 else loss
 
     setting.train(network, epochs=2, objective=objective, schedule="constant")
@@ -89,9 +89,9 @@ def test_a_gradient_that_is_not_finite_counts_as_well(setting):
 
     def objective(seen):
         made.append(seen.view)
-        loss = F.cross_entropy(seen.logits, seen.batch.labels)
+        loss = F.cross_entropy(seen.outputs, seen.batch.targets)
         if len(made) == 10:
-            seen.logits.register_hook(lambda gradient: gradient * torch.inf)
+            seen.outputs.register_hook(lambda gradient: gradient * torch.inf)
         return loss
 
     history = setting.train(setting.network(), objective=objective, schedule="constant")

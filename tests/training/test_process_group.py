@@ -37,7 +37,7 @@ team = join_process_group(recipe)
 dataset = read_dataset(digits)
 look = normaliser(dataset.mean, dataset.std, team.device)
 train, validation = read_split(digits, "train"), read_split(digits, "validation")
-examples = Resident(Split(train.images[:263], train.labels[:263]), team.device)
+examples = Resident(Split(train.inputs[:263], train.targets[:263]), team.device)
 seed_all(0, "weights")
 network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 10))
 told, met = [], []
@@ -94,7 +94,7 @@ def alone(setting):
 
     def objective(seen):
         met.append(sorted(seen.batch.index.tolist()))
-        return nn.functional.cross_entropy(seen.logits, seen.batch.labels)
+        return nn.functional.cross_entropy(seen.outputs, seen.batch.targets)
 
     history = setting.train(network, objective=objective, epochs=2)
     weights = [p.detach().double().flatten().tolist() for p in network.parameters()]

@@ -12,7 +12,7 @@ def test_running_statistics_become_the_exact_averages(setting):
     recalibrate(network, setting.examples, setting.look, most=256, batch_size=64)
     (batch,) = setting.examples.batches([torch.arange(256)])
     with torch.no_grad():
-        features = network.double().conv(setting.look(batch.images).double())
+        features = network.double().conv(setting.look(batch.inputs).double())
     mean = features.mean((0, 2, 3))
     variance = torch.stack([part.var((0, 2, 3)) for part in features.split(64)]).mean(0)
     torch.testing.assert_close(network.bn.running_mean, mean, rtol=0, atol=1e-5)

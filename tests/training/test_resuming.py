@@ -32,7 +32,7 @@ def asking(step):
         met += 1
         if met == step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return F.cross_entropy(seen.logits, seen.batch.labels)
+        return F.cross_entropy(seen.outputs, seen.batch.targets)
 
     return objective
 
@@ -45,7 +45,7 @@ def killed_at(step):
         met += 1
         if met == step:
             raise Killed
-        return F.cross_entropy(seen.logits, seen.batch.labels)
+        return F.cross_entropy(seen.outputs, seen.batch.targets)
 
     return objective
 
@@ -124,7 +124,7 @@ def test_what_is_done_is_not_done_again(setting, tmp_path):
 
     def objective(seen):
         steps.append(seen.view)
-        return F.cross_entropy(seen.logits, seen.batch.labels)
+        return F.cross_entropy(seen.outputs, seen.batch.targets)
 
     setting.train(setting.network(), objective=objective, checkpoints=tmp_path)
     assert len(steps) == 8  # the third epoch, from its beginning
@@ -159,7 +159,7 @@ def test_going_back_after_a_stop_goes_to_the_same_epoch_as_without_it(setting, t
 
         def objective(seen):
             steps[seen.view] += 1
-            loss = F.cross_entropy(seen.logits, seen.batch.labels)
+            loss = F.cross_entropy(seen.outputs, seen.batch.targets)
             if seen.view == 1 and steps[1] == 6 and not done:
                 done.append(True)
                 return loss * torch.nan

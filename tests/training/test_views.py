@@ -74,7 +74,7 @@ def test_pixels_stay_bytes_and_the_images_given_are_not_written_to():
 def test_the_normalised_training_split_has_mean_0_and_deviation_1(digits):
     dataset = read_dataset(digits)
     images = normaliser(dataset.mean, dataset.std, torch.device("cpu"))(
-        read_split(digits, "train").images
+        read_split(digits, "train").inputs
     ).double()
     assert images.dtype == torch.float64
     assert images.mean((0, 2, 3)).tolist() == pytest.approx([0], abs=1e-5)
@@ -92,6 +92,6 @@ def test_each_channel_is_normalised_by_its_own_figures():
 
 @pytest.mark.parametrize("crop", [0, 1])
 def test_the_training_default_of_the_digits_is_reproduced_by_hand(digits, crop):
-    images = read_split(digits, "train").images[:20]
+    images = read_split(digits, "train").inputs[:20]
     seen = Augmentations(20, crop, False, 0, 3).apply(images, torch.arange(20), 1)
     assert all(found_shift(image, view, crop) for image, view in zip(images, seen, strict=True))

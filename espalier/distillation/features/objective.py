@@ -84,9 +84,9 @@ class FromFeatures(nn.Module):
 
     def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch, whose images the student has just seen."""
-        ours, theirs = self._maps(seen.images)
+        ours, theirs = self._maps(seen.inputs)
         total = (
-            0 * seen.logits.sum()
+            0 * seen.outputs.sum()
         )  # processes that train together wait for every weight's gradient: the head's too
         for term, adapters in zip(self._terms, self.adapters, strict=True):
             settings = {name: at(value, seen.progress) for name, value in term.settings.items()}

@@ -41,13 +41,13 @@ def answer(folder: Path, test: Split, how: Evaluation) -> np.ndarray:
         BadInput: If it is made for images of another shape.
     """
     sizes = onnx.load(folder / ONNX).graph.input[0].type.tensor_type.shape.dim
-    found, shape = tuple(size.dim_value for size in sizes[1:]), tuple(test.images.shape[1:])
+    found, shape = tuple(size.dim_value for size in sizes[1:]), tuple(test.inputs.shape[1:])
     if found != shape:
         raise BadInput(
             f"{folder / ONNX} should take images as those of the test split, {shape}. Found {found}."
         )
     runtime = Runtime(folder / ONNX, how.threads)
-    answered: np.ndarray = answers(runtime.logits(test.images.numpy(), how.batch_size))
+    answered: np.ndarray = answers(runtime.logits(test.inputs.numpy(), how.batch_size))
     return answered
 
 
@@ -127,7 +127,9 @@ class Evaluator:
             "predicted"
         ].to_numpy()
         lost = (
-            None if champion is None else compare(self.test.labels.numpy(), own, champion).drop.high
+            None
+            if champion is None
+            else compare(self.test.targets.numpy(), own, champion).drop.high
         )
         lineage = files.read_json(self.root / MODELS / name / LINEAGE)
         figures = Figures.of(
@@ -142,5 +144,5 @@ class Evaluator:
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
         processor = torch.device("cpu")
         look = normaliser(self.dataset.mean, self.dataset.std, processor)
-        logits = Inference(Resident(self.test, processor), look).logits(network)[0].numpy()
+        logits = Inference(Resident(self.test, processor), look).outputs(network)[0].numpy()
         return float((answers(logits) == deployed).mean())

@@ -156,7 +156,7 @@ def _figures(order: _Order, bearer: _Champion | None) -> Figures:
             answer(folder, test, order.params.evaluation)
             for folder in (order.shipment.model.folder, bearer.folder)
         )
-        lost = compare(test.labels.numpy(), ours, theirs).drop.high
+        lost = compare(test.targets.numpy(), ours, theirs).drop.high
     return replace(recorded, champion_drop=lost)
 
 

@@ -113,13 +113,13 @@ def _write_saliency(
 ) -> None:
     """Write the saliency maps of some models on informative test images."""
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
-    labels = test.labels.numpy()
+    labels = test.targets.numpy()
     shown = informative_examples(labels, predicted, TEACHER, _IMAGES)
     work = 3 * len(names) * count_macs(project.network(TEACHER), project.dataset.shape)
     affordable = int(_MACS / max(1, work))
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
-    images = project.look(test.images[examples].to(project.device))
+    images = project.look(test.inputs[examples].to(project.device))
     networks = ((name, project.network(name)) for name in predicted if name in names)
     answered = {name: predicted[name][examples] for name in names}
     saliency_maps(networks, images, answered, labels[shown], shown).write(path)
@@ -139,7 +139,7 @@ def _write_ablations(project: _Project, reports: Path) -> None:
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
         rows = measure_ablations(network, groups, validation, plan.layers)
-        sensitivities.append(rows.assign(model=name, images=len(split.labels)))
+        sensitivities.append(rows.assign(model=name, images=len(split.targets)))
         activities += _activities(project, name, network, groups, split)
     for path, tables in (
         (reports / SENSITIVITY, sensitivities),
@@ -156,7 +156,7 @@ def _activities(
     cuts = _cuts(project, name)
     if not cuts:
         return []
-    batches = (project.look(batch.to(project.device)) for batch in split.images.split(_BATCH))
+    batches = (project.look(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
     means = mean_activations(network, groups, batches)
     return [activity(groups, means, kept).assign(model=child) for child, kept in cuts.items()]
 

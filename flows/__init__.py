@@ -1,1 +1,1 @@
-"""What the product does: wiring only. A flow fits on a screen; how a step runs is in `tasks`."""
+"""Flows: wiring only. A flow fits on a screen; `tasks` holds the steps."""

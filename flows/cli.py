@@ -1,4 +1,4 @@
-"""The console script `espalier`: the library's commands, and those that need a flow."""
+"""The console script `espalier`: the commands of the library, and `run`, which needs a flow."""
 
 import argparse
 import signal
@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from espalier import cli, paths
 from espalier.errors import EspalierError, Stopped
-from flows.terminal import preview, print_locations, showing
-from tasks.environment import settle
+from flows.terminal import lines_on_terminal, preview, print_locations
+from tasks.environment import configure_environment
 from tasks.graph import read_graph
 from tasks.server import serve
 
@@ -20,11 +20,11 @@ def main() -> NoReturn:
     parser, commands = cli.build()
     command = commands.add_parser(
         "run",
-        help="make everything that is out of date, side by side, and register it",
-        description="Make everything that is out of date: data, models, evaluation, registry. What is done is not "
-        "done again. Uses the Prefect server of PREFECT_API_URL or of your Prefect profile, else one of its own.",
+        help="make and register everything that is out of date, in parallel",
+        description="Make everything that is out of date: data, models, evaluation, registry. Uses the Prefect "
+        "server of PREFECT_API_URL or of your Prefect profile, else a server of its own.",
     )
-    command.add_argument("--dry", action="store_true", help="only show what would be done")
+    command.add_argument("--dry", action="store_true", help="only list the stages")
     command.add_argument(
         "--force",
         action="append",
@@ -41,16 +41,15 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.dry:
         preview(read_graph(root, arguments.force))
         return
-    signal.signal(
-        signal.SIGTERM, _interrupt
-    )  # Prefect passes it on to this when it has stopped the flow
+    # Prefect restores this handler after it has stopped the flow
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _compress(root, tuple(arguments.force))
     except KeyboardInterrupt:
         raise Stopped(
-            "The run was stopped. Run it again to go on from the last checkpoints."
+            "The run was stopped. Run it again to continue from the last checkpoints."
         ) from None
-    from espalier.commands import show  # pandas
+    from espalier.commands import show  # here: importing pandas takes 0.6 s
 
     show.run(root)
     print_locations(root)
@@ -61,18 +60,16 @@ def _interrupt(_sign: int, _frame: object) -> NoReturn:
 
 
 def _compress(root: Path, force: tuple[str, ...]) -> None:
-    from espalier.params import (
-        read_params,  # pydantic: a third of a second that `--help` does not pay
-    )
+    from espalier.params import read_params  # here: importing pydantic takes 0.3 s
 
-    with ExitStack() as held:
-        home = settle(root)
+    with ExitStack() as stack:
+        home = configure_environment(root)
         if home:
-            held.enter_context(serve(home))
-        # Only now: Prefect reads the environment when it is imported, and the server starts meanwhile.
+            stack.enter_context(serve(home))
+        # here: Prefect reads the environment when it is imported, and the server starts meanwhile
         from flows.compress import compress
 
-        held.enter_context(showing(width=max(map(len, read_params(root).names))))
+        stack.enter_context(lines_on_terminal(width=max(map(len, read_params(root).names))))
         state = compress(str(root), force, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)

@@ -1,4 +1,4 @@
-"""Bring the data and reproduce every stage that is out of date, independent branches side by side."""
+"""Pull the data and reproduce every stage that is out of date, independent branches in parallel."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,43 +10,43 @@ from prefect.states import Completed
 
 from espalier.errors import EspalierError
 from tasks.artifacts import publish
-from tasks.data import bring_data
+from tasks.data import pull_data
 from tasks.graph import read_graph
-from tasks.project import Patience, Project, open_project, promotes
+from tasks.project import Project, TimeLimits, open_project, promotes
 from tasks.promote import promote
 from tasks.registry import check_registry
-from tasks.reporting import teller
+from tasks.reporting import line_reporter
 from tasks.reproduce import reproduce
-from tasks.summary import conclude, fail
+from tasks.summary import fail, summarize
 
 REGISTER = "register"
-PATIENCE = Patience()
+LIMITS = TimeLimits()
 
 
 @flow(name="compress", persist_result=False)
 def compress(
-    folder: str = ".", force: tuple[str, ...] = (), patience: Patience = PATIENCE
+    folder: str = ".", force: tuple[str, ...] = (), limits: TimeLimits = LIMITS
 ) -> State[Any]:
-    """Compress: from the data to the registry, doing only what is not done yet.
+    """Make everything that is out of date, from the data to the registry.
 
     Args:
-        folder: A folder of the project.
-        force: Stages, or models, to make again although nothing changed.
-        patience: Delays and time limits, in seconds.
+        folder: a folder of the project.
+        force: stages or models to make again although nothing changed.
+        limits: delays and time limits, in seconds.
     """
     try:
-        with open_project(folder, patience) as project:
+        with open_project(folder, limits) as project:
             return walk(project, force)
     except EspalierError as error:
         return fail(error)
 
 
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
-    """Give each stage to a task that waits for those it needs."""
-    project.live.settle(teller(get_run_logger()))
+    """Submit a task for each stage, which waits for the tasks of the stages that it needs."""
+    project.live.reconcile(line_reporter(get_run_logger()))
     graph = read_graph(project.root, force)
     if graph.missing_data:
-        bring_data.submit(graph.missing_data, project).result()
+        pull_data.submit(graph.missing_data, project).result()
         graph = read_graph(project.root, force)
     registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
 
@@ -58,12 +58,12 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
         runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
     wait(list(runs.values()))
     publish(project, return_state=True)
-    state = conclude(graph, {name: run.state for name, run in runs.items()})
+    state = summarize(graph, {name: run.state for name, run in runs.items()})
     return then_promote(project, state) if state.is_completed() and promotes(project) else state
 
 
 def then_promote(project: Project, state: State[Any]) -> State[Any]:
-    """Move the champion, if a better model passes the gates; that none does is no failure."""
+    """Move the champion if a better model passes the gates; that none passes is no failure."""
     promoted = promote(project, return_state=True)
     return (
         promoted

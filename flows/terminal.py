@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per thing that happened, with the name of the stage before it."""
+"""The output of a run on the terminal: one line per event, after the name of the stage."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class Lines(logging.Handler):
-    """Writes the lines that tasks tell, and nothing that Prefect says about itself."""
+    """Writes the lines that tasks report, and none of Prefect's own."""
 
     def __init__(self, stream: TextIO, width: int) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class Lines(logging.Handler):
 
 
 @contextmanager
-def showing(width: int) -> Iterator[None]:
-    """Show what tasks tell on the terminal, the stages' names in a column of this width."""
+def lines_on_terminal(width: int) -> Iterator[None]:
+    """Show the lines of tasks on the terminal, with the names of stages in a column of this width."""
     handler = Lines(sys.stdout, width)
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
@@ -47,10 +47,10 @@ def showing(width: int) -> Iterator[None]:
 
 
 def preview(graph: Graph) -> None:
-    """Show what a run would do."""
+    """Print the stages that a run would make."""
     table = Table("stage", "a run would", box=None, pad_edge=False)
     for name in graph.missing_data:
-        table.add_row(name, "bring the data")
+        table.add_row(name, "pull the data")
     for stage in graph.stages:
         act, style = ("make it", None) if stage.stale else ("leave it: unchanged", "dim")
         table.add_row(stage.label, act, style=style)
@@ -58,7 +58,7 @@ def preview(graph: Graph) -> None:
 
 
 def print_locations(root: Path) -> None:
-    """Show where everything is."""
+    """Print the locations of models, reports and registry."""
     lines = (
         f"models    {root / paths.MODELS}",
         f"reports   {root / paths.REPORTS}",

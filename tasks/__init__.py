@@ -1,1 +1,1 @@
-"""How a step runs here: a stage on a slot, data brought, figures published. Imperatives."""
+"""How a step runs here: reproduce a stage on a slot, pull data, publish metrics, promote."""

@@ -1,4 +1,4 @@
-"""Figures where Prefect's users look for them: a table per model, and a table and a page per run."""
+"""Metrics as Prefect artifacts: a table per model, and a table and a page per run."""
 
 import csv
 import json
@@ -16,39 +16,39 @@ from tasks.project import Project
 
 
 def publish_model(name: str, root: Path) -> None:
-    """Publish the figures of one model, if the stage made one. Failing to is no failure of the stage."""
+    """Publish the metrics of one model, if the stage made one. A failure is only logged."""
     metrics = root / paths.MODELS / name / paths.METRICS
     if metrics.is_file():
         try:
             rows = [
-                {"figure": figure, "value": value}
-                for figure, value in json.loads(metrics.read_text()).items()
+                {"metric": metric, "value": value}
+                for metric, value in json.loads(metrics.read_text()).items()
             ]
             create_table_artifact(
-                table=rows, key=_key(name), description=f"What is known of the model {name}."
+                table=rows, key=_key(name), description=f"Metrics of the model {name}."
             )
         except Exception as error:
-            get_run_logger().warning("The figures of %s could not be published: %s", name, error)
+            get_run_logger().warning("The metrics of %s could not be published: %s", name, error)
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish(project: Project) -> None:
-    """Publish the table of all models, and where everything is."""
+    """Publish the table of all models, and the locations of the results."""
     table = project.root / paths.REPORTS / paths.TABLE
     if table.is_file():
         with table.open(newline="") as file:
             rows: list[dict[str, Any]] = list(csv.DictReader(file))
         create_table_artifact(
-            table=rows, key="models", description="All models, measured side by side."
+            table=rows, key="models", description="All models, measured in one evaluation."
         )
     create_markdown_artifact(
-        markdown=_page(project.root), key="espalier", description="Where everything is."
+        markdown=_page(project.root), key="espalier", description="Locations of the results."
     )
 
 
 def _page(root: Path) -> str:
     lines = [
-        "# Where everything is",
+        "# Locations",
         f"- models: `{root / paths.MODELS}`",
         f"- reports: `{root / paths.REPORTS}`",
         f"- registry: `{OPEN_REGISTRY}`, in `{root}`",

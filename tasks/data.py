@@ -1,6 +1,5 @@
-"""Bring the data that DVC tracks to where the stages expect them."""
+"""Pull the data that DVC tracks to where the stages read them."""
 
-import re
 import sys
 
 from prefect import get_run_logger, task
@@ -8,54 +7,49 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from espalier import dvc_messages
 from espalier.errors import BadInput, EspalierError, TryAgain
 from tasks import processes
 from tasks.environment import stage_environment
 from tasks.project import Project
-from tasks.reporting import teller
+from tasks.reporting import line_reporter
 from tasks.reproduce import RETRIES, worth_another_try
-
-_UNSAVED = re.compile(r"unsaved|without confirmation", re.IGNORECASE)
-_HOPELESS = re.compile(
-    r"no remote provided|requires 'dvc-|config file error|no such remote", re.IGNORECASE
-)
-# "Missing files" is not among them: DVC says so too when the remote storage is away.
 
 
 @task(
-    name="bring data",
-    task_run_name="bring data",
+    name="pull data",
+    task_run_name="pull data",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=RETRIES,
     retry_delay_seconds=5,
     retry_condition_fn=worth_another_try,
 )
-def bring_data(names: tuple[str, ...], project: Project) -> State[None] | None:
+def pull_data(names: tuple[str, ...], project: Project) -> State[None] | None:
     """Pull the data behind some `.dvc` files; nothing that DVC has not saved is overwritten."""
-    heard: list[str] = []
-    tell = teller(get_run_logger())
-    tell(f"data: bringing what {', '.join(names)} names")
+    lines: list[str] = []
+    report = line_reporter(get_run_logger())
+    report(f"data: pulling the data of {', '.join(names)}")
     status = processes.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", "pull", *names],
         folder=project.root,
         environment=stage_environment(),
-        hear=heard.append,
+        on_line=lines.append,
         stop=project.stop,
-        grace=project.patience.grace,
+        grace=project.limits.grace,
     )
     if status == 0:
         return None
-    error = _failure(names, " ".join(line.strip() for line in heard if line))
+    error = _failure(names, " ".join(line.strip() for line in lines if line))
     return Failed(message=str(error), data=error)
 
 
-def _failure(names: tuple[str, ...], said: str) -> EspalierError:
-    if _UNSAVED.search(said):
-        files = " ".join(names)
+def _failure(names: tuple[str, ...], output: str) -> EspalierError:
+    files = " ".join(names)
+    if dvc_messages.UNSAVED.search(output):
         return BadInput(
-            f"data: what {files} tracks should be as DVC saved it. Found changes that it has not saved: keep them by "
-            f"`dvc commit {files}`, or drop them by `dvc checkout --force {files}`."
+            f"data: Expected the data of {files} as DVC saved them; found unsaved changes. Keep "
+            f"them by `dvc commit {files}`, or drop them by `dvc checkout --force {files}`."
         )
-    kind = BadInput if _HOPELESS.search(said) else TryAgain
-    return kind(f"data: `dvc pull {' '.join(names)}` should bring the data. Found: {said}")
+    kind = BadInput if dvc_messages.NO_REMOTE.search(output) else TryAgain
+    return kind(f"data: Expected `dvc pull {files}` to pull the data; found: {output}")

@@ -1,4 +1,4 @@
-"""The environment of the run and of its stages, settled before Prefect is imported: Prefect reads it only once."""
+"""The environment of a run and of its stages. It is set before Prefect is imported, which reads it once."""
 
 import os
 import sys
@@ -6,37 +6,41 @@ from pathlib import Path
 
 from espalier import paths
 
-OPEN_REGISTRY = (
-    "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"  # from the project's folder
-)
+# to be run in the project's folder
+OPEN_REGISTRY = "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"
 
-_QUIET = {
+_NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 _TERMINAL = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its own 20 are too few to create a database
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal shows the stages' lines, not Prefect's
+    # the default of 20 s is too short to create a database
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # the terminal shows the stages' lines, not Prefect's
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_CLI_PROMPT": "false",
 }
-_CHOSEN = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+_USER_SETTINGS = (
+    "PREFECT_API_URL",
+    "PREFECT_HOME",
+    "PREFECT_PROFILE",
+    "PREFECT_PROFILES_PATH",
+)
 
 
-def settle(root: Path) -> Path | None:
-    """Set what `espalier run` needs and the user has not set.
+def configure_environment(root: Path) -> Path | None:
+    """Set the variables that `espalier run` needs and the user has not set.
 
     Returns:
-        The home of the run's own Prefect server, if the user has said nothing about one. It is in the project, so that
-        no other version of Prefect meets its database.
+        The home of the run's own Prefect server; None if the user has configured a server. The
+        home lies in the project, so that no other version of Prefect opens its database.
     """
-    for name, value in (_QUIET | _TERMINAL).items():
+    for name, value in (_NO_TELEMETRY | _TERMINAL).items():
         os.environ.setdefault(name, value)
-    if (
-        any(os.environ.get(name) for name in _CHOSEN)
-        or (Path.home() / ".prefect" / "profiles.toml").exists()
-    ):
+    configured = any(os.environ.get(name) for name in _USER_SETTINGS)
+    if configured or (Path.home() / ".prefect" / "profiles.toml").exists():
         return None
     home = root / paths.STATE / "prefect"
     os.environ["PREFECT_HOME"] = str(home)
@@ -44,15 +48,12 @@ def settle(root: Path) -> Path | None:
 
 
 def stage_environment() -> dict[str, str]:
-    """What a stage's process sees: this environment, `espalier` on the path, and nobody phoning home."""
-    return (
-        os.environ
-        | _QUIET
-        | {
-            "PATH": os.pathsep.join(
-                [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-            ),
-            "OMP_WAIT_POLICY": "PASSIVE",  # stages side by side; spinning threads would cost each a factor of ten
-            "PYTHONUNBUFFERED": "1",  # lines come when they are printed
-        }
-    )
+    """The environment of a stage's process: this one, `espalier` on the path, and no telemetry."""
+    scripts = str(Path(sys.executable).parent)
+    own = {
+        "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)]),
+        # stages run in parallel; spinning threads would slow each down ten times
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",  # lines arrive when they are printed
+    }
+    return os.environ | _NO_TELEMETRY | own

@@ -1,4 +1,4 @@
-"""The graph of stages, as DVC reads it from `dvc.yaml`, and what of it is out of date. It is written nowhere else."""
+"""The graph of stages as DVC reads it from `dvc.yaml`, and the stages that are out of date."""
 
 import os
 from collections.abc import Collection
@@ -15,12 +15,12 @@ class Stage:
     """A stage of the pipeline.
 
     Attributes:
-        name: As DVC addresses it: `prepare`, `teacher`, `model@student-p50`.
-        command: What it runs.
-        needs: The stages that must be done before it.
-        stale: Whether it has to run: something it depends on or made has changed, or will be made anew before it.
-        forced: Whether it has to run although nothing changed.
-        frozen: Whether DVC was told never to reproduce it for the sake of its dependencies.
+        name: address in DVC: `prepare`, `teacher`, `model@student-p50`.
+        command: command that it runs.
+        needs: names of the stages that must be done before it.
+        stale: whether it must run, because a dependency or an output has changed or will change.
+        forced: whether it must run although nothing changed.
+        frozen: whether it is frozen in DVC: changed dependencies do not make it run.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """The name of the model that it makes (`student-p50`), or its own."""
+        """The name of the model that it makes (`student-p50`), else its own name."""
         return self.name.rpartition("@")[2]
 
     @property
@@ -43,44 +43,49 @@ class Stage:
 
 @dataclass(frozen=True)
 class Graph:
-    """What DVC knows: the stages, each after those it needs, and the data that do not match their `.dvc` file."""
+    """The graph of a project.
+
+    Attributes:
+        stages: stages in topological order.
+        missing_data: `.dvc` files whose data are missing or changed.
+    """
 
     stages: tuple[Stage, ...]
     missing_data: tuple[str, ...] = ()
 
     @property
     def stale(self) -> tuple[Stage, ...]:
-        """The stages that have to run."""
+        """The stages that must run."""
         return tuple(stage for stage in self.stages if stage.stale)
 
     def unchanged(self, name: str) -> bool:
-        """Whether there is a stage of that name, and it has not to run."""
+        """Whether there is a stage of that name that need not run."""
         return any(stage.name == name and not stage.stale for stage in self.stages)
 
 
 def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
-    """Ask DVC for the graph of the project at `root`, and for what is out of date.
+    """Read the graph of a project, and the stages that are out of date.
 
     Args:
-        root: The project.
-        force: Names or labels of stages that shall run although nothing changed.
+        root: root folder of the project.
+        force: names or labels of stages that must run although nothing changed.
 
     Raises:
-        BadInput: If DVC finds the project not in order, or `force` names no stage.
-        TryAgain: If another DVC command does not let go of the project.
+        BadInput: if DVC cannot read the project, or `force` names no stage.
+        TryAgain: if another DVC command holds its lock on the project.
     """
-    from dvc.exceptions import DvcException  # here: 0.3 s that `--help` does not pay
+    from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
     from dvc.lock import LockError
 
     try:
         graph = _ask(root)
     except LockError:
         raise TryAgain(
-            f"DVC should be free to read {root}. Found another DVC command at work there."
+            f"Expected to read {root} with DVC; found another DVC command running there."
         ) from None
     except DvcException as error:
         raise BadInput(
-            f"DVC should be able to read {root}. Found: {' '.join(str(error).split())}"
+            f"Expected a project in {root} that DVC can read; found: {' '.join(str(error).split())}"
         ) from None
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
 
@@ -120,7 +125,7 @@ def _ask(root: Path) -> Graph:
 
 
 def _address(stage: Any, root: Path) -> str:
-    """As `stage.addressing`, but seen from the project's folder wherever the process is."""
+    """`stage.addressing` relative to the project, whatever the working directory is."""
     file = os.path.relpath(stage.path, root)
     if stage.is_data_source:
         return file
@@ -134,7 +139,7 @@ def _changed(stage: Any) -> bool:
         return bool(stage.changed())
     except (
         LockError
-    ):  # another run is making it right now: whoever reproduces it waits for that, and looks again
+    ):  # another run is making it; reproducing it waits for that run, and checks again
         return True
 
 
@@ -142,7 +147,7 @@ def _force(stages: tuple[Stage, ...], force: Collection[str]) -> tuple[Stage, ..
     unknown = set(force) - {stage.name for stage in stages} - {stage.label for stage in stages}
     if unknown:
         known = ", ".join(stage.label for stage in stages)
-        raise BadInput(f"A stage to force should be one of {known}. Found {min(unknown)!r}.")
+        raise BadInput(f"Expected --force to name one of {known}; found {min(unknown)!r}.")
     return tuple(
         replace(stage, stale=True, forced=True) if {stage.name, stage.label} & set(force) else stage
         for stage in stages
@@ -150,7 +155,7 @@ def _force(stages: tuple[Stage, ...], force: Collection[str]) -> tuple[Stage, ..
 
 
 def _propagate(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """Stages come after those that they need, so one pass reaches every descendant."""
+    """Mark the descendants of stale stages; one pass is enough in topological order."""
     stale: set[str] = set()
     spread = []
     for stage in stages:

@@ -1,6 +1,7 @@
-"""Trainings seen live in MLflow: what stages print of their epochs, handed on to a process that talks to the store.
+"""Live metrics of trainings: forward the epochs that stages print to the live-metrics worker.
 
-It is started with the first epoch. Nothing waits for it, and nothing depends on it: what it cannot take is dropped.
+The worker is a process that talks to the tracking store. It starts with the first epoch. Nothing
+waits for it, and nothing depends on it: lines that it cannot take are dropped.
 """
 
 import json
@@ -17,48 +18,49 @@ from espalier.errors import EspalierError, Stopped
 from espalier.registry.connection.leases import dead
 from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED
 from tasks.environment import stage_environment
-from tasks.reporting import Tell
+from tasks.reporting import ReportLine
 
-_EPOCH = {"model", "step", "epoch", "epochs"}  # what a line about an epoch has, beside its figures
-_LAST_WORDS = 10.0  # seconds it may take to write what it has heard, when the run is over
+_EPOCH = {"model", "step", "epoch", "epochs"}  # keys of a line about an epoch, besides its metrics
+_CLOSING = 10.0  # seconds that the worker may take to write its last lines
 LOG = "live.log"
 
 
-class Live:
-    """The trainings of one run, for whoever looks at MLflow meanwhile."""
+class LiveMetrics:
+    """The live metrics of one run."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
-        self._lock = threading.Lock()  # stages are in threads of their own
+        self._lock = threading.Lock()  # stages run in threads
 
-    def settle(self, tell: Tell) -> None:
-        """Let what a run left that was killed be marked so, if there is any."""
+    def reconcile(self, report: ReportLine) -> None:
+        """Start the worker if a killed run left unfinished live runs; it marks them as killed."""
         with suppress(OSError):
             if dead(self._root):
-                self._send(b"", tell)
+                self._send(b"", report)
 
-    def listener(self, label: str, tell: Tell) -> Callable[[str], None]:
-        """A function that takes each line that the stage `label` prints, and hands on those about its epochs."""
+    def listener(self, label: str, report: ReportLine) -> Callable[[str], None]:
+        """A function that takes each line of the stage `label`, and forwards those of its epochs."""
 
-        def hear(line: str) -> None:
-            if line.startswith("{"):
-                with suppress(ValueError):
-                    row = json.loads(line)
-                    if row.keys() >= _EPOCH and row["model"] == label:
-                        self._send(line.encode(), tell)
+        def on_line(line: str) -> None:
+            if not line.startswith("{"):
+                return
+            with suppress(ValueError):
+                row = json.loads(line)
+                if row.keys() >= _EPOCH and row["model"] == label:
+                    self._send(line.encode(), report)
 
-        return hear
+        return on_line
 
     def end(self, label: str, error: EspalierError | None = None) -> None:
-        """Say how an attempt at a stage ended."""
+        """Forward how an attempt at a stage ended."""
         status = KILLED if isinstance(error, Stopped) else FAILED if error else FINISHED
         if self._process:
             self._send(json.dumps({"model": label, "ended": status}).encode())
 
     def close(self) -> None:
-        """The run is over."""
+        """Let the worker finish its lines, and stop it."""
         with self._lock:
             process, self._process, self._closed = self._process, None, True
         if process is None:
@@ -67,46 +69,57 @@ class Live:
         with suppress(OSError):
             process.stdin.close()
         try:
-            process.wait(_LAST_WORDS)
-        except subprocess.TimeoutExpired:  # the next run settles what it left
+            process.wait(_CLOSING)
+        except subprocess.TimeoutExpired:  # the next run reconciles what it left
             process.kill()
             process.wait()
 
-    def _send(self, line: bytes, tell: Tell | None = None) -> None:
+    def _send(self, line: bytes, report: ReportLine | None = None) -> None:
         with self._lock:
-            if self._process is None and tell and not self._closed:
-                try:
-                    self._process = self._start(tell)
-                except OSError as error:
-                    self._closed = True
-                    tell(f"no live curves in MLflow: {error}")
+            if self._process is None and report and not self._closed:
+                self._process = self._start(report)
             if self._process is not None:
                 assert self._process.stdin is not None
-                # Whole or not at all, as it is shorter than PIPE_BUF; a pipe that is full or broken takes nothing.
+                # atomic, because it is shorter than PIPE_BUF; a full or broken pipe takes nothing
                 with suppress(OSError):
                     os.write(self._process.stdin.fileno(), line + b"\n")
 
-    def _start(self, tell: Tell) -> subprocess.Popen[bytes]:
+    def _start(self, report: ReportLine) -> subprocess.Popen[bytes] | None:
+        """Start the worker; None if the system refuses, which is reported once."""
+        try:
+            process = self._spawn()
+        except OSError as error:
+            self._closed = True
+            report(f"no live curves in MLflow: {error}")
+            return None
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        threading.Thread(target=_forward, args=(process, report), daemon=True).start()
+        return process
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         log = self._root / paths.STATE / LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "espalier.registry.live.live_worker", str(self._root)],
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "espalier.registry.live.live_worker",
+                    str(self._root),
+                ],
                 cwd=self._root,
                 env=stage_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 bufsize=0,
-                start_new_session=True,  # Ctrl-C is not for it: it says how the others ended
+                start_new_session=True,  # Ctrl-C must not stop it: it records how stages ended
             )
-        assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)
-        threading.Thread(target=_listen, args=(process, tell), daemon=True).start()
-        return process
 
 
-def _listen(process: subprocess.Popen[bytes], tell: Tell) -> None:
+def _forward(process: subprocess.Popen[bytes], report: ReportLine) -> None:
+    """Report the worker's output to the user."""
     assert process.stdout is not None
     for line in process.stdout:
-        tell(line.decode(errors="replace").rstrip())
+        report(line.decode(errors="replace").rstrip())

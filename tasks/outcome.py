@@ -1,4 +1,4 @@
-"""How a command of the library ended, in its own words: the file in which it says so, and the error that it is here."""
+"""The outcome of a command of the library: the file that it writes, and the error it stands for."""
 
 import uuid
 from collections.abc import Iterator
@@ -17,40 +17,46 @@ _ERRORS: dict[int, type[EspalierError]] = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a command recorded: its exit status, a sentence, and whether that is about a defect of its own."""
+class Outcome:
+    """The recorded end of a command.
+
+    Attributes:
+        status: exit status.
+        message: sentence for the user; empty on success.
+        defect: whether the message describes an unexpected exception.
+    """
 
     status: int
     message: str
     defect: bool = False
 
     def error(self, label: str) -> EspalierError:
-        """The error that says what to do next."""
+        """The error whose kind says what to do next."""
         return _ERRORS.get(self.status, EspalierError)(f"{label}: {self.message}")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The file in which a command is to say how it ended."""
+class OutcomeFile:
+    """The file to which a command writes its outcome."""
 
     path: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells the command of the file."""
+        """The variable that names the file to the command."""
         return {OUTCOME: str(self.path)}
 
-    def read(self) -> Told | None:
-        """What the command recorded; nothing if it was killed before it could."""
-        return Told(**read_json(self.path)) if self.path.is_file() else None
+    def read(self) -> Outcome | None:
+        """The recorded outcome; None if the command was killed before it wrote one."""
+        return Outcome(**read_json(self.path)) if self.path.is_file() else None
 
 
 @contextmanager
-def expected(root: Path) -> Iterator[Outcome]:
-    """A place for the outcome of one command, gone when the block ends."""
+def outcome_file(root: Path) -> Iterator[OutcomeFile]:
+    """A file for the outcome of one command; it is removed when the block ends."""
     path = root / paths.STATE / "outcomes" / f"{uuid.uuid4().hex}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield Outcome(path)
+        yield OutcomeFile(path)
     finally:
         path.unlink(missing_ok=True)

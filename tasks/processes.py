@@ -1,4 +1,4 @@
-"""A command in a session of its own: heard line by line, stopped with everything it started, never left behind."""
+"""Commands in sessions of their own: read line by line, and stopped with all their children."""
 
 import os
 import selectors
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from espalier.errors import Stopped
 
-_TICK = 0.2  # seconds between two looks at the clock and at the wish to stop
+_TICK = 0.2  # seconds between two checks of the clock and of the stop flag
 _AFTER_KILL = 5.0  # seconds that the kernel may take to end a killed process
 
 
@@ -21,23 +21,33 @@ def run(
     *,
     folder: Path,
     environment: Mapping[str, str],
-    hear: Callable[[str], None],
+    on_line: Callable[[str], None],
     stop: threading.Event,
     timeout: float | None = None,
     grace: float = 20.0,
     handles: tuple[int, ...] = (),
 ) -> int:
-    """Run a command to its end, and give each line that it prints to `hear`.
+    """Run a command to its end.
 
-    However this function ends, nothing of what the command started is left: the whole session gets SIGTERM, the
-    grace to write its checkpoints, and then SIGKILL.
+    No process that the command started is left when this function returns or raises: the session
+    gets SIGTERM, `grace` seconds to write checkpoints, and then SIGKILL.
+
+    Args:
+        command: program and arguments.
+        folder: working directory.
+        environment: variables of the process.
+        on_line: receives each line of its output.
+        stop: set when the command must stop.
+        timeout: limit in seconds; None for no limit.
+        grace: seconds between SIGTERM and SIGKILL.
+        handles: file handles that the process inherits.
 
     Returns:
         The exit status of the command; negative if a signal ended it.
 
     Raises:
-        Stopped: If `stop` was set.
-        TimeoutError: If it ran for longer than `timeout` seconds.
+        Stopped: if `stop` was set.
+        TimeoutError: if it ran for longer than `timeout` seconds.
     """
     process = subprocess.Popen(
         list(command),
@@ -49,16 +59,16 @@ def run(
         start_new_session=True,
         pass_fds=handles,
     )
-    output = _Lines(process, hear)
+    output = _Lines(process, on_line)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
         while process.poll() is None:
-            output.listen(_TICK)
+            output.read(_TICK)
             if stop.is_set():
                 raise Stopped("The run was stopped.")
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError
-        output.listen(0)
+        output.read(0)
         return process.returncode
     finally:
         _end(process, output, grace)
@@ -66,19 +76,19 @@ def run(
 
 
 class _Lines:
-    """The lines of a process, as they come."""
+    """The output of a process, line by line."""
 
-    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         assert process.stdout is not None
         self._pipe = process.stdout
-        self._hear = hear
+        self._on_line = on_line
         self._rest = b""
         self._open = True
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
 
-    def listen(self, seconds: float) -> None:
-        """Hear what comes within some time; returns as soon as nothing is left to be read."""
+    def read(self, seconds: float) -> None:
+        """Read the output of the next seconds; returns as soon as nothing is left to read."""
         if not self._open:
             time.sleep(min(seconds, _TICK / 4))  # the pipe may close before the process ends
             return
@@ -89,12 +99,12 @@ class _Lines:
             self._open = bool(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             for line in lines:
-                self._hear(_text(line))
+                self._on_line(_text(line))
 
     def close(self) -> None:
-        """Hear the last line, if nothing ended it."""
+        """Read the last line, which may lack its end."""
         if self._rest:
-            self._hear(_text(self._rest))
+            self._on_line(_text(self._rest))
         self._selector.close()
         self._pipe.close()
 
@@ -104,20 +114,20 @@ def _text(line: bytes) -> str:
 
 
 def _end(process: subprocess.Popen[bytes], output: _Lines, grace: float) -> None:
-    # The command may be gone and what it started not: DVC killed leaves its stage running. So ask the whole group.
+    # the whole group is signalled: a killed DVC leaves its stage running
     for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _AFTER_KILL)):
         deadline = time.monotonic() + patience
         if not _signal(process, sign):
             return
         while time.monotonic() < deadline:
-            output.listen(_TICK / 4)  # a full pipe would keep it from ending
+            output.read(_TICK / 4)  # a full pipe would block it
             if not _signal(process, None):
                 return
 
 
 def _signal(process: subprocess.Popen[bytes], sign: signal.Signals | None) -> bool:
-    """Send a signal to the group (None: send nothing). Returns whether there is anyone left in it."""
-    process.poll()  # a process that nobody waits for still counts as there
+    """Send a signal to the process group (None sends nothing); returns whether a process is left."""
+    process.poll()  # reaps a zombie, which would count as running
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, sign or 0)
         return True

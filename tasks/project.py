@@ -1,4 +1,4 @@
-"""What every task of one run shares: where the project is, its slots, how patient to be, and the wish to stop."""
+"""What the tasks of one run share: the project's folder, slots, time limits, and the stop flag."""
 
 import threading
 from collections.abc import Iterator
@@ -8,19 +8,20 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.params import read_params
-from tasks.live import Live
+from tasks.live import LiveMetrics
 from tasks.slots import Slot, find_slots
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for what, in seconds.
+class TimeLimits:
+    """Delays and time limits in seconds.
 
     Attributes:
-        delay: Before the first retry; it doubles with each further one, and varies by a quarter, so that runs that
-            failed together do not come back together.
-        timeout: For one attempt at one stage; None lets it take as long as it takes.
-        grace: Between asking a stage to stop and killing it. A Prefect worker kills a cancelled flow after 30 s.
+        delay: delay before the first retry. It doubles with each further retry and varies by a
+            quarter, so that runs that failed together do not retry together.
+        timeout: limit of one attempt at one stage; None for no limit.
+        grace: time between asking a stage to stop and killing it. A Prefect worker kills a
+            cancelled flow after 30 s.
     """
 
     delay: float = 10.0
@@ -30,16 +31,24 @@ class Patience:
 
 @dataclass(frozen=True)
 class Project:
-    """A project in the hands of one run."""
+    """A project during one run.
+
+    Attributes:
+        root: root folder.
+        slots: slots of this machine.
+        limits: delays and time limits.
+        stop: set when the run must stop.
+        live: live metrics of the run's trainings.
+    """
 
     root: Path
     slots: tuple[Slot, ...]
-    patience: Patience
+    limits: TimeLimits
     stop: threading.Event = field(default_factory=threading.Event, compare=False)
-    live: Live = field(init=False, compare=False, repr=False)
+    live: LiveMetrics = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "live", Live(self.root))
+        object.__setattr__(self, "live", LiveMetrics(self.root))
 
     @property
     def locks(self) -> Path:
@@ -48,17 +57,19 @@ class Project:
 
 
 @contextmanager
-def open_project(folder: str, patience: Patience) -> Iterator[Project]:
-    """Find the project around `folder`, and tell its tasks to stop when the block ends by an exception.
+def open_project(folder: str, limits: TimeLimits) -> Iterator[Project]:
+    """The project that contains `folder`. Its tasks stop when the block ends by an exception.
 
-    Tasks run in threads, which no signal reaches: Ctrl-C, SIGTERM and cancellation arrive in the main thread alone.
+    Tasks run in threads, which no signal reaches: Ctrl-C, SIGTERM and cancellation arrive in the
+    main thread only.
 
     Raises:
-        BadInput: If there is no project, or `params.yaml` is not as it should be.
+        BadInput: if there is no project, or `params.yaml` is not valid.
     """
     root = paths.root(Path(folder))
-    slots = find_slots(root / paths.STATE / "slots", threads=read_params(root).training.threads)
-    project = Project(root, slots, patience)
+    threads = read_params(root).training.threads
+    slots = find_slots(root / paths.STATE / "slots", threads=threads)
+    project = Project(root, slots, limits)
     try:
         yield project
     except BaseException:
@@ -69,5 +80,5 @@ def open_project(folder: str, patience: Patience) -> Iterator[Project]:
 
 
 def promotes(project: Project) -> bool:
-    """Whether a run ends with a promotion, if all of it succeeded."""
+    """Whether a successful run ends with a promotion."""
     return read_params(project.root).registry.promote

@@ -1,4 +1,4 @@
-"""Promote what passes the gates. That nothing does is no failure of a run: the champion stays, and the run says why."""
+"""Promote the best model that passes the gates. If none passes, the champion stays and no run fails."""
 
 import sys
 from typing import Any
@@ -11,12 +11,12 @@ from prefect.states import Completed, Failed
 from espalier.errors import EspalierError
 from tasks import processes
 from tasks.environment import stage_environment
-from tasks.outcome import Told, expected
+from tasks.outcome import Outcome, outcome_file
 from tasks.project import Project
-from tasks.reporting import teller
+from tasks.reporting import line_reporter
 from tasks.reproduce import RETRIES, worth_another_try
 
-STAYS = "Stays"  # the name of the state in which the champion is who it was
+STAYS = "Stays"  # name of the state in which the champion is unchanged
 
 
 @task(
@@ -30,23 +30,30 @@ STAYS = "Stays"  # the name of the state in which the champion is who it was
 def promote(project: Project) -> State[Any]:
     """Run `espalier promote` in the project."""
     try:
-        with expected(project.root) as outcome:
-            status = processes.run(
-                [sys.executable, "-m", "espalier", "promote"],
-                folder=project.root,
-                environment=stage_environment() | outcome.environment,
-                hear=teller(get_run_logger()),
-                stop=project.stop,
-                grace=project.patience.grace,
-            )
-            told = outcome.read() or Told(
-                status, "it should say how it ended. Found no word from it.", defect=True
-            )
+        outcome = _run(project)
     except EspalierError as error:
         return Failed(message=str(error), data=error)
-    if status == 0:
-        return Completed(message="Every alias stands at the best model that passes its gates.")
-    if status == EspalierError.status and not told.defect:
-        return Completed(name=STAYS, message=told.message)
-    failure = told.error("promote")
+    if outcome.status == 0:
+        return Completed(message="Every alias is at the best model that passes its gates.")
+    if outcome.status == EspalierError.status and not outcome.defect:
+        return Completed(name=STAYS, message=outcome.message)
+    failure = outcome.error("promote")
     return Failed(message=str(failure), data=failure)
+
+
+def _run(project: Project) -> Outcome:
+    """The outcome of the command; a defect if it recorded none."""
+    with outcome_file(project.root) as file:
+        status = processes.run(
+            [sys.executable, "-m", "espalier", "promote"],
+            folder=project.root,
+            environment=stage_environment() | file.environment,
+            on_line=line_reporter(get_run_logger()),
+            stop=project.stop,
+            grace=project.limits.grace,
+        )
+        recorded = file.read()
+    if status == 0:
+        return Outcome(0, "")
+    missing = Outcome(status, "Expected a recorded outcome; found none.", defect=True)
+    return recorded or missing

@@ -1,4 +1,4 @@
-"""Ask the registry whether it still holds what the receipt says: it may have been wiped although DVC sees no change."""
+"""Check the registry against the receipt: it may have been wiped although DVC sees no change."""
 
 import sys
 
@@ -17,13 +17,16 @@ from tasks.project import Project
     persist_result=False,
 )
 def check_registry(project: Project) -> bool:
-    """Whether the registry holds all that `registered.json` lists. Any doubt is a no: registering again is harmless."""
+    """Whether the registry holds everything in `registered.json`.
+
+    Any failure counts as no, because registering again is harmless.
+    """
     status = processes.run(
         [sys.executable, "-m", "espalier", "register", "--check"],
         folder=project.root,
         environment=stage_environment(),
-        hear=lambda _line: None,
+        on_line=lambda _line: None,
         stop=project.stop,
-        grace=project.patience.grace,
+        grace=project.limits.grace,
     )
     return status == 0

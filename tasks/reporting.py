@@ -1,42 +1,51 @@
-"""Lines for whoever watches: they go to Prefect's log of the run and, in `espalier run`, to the terminal."""
+"""Lines for the user: in Prefect's log of the run and, in `espalier run`, on the terminal."""
 
 import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
-Tell = Callable[[str], None]
+ReportLine = Callable[[str], None]
 
-MARK = "told"  # the attribute of a log record by which the terminal knows these lines among Prefect's own
+MARK = (
+    "espalier_line"  # attribute of a log record that distinguishes these lines from Prefect's own
+)
+_EPOCH = {"epoch", "epochs", "loss", "accuracy", "seconds"}
 
 
-def teller(logger: "logging.Logger | logging.LoggerAdapter[Any]") -> Tell:
-    """A function that tells one line through a run's logger."""
+def line_reporter(logger: "logging.Logger | logging.LoggerAdapter[Any]") -> ReportLine:
+    """A function that reports one line through a run's logger."""
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         logger.info("%s", line, extra={MARK: True})
 
-    return tell
+    return report
 
 
 def readable(line: str) -> str:
-    """A line of a stage as a person reads it: its JSON objects, of which a training writes one per epoch, in words."""
+    """A line of a stage in words; a training writes one JSON object per epoch.
+
+    Example:
+        >>> readable('{"epoch": 3, "loss": 0.123456}')
+        'epoch 3  loss 0.1235'
+    """
     if not line.startswith("{"):
         return line
     try:
         values = json.loads(line)
     except ValueError:
         return line
-    if {"epoch", "epochs", "loss", "accuracy", "seconds"} <= values.keys():
-        width = len(str(values["epochs"]))
-        return (
-            f"epoch {values['epoch']:>{width}}/{values['epochs']}  loss {values['loss']:7.4f}  "
-            f"validation {100 * values['accuracy']:6.2f} %  {values['seconds']:5.2f} s"
-        )
-    return "  ".join(
-        f"{key} {_short(value)}"
-        for key, value in values.items()
-        if not isinstance(value, (dict, list))
+    if values.keys() >= _EPOCH:
+        return _epoch(values)
+    scalars = {key: value for key, value in values.items() if not isinstance(value, dict | list)}
+    return "  ".join(f"{key} {_short(value)}" for key, value in scalars.items())
+
+
+def _epoch(values: dict[str, Any]) -> str:
+    width = len(str(values["epochs"]))
+    return (
+        f"epoch {values['epoch']:>{width}}/{values['epochs']}  loss {values['loss']:7.4f}  "
+        f"validation {100 * values['accuracy']:6.2f} %  {values['seconds']:5.2f} s"
     )
 
 

@@ -1,4 +1,4 @@
-"""Reproduce one stage: on a slot, by `dvc repro --single-item`, with retries that its exit status decides on."""
+"""Reproduce one stage: on a slot, by `dvc repro --single-item`, with retries by its exit status."""
 
 import random
 import sys
@@ -18,16 +18,16 @@ from tasks.artifacts import publish_model
 from tasks.dvc_output import DvcOutput
 from tasks.environment import stage_environment
 from tasks.graph import Stage
-from tasks.outcome import Outcome, expected
+from tasks.outcome import OutcomeFile, outcome_file
 from tasks.project import Project
-from tasks.reporting import Tell, teller
-from tasks.slots import SHARES, Place, hold, take
+from tasks.reporting import ReportLine, line_reporter
+from tasks.slots import DEMANDS, Allocation, hold_lock, take_slots
 
 RETRIES = 3
 
 
 def worth_another_try(_task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """What the exit status says: 75 is tried again, 2 and 143 never, anything else is a defect, tried once more."""
+    """Whether to retry, by exit status: 75 always, 2 and 143 never, anything else once."""
     error = state.data
     if isinstance(error, TryAgain):
         return True
@@ -37,115 +37,123 @@ def worth_another_try(_task: Any, run: TaskRun, state: State[Any]) -> bool:
 @task(
     name="reproduce",
     task_run_name="{stage.label}",
-    cache_policy=NO_CACHE,  # what is done is DVC's to know
+    cache_policy=NO_CACHE,  # DVC decides what is done
     persist_result=False,
     retries=RETRIES,
     retry_condition_fn=worth_another_try,
 )
 def reproduce(stage: Stage, project: Project) -> State[Any]:
-    """Reproduce a stage, if it is out of date. The message of a failure is one sentence for the user."""
-    tell = teller(get_run_logger())
+    """Reproduce a stage if it is out of date. The message of a failure is one sentence."""
+    report = line_reporter(get_run_logger())
     try:
-        _pause(project, tell)
-        made = stage.stale and attempt(stage, project, tell)
+        _wait_before_retry(project, report)
+        made = stage.stale and attempt(stage, project, report)
         project.live.end(stage.label)
     except EspalierError as error:
         project.live.end(stage.label, error)
-        tell(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
+        report(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
         return Failed(message=str(error), data=error)
     publish_model(stage.label, project.root)
     if not made:
-        return Completed(name="Unchanged", message="Nothing that it depends on has changed.")
+        return Completed(name="Unchanged", message="None of its dependencies has changed.")
     return Completed(message=f"{stage.label} is done.")
 
 
-def attempt(stage: Stage, project: Project, tell: Tell) -> bool:
-    """Reproduce a stage once, when its turn comes and a slot is free.
+def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
+    """Reproduce a stage once, as soon as its lock and a slot are free.
 
     Returns:
-        Whether it was made; not, if what was made before it came out as it had been.
+        Whether the stage was made; False if DVC found it unchanged.
 
     Raises:
-        EspalierError: If it failed; the kind says what to do next, and the message begins with the stage's name.
+        EspalierError: if the stage failed; its kind says what to do next, and its message begins
+            with the stage's name.
     """
-    with ExitStack() as held:
-        # One run at a time makes a given stage. The other waits, and then finds it done.
+    with ExitStack() as stack:
+        # one run at a time makes a given stage; another run waits, and then finds it unchanged
         lock = project.locks / f"stage-{quote(stage.name, safe='@')}"
-        handle = held.enter_context(
-            hold(lock, project.stop, lambda: tell("waiting: another run is making it"))
+        handle = stack.enter_context(
+            hold_lock(lock, project.stop, lambda: report("waiting: another run is making it"))
         )
-        share = SHARES.get(stage.kind, "one")
-        place = held.enter_context(
-            take(
+        demand = DEMANDS.get(stage.kind, "one")
+        allocation = stack.enter_context(
+            take_slots(
                 project.slots,
-                share,
+                demand,
                 project.stop,
-                lambda: tell("waiting: every slot of this machine is taken"),
+                lambda: report("waiting: every slot of this machine is taken"),
             )
         )
-        return _run_dvc(stage, project, Place(place.environment, (handle, *place.handles)), tell)
+        inherited = Allocation(allocation.environment, (handle, *allocation.handles))
+        return _run_dvc(stage, project, inherited, report)
 
 
-def _pause(project: Project, tell: Tell) -> None:
-    """Wait before another attempt. Here and not in Prefect's retry delay: that sleep cannot be interrupted."""
+def _wait_before_retry(project: Project, report: ReportLine) -> None:
+    """Wait before another attempt. Prefect's own retry delay cannot be interrupted."""
     context = TaskRunContext.get()
     retry = context.task_run.run_count - 1 if context else 0
     if retry > 0:
-        seconds = project.patience.delay * 2 ** (retry - 1) * random.uniform(0.75, 1.25)
-        tell(f"attempt {retry + 1} begins in {seconds:.0f} s")
+        seconds = project.limits.delay * 2 ** (retry - 1) * random.uniform(0.75, 1.25)
+        report(f"attempt {retry + 1} begins in {seconds:.0f} s")
         if project.stop.wait(seconds):
             raise Stopped("The run was stopped before another attempt.")
 
 
-def _run_dvc(stage: Stage, project: Project, place: Place, tell: Tell) -> bool:
-    chatter, show_live = DvcOutput(stage, tell), project.live.listener(stage.label, tell)
+def _run_dvc(stage: Stage, project: Project, allocation: Allocation, report: ReportLine) -> bool:
+    """Run `dvc repro` for one stage; returns whether the stage was made."""
+    output = DvcOutput(stage, report)
+    forward = project.live.listener(stage.label, report)
 
-    def hear(line: str) -> None:
-        show_live(line)
-        chatter.hear(line)
+    def on_line(line: str) -> None:
+        forward(line)
+        output.on_line(line)
 
-    force = ["--force"] if stage.forced else []
-    tell("starts")
-    with expected(project.root) as outcome:
+    report("starts")
+    with outcome_file(project.root) as outcome:
         try:
             status = processes.run(
-                # DVC's lock on the project is short, but three seconds are not always enough: wait for it.
-                [
-                    sys.executable,
-                    "-m",
-                    "dvc",
-                    "--wait-for-lock",
-                    "repro",
-                    "--single-item",
-                    *force,
-                    stage.name,
-                ],
+                _command(stage),
                 folder=project.root,
-                environment=stage_environment() | {**place.environment, **outcome.environment},
-                hear=hear,
+                environment={
+                    **stage_environment(),
+                    **allocation.environment,
+                    **outcome.environment,
+                },
+                on_line=on_line,
                 stop=project.stop,
-                timeout=project.patience.timeout,
-                grace=project.patience.grace,
-                handles=place.handles,
+                timeout=project.limits.timeout,
+                grace=project.limits.grace,
+                handles=allocation.handles,
             )
         except TimeoutError:
-            sentence = f"should be done within {project.patience.timeout:g} s. Found it still at work, and stopped it."
-            raise Stopped(f"{stage.label}: {sentence}") from None
+            raise Stopped(
+                f"{stage.label}: Expected it to end within {project.limits.timeout:g} s; "
+                "found it still running, and stopped it."
+            ) from None
         if status != 0:
-            raise _failure(stage, chatter, outcome)
-    if not chatter.unchanged:
-        tell("done")
-    return not chatter.unchanged
+            raise _failure(stage, output, outcome)
+    if not output.unchanged:
+        report("done")
+    return not output.unchanged
 
 
-def _failure(stage: Stage, chatter: DvcOutput, outcome: Outcome) -> EspalierError:
-    """The error that the stage recorded, else what DVC said about it."""
-    if chatter.busy:
+def _command(stage: Stage) -> list[str]:
+    # DVC holds its lock on the project for a short time, but its default of 3 s is not always enough
+    force = ["--force"] if stage.forced else []
+    repro = ["--wait-for-lock", "repro", "--single-item", *force, stage.name]
+    return [sys.executable, "-m", "dvc", *repro]
+
+
+def _failure(stage: Stage, output: DvcOutput, outcome: OutcomeFile) -> EspalierError:
+    """The error that the stage recorded, else DVC's message about it."""
+    if output.busy:
         return TryAgain(
-            f"{stage.label}: its files should be free. Found another DVC command at work on them."
+            f"{stage.label}: Expected its files to be free; found another DVC command using them."
         )
-    told = outcome.read()
-    if told and told.status != 0:
-        return told.error(stage.label)
-    reason = "; ".join(chatter.errors) or "no word from it"
-    return EspalierError(f"{stage.label}: should finish, or say why not. Found: {reason}")
+    recorded = outcome.read()
+    if recorded and recorded.status != 0:
+        return recorded.error(stage.label)
+    reason = "; ".join(output.errors) or "no message"
+    return EspalierError(
+        f"{stage.label}: Expected it to finish or to give a reason; found: {reason}"
+    )

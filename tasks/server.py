@@ -1,7 +1,8 @@
-"""A Prefect server of the run's own, for those who run none: it starts while other things load, and ends with the run.
+"""The run's own Prefect server, for users without one. It starts and ends with the run.
 
-Prefect can start one by itself, but that one shares the terminal: Ctrl-C stops it before the run can tell it how it
-ended, and its tracebacks reach the user. This one has a session and a log file of its own.
+Prefect can start a server by itself, but that server shares the terminal: Ctrl-C stops it before
+the run can report its end, and its tracebacks reach the user. This one has its own session and log
+file.
 """
 
 import os
@@ -13,22 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LAST_WORDS = 10.0  # seconds it may take to write what it has received
+_CLOSING = 10.0  # seconds that it may take to write its last data
 LOG = "server.log"
 
 
 @contextmanager
 def serve(home: Path) -> Iterator[str]:
-    """Run a server with its database in `home`, and yield the URL of its API; the environment names it to Prefect.
+    """Run a server with its database in `home`; yields the URL of its API, which the environment names.
 
-    It listens before it is ready, so nobody has to ask whether it is: the first request waits for the answer.
+    The server's socket listens before the server is ready, so the first request waits for it.
     """
     home.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as listener, (home / LOG).open("ab") as log:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, str(listener.fileno())],
-            stdin=subprocess.PIPE,  # its end tells the server that we are gone, however we went
+            stdin=subprocess.PIPE,  # end of file stops the server, also if this process is killed
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -48,20 +49,20 @@ def serve(home: Path) -> Iterator[str]:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(_LAST_WORDS)
+            process.wait(_CLOSING)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def flush() -> None:
-    """Prefect sends logs and states from threads of its own, at the latest when the process exits: too late here."""
+    """Send Prefect's pending logs and events, which it would send when the process exits: too late."""
     if "prefect" in sys.modules:
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker
 
-        EventsWorker.drain_all(timeout=_LAST_WORDS)
-        APILogWorker.drain_all(timeout=_LAST_WORDS)
+        EventsWorker.drain_all(timeout=_CLOSING)
+        APILogWorker.drain_all(timeout=_CLOSING)
 
 
 def _main() -> None:

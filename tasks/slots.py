@@ -1,7 +1,8 @@
-"""Slots: how many stages may run side by side on this machine, whoever started them.
+"""Slots: the number of stages that may run in parallel on this machine, over all runs.
 
-One per GPU, or as many as the processors allow. A slot is a lock on a file: it ends with the processes that hold it,
-however they end. The stage inherits it, so a slot stays taken when a flow is killed and its stage still lives.
+There is one slot per GPU, or as many as the processors allow. A slot is a lock on a file, which the
+system releases when the processes that hold it end. The stage inherits the lock, so the slot stays
+taken if a flow is killed while its stage is running.
 """
 
 import fcntl
@@ -19,29 +20,34 @@ from typing import Literal
 
 from espalier.errors import Stopped
 
-Share = Literal["none", "one", "all"]
+Demand = Literal["none", "one", "all"]
 
-# What a stage takes, by its name before the `@`; every other one takes a slot. `evaluate` measures latency: it wants
-# the machine alone. `prepare` and `register` are short, and need no device.
-SHARES: Mapping[str, Share] = MappingProxyType(
+# Slots that a stage needs, by its name before the `@`; every other stage needs one. `evaluate`
+# measures latency and needs the machine alone. `prepare` and `register` are short, without a device.
+DEMANDS: Mapping[str, Demand] = MappingProxyType(
     {"prepare": "none", "register": "none", "evaluate": "all"}
 )
 
 _UUID = re.compile(r"^(\s*).*\(UUID: (\S+)\)", re.MULTILINE)
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, where there is one
-_POLL = 0.2  # seconds between two tries for a lock
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # processor quota of a container
+_POLL = 0.2  # seconds between two attempts to lock
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one stage: the file that is locked, and what the stage's environment says about it."""
+    """A slot.
+
+    Attributes:
+        path: file that is locked.
+        environment: variables of the stage that runs on it.
+    """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_slots(folder: Path, threads: int) -> tuple[Slot, ...]:
-    """The slots of this machine: its GPUs, else its processors divided by the threads of one stage."""
+    """The slots of this machine: one per GPU, else the processors divided by the threads of a stage."""
     devices = find_devices()
     if devices:
         return tuple(
@@ -57,7 +63,7 @@ def find_slots(folder: Path, threads: int) -> tuple[Slot, ...]:
 
 
 def find_devices() -> tuple[str, ...]:
-    """The GPUs that may be used, as `CUDA_VISIBLE_DEVICES` names them; found without the seconds of importing torch."""
+    """The usable GPUs, as `CUDA_VISIBLE_DEVICES` names them; importing torch would take seconds."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         named = [device.strip() for device in given.split(",") if device.strip()]
@@ -72,97 +78,109 @@ def find_devices() -> tuple[str, ...]:
 
 
 def parse_devices(listing: str) -> tuple[str, ...]:
-    """The devices in the answer of `nvidia-smi -L`: each GPU, or the parts that it is divided into (MIG)."""
+    """The devices in the output of `nvidia-smi -L`: each GPU, or its MIG partitions."""
     devices: list[str] = []
     for indent, uuid in _UUID.findall(listing):
         if indent and devices and devices[-1].startswith("GPU-"):
-            devices.pop()  # a divided GPU cannot be used whole
+            devices.pop()  # a partitioned GPU cannot be used as a whole
         devices.append(uuid)
     return tuple(devices)
 
 
 def count_processors() -> int:
-    """The processors that this process may use: what it is pinned to, and what its container is given."""
+    """The number of processors that this process may use, by its affinity and its container's quota."""
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     try:
         quota, period = _QUOTA.read_text().split()
         return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
+    except (OSError, ValueError):  # no container, or no quota ("max")
         return allowed
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a stage may run now: its environment, and the locks that its process inherits."""
+class Allocation:
+    """The slots of one stage.
+
+    Attributes:
+        environment: variables of the stage.
+        handles: file handles of the locks that its process inherits.
+    """
 
     environment: Mapping[str, str]
     handles: tuple[int, ...]
 
 
 @contextmanager
-def take(
+def take_slots(
     slots: tuple[Slot, ...],
-    share: Share,
+    demand: Demand,
     stop: threading.Event,
     waiting: Callable[[], None] = lambda: None,
-) -> Iterator[Place]:
-    """Hold no slot, one, or all of them. `waiting` is called once if none is free at once.
+) -> Iterator[Allocation]:
+    """Hold no slot, one, or all of them.
 
-    Whoever wants all takes them in the same order, and whoever wants one holds only that: nobody waits in a circle.
+    A stage that needs all slots locks them in one order, and a stage that needs one holds no other
+    slot, so no deadlock is possible.
+
+    Args:
+        slots: slots of this machine.
+        demand: how many are needed.
+        stop: set when the run must stop.
+        waiting: called once if no slot is free immediately.
 
     Raises:
-        Stopped: If the run is stopped while it waits.
+        Stopped: if the run is stopped while it waits.
     """
     taken: list[int] = []
-    place = Place({}, ())
+    allocation = Allocation({}, ())
     try:
-        if share == "one":
+        if demand == "one":
             slot, handle = _lock_any(slots, stop, waiting)
             taken.append(handle)
-            place = Place(slot.environment, (handle,))
-        elif share == "all":
+            allocation = Allocation(slot.environment, (handle,))
+        elif demand == "all":
             for slot in slots:
                 taken.append(_lock_any((slot,), stop, waiting)[1])  # noqa: PERF401 - a later one may fail
-            place = Place({}, tuple(taken))
-        yield place
+            allocation = Allocation({}, tuple(taken))
+        yield allocation
     finally:
         for handle in taken:
             os.close(handle)
 
 
 @contextmanager
-def hold(
+def hold_lock(
     path: Path, stop: threading.Event, waiting: Callable[[], None] = lambda: None
 ) -> Iterator[int]:
-    """Hold the lock on the file at `path`, waiting for it as long as it takes.
+    """Hold the lock on the file at `path`; waits without limit.
 
     Raises:
-        Stopped: If the run is stopped while it waits.
+        Stopped: if the run is stopped while it waits.
     """
-    with take((Slot(path),), "one", stop, waiting) as place:
-        yield place.handles[0]
+    with take_slots((Slot(path),), "one", stop, waiting) as allocation:
+        yield allocation.handles[0]
 
 
 def _lock_any(
     slots: tuple[Slot, ...], stop: threading.Event, waiting: Callable[[], None]
 ) -> tuple[Slot, int]:
-    told = False
+    reported = False
     while not stop.is_set():
         for slot in slots:
             handle = _try_lock(slot.path)
             if handle is not None:
                 return slot, handle
-        if not told:
+        if not reported:
             waiting()
-            told = True
+            reported = True
         stop.wait(_POLL)
-    raise Stopped("The run was stopped while it waited for its turn.")
+    raise Stopped("The run was stopped while it waited for a slot.")
 
 
 def _try_lock(path: Path) -> int | None:
-    # flock and not filelock: the lock must be inherited by the stage, and filelock keeps its handle to itself.
+    # flock, because the stage must inherit the lock, and filelock hides its handle
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:

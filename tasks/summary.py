@@ -1,4 +1,4 @@
-"""What a run came to, in one state: a sentence for each stage that failed, and how many others were held back by it."""
+"""The final state of a run: a sentence per failed stage, and the stages that could not run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,29 +9,42 @@ from prefect.states import Completed, Failed
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from tasks.graph import Graph
 
+# Bad input first: no retry can help. The run is worth a retry only if a retry helps every failure.
+_KINDS = (BadInput, Stopped, EspalierError, TryAgain)
 
-def conclude(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
-    """The state of the flow. A failed one carries an error of the kind that says what to do next."""
+
+def summarize(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
+    """The state of the flow. A failed one carries an error whose kind says what to do next.
+
+    Args:
+        graph: the stages.
+        states: the final state of each stage's task, by name.
+    """
     failed = {
         name: state for name, state in states.items() if state.is_failed() or state.is_crashed()
     }
     if not failed:
         made = sum(state.name != "Unchanged" for state in states.values())
+        unchanged = len(states) - made
         return Completed(
-            message=f"{made} of {len(states)} stages were made, {len(states) - made} were unchanged."
+            message=f"{made} of {len(states)} stages were made, {unchanged} were unchanged."
         )
     sentences = [state.message or f"{name} failed." for name, state in failed.items()]
-    held = [stage.label for stage in graph.stages if not states[stage.name].is_final()]
-    if held:
-        sentences.append(f"Not run, as they need it: {', '.join(held)}.")
+    blocked = [stage.label for stage in graph.stages if not states[stage.name].is_final()]
+    if blocked:
+        sentences.append(f"Not run, because they need it: {', '.join(blocked)}.")
     errors = [state.result(raise_on_failure=False) for state in failed.values()]
-    # Bad input first: no retry can help. Only if all could be helped by one is the run worth a retry.
-    for kind in (BadInput, Stopped, EspalierError, TryAgain):
-        if any(type(error) is kind for error in errors):
-            break
-    return fail(kind("\n".join(sentences)))
+    return fail(_kind(errors)("\n".join(sentences)))
 
 
 def fail(error: EspalierError) -> State[Any]:
-    """The state of a flow that ended with this error: its message is what the user reads, without a traceback."""
+    """The state of a flow that ended with this error; its message has no traceback."""
     return Failed(message=str(error), data=error)
+
+
+def _kind(errors: list[Any]) -> type[EspalierError]:
+    """The kind of error that decides what to do next, of several."""
+    for kind in _KINDS:
+        if any(type(error) is kind for error in errors):
+            return kind
+    return TryAgain

@@ -1,4 +1,4 @@
-"""Fixtures of what is tested on the projects of `sample_projects`: tasks and flows."""
+"""Fixtures of the sample projects, for tests of tasks and flows."""
 
 import shutil
 
@@ -7,27 +7,27 @@ import sample_projects
 
 
 @pytest.fixture(scope="session")
-def planted(tmp_path_factory):
-    return sample_projects.plant(tmp_path_factory.mktemp("planted") / "project")
+def fresh_project(tmp_path_factory):
+    return sample_projects.make_project(tmp_path_factory.mktemp("fresh_project") / "project")
 
 
 @pytest.fixture(scope="session")
-def reproduced(planted, tmp_path_factory):
-    root = shutil.copytree(planted, tmp_path_factory.mktemp("reproduced") / "project")
+def reproduced_project(fresh_project, tmp_path_factory):
+    root = shutil.copytree(fresh_project, tmp_path_factory.mktemp("reproduced_project") / "project")
     sample_projects.call(root, "dvc", "repro", "--quiet")
     return root
 
 
 @pytest.fixture
-def root(planted, tmp_path):
-    """A project of which nothing is made yet."""
-    return shutil.copytree(planted, tmp_path / "project")
+def root(fresh_project, tmp_path):
+    """A project without results."""
+    return shutil.copytree(fresh_project, tmp_path / "project")
 
 
 @pytest.fixture
-def grown(reproduced, tmp_path):
-    """A project in which everything is made."""
-    return shutil.copytree(reproduced, tmp_path / "project")
+def built_project(reproduced_project, tmp_path):
+    """A project with all results."""
+    return shutil.copytree(reproduced_project, tmp_path / "project")
 
 
 @pytest.fixture

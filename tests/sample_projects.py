@@ -1,4 +1,4 @@
-"""Small projects with real DVC graphs whose stages are short scripts: what orchestration is tested on."""
+"""Small projects with real DVC graphs whose stages are short scripts, for tests of orchestration."""
 
 import atexit
 import functools
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-# Without PWD: it would lead what is started in a test project back to the folder of the tests.
+# without PWD, which would lead processes of a test project back to the folder of the tests
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PWD"} | {
     "DVC_NO_ANALYTICS": "1",
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -70,8 +70,8 @@ PIPELINE = {
 }
 
 
-def plant(root: Path) -> Path:
-    """Make a project with a graph like the product's own, nothing of it made yet."""
+def make_project(root: Path) -> Path:
+    """Make a project with a graph like the product's own, without results."""
     root.mkdir(parents=True, exist_ok=True)
     call(root, "git", "init", "--quiet")
     call(root, "dvc", "init", "--quiet")
@@ -96,19 +96,19 @@ def write_params(root: Path, **changes: dict[str, object]) -> None:
 
 
 def behave(root: Path, stage: str, code: str) -> None:
-    """Let a stage do something before it writes its output."""
+    """Give a stage code to run before it writes its output."""
     (root / "behave" / f"{stage}.py").write_text(code)
 
 
 def events(root: Path, event: str = "begin") -> list[str]:
-    """The stages of which `event` was noted, in the order in which it was."""
+    """The stages that recorded `event`, in order."""
     log = root / "events.log"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     return [line["stage"] for line in lines if line["event"] == event]
 
 
 def call(root: Path, *command: str) -> str:
-    """Run a command in a project, and return what it printed."""
+    """Run a command in a project; returns its output."""
     ended = subprocess.run(
         command, cwd=root, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
@@ -118,7 +118,7 @@ def call(root: Path, *command: str) -> str:
 
 @functools.cache
 def prefect_server() -> dict[str, str]:
-    """Start a real `prefect server start`, once for all tests, and return the environment that leads to it."""
+    """Start a real `prefect server start`, once for all tests, and return the environment that names it."""
     home = tempfile.mkdtemp(prefix="prefect-")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -1,7 +1,7 @@
 """A stage of the test projects.
 
-It notes when it runs, does what `behave/STAGE.py` says if there is one, and copies what it reads. `end` leaves it the
-way the command line leaves a stage: with a status and a sentence.
+It records its start and end, runs `behave/STAGE.py` if that exists, and copies its inputs. `end` ends
+it as the command line ends a stage: with a status and a sentence.
 """
 
 import json

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from espalier import dvc_messages
 from espalier.data.sources import bring
 from espalier.data.splits import Rules
 from espalier.errors import EspalierError, TryAgain
@@ -70,7 +71,7 @@ def _add(root: Path) -> None:
     )
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
-        busy = "acquire lock" in reason or "is busy" in reason
+        busy = dvc_messages.BUSY.search(reason)
         raise (TryAgain if busy else EspalierError)(
             f"`dvc add {DATA}` should succeed. Found: {reason}"
         )

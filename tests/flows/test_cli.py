@@ -14,7 +14,7 @@ ESPALIER = str(Path(sys.executable).parent / "espalier")
 
 @pytest.fixture
 def environment(tmp_path):
-    """That of a user who has never heard of Prefect."""
+    """The environment of a user without Prefect settings."""
     named = {
         name: value
         for name, value in sample_projects.ENVIRONMENT.items()
@@ -34,12 +34,12 @@ def test_help_names_run_and_imports_nothing_heavy():
     assert said.stdout.splitlines()[-1] == "[]"
 
 
-def test_dry_shows_what_would_be_done_and_does_nothing(grown, environment):
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
-    before = sample_projects.events(grown)
+def test_dry_shows_what_would_be_done_and_does_nothing(built_project, environment):
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
+    before = sample_projects.events(built_project)
     command = [ESPALIER, "run", "--dry"]
     said = subprocess.run(
-        command, cwd=grown, env=environment, capture_output=True, text=True, check=True
+        command, cwd=built_project, env=environment, capture_output=True, text=True, check=True
     )
     acts = dict(line.split(maxsplit=1) for line in said.stdout.splitlines()[1:])
     assert {name for name, act in acts.items() if act.strip() == "make it"} == {
@@ -48,22 +48,27 @@ def test_dry_shows_what_would_be_done_and_does_nothing(grown, environment):
         "register",
     }
     assert acts["student-p50"].strip() == "leave it: unchanged"
-    assert (sample_projects.events(grown), said.stderr) == (before, "")
+    assert (sample_projects.events(built_project), said.stderr) == (before, "")
 
 
-def test_unknown_stage_to_force_is_exit_status_2(grown, environment):
+def test_unknown_stage_to_force_is_exit_status_2(built_project, environment):
     command = [ESPALIER, "run", "--dry", "--force", "nothing"]
     said = subprocess.run(
-        command, cwd=grown, env=environment, capture_output=True, text=True, check=False
+        command, cwd=built_project, env=environment, capture_output=True, text=True, check=False
     )
     assert said.returncode == 2
-    assert re.fullmatch(r"espalier: A stage to force should be one of prepare, .*\n", said.stderr)
+    assert re.fullmatch(r"espalier: Expected --force to name one of prepare, .*\n", said.stderr)
 
 
-def test_run_shows_lines_the_tree_and_where_everything_is(grown, environment):
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
+def test_run_shows_lines_the_tree_and_the_locations(built_project, environment):
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     said = subprocess.run(
-        [ESPALIER, "run"], cwd=grown, env=environment, capture_output=True, text=True, check=False
+        [ESPALIER, "run"],
+        cwd=built_project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (said.returncode, said.stderr) == (0, "")
     lines = said.stdout.splitlines()
@@ -73,32 +78,39 @@ def test_run_shows_lines_the_tree_and_where_everything_is(grown, environment):
     assert [line.split()[0] for line in lines[-3:]] == ["models", "reports", "registry"]
     assert not re.search(
         r"Traceback|WARNING|INFO",
-        said.stdout + (grown / ".espalier/prefect/server.log").read_text(),
+        said.stdout + (built_project / ".espalier/prefect/server.log").read_text(),
     )
 
 
-def test_failure_is_one_sentence_and_its_status(grown, environment):
+def test_failure_is_one_sentence_and_its_status(built_project, environment):
     environment |= sample_projects.prefect_server()
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
-    sample_projects.behave(grown, "other", "end(2, 'keep_macs should lie in (0, 1]. Found 7.')")
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
+    sample_projects.behave(
+        built_project, "other", "end(2, 'Expected keep_macs in (0, 1]; found 7.')"
+    )
     said = subprocess.run(
-        [ESPALIER, "run"], cwd=grown, env=environment, capture_output=True, text=True, check=False
+        [ESPALIER, "run"],
+        cwd=built_project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert said.returncode == 2
     assert said.stderr == (
-        "espalier: other: keep_macs should lie in (0, 1]. Found 7.\nNot run, as they need it: evaluate, register.\n"
+        "espalier: other: Expected keep_macs in (0, 1]; found 7.\nNot run, because they need it: evaluate, register.\n"
     )
 
 
 @pytest.mark.parametrize(("sign", "own_server"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_stopped_run_stops_everything_with_one_line(grown, environment, sign, own_server):
+def test_stopped_run_stops_everything_with_one_line(built_project, environment, sign, own_server):
     if not own_server:
         environment |= sample_projects.prefect_server()
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
-    sample_projects.behave(grown, "other", "note('ready')\ntime.sleep(120)")
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
+    sample_projects.behave(built_project, "other", "note('ready')\ntime.sleep(120)")
     with subprocess.Popen(
         [ESPALIER, "run"],
-        cwd=grown,
+        cwd=built_project,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,20 +118,20 @@ def test_stopped_run_stops_everything_with_one_line(grown, environment, sign, ow
         start_new_session=True,
     ) as run:
         deadline = time.monotonic() + 60
-        while not sample_projects.events(grown, "ready") and time.monotonic() < deadline:
+        while not sample_projects.events(built_project, "ready") and time.monotonic() < deadline:
             time.sleep(0.1)
         os.killpg(run.pid, sign)  # as a terminal does: to all that share it
         _, stderr = run.communicate(timeout=60)
     assert run.returncode == 143
     assert (
         stderr
-        == "espalier: The run was stopped. Run it again to go on from the last checkpoints.\n"
+        == "espalier: The run was stopped. Run it again to continue from the last checkpoints.\n"
     )
-    assert _processes_of(grown) == []
+    assert _processes_of(built_project) == []
 
 
 def _processes_of(root):
-    """What still runs in a project, found by its current folder or its Prefect home."""
+    """Processes that still run in a project, found by working directory or Prefect home."""
     left = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -8,14 +8,14 @@ from prefect.client.orchestration import get_client
 
 from espalier.errors import BadInput
 from flows.compress import compress
-from tasks.project import Patience
+from tasks.project import TimeLimits
 
-PATIENCE = Patience(delay=0.05, grace=5.0)
+LIMITS = TimeLimits(delay=0.05, grace=5.0)
 pytestmark = pytest.mark.usefixtures("server")
 
 
 def run(root, **arguments):
-    return compress(str(root), patience=PATIENCE, return_state=True, **arguments)
+    return compress(str(root), limits=LIMITS, return_state=True, **arguments)
 
 
 def task_runs(state):
@@ -55,7 +55,7 @@ def without_registry(root):
     return root
 
 
-def test_everything_is_made_independent_branches_side_by_side(root, monkeypatch):
+def test_everything_is_made_independent_branches_in_parallel(root, monkeypatch):
     monkeypatch.setattr("tasks.slots.count_processors", lambda: 2)
     for branch in (
         "student",
@@ -82,43 +82,44 @@ def test_everything_is_made_independent_branches_side_by_side(root, monkeypatch)
     )
     found = artifacts()
     assert {"teacher", "student", "student-p50", "other", "models", "espalier"} <= set(found)
-    assert {"figure": "accuracy", "value": 0.5} in json.loads(found["student-p50"].data)
+    assert {"metric": "accuracy", "value": 0.5} in json.loads(found["student-p50"].data)
     (row,) = json.loads(found["models"].data)
     assert (row["model"], row["accuracy"]) == ("teacher", "0.5")
 
 
-def test_nothing_to_do_starts_nothing(grown):
-    before = sample_projects.events(grown)
-    state = run(without_registry(grown))
+def test_nothing_to_do_starts_nothing(built_project):
+    before = sample_projects.events(built_project)
+    state = run(without_registry(built_project))
     assert state.message == "0 of 6 stages were made, 6 were unchanged."
-    assert sample_projects.events(grown) == before
+    assert sample_projects.events(built_project) == before
     assert set(task_runs(state).values()) == {"Unchanged", "Completed"}  # the latter: publishing
 
 
-def test_a_lost_registry_is_filled_again_though_dvc_sees_no_change(grown):
-    before = sample_projects.events(grown)
-    state = run(grown)
+def test_a_lost_registry_is_filled_again_though_dvc_sees_no_change(built_project):
+    before = sample_projects.events(built_project)
+    state = run(built_project)
     assert state.is_completed(), state.message
-    assert sample_projects.events(grown)[len(before) :] == ["register"]
+    assert sample_projects.events(built_project)[len(before) :] == ["register"]
 
 
-def test_only_what_grows_from_a_changed_entry_is_made_again(grown):
-    before = sample_projects.events(grown)
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
-    state = run(grown)
+def test_only_a_changed_entry_and_its_descendants_are_made_again(built_project):
+    before = sample_projects.events(built_project)
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
+    state = run(built_project)
     # The new `other` has the content of the former, and so have the reports: nothing is left to be registered.
-    assert sample_projects.events(grown)[len(before) :] == ["other", "evaluate"]
+    assert sample_projects.events(built_project)[len(before) :] == ["other", "evaluate"]
     assert state.message == "2 of 7 stages were made, 5 were unchanged."
 
 
 def test_other_branches_go_on_when_one_fails_and_nothing_incomplete_is_registered(root):
-    sample_projects.behave(root, "student", "end(2, 'keep_macs should lie in (0, 1]. Found 7.')")
+    sample_projects.behave(root, "student", "end(2, 'Expected keep_macs in (0, 1]; found 7.')")
 
     state = run(root)
 
     assert state.is_failed()
     assert state.message == (
-        "student: keep_macs should lie in (0, 1]. Found 7.\nNot run, as they need it: student-p50, evaluate, register."
+        "student: Expected keep_macs in (0, 1]; found 7.\n"
+        "Not run, because they need it: student-p50, evaluate, register."
     )
     assert isinstance(state.result(raise_on_failure=False), BadInput)
     assert set(sample_projects.events(root, "end")) == {"prepare", "teacher", "other"}
@@ -155,7 +156,7 @@ def test_changes_of_the_data_that_dvc_has_not_saved_are_not_overwritten(root):
     (root / "data" / "content").write_text("my own\n")
     state = run(root)
     assert state.message.startswith(
-        "data: what data.dvc tracks should be as DVC saved it. Found changes"
+        "data: Expected the data of data.dvc as DVC saved them; found unsaved changes"
     )
     assert (root / "data" / "content").read_text() == "my own\n"
     assert sample_projects.events(root) == []
@@ -168,7 +169,7 @@ def test_bad_parameters_are_one_sentence(root):
     assert state.message == "params.yaml should have no key `sede`. Found 1 there; it is unknown."
 
 
-def test_a_stage_can_be_forced(grown):
-    before = sample_projects.events(grown)
-    run(without_registry(grown), force=("student-p50",))
-    assert sample_projects.events(grown)[len(before) :] == ["student-p50"]
+def test_a_stage_can_be_forced(built_project):
+    before = sample_projects.events(built_project)
+    run(without_registry(built_project), force=("student-p50",))
+    assert sample_projects.events(built_project)[len(before) :] == ["student-p50"]

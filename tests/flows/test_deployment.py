@@ -13,42 +13,42 @@ from prefect.client.schemas.objects import StateType
 
 
 def test_the_server_can_be_imported():
-    """Prefect 3.8 allows versions of FastAPI with which it cannot."""
+    """Prefect 3.8 permits versions of FastAPI with which its server cannot be imported."""
     subprocess.run(
         [sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True
     )
 
 
 @pytest.fixture
-def deployed(grown, project_root, server):
+def deployed(built_project, project_root, server):
     """The deployment of `prefect.yaml` in a test project, before any worker could run it."""
-    shutil.copy(project_root / "prefect.yaml", grown)
+    shutil.copy(project_root / "prefect.yaml", built_project)
     environment = (
         sample_projects.ENVIRONMENT | server | {"PWD": str(project_root)}
-    )  # a shell's word that must not count
+    )  # announced by a shell; it must not count
     for words in (
         ("work-pool", "create", "espalier", "--type", "process"),
         ("--no-prompt", "deploy", "--all"),
     ):
         subprocess.run(
-            _prefect(*words), cwd=grown, env=environment, check=True, capture_output=True
+            _prefect(*words), cwd=built_project, env=environment, check=True, capture_output=True
         )
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name("compress/nightly")
         # First of all: a run in another folder would train there.
         assert nightly.pull_steps == [
-            {"prefect.deployments.steps.set_working_directory": {"directory": str(grown)}}
+            {"prefect.deployments.steps.set_working_directory": {"directory": str(built_project)}}
         ]
         yield client, nightly
         client.delete_deployment(nightly.id)
 
 
-def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, deployed, server, tmp_path):
+def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed, server, tmp_path):
     client, nightly = deployed
     assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
     _wait_for(lambda: _scheduled(client), "scheduled runs")
 
-    sample_projects.write_params(grown, other={"keep_macs": 0.7})
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     work = _prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(
@@ -59,7 +59,7 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(grown, deployed, server
         ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
         assert ended.type == StateType.COMPLETED, ended.message
         assert ended.message == "2 of 7 stages were made, 5 were unchanged."
-        assert sample_projects.events(grown)[-2:] == ["other", "evaluate"]
+        assert sample_projects.events(built_project)[-2:] == ["other", "evaluate"]
         made = {
             artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id
         }

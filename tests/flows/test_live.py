@@ -1,4 +1,4 @@
-"""Trainings seen in MLflow while a real flow runs them, in a real local store and on a real server."""
+"""Live metrics of a real flow in MLflow, in a real local store and on a real server."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ from registry.servers import serving
 from espalier.registry.connection.store import find_store
 from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
 from flows.compress import compress
-from tasks.project import Patience
+from tasks.project import TimeLimits
 
 ESPALIER = str(Path(sys.executable).parent / "espalier")
-PATIENCE = Patience(delay=0.05, grace=5.0)
+LIMITS = TimeLimits(delay=0.05, grace=5.0)
 PARAMS = {
     "training": {"threads": 1},
     "teacher": {"model": "espalier:resnet"},
@@ -56,7 +56,7 @@ def write():
     project.write_model(name, 1, rows)
     end(0, "")
 """
-HOLD = "while not Path('go').exists(): time.sleep(0.05)\n"
+PAUSE = "while not Path('go').exists(): time.sleep(0.05)\n"
 REGISTER = """
 from espalier.params import read_params
 from espalier.registry import register
@@ -67,25 +67,25 @@ end(0, "")
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
-    monkeypatch.setattr("tasks.live._LAST_WORDS", 120.0)
+    monkeypatch.setattr("tasks.live._CLOSING", 120.0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture
 def project(root):
-    """A project with a teacher, a student that is held in its training, and a real registration."""
+    """A project with a teacher, a student whose training pauses, and a real registration."""
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     (root / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE, sort_keys=False))
     models = Project.__new__(Project)
     models.root = root
     models.write_model("teacher", 0)
-    sample_projects.behave(root, "student", MODEL + f"train(1, 2)\n{HOLD}train(3)\nwrite()")
+    sample_projects.behave(root, "student", MODEL + f"train(1, 2)\n{PAUSE}train(3)\nwrite()")
     sample_projects.behave(root, "register", REGISTER)
     return root
 
 
 def runs(root):
-    """The runs of the registered model's experiment, once there is a store; asking must not make one."""
+    """The runs of the registered model's experiment, once there is a store; reading them must not create one."""
     store = find_store(root)
     if store.database and not store.database.exists():
         return []
@@ -116,21 +116,21 @@ def live(root, points, status=RUNNING):
     return [run for run in found if curve(root, run) == points]
 
 
-def let_go_when_seen(root, seen, points):
-    """Wait in a thread until these points are seen of the stage that is held, and let it go on."""
+def continue_when_visible(root, seen, points):
+    """Wait in a thread until the paused stage shows these points, and let it continue."""
 
-    def look():
+    def watch():
         seen.extend(wait_for(lambda: live(root, points)))
         (root / "go").touch()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=watch)
     thread.start()
     return thread
 
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("where", ["local", pytest.param("server", marks=pytest.mark.slow)])
-def test_a_curve_is_seen_while_it_grows_and_then_one_run_has_it(
+def test_a_curve_grows_during_training_and_then_belongs_to_one_run(
     project, where, tmp_path, monkeypatch
 ):
     if where == "local":
@@ -145,8 +145,8 @@ def test_a_curve_is_seen_while_it_grows_and_then_one_run_has_it(
 
 def _watch_to_the_end(project):
     seen = []
-    thread = let_go_when_seen(project, seen, HALF)
-    state = compress(str(project), patience=PATIENCE, return_state=True)
+    thread = continue_when_visible(project, seen, HALF)
+    state = compress(str(project), limits=LIMITS, return_state=True)
     thread.join()
     assert state.is_completed(), state.message
     assert [run.info.run_name for run in seen] == ["student"]
@@ -158,14 +158,12 @@ def _watch_to_the_end(project):
 @pytest.mark.usefixtures("server")
 def test_a_failed_stage_leaves_its_curve_as_failed(project):
     sample_projects.behave(project, "student", MODEL + "train(1, 2)\nend(2, 'No.')")
-    state = compress(str(project), patience=PATIENCE, return_state=True)
+    state = compress(str(project), limits=LIMITS, return_state=True)
     assert state.message.startswith("student: No.")
     assert len(live(project, HALF, FAILED)) == 1
 
 
-def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(
-    project, tmp_path, server
-):
+def test_a_killed_run_is_marked_and_the_next_one_continues_its_curve(project, tmp_path, server):
     environment = sample_projects.ENVIRONMENT | server | {"HOME": str(tmp_path)}
     flow = subprocess.Popen(
         [ESPALIER, "run"],
@@ -180,11 +178,11 @@ def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(
     wait_for(lambda: live(project, HALF, KILLED))
     for process in _stages_of(project):
         os.kill(process, signal.SIGKILL)
-    sample_projects.behave(project, "student", MODEL + f"train(3)\n{HOLD}write()")
+    sample_projects.behave(project, "student", MODEL + f"train(3)\n{PAUSE}write()")
     sample_projects.behave(project, "register", "end(2, 'No.')")
     seen = []
-    thread = let_go_when_seen(project, seen, WHOLE)
-    state = compress(str(project), patience=PATIENCE, return_state=True)
+    thread = continue_when_visible(project, seen, WHOLE)
+    state = compress(str(project), limits=LIMITS, return_state=True)
     thread.join()
     assert state.message.startswith("register: No.")
     (run,) = live(project, WHOLE, FINISHED)
@@ -192,7 +190,7 @@ def test_a_run_that_was_killed_is_marked_and_the_next_goes_on_in_its_curve(
 
 
 def _stages_of(root):
-    """The processes that still work in a project: a killed flow leaves its stages."""
+    """Processes that still run in a project: a killed flow leaves its stages."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -2,11 +2,11 @@ import threading
 
 import pytest
 
-from tasks.project import Patience, Project
+from tasks.project import Project, TimeLimits
 from tasks.slots import Slot
 
 
 @pytest.fixture
 def project(root):
     slots = tuple(Slot(root / ".espalier" / "slots" / f"cpu-{number}") for number in range(2))
-    return Project(root, slots, Patience(delay=0.05, grace=5.0), threading.Event())
+    return Project(root, slots, TimeLimits(delay=0.05, grace=5.0), threading.Event())

@@ -25,14 +25,14 @@ ERROR: failed to reproduce 'model@small': failed to run: espalier make small, ex
 """  # noqa: E501
 
 
-def test_only_the_lines_of_the_stage_are_told():
-    told = []
-    chatter = DvcOutput(Stage("model@small", "espalier make small"), told.append)
+def test_only_the_lines_of_the_stage_are_reported():
+    reported = []
+    output = DvcOutput(Stage("model@small", "espalier make small"), reported.append)
     for line in SAID.splitlines():
-        chatter.hear(line)
-    assert told == ["epoch 3  loss 0.1235", "a line of its own"]
-    assert chatter.errors == ["failed to run: espalier make small, exited with 2"]
-    assert not chatter.busy
+        output.on_line(line)
+    assert reported == ["epoch 3  loss 0.1235", "a line of its own"]
+    assert output.errors == ["failed to run: espalier make small, exited with 2"]
+    assert not output.busy
 
 
 @pytest.mark.parametrize(
@@ -42,21 +42,21 @@ def test_only_the_lines_of_the_stage_are_told():
         "ERROR: Unable to acquire lock. Most likely another DVC process is running or was terminated abruptly.",
     ],
 )
-def test_another_dvc_at_work_is_noticed(line):
-    chatter = DvcOutput(Stage("a"), lambda _line: None)
-    chatter.hear(line)
-    assert chatter.busy
+def test_another_running_dvc_command_is_recognised(line):
+    output = DvcOutput(Stage("a"), lambda _line: None)
+    output.on_line(line)
+    assert output.busy
 
 
-def test_unchanged_and_restored_stages_are_told_in_other_words():
-    told = []
-    chatter = DvcOutput(Stage("a"), told.append)
-    chatter.hear("Stage 'a' is cached - skipping run, checking out outputs")
-    assert not chatter.unchanged
-    chatter.hear("Stage 'a' didn't change, skipping")
-    assert chatter.unchanged
-    assert told == ["made before with the same inputs: restored from the cache", "unchanged"]
+def test_unchanged_and_restored_stages_are_reported_in_plain_words():
+    reported = []
+    output = DvcOutput(Stage("a"), reported.append)
+    output.on_line("Stage 'a' is cached - skipping run, checking out outputs")
+    assert not output.unchanged
+    output.on_line("Stage 'a' didn't change, skipping")
+    assert output.unchanged
+    assert reported == ["made before with the same inputs: restored from the cache", "unchanged"]
 
 
-def test_a_line_that_only_looks_like_json_is_left_as_it_is():
+def test_a_line_with_a_brace_that_is_no_json_stays_as_it_is():
     assert readable("{not json}") == "{not json}"

@@ -60,38 +60,38 @@ def test_names_do_not_depend_on_the_current_folder(root, tmp_path, monkeypatch):
     assert read_graph(root) == outside
 
 
-def test_only_a_changed_entry_and_its_descendants_are_stale(grown):
-    assert stale(grown) == set()
-    sample_projects.write_params(grown, student={"keep_macs": 0.8})
+def test_only_a_changed_entry_and_its_descendants_are_stale(built_project):
+    assert stale(built_project) == set()
+    sample_projects.write_params(built_project, student={"keep_macs": 0.8})
 
-    assert stale(grown) == {"student", "student-p50", "evaluate", "register"}
-
-
-def test_a_lost_output_makes_its_stage_and_descendants_stale(grown):
-    (grown / "models" / "student-p50" / "content").unlink()
-    assert stale(grown) == {"student-p50", "evaluate", "register"}
+    assert stale(built_project) == {"student", "student-p50", "evaluate", "register"}
 
 
-def test_forced_stage_is_stale_by_label_or_name(grown):
+def test_a_lost_output_makes_its_stage_and_descendants_stale(built_project):
+    (built_project / "models" / "student-p50" / "content").unlink()
+    assert stale(built_project) == {"student-p50", "evaluate", "register"}
+
+
+def test_forced_stage_is_stale_by_label_or_name(built_project):
     assert (
-        stale(grown, ["other"])
-        == stale(grown, ["model@other"])
+        stale(built_project, ["other"])
+        == stale(built_project, ["model@other"])
         == {"other", "evaluate", "register"}
     )
-    assert [stage.label for stage in read_graph(grown, ["other"]).stages if stage.forced] == [
-        "other"
-    ]
+    assert [
+        stage.label for stage in read_graph(built_project, ["other"]).stages if stage.forced
+    ] == ["other"]
 
 
 def test_forcing_an_unknown_stage_lists_the_known_ones(root):
-    with pytest.raises(BadInput, match=r"one of prepare, teacher, .*Found 'nothing'"):
+    with pytest.raises(BadInput, match=r"one of prepare, teacher, .*found 'nothing'"):
         read_graph(root, ["nothing"])
 
 
-def test_frozen_stage_is_not_stale_for_the_sake_of_its_dependencies(grown):
-    sample_projects.call(grown, "dvc", "freeze", "teacher")
-    (grown / "data" / "content").write_text("other data\n")
-    assert stale(grown) == {"prepare", "evaluate", "register"}
+def test_changed_dependencies_do_not_make_a_frozen_stage_stale(built_project):
+    sample_projects.call(built_project, "dvc", "freeze", "teacher")
+    (built_project / "data" / "content").write_text("other data\n")
+    assert stale(built_project) == {"prepare", "evaluate", "register"}
 
 
 def test_missing_and_changed_data_are_named(root):
@@ -103,6 +103,6 @@ def test_missing_and_changed_data_are_named(root):
 def test_broken_pipeline_is_bad_input_in_one_sentence(root):
     (root / "dvc.yaml").write_text("stages: {prepare: {deps: [data]}}\n")
     with pytest.raises(
-        BadInput, match=r"^DVC should be able to read .* Found: [^\n]*dvc.yaml[^\n]*$"
+        BadInput, match=r"^Expected a project in .* that DVC can read; found: [^\n]*dvc.yaml[^\n]*$"
     ):
         read_graph(root)

@@ -1,4 +1,4 @@
-"""The process that shows trainings live: what it costs whoever feeds it, and what it leaves."""
+"""The live-metrics worker: its cost for the run that feeds it, and the state that it leaves."""
 
 import json
 import os
@@ -13,24 +13,24 @@ from espalier.errors import BadInput, Stopped
 from espalier.registry.connection.leases import dead
 from espalier.registry.connection.store import find_store
 from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
-from tasks.live import LOG, Live
+from tasks.live import LOG, LiveMetrics
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
-    """No test depends on how fast a machine is; and tests talk to their own stores only."""
-    monkeypatch.setattr("tasks.live._LAST_WORDS", 120.0)
+    """No test depends on the speed of the machine, and tests use their own stores only."""
+    monkeypatch.setattr("tasks.live._CLOSING", 120.0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture
-def told():
+def reported():
     return []
 
 
 @pytest.fixture
 def live(root):
-    live = Live(root)
+    live = LiveMetrics(root)
     yield live
     live.close()
 
@@ -56,7 +56,7 @@ def wait_for(found):
 
 
 def statuses(root):
-    """The status of each live run, once there is a store; asking must not make one."""
+    """The status of each live run, once there is a store; reading it must not create one."""
     store = find_store(root)
     if not store.database.exists():
         return {}
@@ -66,8 +66,8 @@ def statuses(root):
     return {run.info.run_name: run.info.status for run in found if LIVE in run.data.tags}
 
 
-def test_nothing_is_started_before_the_first_epoch_of_the_stage(root, live, told):
-    hear = live.listener("student", told.append)
+def test_nothing_is_started_before_the_first_epoch_of_the_stage(root, live, reported):
+    on_line = live.listener("student", reported.append)
     for other in (
         "starts",
         "{no json",
@@ -75,93 +75,93 @@ def test_nothing_is_started_before_the_first_epoch_of_the_stage(root, live, told
         "{}",
         line(1, model="teacher"),
     ):
-        hear(other)
+        on_line(other)
     live.end("student")
-    live.settle(told.append)
+    live.reconcile(reported.append)
     live.close()
     assert not (root / ".espalier" / LOG).exists()
 
 
-def test_how_each_stage_ended_is_told_and_nothing_else_is_said(root, live, told):
+def test_the_end_of_each_stage_is_forwarded_without_output(root, live, reported):
     endings = {"student": None, "student-p50": Stopped("."), "other": BadInput(".")}
     for name in endings:
-        live.listener(name, told.append)(line(1, model=name))
+        live.listener(name, reported.append)(line(1, model=name))
     wait_for(lambda: statuses(root) == dict.fromkeys(endings, RUNNING))
     for name, error in endings.items():
         live.end(name, error)
     live.close()
     assert statuses(root) == {"student": FINISHED, "student-p50": KILLED, "other": FAILED}
-    assert (told, (root / ".espalier" / LOG).read_text()) == ([], "")
+    assert (reported, (root / ".espalier" / LOG).read_text()) == ([], "")
     assert list((root / ".espalier" / "locks" / "live").iterdir()) == []
 
 
-def test_a_run_that_is_gone_leaves_its_trainings_as_killed(root, live, told):
-    live.listener("student", told.append)(line(1))
+def test_a_run_that_crashes_leaves_its_trainings_as_killed(root, live, reported):
+    live.listener("student", reported.append)(line(1))
     wait_for(lambda: statuses(root) == {"student": RUNNING})
     live.close()
     assert statuses(root) == {"student": KILLED}
 
 
-def test_a_server_that_is_away_costs_one_sentence(monkeypatch, live, told):
+def test_an_unreachable_server_is_reported_in_one_sentence(monkeypatch, live, reported):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    hear = live.listener("student", told.append)
-    hear(line(1))
-    wait_for(lambda: told)
+    on_line = live.listener("student", reported.append)
+    on_line(line(1))
+    wait_for(lambda: reported)
     for epoch in range(2, 8):
-        hear(line(epoch))
+        on_line(line(epoch))
     live.end("student")
     live.close()
-    (sentence,) = told
+    (sentence,) = reported
     assert sentence.startswith("no live curves in MLflow: The tracking store http://127.0.0.1:")
 
 
-def test_a_variable_that_names_no_store_costs_one_sentence(monkeypatch, live, told):
+def test_a_variable_that_names_no_store_is_reported_in_one_sentence(monkeypatch, live, reported):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
-    live.listener("student", told.append)(line(1))
-    wait_for(lambda: told)
+    live.listener("student", reported.append)(line(1))
+    wait_for(lambda: reported)
     live.close()
-    (sentence,) = told
+    (sentence,) = reported
     assert sentence.startswith(
         "no live curves in MLflow: MLFLOW_TRACKING_URI should be the address"
     )
 
 
-def test_a_writer_that_cannot_be_started_costs_one_sentence(root, live, told):
+def test_a_worker_that_cannot_start_is_reported_in_one_sentence(root, live, reported):
     (root / ".espalier" / LOG).mkdir(parents=True)
-    hear = live.listener("student", told.append)
-    hear(line(1))
-    hear(line(2))
+    on_line = live.listener("student", reported.append)
+    on_line(line(1))
+    on_line(line(2))
     live.end("student")
-    (sentence,) = told
+    (sentence,) = reported
     assert sentence.startswith("no live curves in MLflow: ")
 
 
-def test_a_writer_that_died_disturbs_nobody_and_what_it_left_is_settled_by_the_next(
-    root, live, told
+def test_a_crashed_worker_disturbs_no_run_and_the_next_one_reconciles_its_runs(
+    root, live, reported
 ):
-    hear = live.listener("student", told.append)
-    hear(line(1))
+    on_line = live.listener("student", reported.append)
+    on_line(line(1))
     wait_for(lambda: statuses(root) == {"student": RUNNING})
     live._process.kill()
     live._process.wait()
     for epoch in range(2, 5):
-        hear(line(epoch))
+        on_line(line(epoch))
     live.end("student")
     live.close()
     assert statuses(root) == {"student": RUNNING}
     assert len(dead(root)) == 1
-    following = Live(root)
-    following.settle(told.append)
+    following = LiveMetrics(root)
+    following.reconcile(reported.append)
     following.close()
-    assert (statuses(root), dead(root), told) == ({"student": KILLED}, (), [])
+    assert (statuses(root), dead(root), reported) == ({"student": KILLED}, (), [])
 
 
-def test_a_writer_that_hangs_keeps_no_stage_waiting(live, told, monkeypatch):
-    hear = live.listener("student", told.append)
-    hear(line(1))
+def test_a_worker_that_hangs_delays_no_stage(live, reported, monkeypatch):
+    on_line = live.listener("student", reported.append)
+    on_line(line(1))
     os.kill(live._process.pid, signal.SIGSTOP)
     for epoch in range(2, 5000):  # more than a pipe holds: a write that waits would wait for ever
-        hear(line(epoch))
-    monkeypatch.setattr("tasks.live._LAST_WORDS", 0.1)
+        on_line(line(epoch))
+    monkeypatch.setattr("tasks.live._CLOSING", 0.1)
     live.close()
-    assert told == []
+    assert reported == []

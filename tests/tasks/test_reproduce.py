@@ -10,7 +10,7 @@ from prefect import flow
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from tasks.graph import Stage
-from tasks.project import Patience, Project
+from tasks.project import Project, TimeLimits
 from tasks.reproduce import attempt, reproduce
 
 PREPARE = Stage("prepare", "python stage.py prepare prepared data")
@@ -32,7 +32,7 @@ class TestRetries:
         sample_projects.behave(
             project.root,
             "prepare",
-            "if times() < 3: end(75, 'The device should be free. Found it busy.')",
+            "if times() < 3: end(75, 'Expected a free device; found it busy.')",
         )
         (state,) = states_of(project, PREPARE)
         assert state.is_completed(), state.message
@@ -40,24 +40,24 @@ class TestRetries:
 
     def test_75_is_given_up_after_three_retries(self, project):
         sample_projects.behave(
-            project.root, "prepare", "end(75, 'The device should be free. Found it busy.')"
+            project.root, "prepare", "end(75, 'Expected a free device; found it busy.')"
         )
         (state,) = states_of(project, PREPARE)
         assert (state.is_failed(), state.message) == (
             True,
-            "prepare: The device should be free. Found it busy.",
+            "prepare: Expected a free device; found it busy.",
         )
         assert isinstance(state.result(raise_on_failure=False), TryAgain)
         assert len(sample_projects.events(project.root)) == 4
 
     def test_2_is_never_tried_again_and_its_sentence_is_the_message(self, project):
         sample_projects.behave(
-            project.root, "prepare", "end(2, 'seed should be a number. Found x.')"
+            project.root, "prepare", "end(2, 'Expected a number for seed; found x.')"
         )
         (state,) = states_of(project, PREPARE)
         assert (state.name, state.message) == (
             "Failed",
-            "prepare: seed should be a number. Found x.",
+            "prepare: Expected a number for seed; found x.",
         )
         assert len(sample_projects.events(project.root)) == 1
 
@@ -72,7 +72,7 @@ class TestRetries:
         (state,) = states_of(project, PREPARE)
         assert state.is_failed()
         assert state.message.startswith(
-            "prepare: should finish, or say why not. Found: failed to run"
+            "prepare: Expected it to finish or to give a reason; found: failed to run"
         )
         assert len(sample_projects.events(project.root)) == 2
 
@@ -90,12 +90,12 @@ def test_kind_of_the_error_follows_the_recorded_status(project):
         assert type(raised.value) is kind
 
 
-def test_a_person_sees_short_lines(project):
-    told = []
-    attempt(PREPARE, project, told.append)
-    assert told == ["starts", "epoch 1  loss 0.1235", "done"]
-    attempt(PREPARE, project, told.append)
-    assert told[3:] == ["starts", "unchanged"]
+def test_reported_lines_are_short(project):
+    reported = []
+    attempt(PREPARE, project, reported.append)
+    assert reported == ["starts", "epoch 1  loss 0.1235", "done"]
+    attempt(PREPARE, project, reported.append)
+    assert reported[3:] == ["starts", "unchanged"]
 
 
 def test_forced_stage_runs_although_nothing_changed(project):
@@ -120,20 +120,20 @@ def test_stopping_the_run_stops_the_stage_after_its_checkpoint(project):
 
 def test_a_stage_that_takes_too_long_is_stopped(project):
     sample_projects.behave(project.root, "prepare", "note('ready')\ntime.sleep(60)")
-    hasty = Project(project.root, project.slots, Patience(timeout=4.0, grace=1.0))
+    hasty = Project(project.root, project.slots, TimeLimits(timeout=4.0, grace=1.0))
     with pytest.raises(
-        Stopped, match=r"prepare: should be done within 4 s\. Found it still at work"
+        Stopped, match=r"prepare: Expected it to end within 4 s; found it still running"
     ):
         attempt(PREPARE, hasty, lambda _line: None)
     assert sample_projects.events(project.root, "ready") == ["prepare"]
 
 
-def test_when_dvc_is_killed_its_stage_does_not_live_on(project):
+def test_when_dvc_is_killed_its_stage_is_stopped(project):
     # DVC leads the group that the stage is in.
     sample_projects.behave(
         project.root, "prepare", "note('ready')\nos.kill(os.getpgrp(), 9)\ntime.sleep(60)"
     )
-    with pytest.raises(EspalierError, match="no word from it"):
+    with pytest.raises(EspalierError, match="no message"):
         attempt(PREPARE, project, lambda _line: None)
     line = json.loads((project.root / "events.log").read_text().splitlines()[-1])
     time.sleep(0.2)
@@ -143,10 +143,10 @@ def test_when_dvc_is_killed_its_stage_does_not_live_on(project):
 
 def test_two_runs_execute_a_stage_once(project):
     sample_projects.behave(project.root, "prepare", "time.sleep(1)")
-    other = Project(project.root, project.slots, project.patience)
-    told: list[str] = []
+    other = Project(project.root, project.slots, project.limits)
+    reported: list[str] = []
     runs = [
-        threading.Thread(target=attempt, args=(PREPARE, run, told.append))
+        threading.Thread(target=attempt, args=(PREPARE, run, reported.append))
         for run in (project, other)
     ]
     for run in runs:
@@ -154,8 +154,8 @@ def test_two_runs_execute_a_stage_once(project):
     for run in runs:
         run.join()
     assert sample_projects.events(project.root) == ["prepare"]
-    assert "waiting: another run is making it" in told
-    assert "unchanged" in told
+    assert "waiting: another run is making it" in reported
+    assert "unchanged" in reported
 
 
 def _wait_for(root, event):

@@ -8,7 +8,7 @@ import pytest
 
 from espalier.errors import Stopped
 from tasks import slots
-from tasks.slots import Slot, find_devices, find_slots, hold, parse_devices, take
+from tasks.slots import Slot, find_devices, find_slots, hold_lock, parse_devices, take_slots
 
 GO = threading.Event  # one that is never set
 
@@ -19,12 +19,12 @@ def two(tmp_path):
 
 
 def test_a_slot_is_taken_once_and_free_again(two):
-    with take(two, "one", GO()) as first, take(two, "one", GO()) as second:
+    with take_slots(two, "one", GO()) as first, take_slots(two, "one", GO()) as second:
         assert len({*first.handles, *second.handles}) == 2
         third = threading.Event()
 
         def wait_for_third():
-            with take(two, "one", GO()):
+            with take_slots(two, "one", GO()):
                 third.set()
 
         thread = threading.Thread(target=wait_for_third)
@@ -36,7 +36,7 @@ def test_a_slot_is_taken_once_and_free_again(two):
 
 def test_all_waits_until_every_slot_is_free_and_then_excludes(two):
     order = []
-    with take(two, "one", GO()):
+    with take_slots(two, "one", GO()):
         thread = threading.Thread(target=lambda: _note(two, "all", order))
         thread.start()
         time.sleep(0.5)
@@ -47,28 +47,31 @@ def test_all_waits_until_every_slot_is_free_and_then_excludes(two):
 
 
 def _note(two, share, order):
-    with take(two, share, GO()):
+    with take_slots(two, share, GO()):
         order.append(share)
 
 
-def test_share_none_needs_no_slot(two):
-    with take(two, "all", GO()), take(two, "none", GO()) as place:
+def test_demand_none_needs_no_slot(two):
+    with take_slots(two, "all", GO()), take_slots(two, "none", GO()) as place:
         assert place.handles == ()
 
 
-def test_waiting_is_told_once_and_ends_when_the_run_stops(two):
-    told, stop = [], threading.Event()
-    with take(two, "all", GO()):
+def test_waiting_is_reported_once_and_ends_when_the_run_stops(two):
+    reported, stop = [], threading.Event()
+    with take_slots(two, "all", GO()):
         threading.Timer(0.7, stop.set).start()
-        with pytest.raises(Stopped), take(two, "one", stop, lambda: told.append("waiting")):
+        with (
+            pytest.raises(Stopped),
+            take_slots(two, "one", stop, lambda: reported.append("waiting")),
+        ):
             pytest.fail("the slot was taken")
-    assert told == ["waiting"]
+    assert reported == ["waiting"]
 
 
 def test_slot_of_a_killed_process_is_free(tmp_path):
     code = (
-        "import sys, threading, time, pathlib; from tasks.slots import hold\n"
-        "with hold(pathlib.Path(sys.argv[1]), threading.Event()):\n    print('held', flush=True); time.sleep(60)"
+        "import sys, threading, time, pathlib; from tasks.slots import hold_lock\n"
+        "with hold_lock(pathlib.Path(sys.argv[1]), threading.Event()):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE
@@ -77,12 +80,12 @@ def test_slot_of_a_killed_process_is_free(tmp_path):
         assert slots._try_lock(tmp_path / "a") is None
         holder.kill()
         holder.wait()
-    with hold(tmp_path / "a", GO()) as handle:
+    with hold_lock(tmp_path / "a", GO()) as handle:
         assert handle > 0
 
 
-def test_slot_stays_taken_while_the_stage_that_inherited_it_lives(two):
-    with take(two[:1], "one", GO()) as place:
+def test_slot_stays_taken_while_the_stage_that_inherited_it_runs(two):
+    with take_slots(two[:1], "one", GO()) as place:
         stage = subprocess.Popen(["sleep", "60"], pass_fds=place.handles)
     try:
         assert slots._try_lock(two[0].path) is None
@@ -111,7 +114,7 @@ def test_visible_devices_are_respected(tmp_path, monkeypatch):
     assert find_devices() == ()
 
 
-def test_devices_are_whole_gpus_or_the_parts_of_divided_ones():
+def test_devices_are_whole_gpus_or_mig_partitions():
     listing = (
         "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-aaa)\n"
         "  MIG 3g.40gb     Device  0: (UUID: MIG-one)\n"

@@ -1,0 +1,122 @@
+"""DVC's messages: each pattern matches the message of the installed DVC, which each test provokes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import sample_projects
+
+from espalier import dvc_messages
+
+STAGE = "model@student"
+
+
+def dvc(root, *words: str) -> tuple[int, list[str]]:
+    """The exit status and the lines of a DVC command, as a run reads them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=root,
+        env=sample_projects.ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+def repro(root, *words: str) -> tuple[int, list[str]]:
+    return dvc(root, "repro", "--single-item", *words)
+
+
+def matching(pattern, lines):
+    return [line for line in lines if pattern.fullmatch(line)]
+
+
+def test_an_unchanged_stage(built_project):
+    status, lines = repro(built_project, STAGE)
+    assert status == 0
+    assert matching(dvc_messages.UNCHANGED, lines)
+
+
+def test_a_stage_that_the_cache_of_runs_restores(built_project):
+    sample_projects.write_params(built_project, student={"keep_macs": 0.8})
+    assert repro(built_project, STAGE)[0] == 0
+    sample_projects.write_params(built_project)
+    status, lines = repro(built_project, STAGE)
+    assert status == 0
+    assert matching(dvc_messages.RESTORED, lines)
+
+
+def test_every_line_that_is_not_the_stages_own_is_progress(root):
+    status, lines = repro(root, "prepare")
+    assert status == 0
+    own = [line for line in lines if line.startswith(("> ", "{"))]
+    others = [line for line in lines if line not in own]
+    assert others
+    assert [line for line in others if not dvc_messages.PROGRESS.fullmatch(line)] == []
+
+
+def test_a_stage_that_fails(root):
+    sample_projects.behave(root, "prepare", "sys.exit(3)")
+    status, lines = repro(root, "prepare")
+    assert status != 0
+    (found,) = [dvc_messages.ERROR.fullmatch(line) for line in lines if line.startswith("ERROR")]
+    assert found[1].startswith("failed to run: ")
+
+
+@pytest.fixture
+def running_stage(root):
+    """A `dvc repro` of `prepare` that is still running."""
+    sample_projects.behave(root, "prepare", "note('ready'); time.sleep(60)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--single-item", "prepare"],
+        cwd=root,
+        env=sample_projects.ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not sample_projects.events(root, "ready"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield root
+    os.killpg(process.pid, 9)
+    process.wait()
+
+
+def test_files_that_another_command_uses(running_stage):
+    status, lines = repro(running_stage, "prepare")
+    assert status != 0
+    assert dvc_messages.BUSY.search("\n".join(lines))
+
+
+def test_a_repository_that_another_command_has_locked(root):
+    from dvc.repo import Repo, lock_repo
+
+    with Repo(str(root)) as repo, lock_repo(repo):
+        status, lines = repro(root, "prepare")
+    assert status != 0
+    assert dvc_messages.BUSY.search("\n".join(lines))
+
+
+def test_data_that_dvc_has_not_saved(root):
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "near", str(root / "remote"))
+    sample_projects.call(root, "dvc", "push", "--quiet")
+    shutil.rmtree(root / ".dvc" / "cache")
+    (root / "data" / "content").write_text("other data\n")
+    status, lines = dvc(root, "pull", "data.dvc")
+    assert status != 0
+    assert dvc_messages.UNSAVED.search("\n".join(lines))
+
+
+def test_a_project_without_remote_storage(root):
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    status, lines = dvc(root, "pull", "data.dvc")
+    assert status != 0
+    assert dvc_messages.NO_REMOTE.search("\n".join(lines))

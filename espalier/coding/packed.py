@@ -1,9 +1,7 @@
-"""One packed file: a network, small, from which the very same weights are read back."""
+"""One packed file: a network, small, from which weights of the same bits are read back."""
 
-import json
 import zlib
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -11,34 +9,24 @@ from torch import Tensor, nn
 
 from espalier import files
 from espalier.coding.coder import Coder, Reader, Writer
+from espalier.coding.header import Additions, read_header, structural_edits, write_header
 from espalier.coding.tensors import Blob, code_tensor
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
-from espalier.models.attention import heads_of
-from espalier.models.build import rebuild
-from espalier.models.changes import Changes, remove
-from espalier.models.fit import fit, groups_of
-
-_MAGIC = b"esp\x01"  # the last byte is the version of the format
-_CHECK = 4  # bytes of the CRC-32 at the end
-_KNOWN = (
-    b'"torchvision:resnet{"[3,32,32]{"width":{"hidden":[{"depth":["espalier:lenet300",10,[1,28,28]'
+from espalier.models.attention import attention_heads
+from espalier.models.rebuilding import build_unedited, check_rebuildable, package_of
+from espalier.models.structure import (
+    Masked,
+    Narrowed,
+    Shared,
+    apply_edits,
+    convolution_groups,
+    masked_weights,
+    shared_weights,
 )
 
-
-@dataclass(frozen=True)
-class _Differs:
-    """What a network has that its factory does not build, beside the shapes of what it does.
-
-    Attributes:
-        added: Shapes of tensors.
-        groups: Of convolutions.
-        heads: Of attention.
-    """
-
-    added: dict[str, list[int]]
-    groups: dict[str, int]
-    heads: dict[str, int]
+_MAGIC = b"esp\x01"  # the last byte is the version of the format
+_CHECKSUM_BYTES = 4  # the CRC-32 at the end
 
 
 def pack(network: nn.Module, path: str | Path) -> int:
@@ -75,40 +63,36 @@ def unpack(path: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} should be a packed file. Found: {error.strerror}.") from None
+        raise BadInput(f"Expected a packed file at {path}; found: {error.strerror}.") from None
     return decode(content, str(path), trusted=trusted)
 
 
 def encode(network: nn.Module) -> bytes:
-    """The content of the packed file of a network."""
+    """The content of the packed file of a network.
+
+    Raises:
+        BadInput: If the network has no architecture, or could not be rebuilt from it.
+    """
     architecture = architecture_of(network)
-    bare = _build(architecture, (architecture.factory.split(":")[0].split(".")[0],))
+    check_rebuildable(network, architecture)
+    built = _build(architecture, (package_of(architecture.factory),))
+    additions = Additions.between(built, network)
+    names = masked_weights(network), shared_weights(network)
     state = {name: value.detach() for name, value in network.state_dict().items()}
-    differs = _Differs(
-        added={name: list(state[name].shape) for name in state if name not in bare.state_dict()},
-        groups={
-            name: count
-            for name, count in architecture.groups.items()
-            if groups_of(bare).get(name) != count
-        },
-        heads={
-            name: count
-            for name, count in architecture.heads.items()
-            if heads_of(bare).get(name) != count
-        },
-    )
     writer, blob = Writer(), Blob(bytearray())
-    _code(writer, blob, bare, differs, architecture.changes, state)
-    header = _header(architecture, differs)
-    body = (
-        _MAGIC
-        + _number(len(header))
-        + header
-        + _number(len(blob.content))
-        + blob.content
-        + writer.content()
+    _code(writer, blob, built, additions, names, state)
+    header = write_header(architecture, additions)
+    body = b"".join(
+        [
+            _MAGIC,
+            _number(len(header)),
+            header,
+            _number(len(blob.content)),
+            blob.content,
+            writer.content(),
+        ]
     )
-    return body + zlib.crc32(body).to_bytes(_CHECK, "little")
+    return body + zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Module:
@@ -117,57 +101,68 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
     Raises:
         BadInput: If it is damaged, or no packed file; `name` says which.
     """
-    body, check = content[:-_CHECK], content[-_CHECK:]
+    body, check = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC):
         raise BadInput(
-            f"{name} should begin with {_MAGIC!r}, as packed files do. Found {content[: len(_MAGIC)]!r}."
+            f"Expected {name} to begin with {_MAGIC!r}, as packed files do; found {content[: len(_MAGIC)]!r}."
         )
-    if zlib.crc32(body).to_bytes(_CHECK, "little") != check:
+    if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") != check:
         raise BadInput(
-            f"{name} should end with the checksum of its content. Found another: it is damaged or cut off."
+            f"Expected the checksum of the content at the end of {name}; found another: it is damaged or truncated."
         )
     size, place = _read_number(body, len(_MAGIC))
-    architecture, differs = _read_header(body[place : place + size])
+    architecture, additions = read_header(body[place : place + size])
     length, place = _read_number(body, place + size)
     blob = Blob(bytearray(body[place : place + length]))
-    bare = _build(architecture, trusted)
-    _code(Reader(body[place + length :]), blob, bare, differs, architecture.changes, None)
-    return architecture.attach(bare).eval()
+    network = _build(architecture, trusted)
+    reader = Reader(body[place + length :])
+    _code(reader, blob, network, additions, ((), ()), None)
+    return architecture.attach(network).eval()
 
 
 def _build(architecture: Architecture, trusted: Collection[str]) -> nn.Module:
-    """The network as its factory builds it, without the layers that were removed since."""
-    bare = rebuild(architecture, trusted)
-    remove(bare, architecture.changes.removed)
-    return bare
+    """The network as its factory builds it, with the layers that were removed and replaced since."""
+    network = build_unedited(architecture, trusted)
+    apply_edits(network, structural_edits(architecture))
+    return network
 
 
 def _code(
     coder: Coder,
     blob: Blob,
-    bare: nn.Module,
-    differs: _Differs,
-    changes: Changes,
+    network: nn.Module,
+    additions: Additions,
+    names: tuple[Collection[str], Collection[str]],
     state: dict[str, Tensor] | None,
 ) -> None:
-    """Write `state`, or read it into `bare`, which becomes the network in either case."""
-    built = {name: value.clone() for name, value in bare.state_dict().items()}
-    shapes = _code_shapes(coder, built, state) | differs.added
-    zeros = _code_names(coder, "zeros", list(shapes), changes.zeros)
-    shared = _code_names(coder, "shared", list(shapes), changes.shared)
-    groups, heads = groups_of(bare) | differs.groups, heads_of(bare) | differs.heads
-    fit(bare, shapes, groups, Changes(changes.removed, zeros, shared), heads)
-    parameters = dict(bare.named_parameters(remove_duplicate=False))
+    """Write a network's shapes, names and tensors, or read them.
+
+    Args:
+        coder: Entropy coder that writes or reads.
+        blob: Digits of floats.
+        network: Freshly built network; in either case it has the sizes and weights afterwards.
+        additions: Sizes that are in the header.
+        names: Names of the masked and of the shared weights; a reader ignores them.
+        state: Tensors that are written; None for a reader.
+    """
+    built = {name: value.clone() for name, value in network.state_dict().items()}
+    shapes = _code_shapes(coder, built, state) | additions.shapes
+    masked = _code_names(coder, "zeros", list(shapes), names[0])
+    shared = _code_names(coder, "shared", list(shapes), names[1])
+    groups = convolution_groups(network) | additions.groups
+    heads = attention_heads(network) | additions.heads
+    apply_edits(network, [Narrowed(shapes, groups, heads), Masked(masked), Shared(shared)])
+    parameters = dict(network.named_parameters(remove_duplicate=False))
     seen: set[int] = set()
     with torch.no_grad():
-        for number, (name, target) in enumerate(bare.state_dict().items()):
+        for number, (name, target) in enumerate(network.state_dict().items()):
             if target.data_ptr() in seen and target.numel():
                 continue  # the same tensor under a second name
             seen.add(target.data_ptr())
             given = None if state is None else state[name]
             if given is not None and given.dtype != target.dtype:
                 raise BadInput(
-                    f"{name} should be of the type that its factory gives it, {target.dtype}. Found {given.dtype}."
+                    f"Expected {name} in the type of its factory, {target.dtype}; found {given.dtype}."
                 )
             former = built.get(name)
             if name not in parameters and former is not None and former.shape == target.shape:
@@ -206,44 +201,15 @@ def _code_shapes(
 
 
 def _code_names(
-    coder: Coder, kind: str, names: list[str], chosen: tuple[str, ...]
+    coder: Coder, kind: str, names: list[str], chosen: Collection[str]
 ) -> tuple[str, ...]:
-    return tuple(
-        name for name in names if coder.bit(kind, (0, name.rpartition(".")[2]), int(name in chosen))
-    )
-
-
-def _header(architecture: Architecture, differs: _Differs) -> bytes:
-    """What rebuilds the network, as a JSON list; what is empty at its end is left out."""
-    fields = [
-        architecture.factory,
-        architecture.classes,
-        list(architecture.shape),
-        architecture.arguments,
-        list(architecture.changes.removed),
-        *asdict(differs).values(),
-        architecture.quantization,
-    ]
-    while not fields[-1]:
-        fields.pop()
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    deflate = zlib.compressobj(9, wbits=-15, zdict=_KNOWN)
-    return deflate.compress(text) + deflate.flush()
-
-
-def _read_header(content: bytes) -> tuple[Architecture, _Differs]:
-    fields = json.loads(zlib.decompressobj(wbits=-15, zdict=_KNOWN).decompress(content))
-    fields += [{}, [], {}, {}, {}, None][len(fields) - 3 :]
-    factory, classes, shape, arguments, removed, added, groups, heads, quantization = fields
-    architecture = Architecture(
-        factory,
-        classes,
-        tuple(shape),
-        arguments,
-        changes=Changes(removed=tuple(removed)),
-        quantization=quantization,
-    )
-    return architecture, _Differs(added, groups, heads)
+    """Write or read which of the names are chosen, a bit for each."""
+    found = []
+    for name in names:
+        attribute = name.rpartition(".")[2]
+        if coder.bit(kind, (0, attribute), int(name in chosen)):
+            found.append(name)
+    return tuple(found)
 
 
 def _number(value: int) -> bytes:

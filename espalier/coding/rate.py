@@ -7,7 +7,6 @@ So rare levels die out, and rows and columns empty as a whole.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,8 +14,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from espalier.coding.forms import Steps, find
-from espalier.coding.share import note_shared, rounded
-from espalier.models.changes import changes_of, remember
+from espalier.coding.share import record_shared, rounded
+from espalier.models.structure import (
+    masked_weights,
+    set_masked_weights,
+    set_shared_weights,
+    shared_weights,
+)
 from espalier.training.engine import LossInputs, Objective
 
 _RARE = 0.5  # counted to every level, so that none is impossible
@@ -46,16 +50,10 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
         fineness: So many steps make the root mean square of the numbers of a weight that are not zero, at first; one
             whose numbers are multiples of a step already goes on with that.
     """
-    names, former = list(names), changes_of(network)
-    zeros = tuple(
-        _latent(name) if name in names else name for name in former.zeros
-    )  # they stay zeros
-    remember(
-        network,
-        replace(
-            former, zeros=zeros, shared=tuple(name for name in former.shared if name not in names)
-        ),
-    )
+    names = list(names)
+    masked = [_latent(name) if name in names else name for name in masked_weights(network)]
+    set_masked_weights(network, masked)
+    set_shared_weights(network, [name for name in shared_weights(network) if name not in names])
     for name in names:
         owner, _, attribute = name.rpartition(".")
         layer = network.get_submodule(owner)
@@ -90,11 +88,9 @@ def settle(network: nn.Module) -> None:
                 levels * step + 0.0
             )  # + 0.0 makes a negative zero positive
         names.append(name)
-    former, latents = changes_of(network), {_latent(name) for name in names}
-    remember(
-        network, replace(former, zeros=tuple(name for name in former.zeros if name not in latents))
-    )
-    note_shared(network, names)
+    latents = {_latent(name) for name in names}
+    set_masked_weights(network, [name for name in masked_weights(network) if name not in latents])
+    record_shared(network, names)
 
 
 class WithRate(nn.Module):

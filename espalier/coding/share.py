@@ -1,7 +1,7 @@
 """Weight sharing: the numbers of every weight become few different ones, so that they pack small."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from espalier.coding.codebooks import cheapest, codebook, nearest
 from espalier.errors import BadInput
-from espalier.models.changes import changes_of, note, remember
+from espalier.models.structure import (
+    Shared,
+    masked_weights,
+    record,
+    set_masked_weights,
+    shared_weights,
+)
 
 _HALF = 10  # digits behind the binary point of a float16
 Vectors = Literal["float32", "half", "shared"]
@@ -68,7 +74,7 @@ def share(
             if parameter.ndim > 1 or vectors == "shared":
                 parameter.copy_(_shared(parameter, 2 ** kinds[id(parameter)], price))
                 names.append(name)
-    note_shared(shared, names)
+    record_shared(shared, names)
     if vectors == "half":
         round_vectors(shared)
     return shared
@@ -78,7 +84,7 @@ def share(
 def shorten(network: nn.Module) -> None:
     """Round the centroids of shared weights to half the digits, in place; equal ones stay equal."""
     parameters = dict(network.named_parameters())
-    for name in changes_of(network).shared:
+    for name in shared_weights(network):
         parameters[name].copy_(rounded(parameters[name], _HALF))
 
 
@@ -86,7 +92,7 @@ def shorten(network: nn.Module) -> None:
 def round_vectors(network: nn.Module) -> None:
     """Round what has one dimension and is not shared to half the digits, in place."""
     for name, parameter in network.named_parameters():
-        if parameter.ndim <= 1 and name not in changes_of(network).shared:
+        if parameter.ndim <= 1 and name not in shared_weights(network):
             parameter.copy_(rounded(parameter, _HALF))
 
 
@@ -111,12 +117,10 @@ def _shared(weight: Tensor, size: int, price: float) -> Tensor:
     return rounded(torch.from_numpy(flat).float(), _HALF).to(weight.device).view(weight.shape)
 
 
-def note_shared(network: nn.Module, names: list[str]) -> None:
-    """Note afresh which weights are shared, and which have zeros."""
-    parameters, former = dict(network.named_parameters()), changes_of(network)
-    others = tuple(name for name in former.zeros if name not in names)
-    remember(
-        network,
-        replace(former, zeros=others, shared=tuple(dict.fromkeys((*former.shared, *names)))),
-    )
-    note(network, zeros=[name for name in names if (parameters[name] == 0).any()])
+def record_shared(network: nn.Module, names: list[str]) -> None:
+    """Record weights as shared, and as masked those of them that have zeros now."""
+    parameters = dict(network.named_parameters())
+    others = [name for name in masked_weights(network) if name not in names]
+    with_zeros = [name for name in names if (parameters[name] == 0).any()]
+    set_masked_weights(network, [*others, *with_zeros])
+    record(network, Shared(tuple(names)))

@@ -20,8 +20,8 @@ from espalier.making.latency_check import tell_if_slower
 from espalier.making.operations import OPERATIONS, OperationResult
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
-from espalier.models.changes import changes_of
 from espalier.models.folder import save
+from espalier.models.structure import shared_weights
 from espalier.params import read_params
 from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PACKED, STATE
 from espalier.runtimes.onnx_runtime import Runtime
@@ -109,7 +109,7 @@ def _pack(made: OperationResult, draft: Path) -> dict[str, int]:
     if made.deploy:
         return {}
     packed = encode(made.network)
-    if changes_of(made.network).shared:
+    if shared_weights(made.network):
         files.write(draft / PACKED, packed)
     return {"packed_bytes": len(packed)}
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.folding.denormals import flush_denormals
 from espalier.folding.same import refuse_others
-from espalier.models.changes import changes_of, remove
 from espalier.models.graph import Graph
+from espalier.models.structure import remove, shared_weights
 
 Norm = nn.modules.batchnorm._BatchNorm
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -38,7 +38,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
             be scaled.
     """
     pairs = batch_norms_to_fold(network, example)
-    shared = {name.rpartition(".")[0] for name in changes_of(network).shared} & {
+    shared = {name.rpartition(".")[0] for name in shared_weights(network)} & {
         layer for layer, _ in pairs
     }
     if shared:

@@ -10,9 +10,14 @@ from torch.fx import Node
 
 from espalier.folding.denormals import flush_denormals
 from espalier.folding.same import refuse_others
-from espalier.models.changes import changes_of, remove
-from espalier.models.fit import refresh, resize
 from espalier.models.graph import Graph
+from espalier.models.structure import (
+    masked_weights,
+    refresh_sizes,
+    remove,
+    replace_tensor,
+    shared_weights,
+)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYERS = (nn.Linear, *_CONVOLUTIONS)
@@ -56,8 +61,10 @@ def linears_to_fold(network: nn.Module, example: Tensor) -> list[tuple[str, str]
     Raises:
         BadInput: If the network cannot be traced.
     """
-    graph, changes = Graph(network, example), changes_of(network)
-    single = {name.rpartition(".")[0] for name in (*changes.zeros, *changes.shared)}
+    graph = Graph(network, example)
+    single = {
+        name.rpartition(".")[0] for name in (*masked_weights(network), *shared_weights(network))
+    }
     return [
         (first[0], second[0])
         for (before, first), (after, second) in _neighbours(graph)
@@ -150,14 +157,14 @@ def _fold(network: nn.Module, first: str, second: str) -> None:
     assert isinstance(layer, _LAYERS)
     trained, dtype = layer.weight.requires_grad, layer.weight.dtype
     # one of the kernels is 1 in every direction, and is repeated in the other's
-    resize(
+    replace_tensor(
         network,
         f"{stays}.weight",
         torch.einsum("om...,mi...->oi...", w2, w1).to(dtype).contiguous(),
     )
     if bias is not None:
         layer.bias = nn.Parameter(bias.to(dtype), requires_grad=trained)
-    refresh(layer)
+    refresh_sizes(layer)
     remove(network, [goes])
 
 

@@ -12,7 +12,7 @@ from espalier.errors import BadInput, Notice
 from espalier.folding.cka import batched_cka
 from espalier.measures.macs import count_macs
 from espalier.models.blocks import residual_blocks
-from espalier.models.changes import changes_of, remove
+from espalier.models.structure import masked_weights, remove, shared_weights
 
 Images = Callable[[], Iterable[Tensor]]
 Validate = Callable[[nn.Module], float]
@@ -156,8 +156,7 @@ def _alike(network: nn.Module, pair: Pair) -> bool:
     """Whether two blocks can be averaged: of the same shapes, and without numbers pruned or shared one by one."""
     inside = (f"{pair.first}.", f"{pair.second}.")
     if any(
-        name.startswith(inside)
-        for name in (*changes_of(network).zeros, *changes_of(network).shared)
+        name.startswith(inside) for name in (*masked_weights(network), *shared_weights(network))
     ):
         return False
     states = [network.get_submodule(name).state_dict() for name in (pair.first, pair.second)]

@@ -11,7 +11,7 @@ from espalier.folding import fold_batch_norms, fold_blocks, fold_linears
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.result import OperationResult
-from espalier.models.changes import changes_of
+from espalier.models.structure import edits_of
 from espalier.params import Fold
 from espalier.paths import TEACHER
 from espalier.training.recalibrate import recalibrate
@@ -35,7 +35,7 @@ def folded(job: Job) -> OperationResult:
     example = torch.zeros(2, *job.dataset.shape, device=job.team.device)
     if entry.fold in EXACT:
         whole, network = network, EXACT[entry.fold](network, example)
-        if changes_of(network) == changes_of(whole):
+        if edits_of(network) == edits_of(whole):
             what = entry.fold.replace("_", " ")
             warnings.warn(
                 f"Folding changed nothing: {entry.parent} has no {what} to be folded.",

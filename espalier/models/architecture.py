@@ -1,16 +1,30 @@
-"""What a network is, beside its weights: the function that builds it, and what was changed since."""
+"""The architecture of a network: the factory that builds it, and the edits since."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from torch import nn
 
 from espalier.errors import BadInput
-from espalier.models.attention import heads_of
-from espalier.models.changes import Changes, changes_of
-from espalier.models.fit import groups_of
+from espalier.models.structure import (
+    Edit,
+    Masked,
+    Narrowed,
+    Removed,
+    Replaced,
+    Shared,
+    edit_from_json,
+    edit_to_json,
+    edits_of,
+)
 
 _ATTRIBUTE = "_espalier_architecture"
+_EARLIER_KEYS = (
+    "shapes",
+    "groups",
+    "heads",
+    "changes",
+)  # of folders written before there were edits
 
 
 @dataclass(frozen=True)
@@ -19,13 +33,10 @@ class Architecture:
 
     Attributes:
         factory: `espalier:NAME`, `torchvision:NAME` or `package.module:function`.
-        classes: Outputs of the classifier.
+        classes: Number of outputs of the classifier.
         shape: Channels, height and width of an image.
         arguments: Keyword arguments of the factory.
-        shapes: Shape of every parameter and buffer, by its name: what surgery made of them.
-        groups: Of the convolutions that have some, by the layer's name: no shape of a weight tells them.
-        heads: Of the layers that compute attention and spell how many they have.
-        changes: Layers that were removed, and weights whose zeros or equal numbers stay.
+        edits: Changes of the network since its factory built it, in the order in which they are applied.
         quantization: How the deployed file was quantized, if it was.
     """
 
@@ -33,54 +44,109 @@ class Architecture:
     classes: int
     shape: tuple[int, int, int]
     arguments: dict[str, Any] = field(default_factory=dict)
-    shapes: dict[str, list[int]] = field(default_factory=dict)
-    groups: dict[str, int] = field(default_factory=dict)
-    heads: dict[str, int] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
+    edits: tuple[Edit, ...] = ()
     quantization: dict[str, Any] | None = None
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Shape of every parameter and buffer, by its name; empty if no network was asked for its sizes."""
+        shapes: dict[str, list[int]] = {}
+        for edit in self.edits:
+            if isinstance(edit, Narrowed):
+                shapes |= {name: list(shape) for name, shape in edit.shapes.items()}
+        return shapes
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Names of the layers that were removed."""
+        removals = [edit for edit in self.edits if isinstance(edit, Removed)]
+        return tuple(name for removal in removals for name in removal.layers)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Names of the layers that were replaced by a composition of layers."""
+        return tuple(edit.layer for edit in self.edits if isinstance(edit, Replaced))
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Names of the weights whose zeros stay zero."""
+        masks = [edit for edit in self.edits if isinstance(edit, Masked)]
+        return tuple(name for mask in masks for name in mask.weights)
 
     def as_json(self) -> dict[str, Any]:
         """The content of `architecture.json`."""
-        return {**asdict(self), "shape": list(self.shape)}
+        return {
+            "factory": self.factory,
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "arguments": self.arguments,
+            "edits": [edit_to_json(edit) for edit in self.edits],
+            "quantization": self.quantization,
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read the content of `architecture.json` back.
+        """Read the content of `architecture.json`, also of earlier versions.
 
         Raises:
             BadInput: If a key is missing or unknown.
         """
+        fields = dict(content)
         try:
-            changes = Changes.from_json(content.get("changes", {}))
-            return cls(**{**content, "shape": tuple(content["shape"]), "changes": changes})
+            shape = tuple(fields.pop("shape"))
+            if "edits" in fields:
+                edits = tuple(edit_from_json(edit) for edit in fields.pop("edits"))
+            else:
+                earlier = {key: fields.pop(key) for key in _EARLIER_KEYS if key in fields}
+                edits = _edits_of_earlier_keys(**earlier)
+            return cls(**fields, shape=shape, edits=edits)
         except (KeyError, TypeError) as error:
             raise BadInput(
-                f"An architecture should have the keys of espalier's own. Found {error}."
+                f"Expected the keys of an architecture that Espalier wrote; found {error}."
             ) from None
 
     def attach(self, module: nn.Module) -> nn.Module:
-        """Remember this architecture in the network it describes, so that it can be saved; returns the network."""
+        """Store this architecture in the network it describes, so that it can be saved; returns the network."""
         setattr(module, _ATTRIBUTE, self)
         return module
 
 
 def architecture_of(module: nn.Module) -> Architecture:
-    """The architecture of a network that `build` or `load` made, with the shapes it has now.
+    """The architecture of a network that `build` or `load` made, with the edits and sizes it has now.
 
     Raises:
-        BadInput: If the network was made elsewhere, so that nobody could rebuild it.
+        BadInput: If the network was made elsewhere, so that it cannot be rebuilt.
     """
     architecture = getattr(module, _ATTRIBUTE, None)
     if not isinstance(architecture, Architecture):
         raise BadInput(
-            "A network should come from espalier.models.build, or know its architecture "
-            f"(Architecture(...).attach(network)), to be saved. Found a {type(module).__name__} that does not."
+            "Expected a network of espalier.models.build, or one with an architecture "
+            f"(Architecture(...).attach(network)), to be saved; found a {type(module).__name__} without."
         )
-    shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
-    return replace(
-        architecture,
-        shapes=shapes,
-        groups=groups_of(module),
-        heads=heads_of(module),
-        changes=changes_of(module),
-    )
+    structural = [edit for edit in edits_of(module) if isinstance(edit, Removed | Replaced)]
+    held = [edit for edit in edits_of(module) if isinstance(edit, Masked | Shared)]
+    return replace(architecture, edits=(*structural, Narrowed.of(module), *held))
+
+
+def _edits_of_earlier_keys(
+    shapes: dict[str, list[int]] | None = None,
+    groups: dict[str, int] | None = None,
+    heads: dict[str, int] | None = None,
+    changes: dict[str, list[str]] | None = None,
+) -> tuple[Edit, ...]:
+    """The edits of an architecture that has a key for each kind of change."""
+    edits: list[Edit] = []
+    names: dict[str, list[str]] = {"removed": [], "zeros": [], "shared": []}
+    names |= changes or {}
+    unknown = set(names) - {"removed", "zeros", "shared"}
+    if unknown:
+        raise TypeError(f"unexpected key {min(unknown)!r}")
+    if names["removed"]:
+        edits.append(Removed(tuple(names["removed"])))
+    if shapes is not None:
+        edits.append(Narrowed(shapes, groups or {}, heads or {}))
+    if names["zeros"]:
+        edits.append(Masked(tuple(names["zeros"])))
+    if names["shared"]:
+        edits.append(Shared(tuple(names["shared"])))
+    return tuple(edits)

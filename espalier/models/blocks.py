@@ -22,7 +22,7 @@ _MOVES = (
 def residual_blocks(network: nn.Module, example: Tensor) -> list[str]:
     """The names of the blocks that add something to their own input (He et al. 2016, eq. 1), in their order.
 
-    Where such a block is removed (`espalier.models.changes.remove`), the shapes of all values stay. A block is the
+    Where such a block is removed (`espalier.models.structure.remove`), the shapes of all values stay. A block is the
     smallest layer of that kind: the parts of a stage, not the stage.
 
     Args:

@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-import torch
 from torch import nn
 
 from espalier.errors import BadInput
@@ -58,25 +57,6 @@ def build(
     arguments = dict(arguments or {})
     module = _call(_find(factory, trusted), factory, classes, shape, arguments)
     return Architecture(factory, classes, shape, arguments).attach(module)
-
-
-def rebuild(architecture: Architecture, trusted: Collection[str] = ()) -> nn.Module:
-    """The network of an architecture as its factory builds it, always with the same weights: others are to come.
-
-    Nothing is drawn from torch's generator that anybody could notice.
-
-    Raises:
-        BadInput: If the factory is unknown or not trusted.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build(
-            architecture.factory,
-            classes=architecture.classes,
-            shape=architecture.shape,
-            arguments=architecture.arguments,
-            trusted=trusted,
-        )
 
 
 def _find(name: str, trusted: Collection[str]) -> Factory:

@@ -11,8 +11,7 @@ from torch import nn
 from espalier import files
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
-from espalier.models.build import rebuild
-from espalier.models.fit import fit
+from espalier.models.rebuilding import check_rebuildable, rebuild
 from espalier.paths import ARCHITECTURE, ONNX, WEIGHTS
 
 
@@ -20,10 +19,13 @@ def save(network: nn.Module, folder: str | Path) -> None:
     """Write a network into a folder, which is made if need be, and seal it.
 
     Raises:
-        BadInput: If the network does not know its architecture.
+        BadInput: If the network has no architecture, or `load` could not rebuild it: layers were changed by hand in a
+            way that is not recorded. Nothing is written then.
     """
     folder = Path(folder)
-    files.write_json(folder / ARCHITECTURE, architecture_of(network).as_json())
+    architecture = architecture_of(network)
+    check_rebuildable(network, architecture)
+    files.write_json(folder / ARCHITECTURE, architecture.as_json())
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
@@ -48,7 +50,6 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     files.verify(folder)
     architecture = read_architecture(folder)
     network = rebuild(architecture, trusted)
-    fit(network, architecture.shapes, architecture.groups, architecture.changes, architecture.heads)
     network.load_state_dict(_versioned(safetensors.torch.load_file(folder / WEIGHTS), network))
     return architecture.attach(network).eval()
 

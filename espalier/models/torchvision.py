@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import BadInput
-from espalier.models.attention import own_attention
+from espalier.models.attention import make_attention_prunable
 
 
 def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
@@ -38,7 +38,7 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
         if name in ("googlenet", "inception_v3"):
             options |= {"aux_logits": False, "init_weights": True}
         network: nn.Module = zoo.get_model(name, weights=None, num_classes=classes, **options)
-        own_attention(network)
+        make_attention_prunable(network)
         if shape[0] != 3:
             _widen_stem(network, shape[0])
         if small:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.measures.macs import counted
 from espalier.models.blocks import residual_blocks
-from espalier.models.changes import remove
+from espalier.models.structure import remove
 from espalier.pruning.budgets import Layer, Portion
 from espalier.pruning.budgets.problem import Kept
 from espalier.pruning.costs import Cost, cost, products

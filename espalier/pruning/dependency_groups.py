@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
-from espalier.models.attention import Attention, spelled_heads, with_own_attention
+from espalier.models.attention import Attention, declared_heads, with_prunable_attention
 from espalier.pruning.coupling import Coupling, Indices
 from espalier.pruning.surgery import cut
 from espalier.pruning.trace import Example, Trace, Work
@@ -112,7 +112,7 @@ def find_dependency_groups(
     Raises:
         BadInput: If it cannot be traced.
     """
-    own = with_own_attention(network)
+    own = with_prunable_attention(network)
     walk = Trace(own, example)
     walk.run()
     component, pinned = walk.coupling.components()
@@ -185,7 +185,7 @@ def _spelled(network: nn.Module, walk: Trace) -> list[tuple[str, Indices]]:
         around = [name for name in around if name in layers]
         if around and not isinstance(layers[around[0]], Attention):
             name = next(
-                (name for name in around if spelled_heads(layers[name]) == len(atoms)), around[0]
+                (name for name in around if declared_heads(layers[name]) == len(atoms)), around[0]
             )
             found.append((name, atoms))
     return found

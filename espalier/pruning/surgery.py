@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from espalier.models.attention import own_attention, set_heads
-from espalier.models.fit import refresh, resize
+from espalier.models.attention import make_attention_prunable, set_attention_heads
+from espalier.models.structure import refresh_sizes, replace_tensor
 
 if TYPE_CHECKING:
     from espalier.pruning.dependency_groups import DependencyGroups
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def cut(network: nn.Module, units: "DependencyGroups", kept: NDArray[np.bool_]) -> nn.Module:
     """A copy of a network in which only the units in `kept` (count,) are left; the network itself is untouched."""
     smaller = copy.deepcopy(network)
-    own_attention(smaller)
-    set_heads(
+    make_attention_prunable(smaller)
+    set_attention_heads(
         smaller, {name: int(_stays(unit, kept).sum()) for name, unit in units.attention.items()}
     )
     state = smaller.state_dict()
@@ -32,9 +32,9 @@ def cut(network: nn.Module, units: "DependencyGroups", kept: NDArray[np.bool_]) 
                     dim, torch.from_numpy(np.flatnonzero(stays)).to(value.device)
                 )
         if value.shape != state[name].shape:
-            resize(smaller, name, value.clone())
+            replace_tensor(smaller, name, value.clone())
     for module in smaller.modules():
-        refresh(module)
+        refresh_sizes(module)
     return smaller
 
 

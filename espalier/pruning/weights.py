@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import BadInput, Notice
-from espalier.models.changes import note
+from espalier.models.structure import Masked, record
 from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
 from espalier.pruning.scores import SCORES, Losses, Score, score_named
 from espalier.pruning.weight_elements import WeightElements, find_weight_elements
@@ -183,4 +183,4 @@ def _mask(network: nn.Module, singles: WeightElements, kept: NDArray[np.bool_]) 
     masks = {name: mask for name, mask in singles.split(kept).items() if not mask.all()}
     for name, mask in masks.items():
         parameters[name].masked_fill_(torch.from_numpy(~mask).to(parameters[name].device), 0.0)
-    note(network, zeros=masks)
+    record(network, Masked(tuple(masks)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, Shared, masked_weights, record, shared_weights
 from espalier.quantization.calls import IMAGE, Intercepted, Plan, plan
 from espalier.quantization.lsq import Step, activation_step, weight_step
 from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
@@ -41,11 +41,8 @@ class Aware(nn.Module):
         self.plan = plan
         first = {name: number for number, name in reversed(plan.weights.items())}
         self._first = {number: _key(first[name]) for number, name in plan.weights.items()}
-        changes = changes_of(network)
-        inside = {"zeros": changes.zeros, "shared": changes.shared}
-        note(
-            self, **{kind: [f"network.{name}" for name in names] for kind, names in inside.items()}
-        )
+        record(self, Masked(tuple(f"network.{name}" for name in masked_weights(network))))
+        record(self, Shared(tuple(f"network.{name}" for name in shared_weights(network))))
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of everything but the network inside."""

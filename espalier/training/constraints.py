@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from espalier.models.changes import changes_of
+from espalier.models.structure import masked_weights, shared_weights
 
 
 class Constraint(Protocol):
@@ -74,6 +74,7 @@ class Shared:
 
 def constraints_of(network: nn.Module) -> list[Constraint]:
     """What was noted of a network that training must respect."""
-    parameters, changes = dict(network.named_parameters()), changes_of(network)
-    zeros: list[Constraint] = [Zeros(parameters[name]) for name in changes.zeros]
-    return [*zeros, *(Shared(parameters[name]) for name in changes.shared)]
+    parameters = dict(network.named_parameters())
+    zeros: list[Constraint] = [Zeros(parameters[name]) for name in masked_weights(network)]
+    shared: list[Constraint] = [Shared(parameters[name]) for name in shared_weights(network)]
+    return [*zeros, *shared]

@@ -13,7 +13,7 @@ from espalier.coding import Bits, share
 from espalier.coding.codebooks import cheapest, codebook, nearest
 from espalier.coding.share import rounded, shorten
 from espalier.errors import BadInput
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
 
 NUMBERS = hnp.arrays(float, st.integers(2, 60), elements=st.floats(-8, 8, width=16))
@@ -70,7 +70,7 @@ def test_every_weight_has_so_many_numbers_beside_zero_and_its_zeros_stay(network
     with assert_input_untouched(network), assert_random_numbers_untouched():
         shared = share(network, bits=bits)
     weights = [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
-    assert set(changes_of(shared).shared) == set(changes_of(shared).zeros) == set(weights)
+    assert set(shared_weights(shared)) == set(masked_weights(shared)) == set(weights)
     former = dict(network.named_parameters())
     for name, parameter in shared.named_parameters():
         if name in weights:
@@ -98,7 +98,7 @@ def test_vectors_are_left_rounded_or_shared(small):
         assert torch.equal(left[name], value)
         torch.testing.assert_close(half[name], value, rtol=2**-11, atol=0)
         assert len(dict(shared.named_parameters())[name].unique()) <= 5
-    assert set(changes_of(shared).shared) == {name for name, _ in small.named_parameters()}
+    assert set(shared_weights(shared)) == {name for name, _ in small.named_parameters()}
 
 
 @pytest.mark.parametrize("bits", [0, 13, Bits])
@@ -148,7 +148,7 @@ def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(
     shared = share(small, bits=2)
     before = {
         name: dict(shared.named_parameters())[name].detach().clone()
-        for name in changes_of(shared).shared
+        for name in shared_weights(shared)
     }
     rule = optimizer(shared.parameters(), lr=0.01, weight_decay=0.01)
     constraints = constraints_of(shared)
@@ -194,6 +194,6 @@ def test_centroids_are_shortened_and_stay_equal(small):
 
 
 def test_sharing_anew_notes_what_is_zero_now(small):
-    note(small, zeros=["fc1.weight"])
+    record(small, Masked(("fc1.weight",)))
     shared = share(small)
-    assert changes_of(shared).zeros == ()
+    assert masked_weights(shared) == ()

@@ -15,7 +15,7 @@ from espalier.coding import pack, unpack
 from espalier.commands import make
 from espalier.errors import BadInput
 from espalier.models import load
-from espalier.models.changes import changes_of
+from espalier.models.structure import edits_of, shared_weights
 from espalier.params import check
 
 SHARE = {"from": "teacher", "by": "share"}
@@ -65,11 +65,11 @@ def test_every_model_says_how_small_it_packs_and_only_shared_ones_bring_the_file
 
 def test_codebooks_stay_in_further_training(project):
     before, after = (load(project / "models" / name) for name in ("kmeans", "further"))
-    for name in changes_of(before).shared:
+    for name in shared_weights(before):
         former, now = before.get_parameter(name), after.get_parameter(name)
         assert not torch.equal(former, now)
         assert len(now.unique()) <= len(former.unique()) <= 9
-    assert changes_of(after) == changes_of(before)
+    assert edits_of(after) == edits_of(before)
 
 
 def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):

@@ -19,7 +19,7 @@ from espalier.coding import pack, share, unpack
 from espalier.coding.packed import decode, encode
 from espalier.errors import BadInput, Notice
 from espalier.models import architecture_of, build, load, save
-from espalier.models.changes import changes_of, note, remove
+from espalier.models.structure import Masked, edits_of, masked_weights, record, remove
 from espalier.pruning import prune
 
 
@@ -63,7 +63,7 @@ def test_so_it_is_after_a_cut_and_sharing(factory, tmp_path):
     assert_same_bits(unpack(tmp_path / "smaller"), smaller)
     again = unpack(tmp_path / "shared")
     assert_same_bits(again, shared)
-    assert changes_of(again) == changes_of(shared)
+    assert edits_of(again) == edits_of(shared)
     assert_equal_outputs(again, shared, torch.randn(4, *case.shape))
     assert (tmp_path / "shared").stat().st_size < (tmp_path / "smaller").stat().st_size / 6
 
@@ -72,7 +72,7 @@ def test_what_is_unpacked_can_be_saved_and_loaded(small, tmp_path):
     shared = share(small, bits=2)
     save(decode(encode(shared), "it"), tmp_path)
     assert_equal_weights(load(tmp_path), shared)
-    assert changes_of(load(tmp_path)) == changes_of(shared)
+    assert edits_of(load(tmp_path)) == edits_of(shared)
 
 
 def test_layers_that_were_removed_and_biases_that_were_added_come_along():
@@ -189,9 +189,9 @@ def test_masked_floats_cost_their_places_and_the_others():
     network = build("espalier:mlp", classes=10, shape=(1, 20, 20), arguments={"hidden": [200]})
     with torch.no_grad():
         network[1].weight.mul_(torch.rand(200, 400) < 0.05).add_(0.0)
-    note(network, zeros=["1.weight"])
+    record(network, Masked(("1.weight",)))
     used = int((network[1].weight != 0).sum())
     rest = sum(value.numel() for name, value in network.named_parameters() if name != "1.weight")
     content = encode(network)
     assert len(content) < 4 * (used + rest) + 1.05 * 0.287 * 80_000 / 8 + 60
-    assert changes_of(decode(content, "it")).zeros == ("1.weight",)
+    assert masked_weights(decode(content, "it")) == ("1.weight",)

@@ -11,7 +11,7 @@ from espalier.coding.coder import Writer
 from espalier.coding.levels import code_levels
 from espalier.coding.packed import decode, encode
 from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, settle
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
 from espalier.training.engine import LossInputs
 
@@ -102,7 +102,7 @@ def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_los
     settle(small)
     torch.testing.assert_close(small(images), before, rtol=0.02, atol=0.02)
     assert [name for name, _ in small.named_parameters()] == names
-    assert changes_of(small).shared == tuple(names)
+    assert shared_weights(small) == tuple(names)
     again = decode(encode(small), "it")
     assert all(
         torch.equal(one, other)
@@ -114,14 +114,14 @@ def test_masks_stay_and_a_former_step_is_gone_on_with(small):
     with torch.no_grad():
         small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.7] = 0
     mask = small.fc1.weight == 0
-    note(small, zeros=["fc1.weight"])
+    record(small, Masked(("fc1.weight",)))
     network = trained(small, 0.001, steps=5)
     assert (network.fc1.weight[mask] == 0).all()
-    assert "fc1.weight" in changes_of(network).zeros
+    assert "fc1.weight" in masked_weights(network)
     former = network.fc1.weight.detach().clone()
-    shared = changes_of(network).shared
+    shared = shared_weights(network)
     reparametrise(network, ["fc1.weight"])
-    assert set(shared) - set(changes_of(network).shared) == {"fc1.weight"}
+    assert set(shared) - set(shared_weights(network)) == {"fc1.weight"}
     torch.testing.assert_close(network.fc1.weight, former, rtol=1e-6, atol=0)
     settle(network)
     assert torch.equal(network.fc1.weight, former)

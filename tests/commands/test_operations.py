@@ -19,7 +19,7 @@ from espalier.making.job import Job
 from espalier.making.operations import OPERATIONS as MADE
 from espalier.measures.macs import count_macs
 from espalier.models import architecture_of, load, save
-from espalier.models.changes import changes_of
+from espalier.models.structure import masked_weights, removed_layers, shared_weights
 from espalier.params import read_params
 from espalier.pruning import prune
 from espalier.runtimes.onnx_runtime import Runtime
@@ -96,21 +96,20 @@ def user_package(digits, tmp_path_factory):
 
 def holds(parent, child):
     """What was noted of the parent's network is true of the child's, as far as its layers are still there."""
-    before, after = changes_of(parent), changes_of(child)
-    gone = tuple(f"{name}." for name in after.removed)
-    for name in before.removed:
+    gone = tuple(f"{name}." for name in removed_layers(child))
+    for name in removed_layers(parent):
         assert name.startswith(gone) or isinstance(child.get_submodule(name), torch.nn.Identity)
     held, weights = parent.state_dict(), child.state_dict()
-    for name in before.zeros:
+    for name in masked_weights(parent):
         if not name.startswith(gone):
-            assert name in after.zeros
+            assert name in masked_weights(child)
             if weights[name].shape == held[name].shape:
                 assert not weights[name][held[name] == 0].any()
             # of a weight that was cut as well, which numbers are left is not said; about as many of them are zero
             assert (weights[name] == 0).float().mean() > 0.5 * (held[name] == 0).float().mean()
-    for name in before.shared:
+    for name in shared_weights(parent):
         if not name.startswith(gone):
-            assert name in after.shared
+            assert name in shared_weights(child)
             values = len(held[name].unique()) + 1  # and zero, where single ones were pruned
             assert len(weights[name].unique()) <= values
 

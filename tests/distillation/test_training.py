@@ -12,6 +12,7 @@ from espalier import files
 from espalier.commands import make
 from espalier.errors import BadInput, Stopped
 from espalier.models import content_hash, load
+from espalier.models.folder import read_architecture
 
 LABELS = {"loss": "labels", "weight": 0.1}
 STUDENT = {
@@ -145,10 +146,7 @@ def test_a_network_is_taught_by_one_of_its_own_kind(tiny_copy):
         again={"arguments": {"depth": 8, "width": 8}, "losses": [LABELS, SOFT, {"loss": "hints"}]},
     )
     make.run(project, "again")
-    shapes = [
-        files.read_json(project / "models" / name / "architecture.json")["shapes"]
-        for name in ("again", "teacher")
-    ]
+    shapes = [read_architecture(project / "models" / name).shapes for name in ("again", "teacher")]
     assert shapes[0] == shapes[1]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from espalier.export.denormals import flush_denormals
 from espalier.export.onnx import export
 from espalier.folding import fold_batch_norms
-from espalier.models.changes import note
+from espalier.models.structure import Masked, record
 
 TINY = np.finfo(np.float32).tiny
 
@@ -40,7 +40,7 @@ def faded():
         network[0].weight[2] = 3e-38
         network[1].weight[2] = 1e-3
         network[4].weight[:, 7] *= 1e-40
-    note(network, zeros=["0.weight"])
+    record(network, Masked(("0.weight",)))
     return network.eval()
 
 

@@ -9,7 +9,7 @@ from espalier.errors import BadInput
 from espalier.folding import fold_batch_norms
 from espalier.folding.batch_norm import Norm
 from espalier.models import build, load, save
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, Shared, masked_weights, record, removed_layers
 
 
 def lived(network, *shape):
@@ -45,7 +45,7 @@ def test_the_outputs_stay_after_folding_and_after_saving(case, tmp_path):
     gone = {
         name for name, module in folded.named_modules() if isinstance(module, nn.Identity)
     } & set(norms(network))
-    assert gone == set(changes_of(folded).removed) == set(norms(network)) - set(norms(folded))
+    assert gone == set(removed_layers(folded)) == set(norms(network)) - set(norms(folded))
     save(folded, tmp_path / "model")
     assert_equal_outputs(load(tmp_path / "model"), folded, torch.randn(4, *case.shape))
 
@@ -215,9 +215,9 @@ def test_frozen_weights_stay_frozen_and_the_layout_stays():
 
 def test_norms_behind_shared_weights_are_not_folded_into_their_codebook():
     network = lived(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), 3, 4, 4)
-    note(network, zeros=["0.weight"])
-    assert changes_of(fold_batch_norms(network, torch.zeros(2, 3, 4, 4))).zeros == ("0.weight",)
-    note(network, shared=["0.weight"])
+    record(network, Masked(("0.weight",)))
+    assert masked_weights(fold_batch_norms(network, torch.zeros(2, 3, 4, 4))) == ("0.weight",)
+    record(network, Shared(("0.weight",)))
     with pytest.raises(BadInput) as caught:
         fold_batch_norms(network, torch.zeros(2, 3, 4, 4))
     assert_explains(caught.value, "before weights are shared", "in 0")

@@ -7,7 +7,7 @@ from espalier.errors import BadInput
 from espalier.folding import fold_linears
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, load, save
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, Shared, record, removed_layers
 
 
 def layers(network):
@@ -65,7 +65,7 @@ def test_what_follows_directly_is_multiplied_and_the_outputs_stay(sequence, shap
     with assert_input_untouched(network):
         folded = fold_linears(network, torch.zeros(1, *shape))
     assert layers(folded) == left.split()
-    assert set(changes_of(folded).removed) == set(layers(network)) - set(layers(folded))
+    assert set(removed_layers(folded)) == set(layers(network)) - set(layers(folded))
     with torch.no_grad():
         wanted, found = network(images), folded(images)
     assert (wanted - found).abs().max() <= 1e-5 * wanted.abs().max()
@@ -114,12 +114,12 @@ def test_the_others_stay(network, shape):
     assert_equal_outputs(network.eval(), folded, torch.randn(5, *shape))
 
 
-@pytest.mark.parametrize("kind", ["zeros", "shared"])
+@pytest.mark.parametrize("kind", [Masked, Shared])
 def test_numbers_that_were_pruned_or_shared_one_by_one_are_not_multiplied_away(kind):
     network = nn.Sequential(
         nn.Linear(6, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4)
     )
-    note(network, **{kind: ["1.weight"]})
+    record(network, kind(("1.weight",)))
     assert layers(fold_linears(network, torch.zeros(2, 6))) == ["0", "1", "3"]
 
 

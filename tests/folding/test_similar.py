@@ -9,7 +9,7 @@ from espalier.errors import BadInput, Notice
 from espalier.folding import fold_blocks
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
-from espalier.models.changes import changes_of, note
+from espalier.models.structure import Masked, Shared, record, removed_layers
 
 SHAPE = (1, 8, 8)
 IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
@@ -48,7 +48,7 @@ def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_
 ):
     with assert_input_untouched(network):
         folded = fold(network)
-    assert changes_of(folded).removed == ("stages.1.2",)
+    assert removed_layers(folded) == ("stages.1.2",)
     assert_equal_outputs(folded, network, IMAGES)
     assert count_macs(folded, SHAPE) < count_macs(network, SHAPE)
     save(folded, tmp_path / "model")
@@ -68,7 +68,7 @@ def test_of_a_pair_validation_chooses_what_is_left(network, liked):
 
     folded = fold(network, validate=validate)
     gone = "stages.1.1" if liked == "the second" else "stages.1.2"
-    assert changes_of(folded).removed == (gone,)
+    assert removed_layers(folded) == (gone,)
     assert validate(folded) == 0
 
 
@@ -88,11 +88,11 @@ def test_the_mean_is_of_running_statistics_as_well(network):
     assert validate(fold(network, validate=validate)) == 0
 
 
-@pytest.mark.parametrize("kind", ["zeros", "shared"])
+@pytest.mark.parametrize("kind", [Masked, Shared])
 def test_a_block_with_numbers_pruned_or_shared_one_by_one_is_kept_or_dropped_but_never_averaged(
     network, kind
 ):
-    note(network, **{kind: ["stages.1.1.conv1.weight"]})
+    record(network, kind(("stages.1.1.conv1.weight",)))
     tried = []
     fold(network, validate=lambda candidate: tried.append(candidate) or len(tried))
     assert len(tried) == 2
@@ -121,12 +121,12 @@ def test_it_goes_on_until_little_enough_is_left(network, keep_macs):
 def test_the_fraction_is_of_the_base(network):
     base = 2 * count_macs(network, SHAPE)
     with pytest.warns(Notice, match="merged no blocks"):
-        assert not changes_of(fold(network, similarity=None, keep_macs=0.5, base_macs=base)).removed
+        assert not removed_layers(fold(network, similarity=None, keep_macs=0.5, base_macs=base))
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 def test_one_block_of_each_shape_stays(network):
-    assert len(changes_of(fold(network, similarity=0.0)).removed) == 4
+    assert len(removed_layers(fold(network, similarity=0.0))) == 4
     with pytest.raises(BadInput) as caught:
         fold(network, similarity=None, keep_macs=0.2)
     assert_explains(caught.value, "no two", "Found")

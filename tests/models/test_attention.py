@@ -10,7 +10,12 @@ from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
 
 from espalier.models import build
-from espalier.models.attention import Attention, heads_of, set_heads, with_own_attention
+from espalier.models.attention import (
+    Attention,
+    attention_heads,
+    set_attention_heads,
+    with_prunable_attention,
+)
 
 WIDTH, HEADS = 12, 3
 CAUSAL = torch.ones(5, 5).triu(1).bool()
@@ -19,7 +24,7 @@ PADDED = torch.tensor([[False] * 3 + [True] * 2] * 2)
 
 def ours(layer: nn.Module) -> nn.Module:
     """The module that takes the place of a layer, with its weights."""
-    own = with_own_attention(nn.Sequential(layer))[0]
+    own = with_prunable_attention(nn.Sequential(layer))[0]
     assert isinstance(own, Attention)
     assert [(name, id(value)) for name, value in own.named_parameters()] == [
         (name, id(value)) for name, value in layer.named_parameters()
@@ -112,7 +117,7 @@ def test_torchs_encoder_layers_let_it_compute():
     network = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(WIDTH, 4, 20, batch_first=True), 2
     ).eval()
-    own, x = with_own_attention(network), torch.randn(2, 5, WIDTH)
+    own, x = with_prunable_attention(network), torch.randn(2, 5, WIDTH)
     asked = []
     own.layers[0].self_attn.register_forward_hook(lambda *_: asked.append(True))
     assert_alike(own(x), network(x))
@@ -122,24 +127,24 @@ def test_torchs_encoder_layers_let_it_compute():
 def test_keys_of_another_width_and_extra_places_are_left_to_torch():
     for more in ({"kdim": 7}, {"add_bias_kv": True}, {"add_zero_attn": True}):
         network = nn.Sequential(nn.MultiheadAttention(WIDTH, HEADS, **more))
-        assert with_own_attention(network) is network
+        assert with_prunable_attention(network) is network
 
 
 def test_a_network_keeps_what_it_had_when_another_gets_ours():
     network = nn.Sequential(nn.MultiheadAttention(WIDTH, HEADS))
     before = copy.deepcopy(network)
-    own = with_own_attention(network)
+    own = with_prunable_attention(network)
     assert repr(network) == repr(before)
     assert own[0].in_proj_weight is network[0].in_proj_weight
-    assert (heads_of(network), heads_of(own)) == ({}, {"0": HEADS})
+    assert (attention_heads(network), attention_heads(own)) == ({}, {"0": HEADS})
 
 
 def test_heads_are_set_where_a_layer_spells_them():
     layer = nn.Linear(3, 3)
     layer.num_heads = 4
     network = nn.Sequential(layer, nn.Linear(3, 3))
-    assert heads_of(network) == {"0": 4}
-    set_heads(network, {"0": 3})
+    assert attention_heads(network) == {"0": 4}
+    set_attention_heads(network, {"0": 3})
     assert layer.num_heads == 3
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.models import build
 from espalier.models.blocks import residual_blocks
-from espalier.models.changes import remove
+from espalier.models.structure import remove
 
 KNOWN = [  # in 32x32 pixels: those whose shape changes within are not among them
     (Network("espalier:resnet", {"depth": 20, "width": 4}), "0.0 0.1 0.2 1.1 1.2 2.1 2.2"),

@@ -157,8 +157,11 @@ def test_a_folder_from_elsewhere_cannot_run_code(small, tmp_path, monkeypatch, f
     [
         ({"extra": 1}, "extra"),
         ({"shape": None}, "keys"),
-        ({"shapes": {}}, "difference"),
-        ({"factory": "espalier:mlp", "arguments": {}}, "difference"),
+        (
+            {"edits": [{"edit": "narrowed", "shapes": {}, "groups": {}, "heads": {}}]},
+            "found no conv",
+        ),
+        ({"factory": "espalier:mlp", "arguments": {}}, "in addition"),
     ],
 )
 def test_an_architecture_that_does_not_fit_is_refused(small, tmp_path, change, word):

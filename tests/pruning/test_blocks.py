@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from espalier.errors import BadInput, Notice
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, load, save
-from espalier.models.changes import changes_of
+from espalier.models.structure import removed_layers
 from espalier.pruning import prune
 from espalier.pruning.blocks import Depth, find_blocks
 from espalier.pruning.prune_to_target import Ask
@@ -32,7 +32,7 @@ def resnet(depth=26):
 
 
 def removed(network):
-    return changes_of(network).removed
+    return removed_layers(network)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,7 +14,7 @@ from espalier.errors import Notice
 from espalier.export.onnx import export
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
-from espalier.models.attention import own_attention
+from espalier.models.attention import make_attention_prunable
 from espalier.pruning import prune
 from espalier.pruning.budgets import Problem
 from espalier.pruning.budgets import global_budget as everywhere
@@ -54,7 +54,7 @@ def swin(**more: object) -> nn.Module:
 
 def lively(network: nn.Module) -> nn.Module:
     """With our attention, and weights where there are none at the start: heads of transformers, scales of layers."""
-    own_attention(network)
+    make_attention_prunable(network)
     for parameter in network.parameters():
         if parameter.abs().max() < 1e-3:
             nn.init.normal_(parameter, std=0.3)

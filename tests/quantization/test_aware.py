@@ -19,7 +19,7 @@ from espalier.errors import BadInput
 from espalier.export.onnx import Disagreement
 from espalier.folding import fold_batch_norms
 from espalier.models import build
-from espalier.models.changes import note
+from espalier.models.structure import Masked, record
 from espalier.quantization import CALIBRATIONS, aware, export_integers
 from espalier.quantization.lsq import Step
 from espalier.runtimes.onnx_runtime import Outputs, Runtime
@@ -132,7 +132,7 @@ def test_zeros_of_pruned_weights_stay_through_a_step():
     name = next(name for name, weight in pruned.named_parameters() if weight.ndim == 2)
     with torch.no_grad():
         pruned.get_parameter(name)[::2] = 0
-    note(pruned, zeros=[name])
+    record(pruned, Masked((name,)))
     made = aware(pruned, IMAGES)
     constraints = constraints_of(made)
     assert len(constraints) == 1

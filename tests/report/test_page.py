@@ -24,6 +24,7 @@ from scipy.special import softmax
 from espalier.commands import report
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
+from espalier.models.folder import read_architecture
 from espalier.report.page import render
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
@@ -182,8 +183,7 @@ def test_a_model_that_gave_no_numbers_is_shown_as_such(project):
 
 def test_layers_are_shown_as_wide_as_the_files_say(judged, page):
     before, after = (
-        json.loads((judged / "models" / name / "architecture.json").read_text())["shapes"]
-        for name in ("student", "student-p60")
+        read_architecture(judged / "models" / name).shapes for name in ("student", "student-p60")
     )
     narrower = {
         name.removesuffix(".weight"): f"{before[name][0]} to {after[name][0]}"

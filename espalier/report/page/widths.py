@@ -78,7 +78,7 @@ def _model(models: Path, name: str, row: Row, activity: Activity) -> Markup | No
         return None
     own, former = pair
     layers = _changed(models / name, own, former, activity)
-    removed = [layer for layer in own.changes.removed if layer not in former.changes.removed]
+    removed = [layer for layer in own.removed if layer not in former.removed]
     if not layers and not removed:
         return None
     narrower = any(layer.before != layer.after for layer in layers)
@@ -128,12 +128,12 @@ def _changed(
 
 def _zeros(folder: Path, own: Architecture) -> dict[str, float]:
     """The fraction of zeros in each weight whose zeros are kept."""
-    if not own.changes.zeros:
+    if not own.masked:
         return {}
     fractions = {}
     with safe_open(folder / WEIGHTS, framework="np") as file:
         stored = set(file.keys())
-        for name in own.changes.zeros:
+        for name in own.masked:
             if name in stored:
                 fractions[name] = float((file.get_tensor(name) == 0).mean())
     return fractions

@@ -137,6 +137,14 @@ OPERATIONS = (
     ),
     Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
     Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
+    Operation(
+        "factorize",
+        {"by": "factorize", "keep_macs": 0.8, "align": 1, **_RECOVERY},
+        refused=dict.fromkeys(
+            ("prune-weights", "prune-n_of_m", "share", "share-rate"),
+            "before weights are masked or shared",
+        ),
+    ),
     Operation("share", {"by": "share", "bits": 4, **_RECOVERY}),
     Operation("share-rate", {"by": "share", "method": "rate", "rate": 0.05, **_RECOVERY}),
     Operation("quantize-static", {"by": "quantize", "images": 64}, last="quantize last"),

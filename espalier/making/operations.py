@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from espalier.making.distill import distill
+from espalier.making.factorize import factorized
 from espalier.making.fold import folded
 from espalier.making.job import Job
 from espalier.making.prune import cut
@@ -16,6 +17,7 @@ OPERATIONS: dict[str, Callable[[Job], OperationResult]] = {
     "distill": distill,
     "prune": cut,
     "fold": folded,
+    "factorize": factorized,
     "quantize": quantized,
     "share": shared,
 }

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.params.distill import Distill, Recovered, Soft, Taught
+from espalier.params.factorize import Factorize
 from espalier.params.fold import Fold
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
@@ -24,6 +25,7 @@ from espalier.training.recipe import Recipe
 __all__ = [
     "Distill",
     "Entry",
+    "Factorize",
     "Fold",
     "Params",
     "Prune",
@@ -65,7 +67,9 @@ class Data(Strict):
     flip: bool | None = None
 
 
-Entry = Annotated[Train | Distill | Prune | Fold | Quantize | Share, Field(discriminator="by")]
+Entry = Annotated[
+    Train | Distill | Prune | Fold | Factorize | Quantize | Share, Field(discriminator="by")
+]
 
 
 class Evaluation(Strict):

@@ -1,0 +1,34 @@
+"""`by: factorize`."""
+
+import torch
+
+from espalier.factorization import factorize
+from espalier.making.job import Job
+from espalier.making.networks import parent
+from espalier.making.result import OperationResult
+from espalier.measures.macs import count_parameters
+from espalier.params import Factorize
+from espalier.paths import TEACHER
+from espalier.training.recalibrate import recalibrate
+
+
+def factorized(job: Job) -> OperationResult:
+    """Factorize the parent, recompute its batch norms, and fine-tune by distillation from the teacher."""
+    entry = job.entry
+    assert isinstance(entry, Factorize)
+    network = parent(job)
+    lineage = job.lineage(entry.parent)
+    base_macs = int(lineage["base_macs"])
+    base_parameters = int(lineage.get("base_parameters", count_parameters(network)))
+    network = factorize(
+        network,
+        torch.zeros(2, *job.dataset.shape, device=job.team.device),
+        keep_macs=entry.keep_macs,
+        keep_parameters=entry.keep_parameters,
+        align=entry.align,
+        keep=entry.keep,
+        base=base_macs if entry.keep_macs is not None else base_parameters,
+    )
+    recalibrate(network, job.train, job.look)
+    history = job.fit(network, job.from_teacher(TEACHER, network))
+    return OperationResult(network, base_macs, history)

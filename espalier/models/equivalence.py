@@ -1,0 +1,56 @@
+"""The check that a network computes the same after its layers were exchanged for equivalent ones."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from espalier.errors import BadInput
+
+# largest difference relative to the largest output: float32 rounds differently, a wrong exchange is off by much more
+_TOLERANCE = 1e-3
+
+
+@torch.no_grad()
+def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor) -> None:
+    """Compare the outputs of two networks on random inputs, in evaluation mode.
+
+    They can differ although every exchange is right: a forward pass may use a layer's weight without calling the layer.
+
+    Args:
+        network: Network before the change; its modes are left as they were.
+        changed: Network after the change, in evaluation mode.
+        example: Inputs whose shape, type and device both accept; their values do not matter.
+
+    Raises:
+        BadInput: If the outputs differ, or the changed network does not run.
+    """
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
+    inputs = noise.to(example)
+    modes = {module: module.training for module in network.modules()}
+    try:
+        expected = network.eval()(inputs)
+        found = changed(inputs)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise BadInput(
+            f"Expected a network that runs after its layers changed; found: {str(error).splitlines()[0]}"
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    for one, other in zip(_tensors(expected), _tensors(found), strict=True):
+        difference = float((one - other).abs().max() / one.abs().max().clamp(min=1e-30))
+        if not difference <= _TOLERANCE:  # also if it is no number
+            raise BadInput(
+                f"Expected equal outputs after the layers changed; found a difference of {difference:.2g} of the "
+                "largest output: the forward pass may use a layer otherwise than by calling it."
+            )
+
+
+def _tensors(output: object) -> list[Tensor]:
+    """The tensors of an output, which may be a tensor, a dictionary or a sequence."""
+    if isinstance(output, Tensor):
+        return [output]
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    assert isinstance(values, list | tuple)
+    return [tensor for value in values for tensor in _tensors(value)]

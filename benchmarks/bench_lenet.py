@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from espalier.coding import pack, unpack
-from espalier.coding.rate import WithRate, reparametrise, settle
+from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import read_dataset, read_split
 from espalier.data.sources import bring
@@ -197,7 +197,7 @@ def cheapened(bench: Evaluator, network: nn.Module, point: Point, name: str) -> 
     reparametrise(network, names)
     objective = WithRate(taught(bench), network, point.rate)
     bench.train(network, objective, replace(TAUGHT, epochs=point.epochs), name)
-    settle(network)
+    round_to_steps(network)
     return without_the_dead(network)
 
 

@@ -1,4 +1,4 @@
-"""Coding: weights that share few numbers, and one packed file from which the same weights are read back."""
+"""Coding: weights of few different values, and a packed file that holds them without loss."""
 
 from espalier.coding.packed import pack, unpack
 from espalier.coding.share import Bits, share

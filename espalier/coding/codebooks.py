@@ -1,72 +1,89 @@
-"""Weight sharing: few different numbers per tensor, found by k-means in one dimension (Han et al. 2016, section 3)."""
+"""Codebooks of few values per tensor, by one-dimensional k-means (Han et al. 2016, section 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ROUNDS = 200  # of Lloyd's iteration, which mostly stands still before
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+_ITERATIONS = 200  # of Lloyd's algorithm, which has usually converged before
 
 
-def codebook(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """The centroids of k-means over numbers, begun evenly over their range, which keeps the large ones (section 3.2).
+def codebook(values: Floats, size: int) -> Floats:
+    """The centroids of k-means, ascending.
+
+    The initial centroids are spread evenly over the range, so that the few large values keep theirs
+    (section 3.2). For [0, 1, 9, 10] and two centroids they are 0 and 10, and become 0.5 and 9.5.
 
     Args:
-        values: Of shape (N,).
-        size: How many centroids there may be; empty ones are left out.
-
-    Returns:
-        The centroids, ascending.
+        values: (N,) values.
+        size: Largest number of centroids; empty ones are left out.
     """
     ordered = np.sort(values)
     distinct = np.unique(ordered)
     if len(distinct) <= size:
         return distinct
+    sums = np.concatenate([np.zeros(1), np.cumsum(ordered)])  # sum of a cluster is a difference
     centroids = np.linspace(ordered[0], ordered[-1], size)
-    sums = np.concatenate([np.zeros(1), np.cumsum(ordered)])
-    for _ in range(_ROUNDS):
-        ends = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2, side="right")
-        ends = np.concatenate([[0], ends, [len(ordered)]])
-        counts = np.diff(ends)
+    for _ in range(_ITERATIONS):
+        borders = np.searchsorted(ordered, _midpoints(centroids), side="right")
+        borders = np.concatenate([[0], borders, [len(ordered)]])
+        counts = np.diff(borders)
         used = counts > 0
-        moved = np.diff(sums[ends])[used] / counts[used]
-        if len(moved) == len(centroids) and np.array_equal(moved, centroids):
+        means = np.diff(sums[borders])[used] / counts[used]
+        if len(means) == len(centroids) and np.array_equal(means, centroids):
             break
-        centroids = moved
+        centroids = means
     return centroids
 
 
-def nearest(values: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index of the nearest centroid of each number."""
-    return np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values, side="right")
+def nearest(values: Floats, centroids: Floats) -> Indices:
+    """The index of the nearest centroid of each value; the centroids ascend."""
+    return np.searchsorted(_midpoints(centroids), values, side="right")
 
 
 def cheapest(
-    values: NDArray[np.float64], centroids: NDArray[np.float64], price: float, rounds: int = 20
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Centroids chosen by squared distance plus the price of their bits (Chou, Lookabaugh and Gray 1989, eq. 4).
+    values: Floats, centroids: Floats, price: float, rounds: int = 20
+) -> tuple[Indices, Floats]:
+    """Centroids by squared distance plus price of the code (Chou, Lookabaugh and Gray 1989, eq. 4).
 
     Args:
-        values: Of shape (N,).
-        centroids: To begin with, ascending; one that is 0 stays 0.
-        price: Of a bit, in units of the squared values.
-        rounds: Of choosing and moving in turn; rare centroids empty and are left out.
+        values: (N,) values.
+        centroids: Initial centroids, ascending; one that is 0 stays 0.
+        price: Price of a bit, in units of the squared values.
+        rounds: Largest number of rounds of assigning and averaging; rare centroids become empty and
+            are left out.
 
     Returns:
-        The index of the centroid of each number, and the centroids, ascending.
+        The index of the centroid of each value, and the centroids, ascending.
     """
-    chosen = nearest(values, centroids)
+    assigned = nearest(values, centroids)
     for _ in range(rounds):
-        counts = np.bincount(chosen, minlength=len(centroids))
+        counts = np.bincount(assigned, minlength=len(centroids))
         used = counts > 0
-        means = np.bincount(chosen, weights=values, minlength=len(centroids))[used] / counts[used]
+        sums = np.bincount(assigned, weights=values, minlength=len(centroids))
+        means = sums[used] / counts[used]
         centroids = np.where(centroids[used] == 0, 0.0, means)
         lengths = -np.log2(counts[used] / len(values))
-        costs = [
-            (values - centroid) ** 2 + price * length
-            for centroid, length in zip(centroids, lengths, strict=True)
-        ]
+        costs = _costs(values, centroids, price * lengths)
         moved = np.argmin(costs, 0)
-        if np.array_equal(moved, chosen):
+        if np.array_equal(moved, assigned):
             break
-        chosen = moved
-    used = np.bincount(chosen, minlength=len(centroids)) > 0
-    return (np.cumsum(used) - 1)[chosen], centroids[used]
+        assigned = moved
+    used = np.bincount(assigned, minlength=len(centroids)) > 0
+    new_index = np.cumsum(used) - 1
+    return new_index[assigned], centroids[used]
+
+
+def _midpoints(centroids: Floats) -> Floats:
+    """The borders between neighbouring centroids."""
+    borders: Floats = (centroids[1:] + centroids[:-1]) / 2
+    return borders
+
+
+def _costs(values: Floats, centroids: Floats, prices: Floats) -> list[Floats]:
+    """The cost of each centroid for each value, (N,) per centroid."""
+    costs = []
+    for centroid, price in zip(centroids, prices, strict=True):
+        costs.append((values - centroid) ** 2 + price)
+    return costs

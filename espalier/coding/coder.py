@@ -1,6 +1,7 @@
-"""Bits and integers, through an entropy coder: one description of a format serves to write and to read it.
+"""An entropy coder of bits and integers: one description of a format both writes and reads it.
 
-Each method takes the value to be written and gives it back; a `Reader` is given nothing and gives what it read.
+Each method is given the value that is written and returns it; a `Reader` ignores the value it is
+given and returns what it reads.
 """
 
 from array import array
@@ -14,63 +15,64 @@ from numpy.typing import NDArray
 from espalier.coding.mixing import Predictor
 
 _MODEL = constriction.stream.model.Bernoulli
-_HALVES = 16  # as many halvings of an integer are told apart by contexts
+_LARGEST_CONTEXT = 16  # longer unary codes share the context of the 16th digit
 
 
 class Coder(Protocol):
-    """What a format is described in."""
+    """Writes or reads bits and integers."""
 
     reads: bool
 
     def bit(self, kind: Hashable, contexts: Sequence[Hashable], value: int) -> int:
-        """A bit, as likely as its contexts make it."""
+        """Write or read a bit whose probability its contexts predict."""
 
-    def plain(self, width: int, value: int) -> int:
-        """A number below 2 ** width of which nothing is known beforehand."""
+    def uniform(self, width: int, value: int) -> int:
+        """Write or read an integer below 2 ** width, all of which are equally probable."""
 
 
 class Writer:
-    """Writes bits."""
+    """Writes bits, which `content` compresses."""
 
     reads = False
 
     def __init__(self) -> None:
         self._predictor = Predictor()
-        self._bits, self._chances = bytearray(), array("d")
+        self._bits = bytearray()
+        self._probabilities = array("d")  # of a one, for each bit
 
     def bit(self, kind: Hashable, contexts: Sequence[Hashable], value: int) -> int:
         """Write a bit."""
-        self._chances.append(self._predictor.predict(kind, contexts))
+        self._probabilities.append(self._predictor.predict(kind, contexts))
         self._bits.append(value)
         self._predictor.learn(value)
         return value
 
-    def plain(self, width: int, value: int) -> int:
-        """Write the bits of a number, the highest first."""
+    def uniform(self, width: int, value: int) -> int:
+        """Write the bits of an integer, the highest first."""
         self._bits += bytes(value >> place & 1 for place in reversed(range(width)))
-        self._chances.extend([0.5] * width)
+        self._probabilities.extend([0.5] * width)
         return value
 
     def content(self) -> bytes:
-        """All that was written, by a range coder."""
+        """All bits, compressed by a range coder."""
         encoder = constriction.stream.queue.RangeEncoder()
         if self._bits:
-            written = np.frombuffer(self._bits, np.uint8).astype(np.int32)
-            encoder.encode(written, _MODEL(perfect=False), np.frombuffer(self._chances))
+            bits = np.frombuffer(self._bits, np.uint8).astype(np.int32)
+            probabilities = np.frombuffer(self._probabilities)
+            encoder.encode(bits, _MODEL(perfect=False), probabilities)
         words: NDArray[np.uint32] = encoder.get_compressed()
         return words.astype("<u4").tobytes()
 
 
 class Reader:
-    """Reads what a `Writer` wrote."""
+    """Reads the content of a `Writer`."""
 
     reads = True
 
     def __init__(self, content: bytes) -> None:
+        words = np.frombuffer(content, "<u4").astype(np.uint32)
         self._predictor = Predictor()
-        self._decoder = constriction.stream.queue.RangeDecoder(
-            np.frombuffer(content, "<u4").astype(np.uint32)
-        )
+        self._decoder = constriction.stream.queue.RangeDecoder(words)
 
     def bit(self, kind: Hashable, contexts: Sequence[Hashable], value: int = 0) -> int:
         """Read a bit."""
@@ -78,24 +80,33 @@ class Reader:
         self._predictor.learn(found)
         return found
 
-    def plain(self, width: int, value: int = 0) -> int:
-        """Read a number of so many bits."""
+    def uniform(self, width: int, value: int = 0) -> int:
+        """Read an integer of `width` bits."""
         value = 0
         for _ in range(width):
             value = value << 1 | self._read(0.5)
         return value
 
-    def _read(self, chance: float) -> int:
-        return int(self._decoder.decode(_MODEL(chance, perfect=False)))
+    def _read(self, probability: float) -> int:
+        return int(self._decoder.decode(_MODEL(probability, perfect=False)))
 
 
-def natural(coder: Coder, kind: Hashable, value: int = 0) -> int:
-    """An integer of at least 0: its number of digits in base 2 in unary, then the digits (Elias 1975, gamma)."""
+def code_natural(coder: Coder, kind: Hashable, value: int = 0) -> int:
+    """Write or read an integer of at least 0 by the gamma code: length in unary, then digits (Elias 1975).
+
+    The value 4 is coded as 5 = 101: two digits follow the first one (1, 1, 0), and they are 0 and
+    1.
+    """
     value += 1
     digits = 0
-    while coder.bit((kind, "digits"), (min(digits, _HALVES),), int(value >> digits > 1)):
+    while True:
+        context = min(digits, _LARGEST_CONTEXT)
+        is_longer = int(value >> digits > 1)
+        if not coder.bit((kind, "digits"), (context,), is_longer):
+            break
         digits += 1
     found = 1
     for place in reversed(range(digits)):
-        found = found << 1 | coder.bit((kind, "digit"), ((digits, place),), value >> place & 1)
+        digit = value >> place & 1
+        found = found << 1 | coder.bit((kind, "digit"), ((digits, place),), digit)
     return found - 1

@@ -27,7 +27,7 @@ _DEFAULTS: list[Any] = [{}, [], {}, {}, {}, None, []]  # of the fields after the
 
 @dataclass(frozen=True)
 class Additions:
-    """Sizes that the factory and the structural edits do not give, beside the shapes of the tensors they build.
+    """Sizes that neither the factory nor the structural edits give, except shapes of built tensors.
 
     Attributes:
         shapes: Shapes of tensors that were added: biases.

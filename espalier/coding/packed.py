@@ -30,17 +30,18 @@ _CHECKSUM_BYTES = 4  # the CRC-32 at the end
 
 
 def pack(network: nn.Module, path: str | Path) -> int:
-    """Write a network into one file, without loss; what `share` made of it is what makes the file small.
+    """Write a network into one file, without loss; it is small if the weights have codebooks.
 
     Args:
-        network: One that `espalier.models.build` or `load` made.
-        path: Of the file.
+        network: Network of `espalier.models.build` or `load`.
+        path: Path of the file.
 
     Returns:
         The size of the file in bytes.
 
     Raises:
-        BadInput: If the network does not know its architecture, or a weight is of another type than there.
+        BadInput: If the network has no architecture, or a weight has another type than its factory
+            gives it.
     """
     content = encode(network)
     files.write(Path(path), content)
@@ -48,17 +49,18 @@ def pack(network: nn.Module, path: str | Path) -> int:
 
 
 def unpack(path: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
-    """Read a network back: its weights equal those of the packed one, bit for bit.
+    """Read a network whose weights equal those of the packed one, bit for bit.
 
     Args:
-        path: What `pack` wrote.
+        path: File that `pack` wrote.
         trusted: Packages beside espalier and torchvision whose functions may build the network.
 
     Returns:
         The network, on the processor, in evaluation mode.
 
     Raises:
-        BadInput: If the file is missing, damaged, or no packed file, or the factory is unknown or not trusted.
+        BadInput: If the file is missing, damaged or no packed file, or the factory is unknown or
+            not trusted.
     """
     try:
         content = Path(path).read_bytes()
@@ -99,7 +101,7 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
     """The network of a packed file's content.
 
     Raises:
-        BadInput: If it is damaged, or no packed file; `name` says which.
+        BadInput: If it is damaged, or no packed file; the message has `name`, that of the file.
     """
     body, check = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC):
@@ -110,18 +112,18 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
         raise BadInput(
             f"Expected the checksum of the content at the end of {name}; found another: it is damaged or truncated."
         )
-    size, place = _read_number(body, len(_MAGIC))
-    architecture, additions = read_header(body[place : place + size])
-    length, place = _read_number(body, place + size)
-    blob = Blob(bytearray(body[place : place + length]))
+    size, position = _read_number(body, len(_MAGIC))
+    architecture, additions = read_header(body[position : position + size])
+    length, position = _read_number(body, position + size)
+    blob = Blob(bytearray(body[position : position + length]))
     network = _build(architecture, trusted)
-    reader = Reader(body[place + length :])
+    reader = Reader(body[position + length :])
     _code(reader, blob, network, additions, ((), ()), None)
     return architecture.attach(network).eval()
 
 
 def _build(architecture: Architecture, trusted: Collection[str]) -> nn.Module:
-    """The network as its factory builds it, with the layers that were removed and replaced since."""
+    """The network as its factory builds it, with layers removed and replaced."""
     network = build_unedited(architecture, trusted)
     apply_edits(network, structural_edits(architecture))
     return network
@@ -152,24 +154,50 @@ def _code(
     groups = convolution_groups(network) | additions.groups
     heads = attention_heads(network) | additions.heads
     apply_edits(network, [Narrowed(shapes, groups, heads), Masked(masked), Shared(shared)])
+    _code_tensors(coder, blob, network, built, state)
+
+
+@torch.no_grad()
+def _code_tensors(
+    coder: Coder,
+    blob: Blob,
+    network: nn.Module,
+    built: dict[str, Tensor],
+    state: dict[str, Tensor] | None,
+) -> None:
+    """Write or read the tensors, each once, into a network of the right sizes.
+
+    Args:
+        coder: Entropy coder that writes or reads.
+        blob: Digits of floats.
+        network: Network whose tensors are overwritten.
+        built: Tensors as the factory builds them.
+        state: Tensors that are written; None for a reader.
+    """
     parameters = dict(network.named_parameters(remove_duplicate=False))
     seen: set[int] = set()
-    with torch.no_grad():
-        for number, (name, target) in enumerate(network.state_dict().items()):
-            if target.data_ptr() in seen and target.numel():
-                continue  # the same tensor under a second name
-            seen.add(target.data_ptr())
-            given = None if state is None else state[name]
-            if given is not None and given.dtype != target.dtype:
-                raise BadInput(
-                    f"Expected {name} in the type of its factory, {target.dtype}; found {given.dtype}."
-                )
-            former = built.get(name)
-            if name not in parameters and former is not None and former.shape == target.shape:
-                same = given is not None and torch.equal(_as_bytes(given), _as_bytes(former))
-                if coder.bit("as built", (0,), int(same)):
-                    continue
-            target.copy_(code_tensor(coder, blob, given, target, number))
+    for number, (name, target) in enumerate(network.state_dict().items()):
+        if target.data_ptr() in seen and target.numel():
+            continue  # the same tensor under a second name
+        seen.add(target.data_ptr())
+        given = None if state is None else state[name]
+        if given is not None and given.dtype != target.dtype:
+            raise BadInput(
+                f"Expected {name} in the type of its factory, {target.dtype}; found {given.dtype}."
+            )
+        if name not in parameters and _code_is_as_built(coder, given, built.get(name), target):
+            continue
+        target.copy_(code_tensor(coder, blob, given, target, number))
+
+
+def _code_is_as_built(
+    coder: Coder, given: Tensor | None, former: Tensor | None, target: Tensor
+) -> bool:
+    """Write or read whether a buffer has the factory's value; False where its shape changed."""
+    if former is None or former.shape != target.shape:
+        return False
+    is_equal = given is not None and torch.equal(_as_bytes(given), _as_bytes(former))
+    return bool(coder.bit("as built", (0,), int(is_equal)))
 
 
 def _as_bytes(value: Tensor) -> Tensor:
@@ -179,25 +207,29 @@ def _as_bytes(value: Tensor) -> Tensor:
 def _code_shapes(
     coder: Coder, built: dict[str, Tensor], state: dict[str, Tensor] | None
 ) -> dict[str, list[int]]:
-    """The shape of every tensor. What a size of the factory became once, it mostly became again."""
+    """Write or read the shape of every tensor.
+
+    A size is predicted by what the same size of the factory became before: if 64 channels became 48
+    in one tensor, they mostly became 48 in the next.
+    """
     became: dict[int, int] = {}
     shapes: dict[str, list[int]] = {}
     for name, value in built.items():
+        given = value.shape if state is None else state[name].shape
         shapes[name] = []
-        for place, former in enumerate(value.shape):
-            size = state[name].shape[place] if state is not None else 0
+        for size, former in zip(given, value.shape, strict=True):
             guess = became.get(former, former)
-            if coder.bit("resized", (0, former in became), int(size != guess)):
-                size = (
-                    coder.plain(32, size)
-                    if coder.bit("large", (0,), size >> 12 > 0)
-                    else coder.plain(12, size)
-                )
-            else:
-                size = guess
-            became[former] = size
-            shapes[name].append(size)
+            is_known = former in became
+            is_other = coder.bit("resized", (0, is_known), int(size != guess))
+            became[former] = _code_size(coder, size) if is_other else guess
+            shapes[name].append(became[former])
     return shapes
+
+
+def _code_size(coder: Coder, size: int) -> int:
+    """Write or read a size: 12 bits, or 32 if it is large."""
+    is_large = coder.bit("large", (0,), int(size >> 12 > 0))
+    return coder.uniform(32 if is_large else 12, size)
 
 
 def _code_names(
@@ -213,7 +245,10 @@ def _code_names(
 
 
 def _number(value: int) -> bytes:
-    """An integer in groups of seven bits, the last of which has no eighth (LEB128)."""
+    """An integer in groups of seven bits, lowest first; all but the last have the eighth bit (LEB128).
+
+    The value 300 = 10 0101100 has the bytes 172 (128 + 44) and 2.
+    """
     groups = bytearray()
     while value > 127:
         groups.append(value & 127 | 128)
@@ -221,12 +256,14 @@ def _number(value: int) -> bytes:
     return bytes([*groups, value])
 
 
-def _read_number(content: bytes, place: int) -> tuple[int, int]:
-    """The integer at a place, and the place behind it."""
-    value = shift = 0
+def _read_number(content: bytes, position: int) -> tuple[int, int]:
+    """The integer at a position, and the position behind it."""
+    value = 0
+    shift = 0
     while True:
-        group = content[place]
+        group = content[position]
+        position += 1
         value |= (group & 127) << shift
-        shift, place = shift + 7, place + 1
+        shift += 7
         if group < 128:
-            return value, place
+            return value, position

@@ -37,11 +37,13 @@ def factorize(
 ) -> nn.Module:
     """Replace linear layers and convolutions by pairs of smaller ones, until a target is reached.
 
-    The pair of a layer is its truncated singular value decomposition (Denton et al. 2014; Zhang et al. 2016). The ranks
-    of all layers are chosen together, by the energy that is lost per cost that is saved.
+    The pair of a layer is its truncated singular value decomposition (Denton et al. 2014; Zhang et
+    al. 2016). The ranks of all layers are chosen together, by the energy that is lost per cost that
+    is saved.
 
-    Layers for which no rank saves anything stay. So do grouped convolutions, projections of attention, layers of which
-    another holds the weight too, and weights that were masked or given a codebook, which a product would not keep.
+    Layers for which no rank saves anything stay. So do grouped convolutions, projections of
+    attention, layers of which another holds the weight too, and weights that were masked or given a
+    codebook, which a product would not keep.
 
     Args:
         network: Network whose forward pass calls its layers; it is left as it is.
@@ -53,11 +55,12 @@ def factorize(
         base: Cost that the fraction refers to; by default that of `network`.
 
     Returns:
-        A new network in evaluation mode, in which a pair is an `nn.Sequential` under the layer's name.
+        A new network in evaluation mode, in which a pair is an `nn.Sequential` under the layer's
+        name.
 
     Raises:
-        BadInput: If an argument is out of range, the target is out of reach, or the network uses a layer otherwise than
-            by calling it.
+        BadInput: If an argument is out of range, the target is out of reach, or the network uses a
+            layer otherwise than by calling it.
     """
     target, fraction = _check_target(keep_macs, keep_parameters)
     _check_arguments(network, align, keep)
@@ -130,10 +133,11 @@ def _candidates(
 
 @torch.no_grad()
 def _places(network: nn.Module, example: Tensor) -> dict[str, int]:
-    """The number of outputs per channel and example of each layer that may be factorized, summed over its calls.
+    """Outputs per channel and example of each factorable layer, summed over its calls.
 
-    A layer whose weight is used without a call has none: torch's own attention multiplies by the weight of `out_proj`.
-    Projections of prunable attention are left out as well: their widths determine the number of heads.
+    A layer whose weight is used without a call has none: torch's own attention multiplies by the
+    weight of `out_proj`. Projections of prunable attention are left out as well: their widths
+    determine the number of heads.
     """
     places: Counter[str] = Counter()
     hooks = []
@@ -171,7 +175,7 @@ def _is_inside(name: str, keep: Collection[str]) -> bool:
 def _check_calls(
     network: nn.Module, factorized: nn.Module, ranks: Mapping[str, int], example: Tensor
 ) -> None:
-    """Compare the factorized network with one that has the approximated weights in its original layers."""
+    """Compare the factorized network with the original layers at the approximated weights."""
     approximated = copy.deepcopy(network).eval()
     for name, rank in ranks.items():
         layer = approximated.get_submodule(name)

@@ -1,9 +1,10 @@
 """A layer as the product of two: truncated singular value decomposition of its weight.
 
-A linear layer of weight W (m, n) becomes `n -> r -> m`. A convolution of weight (m, c, k, k), read as a matrix of
-`n = c k k` columns, becomes a k x k convolution with r outputs followed by a 1 x 1 convolution (Denton et al. 2014,
-section 3.2; Zhang et al. 2016, section 3.1: `y = P Q' x + b`). In both cases the weight is approximated by its best
-matrix of rank r (Eckart and Young 1936), and `r (m + n)` weights take the place of `m n`.
+A linear layer of weight W (m, n) becomes `n -> r -> m`. A convolution of weight (m, c, k, k), read
+as a matrix of `n = c k k` columns, becomes a k x k convolution with r outputs followed by a 1 x 1
+convolution (Denton et al. 2014, section 3.2; Zhang et al. 2016, section 3.1: `y = P Q' x + b`). In
+both cases the weight is approximated by its best matrix of rank r (Eckart and Young 1936), and `r
+(m + n)` weights take the place of `m n`.
 """
 
 from typing import TypeGuard
@@ -20,7 +21,7 @@ Factorable = nn.Linear | _Convolution
 
 
 def is_factorable(layer: nn.Module) -> TypeGuard[Factorable]:
-    """Whether a layer is an ordinary linear layer or a convolution of one group, and no subclass of them."""
+    """Whether a layer is a linear layer or a convolution of one group, and of no subclass."""
     if type(layer) in _CONVOLUTIONS:
         return bool(layer.groups == 1)
     return type(layer) is nn.Linear
@@ -40,8 +41,8 @@ def singular_values(layer: Factorable) -> NDArray[np.float64]:
 def factors(layer: Factorable, rank: int) -> tuple[Tensor, Tensor]:
     """The two factors of the best approximation of a rank: `W ~ second @ first`.
 
-    The square roots of the singular values go to both sides, so that both factors have the same norm:
-    [[4, 0], [0, 1]] of rank 1 is [[2], [0]] @ [[2, 0]].
+    The square roots of the singular values go to both sides, so that both factors have the same
+    norm: [[4, 0], [0, 1]] of rank 1 is [[2], [0]] @ [[2, 0]].
 
     Returns:
         `first` (rank, inputs) and `second` (outputs, rank), in double precision.
@@ -53,7 +54,7 @@ def factors(layer: Factorable, rank: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def factorize_layer(layer: Factorable, rank: int) -> nn.Sequential:
-    """The pair of layers of a rank that approximates a layer: same device, type, mode and trainability.
+    """The pair of layers of a rank that approximates a layer, of the same device, type and mode.
 
     Args:
         layer: Linear layer or convolution; it is left as it is.

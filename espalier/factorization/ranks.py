@@ -17,8 +17,8 @@ class Candidate:
         name: Name of the layer.
         outputs: Rows of its weight matrix.
         inputs: Columns of its weight matrix.
-        uses: Cost of one weight: 1 for parameters; for multiply-accumulates the number of places of an example at which
-            the layer is applied.
+        uses: Cost of one weight: 1 for parameters; for multiply-accumulates the number of places of
+            an example at which the layer is applied.
         values: Singular values of the weight matrix, in descending order.
     """
 
@@ -31,16 +31,17 @@ class Candidate:
     def saved(self, rank: int) -> int:
         """Cost that a pair of a rank saves, negative if it costs more.
 
-        A 4 x 4 weight has 16 elements, a pair of rank 1 has 4 + 4: it saves 8. One of rank 2 saves nothing.
+        A 4 x 4 weight has 16 elements, a pair of rank 1 has 4 + 4: it saves 8. One of rank 2 saves
+        nothing.
         """
         return self.uses * (self.outputs * self.inputs - rank * (self.outputs + self.inputs))
 
     @cached_property
     def losses(self) -> NDArray[np.float64]:
-        """(ranks,) `-log` of the fraction of the energy (squared singular values) that each rank, from 1, keeps.
+        """(ranks,) `-log` of the energy (squared singular values) that each rank from 1 keeps.
 
-        Summed over layers it is the logarithm of the product of energies that Zhang et al. (2016, section 3.4)
-        maximise under a bound on the cost.
+        Summed over layers it is the logarithm of the product of energies that Zhang et al. (2016,
+        section 3.4) maximise under a bound on the cost.
         """
         energy = np.cumsum(self.values**2)
         if energy[-1] == 0:
@@ -102,10 +103,11 @@ def largest_saving(candidates: Sequence[Candidate], align: int) -> int:
 def choose_ranks(candidates: Sequence[Candidate], needed: float, align: int) -> dict[str, int]:
     """Ranks that together save a cost and lose little energy.
 
-    Each layer offers its options as points (cost saved, energy lost). Greedily, the layer moves next whose step along
-    the lower convex hull of its points loses the least energy per cost (after Zhang et al. 2016, section 3.4, who drop
-    one singular value at a time). The hull is needed because the first rank that saves anything saves little and loses
-    much. The last step ends at the largest rank on its way that suffices.
+    Each layer offers its options as points (cost saved, energy lost). Greedily, the layer moves
+    next whose step along the lower convex hull of its points loses the least energy per cost (after
+    Zhang et al. 2016, section 3.4, who drop one singular value at a time). The hull is needed
+    because the first rank that saves anything saves little and loses much. The last step ends at
+    the largest rank on its way that suffices.
 
     Args:
         candidates: Layers that may be factorized.
@@ -113,8 +115,8 @@ def choose_ranks(candidates: Sequence[Candidate], needed: float, align: int) -> 
         align: Ranks are multiples of this.
 
     Returns:
-        Ranks by the layer's name; layers that stay are absent. All have their smallest rank if the cost cannot
-        be saved.
+        Ranks by the layer's name; layers that stay are absent. All have their smallest rank if the
+        cost cannot be saved.
     """
     steps = []
     for number, candidate in enumerate(candidates):
@@ -140,7 +142,7 @@ def choose_ranks(candidates: Sequence[Candidate], needed: float, align: int) -> 
 
 
 def _steps(layer: int, options: Sequence[Option]) -> list[_Step]:
-    """The steps along the lower convex hull of a layer's options, from the layer as it is to its smallest rank."""
+    """The steps along the lower convex hull of a layer's options, to its smallest rank."""
     points = [_UNCHANGED, *options]  # the cost saved ascends
     hull: list[int] = []
     for number in range(len(points)):

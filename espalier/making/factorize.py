@@ -13,7 +13,7 @@ from espalier.training.recalibrate import recalibrate
 
 
 def factorized(job: Job) -> OperationResult:
-    """Factorize the parent, recompute its batch norms, and fine-tune by distillation from the teacher."""
+    """Factorize the parent, recompute its batch norms, and fine-tune by distillation."""
     entry = job.entry
     assert isinstance(entry, Factorize)
     network = parent(job)

@@ -3,8 +3,8 @@
 from torch import nn
 
 from espalier.coding import Bits, share
-from espalier.coding.rate import WithRate, reparametrise, settle
-from espalier.coding.share import round_vectors, shorten
+from espalier.coding.rate import WithRate, reparametrise, round_to_steps
+from espalier.coding.share import round_centroids, round_vectors
 from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.making.networks import parent
@@ -32,7 +32,7 @@ def _by_kmeans(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, l
     )
     network = share(network, bits=bits, price=entry.price, vectors=entry.vectors)
     history = job.fit(network, job.from_teacher(TEACHER, network))
-    shorten(network)
+    round_centroids(network)
     if entry.vectors == "half":
         round_vectors(network)
     return network, history
@@ -49,7 +49,7 @@ def _by_rate(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, lis
         network, [name for name, value in network.named_parameters() if every or value.ndim > 1]
     )
     history = job.fit(network, WithRate(objective, network, entry.rate))
-    settle(network)
+    round_to_steps(network)
     if entry.vectors == "half":
         round_vectors(network)
     return network, history

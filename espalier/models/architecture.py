@@ -36,7 +36,8 @@ class Architecture:
         classes: Number of outputs of the classifier.
         shape: Channels, height and width of an image.
         arguments: Keyword arguments of the factory.
-        edits: Changes of the network since its factory built it, in the order in which they are applied.
+        edits: Changes of the network since its factory built it, in the order in which they are
+            applied.
         quantization: How the deployed file was quantized, if it was.
     """
 
@@ -49,7 +50,7 @@ class Architecture:
 
     @property
     def shapes(self) -> dict[str, list[int]]:
-        """Shape of every parameter and buffer, by its name; empty if no network was asked for its sizes."""
+        """Shape of every parameter and buffer, by its name; empty without a `Narrowed` edit."""
         shapes: dict[str, list[int]] = {}
         for edit in self.edits:
             if isinstance(edit, Narrowed):
@@ -106,13 +107,13 @@ class Architecture:
             ) from None
 
     def attach(self, module: nn.Module) -> nn.Module:
-        """Store this architecture in the network it describes, so that it can be saved; returns the network."""
+        """Store this architecture in the network it describes, for `save`; returns the network."""
         setattr(module, _ATTRIBUTE, self)
         return module
 
 
 def architecture_of(module: nn.Module) -> Architecture:
-    """The architecture of a network that `build` or `load` made, with the edits and sizes it has now.
+    """The architecture of a network of `build` or `load`, with its present edits and sizes.
 
     Raises:
         BadInput: If the network was made elsewhere, so that it cannot be rebuilt.

@@ -1,4 +1,4 @@
-"""The check that a network computes the same after its layers were exchanged for equivalent ones."""
+"""Equivalence of a network before and after its layers were exchanged."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput
 
-# largest difference relative to the largest output: float32 rounds differently, a wrong exchange is off by much more
+# largest difference relative to the largest output: float32 rounds differently, a wrong exchange is
+# off by much more
 _TOLERANCE = 1e-3
 
 
@@ -15,7 +16,8 @@ _TOLERANCE = 1e-3
 def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor) -> None:
     """Compare the outputs of two networks on random inputs, in evaluation mode.
 
-    They can differ although every exchange is right: a forward pass may use a layer's weight without calling the layer.
+    They can differ although every exchange is right: a forward pass may use a layer's weight
+    without calling the layer.
 
     Args:
         network: Network before the change; its modes are left as they were.

@@ -19,8 +19,8 @@ def save(network: nn.Module, folder: str | Path) -> None:
     """Write a network into a folder, which is made if need be, and seal it.
 
     Raises:
-        BadInput: If the network has no architecture, or `load` could not rebuild it: layers were changed by hand in a
-            way that is not recorded. Nothing is written then.
+        BadInput: If the network has no architecture, or `load` could not rebuild it: layers were
+            changed by hand in a way that is not recorded. Nothing is written then.
     """
     folder = Path(folder)
     architecture = architecture_of(network)
@@ -55,7 +55,7 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
 
 
 def _versioned(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
-    """With the versions of a network's own layers: some, torchvision's mnasnet for one, load no weights without."""
+    """The tensors with the versions of a network's layers: torchvision's mnasnet requires them."""
     versioned = OrderedDict(state)
     setattr(versioned, "_metadata", getattr(network.state_dict(), "_metadata", None))  # noqa: B010
     return versioned
@@ -67,7 +67,7 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def content_hash(folder: Path) -> str:
-    """What a model *is*, as one SHA-256: its architecture, weights and deployed file, not when or where it was made.
+    """One SHA-256 of the architecture, the weights and the deployed file; time and place do not count.
 
     Raises:
         BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
@@ -80,7 +80,7 @@ def content_hash(folder: Path) -> str:
 
 
 def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies of tensors that share memory with an earlier one: safetensors stores each by itself."""
+    """Tensors of which none share memory: safetensors stores each by itself."""
     seen: set[int] = set()
     for name, value in state.items():
         if value.data_ptr() in seen:

@@ -56,15 +56,16 @@ def package_of(factory: str) -> str:
 def check_rebuildable(network: nn.Module, architecture: Architecture) -> None:
     """Prove that a saved network can be loaded: rebuild it without weights and compare.
 
-    The rebuilding takes place on torch's meta device, where tensors have shapes and no memory; factories that compute
-    with values, which are not there, build an ordinary network.
+    The rebuilding takes place on torch's meta device, where tensors have shapes and no memory;
+    factories that compute with values, which are not there, build an ordinary network.
 
     Args:
         network: The network that is to be saved.
         architecture: Its architecture, as `architecture_of` gives it.
 
     Raises:
-        BadInput: If the rebuilt network has other tensors or layers than this one; one sentence names the first.
+        BadInput: If the rebuilt network has other tensors or layers than this one; one sentence
+            names the first.
     """
     rebuilt = _skeleton(architecture)
     difference = (
@@ -95,7 +96,7 @@ def _expectation(architecture: Architecture) -> str:
 
 
 def _tensor_difference(network: nn.Module, rebuilt: nn.Module) -> str:
-    """The first tensor that one network lacks, or that has another shape; empty if there is none."""
+    """The first tensor that is missing or has another shape; empty if there is none."""
     present = {name: list(value.shape) for name, value in network.state_dict().items()}
     expected = {name: list(value.shape) for name, value in rebuilt.state_dict().items()}
     for name, shape in present.items():
@@ -108,7 +109,7 @@ def _tensor_difference(network: nn.Module, rebuilt: nn.Module) -> str:
 
 
 def _layer_difference(network: nn.Module, rebuilt: nn.Module) -> str:
-    """The first layer of another class, or convolution of other settings; empty if there is none."""
+    """The first layer of another class or other settings; empty if there is none."""
     layers = dict(network.named_modules())
     for name, expected in rebuilt.named_modules():
         layer = layers.get(name)
@@ -129,7 +130,7 @@ def _class_name(layer: nn.Module) -> str:
 
 
 def _tie_difference(network: nn.Module, rebuilt: nn.Module) -> str:
-    """The first two tensors that are one in the rebuilt network and two here; empty if there are none."""
+    """The first two tensors that are one in the rebuilt network; empty if there are none."""
     state = network.state_dict(keep_vars=True)
     first_name: dict[int, str] = {}
     for name, value in rebuilt.state_dict(keep_vars=True).items():

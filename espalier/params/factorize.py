@@ -8,12 +8,13 @@ from espalier.params.distill import Recovered
 
 
 class Factorize(Recovered):
-    """The parent with layers replaced by low-rank pairs, recovered by distillation from the teacher.
+    """The parent with layers replaced by low-rank pairs, then fine-tuned by distillation.
 
     Exactly one target is given.
 
     Attributes:
-        keep_macs: Multiply-accumulates to keep, as a fraction of the nearest ancestor that no pruning has touched.
+        keep_macs: Multiply-accumulates to keep, as a fraction of the nearest ancestor that no
+            pruning has touched.
         keep_parameters: Parameters to keep, likewise.
         align: Ranks are multiples of this.
         keep: Names of layers that are not factorized.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from espalier.coding import Bits, share
 from espalier.coding.codebooks import cheapest, codebook, nearest
-from espalier.coding.share import rounded, shorten
+from espalier.coding.share import round_centroids, rounded
 from espalier.errors import BadInput
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
@@ -188,7 +188,7 @@ def test_centroids_are_shortened_and_stay_equal(small):
     rule, constraints = torch.optim.SGD(shared.parameters(), lr=0.1), constraints_of(shared)
     step(shared, rule, constraints)
     kinds = len(shared.fc1.weight.unique())
-    shorten(shared)
+    round_centroids(shared)
     assert torch.equal(shared.fc1.weight, shared.fc1.weight.half().float())
     assert len(shared.fc1.weight.unique()) <= kinds
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from espalier.coding import pack, unpack
-from espalier.coding.rate import WithRate, reparametrise, settle
+from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import Split, read_dataset, read_split
 from espalier.data.sources import bring
@@ -87,7 +87,7 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(sha
         network = prune(network, torch.zeros(2, 1, 28, 28), keep_parameters=0.3, align=1)
     reparametrise(network, [name for name, _ in network.named_parameters()])
     train(network, WithRate(from_labels(), network, 0.006), 16)
-    settle(network)
+    round_to_steps(network)
     size = pack(network, tmp_path / "packed")
     decoded = unpack(tmp_path / "packed")
     error = 1 - Inference(resident["test"], look).loss_and_accuracy(decoded)[1]

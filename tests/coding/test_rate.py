@@ -10,7 +10,7 @@ from torch import nn
 from espalier.coding.coder import Writer
 from espalier.coding.levels import code_levels
 from espalier.coding.packed import decode, encode
-from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, settle
+from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, round_to_steps
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
 from espalier.training.engine import LossInputs
@@ -85,7 +85,7 @@ def trained(network, rate, steps=60):
         rule.step()
         for constraint in constraints:
             constraint.after_step()
-    settle(network)
+    round_to_steps(network)
     return network
 
 
@@ -99,7 +99,7 @@ def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_los
     names = [name for name, _ in small.named_parameters()]
     reparametrise(small, names)
     before = small(images)
-    settle(small)
+    round_to_steps(small)
     torch.testing.assert_close(small(images), before, rtol=0.02, atol=0.02)
     assert [name for name, _ in small.named_parameters()] == names
     assert shared_weights(small) == tuple(names)
@@ -123,5 +123,5 @@ def test_masks_stay_and_a_former_step_is_gone_on_with(small):
     reparametrise(network, ["fc1.weight"])
     assert set(shared) - set(shared_weights(network)) == {"fc1.weight"}
     torch.testing.assert_close(network.fc1.weight, former, rtol=1e-6, atol=0)
-    settle(network)
+    round_to_steps(network)
     assert torch.equal(network.fc1.weight, former)

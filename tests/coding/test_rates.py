@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.coding.coder import Reader, Writer, natural
+from espalier.coding.coder import Reader, Writer, code_natural
 from espalier.coding.levels import code_levels
 from espalier.coding.mixing import Predictor
 from espalier.coding.packed import encode
@@ -84,12 +84,12 @@ def test_any_integers_come_back(levels, shape):
 def test_natural_and_plain_numbers_come_back(numbers):
     writer = Writer()
     for value, width in numbers:
-        natural(writer, "n", value)
-        writer.plain(width, value % 2**width)
+        code_natural(writer, "n", value)
+        writer.uniform(width, value % 2**width)
     reader = Reader(writer.content())
     for value, width in numbers:
-        assert natural(reader, "n") == value
-        assert reader.plain(width) == value % 2**width
+        assert code_natural(reader, "n") == value
+        assert reader.uniform(width) == value % 2**width
 
 
 def test_a_predictor_learns_how_often_a_bit_is_one():

@@ -16,7 +16,8 @@ from espalier.models.attention.windows import (
 # attributes under which libraries keep the number of heads
 _HEAD_ATTRIBUTES = ("num_heads", "n_heads", "num_attention_heads", "n_head", "nhead", "heads")
 
-# prunable module for each attention class, by the class's full name: torchvision is imported only where it is used
+# prunable module for each attention class, by the class's full name: torchvision is imported only
+# where it is used
 _PRUNABLE: dict[str, Callable[[Any], nn.Module]] = {
     "torch.nn.modules.activation.MultiheadAttention": MultiheadAttention,
     "torchvision.models.swin_transformer.ShiftedWindowAttention": WindowAttention,
@@ -40,7 +41,7 @@ def make_attention_prunable(network: nn.Module, names: Collection[str] | None = 
 
 
 def with_prunable_attention(network: nn.Module) -> nn.Module:
-    """A network with the same tensors whose attention is prunable; the network itself if it has no other."""
+    """A network of the same tensors with prunable attention; itself if it has no other."""
     if not any(_is_replaceable(module) for module in network.modules()):
         return network
     tensors = (*network.parameters(), *network.buffers())
@@ -51,7 +52,7 @@ def with_prunable_attention(network: nn.Module) -> nn.Module:
 
 
 def attention_heads(network: nn.Module) -> dict[str, int]:
-    """Number of heads of each layer that declares one, by the layer's name; layers yet to be replaced have none."""
+    """Number of heads of each layer that declares one and is not to be replaced, by its name."""
     counts = {}
     for name, layer in network.named_modules():
         heads = None if _is_replaceable(layer) else declared_heads(layer)
@@ -74,7 +75,8 @@ def set_attention_heads(network: nn.Module, heads: Mapping[str, int]) -> None:
 
     Args:
         network: Network of the same layers as the one that `heads` describes.
-        heads: Result of `attention_heads`. Prunable layers ignore it: their weights determine the number.
+        heads: Result of `attention_heads`. Prunable layers ignore it: their weights determine the
+            number.
     """
     make_attention_prunable(network, heads)
     for name, count in heads.items():

@@ -1,8 +1,9 @@
-"""Attention of which whole heads can be removed: what torch and torchvision compute, with the heads that weights tell.
+"""Attention whose heads can be removed: the weights determine the number of heads.
 
-torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, torchvision's Swin and MaxViT divide the
-width of their input by the number of heads: cut to fewer heads they fail, or compute something else. The modules here
-take their place, with the same parameters under the same names, and the width of a head as the one constant.
+torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, torchvision's Swin and
+MaxViT divide the width of their input by the number of heads: cut to fewer heads they fail, or
+compute something else. The modules here take their place, with the same parameters under the same
+names, and the width of a head as the one constant.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """What all have in common: the parameters, buffers and layers of the module whose place it takes.
+    """Base class: it takes the parameters, buffers and layers of the module it replaces.
 
     Args:
         former: The module; the new one shares its tensors.
@@ -70,7 +71,7 @@ class MultiheadAttention(Attention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Map (N, L, E), or (L, N, E) if the batch is not first, to the same, and to the weights if asked for."""
+        """Map (N, L, E), or (L, N, E) without `batch_first`, to the same and, on request, the weights."""
         batched = query.dim() == 3
         q, k, v = self._projected(query, key, value, batched)
         mask = _mask(attn_mask, key_padding_mask, len(q), q)
@@ -109,7 +110,7 @@ class MultiheadAttention(Attention):
 def _mask(
     attention: Tensor | None, padding: Tensor | None, count: int, like: Tensor
 ) -> Tensor | None:
-    """What is added to the scores (N, heads, L, S): masks may be of truth values, where true is not looked at."""
+    """The sum of the masks for scores (N, heads, L, S); a boolean mask is -inf where it is true."""
     total = None
     for mask in (attention, None if padding is None else padding[:, None, None]):
         if mask is not None:

@@ -10,7 +10,7 @@ from espalier.models.attention.prunable import Attention
 
 
 class WindowAttention(Attention):
-    """torchvision's `ShiftedWindowAttention` of Swin (Liu et al. 2021), over windows of (N, H, W, C)."""
+    """torchvision's `ShiftedWindowAttention` of Swin (Liu et al. 2021)."""
 
     qkv: nn.Linear
     proj: nn.Linear
@@ -78,7 +78,7 @@ class WindowAttention(Attention):
 
 
 def _shift_mask(full: list[int], window: list[int], shift: list[int], like: Tensor) -> Tensor:
-    """(windows, places, places): 0 between places that were neighbours before the shift, else -100."""
+    """(windows, places, places): 0 between neighbours before the shift, else -100."""
     region = torch.zeros(full, device=like.device, dtype=like.dtype)
     for dim in (0, 1):
         place = torch.arange(full[dim], device=like.device)
@@ -95,7 +95,7 @@ def _shift_mask(full: list[int], window: list[int], shift: list[int], like: Tens
 
 
 class CosineWindowAttention(WindowAttention):
-    """torchvision's `ShiftedWindowAttentionV2` of Swin V2 (Liu et al. 2022): cosines, and positions from a network."""
+    """torchvision's `ShiftedWindowAttentionV2` of Swin V2 (Liu et al. 2022): cosine similarity."""
 
     logit_scale: Tensor
     cpb_mlp: nn.Sequential

@@ -1,4 +1,4 @@
-"""Typed edits of a network: each can be applied to a freshly built network, and is written as JSON."""
+"""Typed edits of a network, each applied to a freshly built one and written as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -113,7 +113,7 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """Shapes of all parameters and buffers, and the sizes of layers that the shapes do not determine.
+    """Shapes of all parameters and buffers, and sizes that the shapes do not determine.
 
     A bias is added where a layer has a place for one, but its factory left it out.
 
@@ -135,7 +135,7 @@ class Narrowed:
         return cls(shapes, convolution_groups(network), attention_heads(network))
 
     def apply(self, network: nn.Module) -> None:
-        """Give every parameter and buffer its shape, in place; the values of those that change are undefined.
+        """Give every tensor its shape, in place; the values of those that change are undefined.
 
         Raises:
             BadInput: If the network has other entries, or one of another number of dimensions.
@@ -190,7 +190,7 @@ class Masked:
     weights: tuple[str, ...]
 
     def apply(self, network: nn.Module) -> None:
-        """Check that the network has the weights: their zeros are in the weights that are loaded.
+        """Check that the network has the weights, whose zeros come with the values.
 
         Raises:
             BadInput: If it lacks one.
@@ -219,7 +219,7 @@ class Shared:
     weights: tuple[str, ...]
 
     def apply(self, network: nn.Module) -> None:
-        """Check that the network has the weights: their codebooks are in the weights that are loaded.
+        """Check that the network has the weights, whose codebooks come with the values.
 
         Raises:
             BadInput: If it lacks one.

@@ -12,7 +12,7 @@ _ATTRIBUTE = "_espalier_edits"
 
 
 def edits_of(network: nn.Module) -> tuple[Edit, ...]:
-    """The edits recorded of a network: removed and replaced layers in their order, then masked and shared weights.
+    """The recorded edits: removed and replaced layers in their order, then masked and shared weights.
 
     `Narrowed` is not among them: `Narrowed.of` reads the sizes off the network.
     """
@@ -23,8 +23,9 @@ def edits_of(network: nn.Module) -> tuple[Edit, ...]:
 def record(network: nn.Module, edit: Edit) -> None:
     """Add an edit, which was applied to a network, to its list.
 
-    Edits of layers inside a removed or replaced layer are dropped. Consecutive removals become one edit, and so do all
-    masks and all shared weights: after `Masked(("a",))` and `Masked(("b",))` the list is `[Masked(("a", "b"))]`.
+    Edits of layers inside a removed or replaced layer are dropped. Consecutive removals become one
+    edit, and so do all masks and all shared weights: after `Masked(("a",))` and `Masked(("b",))`
+    the list is `[Masked(("a", "b"))]`.
     """
     former = edits_of(network)
     if isinstance(edit, Removed):
@@ -62,7 +63,7 @@ def remove(network: nn.Module, names: Iterable[str]) -> None:
 
 
 def replace_layer(network: nn.Module, name: str, layer: nn.Module) -> None:
-    """Replace a layer by another one, weights included, in place, so that the network can be saved and loaded.
+    """Replace a layer by another one, weights included, in place, and record it for `load`.
 
     Args:
         network: Changed in place.
@@ -118,7 +119,7 @@ def _store(network: nn.Module, edits: Iterable[Edit]) -> None:
 
 
 def _with_removed(edits: Sequence[Edit], names: tuple[str, ...]) -> list[Edit]:
-    """A list of edits with a removal at the end of the structural ones, merged with a removal just before it."""
+    """A list of edits with one more removal, merged with a removal just before it."""
     structural = [edit for edit in edits if isinstance(edit, Removed | Replaced)]
     others = [edit for edit in edits if not isinstance(edit, Removed | Replaced)]
     last = structural[-1] if structural else None

@@ -1,4 +1,4 @@
-"""Tensors of another shape in a network's layers, and the sizes of the layers that follow from them."""
+"""Tensors of another shape in a network, and the sizes of layers that follow from them."""
 
 import torch
 from torch import nn
@@ -30,8 +30,8 @@ def replace_tensor(network: nn.Module, name: str, value: torch.Tensor) -> None:
 def convolution_groups(network: nn.Module) -> dict[str, int]:
     """Number of groups of each convolution that is grouped, or was before pruning, by its name.
 
-    The shapes of the weights do not determine it: (8, 1, 3, 3) is a depthwise convolution of 8 channels and an
-    ordinary one of a single input channel.
+    The shapes of the weights do not determine it: (8, 1, 3, 3) is a depthwise convolution of 8
+    channels and an ordinary one of a single input channel.
     """
     groups = {}
     for name, layer in network.named_modules():
@@ -43,7 +43,7 @@ def convolution_groups(network: nn.Module) -> dict[str, int]:
 
 
 def refresh_sizes(module: nn.Module) -> None:
-    """Set the sizes that a layer keeps as attributes (`in_channels`, `num_features`, ...) from its weights' shapes."""
+    """Set the sizes that a layer keeps (`in_channels`, `num_features`, ...) from its weights."""
     token = getattr(module, "class_token", None)
     if isinstance(module, CONVOLUTIONS):
         _refresh_convolution(module)

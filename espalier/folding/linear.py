@@ -1,15 +1,14 @@
-"""Linear layers with nothing between them, multiplied into one."""
+"""Consecutive linear layers multiplied into one."""
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
 
-from espalier.folding.denormals import flush_denormals
-from espalier.models.equivalence import check_equal_outputs
+from espalier.models.equivalence import check_equal_outputs, flush_denormals
 from espalier.models.graph import Graph
 from espalier.models.structure import (
     masked_weights,
@@ -21,35 +20,39 @@ from espalier.models.structure import (
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYERS = (nn.Linear, *_CONVOLUTIONS)
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def fold_linears(network: nn.Module, example: Tensor) -> nn.Module:
-    """Multiply linear layers that follow each other directly into one, where that is no more work.
+    """Multiply consecutive linear layers into one, where the product is not larger.
 
-    So are over-parameterised layers contracted after training (Guo et al. 2020, section 3).
+    This contracts over-parameterised layers after training (Guo et al. 2020, section 3).
 
-    Two linear layers `W2 (W1 x + b1) + b2` are one of weight `W2 W1` and bias `W2 b1 + b2`. So are two convolutions
-    of which one is 1x1 and moves nothing: the second; or the first, if the second pads nothing or the first adds
-    nothing. A pair of which the product would have more parameters or multiply-accumulates, as behind a bottleneck,
-    stays; so does one with numbers that were pruned or shared one by one, which a product would not keep.
+    Two linear layers `W2 (W1 x + b1) + b2` are one of weight `W2 W1` and bias `W2 b1 + b2`. So are
+    two convolutions if the second is 1x1 without stride and padding; or if the first is, and the
+    second has no padding or the first no bias. A pair stays if the product has more parameters or
+    multiply-accumulates, as behind a bottleneck, and if a weight is masked or shared: a product
+    keeps neither zeros nor codebooks.
 
     Args:
-        network: Any network that `torch.export` can trace; it is left as it is.
+        network: Network that `torch.export` can trace; it is left as it is.
         example: Images (N, C, H, W) as the network sees them.
 
     Returns:
-        A new network in evaluation mode with equal outputs. In the places of layers that are gone is `nn.Identity`.
+        A new network in evaluation mode with equal outputs, and `nn.Identity` instead of the layers
+        that are gone.
 
     Raises:
-        BadInput: If the network cannot be traced, or computes otherwise with the layers merged.
+        BadInput: If the network cannot be traced, or has other outputs with the layers merged.
     """
     folded = copy.deepcopy(network).eval()
     while pairs := linears_to_fold(folded, example):
-        taken: set[str] = set()
+        merged: set[str] = set()
         for first, second in pairs:
-            if not {first, second} & taken:  # of three in a row the last waits for the next round
-                _fold(folded, first, second)
-                taken |= {first, second}
+            if first in merged or second in merged:
+                continue  # of three consecutive layers the last one is merged in the next round
+            _fold(folded, first, second)
+            merged |= {first, second}
     flush_denormals(folded)
     check_equal_outputs(network, folded, example)
     return folded
@@ -61,113 +64,127 @@ def linears_to_fold(network: nn.Module, example: Tensor) -> list[tuple[str, str]
     Raises:
         BadInput: If the network cannot be traced.
     """
-    graph = Graph(network, example)
-    single = {
-        name.rpartition(".")[0] for name in (*masked_weights(network), *shared_weights(network))
-    }
-    return [
-        (first[0], second[0])
-        for (before, first), (after, second) in _neighbours(graph)
-        if not {first[0], second[0]} & single
-        and _fits(first[1], second[1])
-        and _pays(first[1], graph.places(before), second[1], graph.places(after))
-    ]
+    held_weights = (*masked_weights(network), *shared_weights(network))
+    held = {name.rpartition(".")[0] for name in held_weights}
+    pairs = []
+    for first, second in _consecutive(Graph(network, example)):
+        if first.name in held or second.name in held:
+            continue
+        if _have_product(first.layer, second.layer) and _product_is_cheaper(first, second):
+            pairs.append((first.name, second.name))
+    return pairs
 
 
-_Found = tuple[Node, tuple[str, nn.Module]]
+@dataclass(frozen=True)
+class _Call:
+    """The call of a layer.
+
+    Attributes:
+        name: Name of the layer.
+        layer: The layer.
+        places: Number of positions of an example at which the layer's weight is applied.
+    """
+
+    name: str
+    layer: Layer
+    places: int
 
 
-def _neighbours(graph: Graph) -> Iterator[tuple[_Found, _Found]]:
-    """Layers of which one reads nothing but the other, which nothing else reads."""
+def _consecutive(graph: Graph) -> Iterator[tuple[_Call, _Call]]:
+    """Pairs of layers of which the second reads only the first, and nothing else reads the first."""
     for after in graph.nodes:
         second = graph.layer_of(after, _LAYERS)
-        before: Any = after.args[0] if second else None
+        if second is None:
+            continue
+        before: Any = after.args[0]
         first = graph.layer_of(before, _LAYERS)
-        if (
-            first
-            and second
-            and len(before.users) == 1
-            and graph.operator(before) == graph.operator(after)
-        ):
-            yield (before, first), (after, second)
+        if first is None or len(before.users) != 1:
+            continue
+        if graph.operator(before) != graph.operator(after):
+            continue
+        assert isinstance(first[1], _LAYERS)
+        assert isinstance(second[1], _LAYERS)
+        yield (
+            _Call(first[0], first[1], graph.places(before)),
+            _Call(second[0], second[1], graph.places(after)),
+        )
 
 
-def _fits(first: nn.Module, second: nn.Module) -> bool:
-    """Whether two layers are one: linear ones always, convolutions if one of them only mixes channels."""
+def _have_product(first: Layer, second: Layer) -> bool:
+    """Whether two layers are one: linear ones always, convolutions if one only mixes channels."""
     if isinstance(first, nn.Linear) or isinstance(second, nn.Linear):
         return True
-    assert isinstance(first, _CONVOLUTIONS)
-    assert isinstance(second, _CONVOLUTIONS)
     if first.groups > 1 or second.groups > 1:
         return False
-    if _mixes(second):
+    if _is_pointwise(second):
         return True
-    pads = second.padding == "same" or any(second.padding)
-    adds = first.bias is not None and bool(
-        first.bias.any()
-    )  # at the border the second would not have seen it
-    return _mixes(first) and not (pads and adds)
+    has_padding = second.padding == "same" or any(second.padding)
+    has_bias = first.bias is not None and bool(first.bias.any())
+    # padding comes after the first layer's bias, and would come before it in the product
+    return _is_pointwise(first) and not (has_padding and has_bias)
 
 
-def _mixes(layer: nn.Module) -> bool:
-    """Whether a convolution maps each place by itself."""
+def _is_pointwise(layer: Layer) -> bool:
+    """Whether a convolution maps each position by itself, all of them."""
     assert isinstance(layer, _CONVOLUTIONS)
     padding = (0,) if isinstance(layer.padding, str) else layer.padding
     return max(layer.kernel_size) == max(layer.stride) == 1 and not any(padding)
 
 
-def _pays(first: nn.Module, before: int, second: nn.Module, after: int) -> bool:
-    """Whether the product has no more parameters and no more multiply-accumulates than both.
-
-    Args:
-        first: The layer that runs first.
-        before: At how many places it is applied to an image.
-        second: The layer that runs second.
-        after: At how many places that is.
-    """
-    one, other = _weight(first), _weight(second)
-    size = len(other) * one.shape[1] * max(one[0, 0].numel(), other[0, 0].numel())
-    bias = max(first.bias is not None, second.bias is not None) * len(other)
-    parameters = sum(
-        value.numel() for layer in (first, second) for value in layer.parameters(recurse=False)
-    )
-    places = before if _stays_first(first, second) else after
-    return (
-        size + bias <= parameters and size * places <= one.numel() * before + other.numel() * after
-    )
+def _product_is_cheaper(first: _Call, second: _Call) -> bool:
+    """Whether the product has no more parameters and no more multiply-accumulates than both."""
+    one = first.layer.weight
+    other = second.layer.weight
+    kernel = max(one[0, 0].numel(), other[0, 0].numel())
+    elements = len(other) * one.shape[1] * kernel
+    has_bias = first.layer.bias is not None or second.layer.bias is not None
+    biases = len(other) if has_bias else 0
+    if elements + biases > _parameters(first.layer) + _parameters(second.layer):
+        return False
+    in_place_of_first = _product_replaces_first(first.layer, second.layer)
+    places = first.places if in_place_of_first else second.places
+    macs = one.numel() * first.places + other.numel() * second.places
+    return bool(elements * places <= macs)
 
 
-def _stays_first(first: nn.Module, second: nn.Module) -> bool:
-    """Whether the product takes the place of the first layer: the one that moves says how."""
-    return isinstance(first, nn.Linear) or _mixes(second)
+def _parameters(layer: Layer) -> int:
+    return sum(value.numel() for value in layer.parameters(recurse=False))
+
+
+def _product_replaces_first(first: Layer, second: Layer) -> bool:
+    """Whether the product takes the place of the first layer: the one with kernel and stride."""
+    return isinstance(first, nn.Linear) or _is_pointwise(second)
 
 
 @torch.no_grad()
-def _fold(network: nn.Module, first: str, second: str) -> None:
-    one, other = network.get_submodule(first), network.get_submodule(second)
-    assert isinstance(one, _LAYERS)
-    assert isinstance(other, _LAYERS)
-    w1, w2 = one.weight.double(), other.weight.double()
-    bias = None if other.bias is None else other.bias.double()
-    if one.bias is not None:
-        passed = w2.flatten(2).sum(2) if w2.ndim > 2 else w2
-        bias = passed @ one.bias.double() + (0 if bias is None else bias)
-    stays, goes = (first, second) if _stays_first(one, other) else (second, first)
-    layer = network.get_submodule(stays)
-    assert isinstance(layer, _LAYERS)
+def _fold(network: nn.Module, first_name: str, second_name: str) -> None:
+    """Replace two layers by their product, in place and in double precision."""
+    first = network.get_submodule(first_name)
+    second = network.get_submodule(second_name)
+    assert isinstance(first, _LAYERS)
+    assert isinstance(second, _LAYERS)
+    bias = _product_bias(first, second)
+    # one of the two kernels has a single element, which is broadcast over the other
+    weight = torch.einsum("om...,mi...->oi...", second.weight.double(), first.weight.double())
+    kept, removed = first_name, second_name
+    if not _product_replaces_first(first, second):
+        kept, removed = second_name, first_name
+    layer = first if kept == first_name else second
     trained, dtype = layer.weight.requires_grad, layer.weight.dtype
-    # one of the kernels is 1 in every direction, and is repeated in the other's
-    replace_tensor(
-        network,
-        f"{stays}.weight",
-        torch.einsum("om...,mi...->oi...", w2, w1).to(dtype).contiguous(),
-    )
+    replace_tensor(network, f"{kept}.weight", weight.to(dtype).contiguous())
     if bias is not None:
         layer.bias = nn.Parameter(bias.to(dtype), requires_grad=trained)
     refresh_sizes(layer)
-    remove(network, [goes])
+    remove(network, [removed])
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    assert isinstance(layer, _LAYERS)
-    return layer.weight
+def _product_bias(first: Layer, second: Layer) -> Tensor | None:
+    """`W2 b1 + b2`, where a kernel sees the constant b1 at each of its positions."""
+    bias = None if second.bias is None else second.bias.double()
+    if first.bias is None:
+        return bias
+    weight = second.weight.double()
+    if weight.ndim > 2:
+        weight = weight.flatten(2).sum(2)
+    passed = weight @ first.bias.double()
+    return passed + (0 if bias is None else bias)

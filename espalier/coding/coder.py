@@ -92,7 +92,7 @@ class Reader:
 
 
 def code_natural(coder: Coder, kind: Hashable, value: int = 0) -> int:
-    """Write or read an integer of at least 0 by the gamma code: length in unary, then digits (Elias 1975).
+    """Write or read an integer of at least 0: length in unary, then digits (Elias 1975, gamma).
 
     The value 4 is coded as 5 = 101: two digits follow the first one (1, 1, 0), and they are 0 and
     1.

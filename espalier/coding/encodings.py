@@ -135,7 +135,7 @@ def _largest_step(book: Values) -> float:
 
 
 def codebook_levels(values: Values, book: Values) -> Levels:
-    """The number of each value in a codebook: 0 for +0, 1 for the smallest positive one, -1 below."""
+    """The number of each value in a codebook, counted from +0, which is 0."""
     negative = int(np.signbit(book).sum())
     place = np.searchsorted(_sort_key(book), _sort_key(values))
     levels = np.where(place < negative, place - negative, place - negative + 1)

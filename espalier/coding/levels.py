@@ -155,7 +155,7 @@ def _side_of_maps(levels: NDArray[np.int64]) -> int:
 
 
 def _conditional_entropy(nonzero: NDArray[np.bool_]) -> float:
-    """Bits to code which elements of maps (..., H, W) are zero, given those to the left and above."""
+    """Entropy in bits of elements of maps (..., H, W) being zero, given the left and upper ones."""
     left = np.zeros_like(nonzero)
     left[..., 1:] = nonzero[..., :-1]
     upper = np.zeros_like(nonzero)

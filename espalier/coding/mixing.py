@@ -64,7 +64,7 @@ class Predictor:
         self._probability = 0.5
 
     def predict(self, kind: Hashable, contexts: Sequence[Hashable]) -> float:
-        """The probability in (0, 1) that the next bit is a one; a kind has a fixed number of contexts."""
+        """The probability in (0, 1) of a one; a kind has a fixed number of contexts."""
         weights = self._weights.get(kind)
         if weights is None:
             weights = [1.0] + [_INITIAL_WEIGHT] * (len(contexts) - 1)

@@ -245,7 +245,7 @@ def _code_names(
 
 
 def _number(value: int) -> bytes:
-    """An integer in groups of seven bits, lowest first; all but the last have the eighth bit (LEB128).
+    """An integer in groups of seven bits, lowest first, with a bit for "more" (LEB128).
 
     The value 300 = 10 0101100 has the bytes 172 (128 + 44) and 2.
     """

@@ -98,7 +98,7 @@ def _latent_name(name: str) -> str:
 
 
 def round_to_steps(network: nn.Module) -> None:
-    """Round every weight to multiples of its step, rounded as well, in place; record it as shared."""
+    """Round every weight to multiples of its rounded step, in place; record it as shared."""
     names = []
     for weight in _stepped_weights(network):
         exact_step = weight.stepped.log_step.detach().exp()

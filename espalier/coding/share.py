@@ -45,7 +45,7 @@ class Bits:
 def share(
     network: nn.Module, *, bits: int | Bits = 4, price: float = 0.0, vectors: Vectors = "half"
 ) -> nn.Module:
-    """Give every weight a codebook of 2 ** bits centroids by k-means; zeros stay zero, outside of it.
+    """Give every weight a codebook of 2 ** bits centroids by k-means; zeros stay zero.
 
     Args:
         network: Network; it is left as it is.

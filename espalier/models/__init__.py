@@ -1,4 +1,4 @@
-"""Networks: building them by name, and saving and loading them without pickled code.
+"""Networks: built by name, saved and loaded without pickled code.
 
 >>> from espalier.models import build, load, save
 >>> network = build("espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 16})

@@ -1,4 +1,4 @@
-"""Networks by name: espalier's own, torchvision's classifiers, and functions of packages that the user trusts."""
+"""Networks by name: of espalier, of torchvision, and of packages that the user trusts."""
 
 import importlib
 import inspect
@@ -41,15 +41,15 @@ def build(
     """Build a network, with fresh random weights from torch's generator.
 
     Args:
-        factory: `espalier:resnet`, `torchvision:resnet18`, or `package.module:function`, which is called with
-            `classes`, `shape` and the arguments.
-        classes: Outputs of the classifier.
+        factory: `espalier:resnet`, `torchvision:resnet18`, or `package.module:function`, which is
+            called with `classes`, `shape` and the arguments.
+        classes: Number of outputs of the classifier.
         shape: Channels, height and width of an image.
         arguments: Keyword arguments of the factory.
         trusted: Packages beside espalier and torchvision that may run code here.
 
     Returns:
-        The network, which remembers its architecture.
+        The network, with its architecture stored in it.
 
     Raises:
         BadInput: If the factory is unknown or not trusted, or an argument is wrong.
@@ -63,25 +63,26 @@ def _find(name: str, trusted: Collection[str]) -> Factory:
     package, separator, function = name.partition(":")
     if not separator or not package or not function:
         raise BadInput(
-            f"A model should be given as `package:function`, `espalier:resnet` for one. Found {name!r}."
+            f"Expected a model as `package:function`, for example `espalier:resnet`; found {name!r}."
         )
     if package == "espalier":
         if function not in FACTORIES:
             raise BadInput(
-                f"espalier's models should be among {', '.join(FACTORIES)}. Found {function!r}."
+                f"Expected a model of espalier among {', '.join(FACTORIES)}; found {function!r}."
             )
         return FACTORIES[function]
     if package == "torchvision":
         return torchvision_classifier(function)
     if package.split(".")[0] not in trusted:
+        root = package.split(".")[0]
         raise BadInput(
-            f"{name!r} runs code of the package {package.split('.')[0]!r}, which should be listed under `trusted` in "
-            f"params.yaml. Found there: {', '.join(trusted) or 'nothing'}."
+            f"Expected the package {root!r}, whose code {name!r} runs, under `trusted` in params.yaml; "
+            f"found there: {', '.join(trusted) or 'nothing'}."
         )
     try:
         found: Factory = getattr(importlib.import_module(package), function)
     except (ImportError, AttributeError) as error:
-        raise BadInput(f"The model {name!r} should be importable. Found {error}.") from None
+        raise BadInput(f"Expected the model {name!r} to be importable; found {error}.") from None
     return found
 
 
@@ -99,9 +100,9 @@ def _call(
             key for key in inspect.signature(function).parameters if key not in ("classes", "shape")
         )
         raise BadInput(
-            f"The arguments of {name} should be among {known or 'none'}. Found: {error}."
+            f"Expected arguments of {name} among {known or 'none'}; found: {error}."
         ) from None
     module = function(classes=classes, shape=shape, **arguments)
     if not isinstance(module, nn.Module):
-        raise BadInput(f"{name} should return a torch module. Found a {type(module).__name__}.")
+        raise BadInput(f"Expected a torch module from {name}; found a {type(module).__name__}.")
     return module

@@ -1,4 +1,4 @@
-"""A network as a folder: architecture, weights, and the hashes of both. No pickle, no code."""
+"""A network as a folder of its architecture, its weights and their hashes: no pickle, no code."""
 
 from collections import OrderedDict
 from collections.abc import Collection
@@ -29,15 +29,15 @@ def save(network: nn.Module, folder: str | Path) -> None:
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    files.write(folder / WEIGHTS, safetensors.torch.save(_unshared(state)))
+    files.write(folder / WEIGHTS, safetensors.torch.save(_without_shared_memory(state)))
     files.seal(folder)
 
 
 def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
-    """Read a network back: its outputs equal those of the saved one, bit for bit.
+    """Read a network whose outputs equal those of the saved one, bit for bit.
 
     Args:
-        folder: What `save` or a stage wrote.
+        folder: Folder that `save` or a stage wrote.
         trusted: Packages beside espalier and torchvision whose functions may build the network.
 
     Returns:
@@ -50,7 +50,8 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     files.verify(folder)
     architecture = read_architecture(folder)
     network = rebuild(architecture, trusted)
-    network.load_state_dict(_versioned(safetensors.torch.load_file(folder / WEIGHTS), network))
+    state = safetensors.torch.load_file(folder / WEIGHTS)
+    network.load_state_dict(_versioned(state, network))
     return architecture.attach(network).eval()
 
 
@@ -67,19 +68,21 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def content_hash(folder: Path) -> str:
-    """One SHA-256 of the architecture, the weights and the deployed file; time and place do not count.
+    """SHA-256 of the architecture, the weights and the deployed file, independent of time and place.
 
     Raises:
         BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
     """
     hashes = files.verify(folder)
-    missing = [name for name in (ARCHITECTURE, WEIGHTS, ONNX) if name not in hashes]
+    names = (ARCHITECTURE, WEIGHTS, ONNX)
+    missing = [name for name in names if name not in hashes]
     if missing:
-        raise BadInput(f"{folder} should hold {missing[0]}. Found {', '.join(sorted(hashes))}.")
-    return files.digest({name: hashes[name] for name in (ARCHITECTURE, WEIGHTS, ONNX)})
+        found = ", ".join(sorted(hashes))
+        raise BadInput(f"Expected {missing[0]} in {folder}; found {found}.")
+    return files.digest({name: hashes[name] for name in names})
 
 
-def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _without_shared_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors of which none share memory: safetensors stores each by itself."""
     seen: set[int] = set()
     for name, value in state.items():

@@ -18,7 +18,7 @@ def mlp(
     """
     if not all(isinstance(width, int) and width > 0 for width in hidden):
         raise BadInput(
-            f"`hidden` of espalier:mlp should hold positive widths. Found `hidden = {list(hidden)}`."
+            f"Expected positive widths in `hidden` of espalier:mlp; found {list(hidden)}."
         )
     layers: list[nn.Module] = [nn.Flatten()]
     previous = prod(shape)

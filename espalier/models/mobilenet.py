@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018) with its strides laid out for small images."""
+"""MobileNetV2 (Sandler et al. 2018) with strides for small images."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.models.resnet import he_initialised
 
-# expansion, channels, blocks, stride: table 2 of the paper, with the first two halvings left out for small images
+# expansion, channels, blocks, stride: table 2 of the paper, with the first two halvings left out
+# for small images
 _STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -19,7 +20,7 @@ _STAGES = (
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1x1 convolution, filter each channel by itself, project linearly."""
+    """Expansion by a 1x1 convolution, a depthwise 3x3 convolution, a linear projection."""
 
     def __init__(self, channels: int, width: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ def mobilenet(*, classes: int, shape: tuple[int, int, int], multiplier: float = 
     """
     if multiplier <= 0:
         raise BadInput(
-            f"`multiplier` of espalier:mobilenet should be above 0. Found `multiplier = {multiplier}`."
+            f"Expected `multiplier` of espalier:mobilenet above 0; found `multiplier = {multiplier}`."
         )
     return he_initialised(MobileNet(multiplier, classes, shape[0]))
 

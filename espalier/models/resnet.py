@@ -7,7 +7,7 @@ from espalier.errors import BadInput
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, projected by a 1x1 convolution where the shape changes (option B)."""
+    """Two 3x3 convolutions and a shortcut, projected where the shape changes (option B)."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -52,22 +52,24 @@ class ResNet(nn.Module):
 def resnet(
     *, classes: int, shape: tuple[int, int, int], depth: int = 20, width: int = 16
 ) -> nn.Module:
-    """Build the CIFAR-style ResNet of `6n + 2` layers whose three stages are `width`, 2 and 4 times `width` wide.
+    """Build the CIFAR-style ResNet of `6n + 2` layers, its stages `width`, 2 and 4 times as wide.
 
     Raises:
         BadInput: If the depth is not of that form, or the width is not positive.
     """
     if depth < 8 or (depth - 2) % 6:
         raise BadInput(
-            f"`depth` of espalier:resnet should be 6n + 2 (8, 14, 20, ...). Found `depth = {depth}`."
+            f"Expected `depth` of espalier:resnet of 6n + 2 (8, 14, 20, ...); found `depth = {depth}`."
         )
     if width < 1:
-        raise BadInput(f"`width` of espalier:resnet should be at least 1. Found `width = {width}`.")
+        raise BadInput(
+            f"Expected `width` of espalier:resnet of at least 1; found `width = {width}`."
+        )
     return he_initialised(ResNet(depth, width, classes, shape[0]))
 
 
 def he_initialised(network: nn.Module) -> nn.Module:
-    """Draw the weights of convolutions as He et al. (2015) do for rectifiers, by fan-out; returns the network."""
+    """Draw the weights of convolutions by fan-out (He et al. 2015); returns the network."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""torchvision's classifiers, with the head fitted to the classes and, where asked, the stem to small images."""
+"""torchvision's classifiers for any number of classes and channels, and for small images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
     known = zoo.list_models(module=zoo)
     if name not in known:
         raise BadInput(
-            f"torchvision's classifiers should be among {', '.join(known)}. Found {name!r}."
+            f"Expected a classifier of torchvision among {', '.join(known)}; found {name!r}."
         )
 
     def factory(
@@ -55,7 +55,7 @@ def _widen_stem(network: nn.Module, channels: int) -> None:
 
 
 def _shrink_stem(network: nn.Module) -> None:
-    """Let the stem keep the resolution: stride 1 in the first convolution (3x3 at the most), no early max pooling."""
+    """Keep the resolution in the stem: a first convolution of stride 1, no max pooling."""
     name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
     kernel = min(3, int(first.kernel_size[0]))
     _replace(network, name, _like(first, kernel=kernel))

@@ -1,4 +1,4 @@
-"""VGG with batch norm (Simonyan and Zisserman 2015), with one linear layer as is usual for small images."""
+"""VGG with batch norm and one linear layer, for small images (Simonyan and Zisserman 2015)."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ _STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2
 
 
 class VGG(nn.Module):
-    """Five stages of 3x3 convolutions, each ended by a halving while the image is larger than one pixel."""
+    """Five stages of 3x3 convolutions, each followed by max pooling while the map has two rows."""
 
     def __init__(self, depth: int, width: int, classes: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ def vgg(
     """
     if depth not in _STAGES:
         raise BadInput(
-            f"`depth` of espalier:vgg should be one of {list(_STAGES)}. Found `depth = {depth}`."
+            f"Expected `depth` of espalier:vgg among {list(_STAGES)}; found `depth = {depth}`."
         )
     if width < 1:
-        raise BadInput(f"`width` of espalier:vgg should be at least 1. Found `width = {width}`.")
+        raise BadInput(f"Expected `width` of espalier:vgg of at least 1; found `width = {width}`.")
     return he_initialised(VGG(depth, width, classes, shape))

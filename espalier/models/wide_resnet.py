@@ -8,7 +8,7 @@ from espalier.models.resnet import he_initialised
 
 
 class PreActivationBlock(nn.Module):
-    """Norm and rectifier before each of two 3x3 convolutions; a 1x1 shortcut where the shape changes."""
+    """Two 3x3 convolutions behind norm and rectifier; a 1x1 shortcut where the shape changes."""
 
     def __init__(self, channels: int, width: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ def wide_resnet(
     """
     if depth < 10 or (depth - 4) % 6:
         raise BadInput(
-            f"`depth` of espalier:wide_resnet should be 6n + 4 (10, 16, 22, ...). Found `depth = {depth}`."
+            f"Expected `depth` of espalier:wide_resnet of 6n + 4 (10, 16, 22, ...); found `depth = {depth}`."
         )
     if widen < 1:
         raise BadInput(
-            f"`widen` of espalier:wide_resnet should be at least 1. Found `widen = {widen}`."
+            f"Expected `widen` of espalier:wide_resnet of at least 1; found `widen = {widen}`."
         )
     if not 0 <= dropout < 1:
-        raise BadInput(f"`dropout` should lie in [0, 1). Found `dropout = {dropout}`.")
+        raise BadInput(f"Expected `dropout` in [0, 1); found `dropout = {dropout}`.")
     return he_initialised(WideResNet(depth, widen, dropout, classes, shape[0]))

@@ -1,9 +1,9 @@
 """Attention whose heads can be removed: the weights determine the number of heads.
 
-torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, torchvision's Swin and
-MaxViT divide the width of their input by the number of heads: cut to fewer heads they fail, or
-compute something else. The modules here take their place, with the same parameters under the same
-names, and the width of a head as the one constant.
+torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, and torchvision's Swin and
+MaxViT divide the width of their input by the number of heads: with fewer heads they fail or compute
+something else. The modules here replace them, with the same parameters under the same names, and
+take the width of a head as constant.
 """
 
 import torch
@@ -15,9 +15,9 @@ class Attention(nn.Module):
     """Base class: it takes the parameters, buffers and layers of the module it replaces.
 
     Args:
-        former: The module; the new one shares its tensors.
-        heads: How many it has.
-        width: Of what its heads have in all.
+        former: Module that is replaced; the new one holds the same tensors.
+        heads: Number of heads of the former.
+        width: Width of all heads together.
     """
 
     def __init__(self, former: nn.Module, heads: int, width: int) -> None:
@@ -25,9 +25,8 @@ class Attention(nn.Module):
         for name, parameter in former._parameters.items():
             self.register_parameter(name, parameter)
         for name, buffer in former._buffers.items():
-            self.register_buffer(
-                name, buffer, persistent=name not in former._non_persistent_buffers_set
-            )
+            is_persistent = name not in former._non_persistent_buffers_set
+            self.register_buffer(name, buffer, persistent=is_persistent)
         for name, module in former._modules.items():
             self.add_module(name, module)
         self.head_width = width // heads
@@ -35,8 +34,8 @@ class Attention(nn.Module):
 
     @property
     def num_heads(self) -> int:
-        """How many heads are left."""
-        projections = [one.weight for one in self.children() if isinstance(one, nn.Linear)]
+        """Number of heads that the weights of the output projection have."""
+        projections = [child.weight for child in self.children() if isinstance(child, nn.Linear)]
         return int(projections[-1].shape[1]) // self.head_width
 
     def extra_repr(self) -> str:
@@ -47,9 +46,8 @@ class Attention(nn.Module):
 class MultiheadAttention(Attention):
     """`torch.nn.MultiheadAttention` with keys and values as wide as its queries."""
 
-    _qkv_same_embed_dim = (
-        False  # torch's encoder layers ask, and then do not compute the attention by themselves
-    )
+    # torch's encoder layers read it, and if it is true they compute the attention themselves
+    _qkv_same_embed_dim = False
 
     in_proj_weight: nn.Parameter
     in_proj_bias: nn.Parameter | None
@@ -71,10 +69,13 @@ class MultiheadAttention(Attention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Map (N, L, E), or (L, N, E) without `batch_first`, to the same and, on request, the weights."""
-        batched = query.dim() == 3
-        q, k, v = self._projected(query, key, value, batched)
-        mask = _mask(attn_mask, key_padding_mask, len(q), q)
+        """Map (N, L, E), or (L, N, E) without `batch_first`, to the same shape.
+
+        The second output is the attention weights if `need_weights`, else None.
+        """
+        is_batched = query.dim() == 3
+        q, k, v = self._projected(query, key, value, is_batched)
+        mask = _sum_of_masks(attn_mask, key_padding_mask, len(q), q)
         dropout = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
@@ -82,41 +83,57 @@ class MultiheadAttention(Attention):
             weights = F.softmax(scores if mask is None else scores + mask, dim=-1)
             weights = F.dropout(weights, dropout, self.training)
             mixed = weights @ v
-            weights = weights.mean(1) if average_attn_weights else weights
+            if average_attn_weights:
+                weights = weights.mean(1)
         else:
-            mixed = F.scaled_dot_product_attention(
-                q, k, v, mask, dropout, is_causal and mask is None
-            )
+            is_causal = is_causal and mask is None
+            mixed = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
         out = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        if not batched:
+        if not is_batched:
             return out.squeeze(0), None if weights is None else weights.squeeze(0)
         return out if self.batch_first else out.transpose(0, 1), weights
 
-    def _projected(self, query: Tensor, key: Tensor, value: Tensor, batched: bool) -> list[Tensor]:
+    def _projected(
+        self, query: Tensor, key: Tensor, value: Tensor, is_batched: bool
+    ) -> list[Tensor]:
         """Queries, keys and values of each head: (N, heads, L, head_width)."""
         if query is key and key is value:
-            projected = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+            joint = F.linear(query, self.in_proj_weight, self.in_proj_bias)
+            projected = list(joint.chunk(3, -1))
         else:
-            biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-            each = zip((query, key, value), self.in_proj_weight.chunk(3), biases, strict=True)
-            projected = tuple(F.linear(x, weight, bias) for x, weight, bias in each)
-        if not batched:
-            projected = tuple(x.unsqueeze(0) for x in projected)
+            inputs = (query, key, value)
+            weights = self.in_proj_weight.chunk(3)
+            bias = self.in_proj_bias
+            biases = (None, None, None) if bias is None else bias.chunk(3)
+            projected = []
+            for x, weight, part in zip(inputs, weights, biases, strict=True):
+                projected.append(F.linear(x, weight, part))
+        if not is_batched:
+            projected = [x.unsqueeze(0) for x in projected]
         elif not self.batch_first:
-            projected = tuple(x.transpose(0, 1) for x in projected)
+            projected = [x.transpose(0, 1) for x in projected]
         return [x.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for x in projected]
 
 
-def _mask(
+def _sum_of_masks(
     attention: Tensor | None, padding: Tensor | None, count: int, like: Tensor
 ) -> Tensor | None:
-    """The sum of the masks for scores (N, heads, L, S); a boolean mask is -inf where it is true."""
+    """The sum of the masks for scores (N, heads, L, S); a boolean mask is -inf where it is true.
+
+    Args:
+        attention: (L, S) or (N * heads, L, S) mask.
+        padding: (N, S) mask of the keys.
+        count: N.
+        like: A tensor of the scores' type and device.
+    """
     total = None
     for mask in (attention, None if padding is None else padding[:, None, None]):
-        if mask is not None:
-            if mask.dtype == torch.bool:
-                mask = torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
-            if mask.dim() == 3:  # (N * heads, L, S)
-                mask = mask.unflatten(0, (count, -1))
-            total = mask if total is None else total + mask
+        if mask is None:
+            continue
+        if mask.dtype == torch.bool:
+            zeros = torch.zeros_like(mask, dtype=like.dtype)
+            mask = zeros.masked_fill(mask, float("-inf"))
+        if mask.dim() == 3:
+            mask = mask.unflatten(0, (count, -1))
+        total = mask if total is None else total + mask
     return total

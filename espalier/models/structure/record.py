@@ -12,7 +12,7 @@ _ATTRIBUTE = "_espalier_edits"
 
 
 def edits_of(network: nn.Module) -> tuple[Edit, ...]:
-    """The recorded edits: removed and replaced layers in their order, then masked and shared weights.
+    """The recorded edits: removed and replaced layers in order, then masked and shared weights.
 
     `Narrowed` is not among them: `Narrowed.of` reads the sizes off the network.
     """

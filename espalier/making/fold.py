@@ -20,44 +20,48 @@ from espalier.training.scoring import Inference
 _COMPARED = 512  # training images over which blocks are compared
 _BATCH = 128
 
-EXACT: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
+_EXACT: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
     "batch_norms": fold_batch_norms,
     "linears": fold_linears,
 }
 
 
 def folded(job: Job) -> OperationResult:
-    """Fold the parent, and let it recover by distillation from the teacher where that is asked for."""
+    """Fold the parent, and fine-tune by distillation from the teacher if `finetune` asks for it."""
     entry = job.entry
     assert isinstance(entry, Fold)
     base = int(job.lineage(entry.parent)["base_macs"])
-    network = parent(job)
+    whole = parent(job)
     example = torch.zeros(2, *job.dataset.shape, device=job.team.device)
-    if entry.fold in EXACT:
-        whole, network = network, EXACT[entry.fold](network, example)
-        if edits_of(network) == edits_of(whole):
-            what = entry.fold.replace("_", " ")
-            warnings.warn(
-                f"Folding changed nothing: {entry.parent} has no {what} to be folded.",
-                Notice,
-                stacklevel=2,
-            )
+    if entry.fold in _EXACT:
+        network = _EXACT[entry.fold](whole, example)
+        _warn_if_unchanged(entry, whole, network)
     else:
-        network = _merged(job, entry, network, example, base)
+        network = _fold_blocks(job, entry, whole, example, base)
     history = job.fit(network, job.from_teacher(TEACHER, network))
     return OperationResult(network, base, history)
 
 
-def _merged(job: Job, entry: Fold, network: nn.Module, example: Tensor, base: int) -> nn.Module:
+def _warn_if_unchanged(entry: Fold, whole: nn.Module, network: nn.Module) -> None:
+    if edits_of(network) == edits_of(whole):
+        noun = entry.fold.replace("_", " ")
+        message = f"Folding changed nothing: {entry.parent} has no {noun} to be folded."
+        warnings.warn(message, Notice, stacklevel=3)
+
+
+def _fold_blocks(
+    job: Job, entry: Fold, network: nn.Module, example: Tensor, base: int
+) -> nn.Module:
+    """Merge similar blocks; each candidate is validated with recomputed batch norms."""
     validation = Inference(job.open("validation"), job.look)
     count = min(_COMPARED, len(job.train))
     spread = torch.linspace(0, len(job.train) - 1, count).long()
 
     def images() -> Iterator[Tensor]:
-        groups = [
-            group for group in spread.split(_BATCH) if len(group) >= 4
-        ]  # fewer have no unbiased estimate
-        for batch in job.train.batches(groups):
+        batches = spread.split(_BATCH)
+        # the unbiased estimate of CKA needs 4 examples
+        sufficient = [batch for batch in batches if len(batch) >= 4]
+        for batch in job.train.batches(sufficient):
             yield job.look(batch.inputs)
 
     def validate(candidate: nn.Module) -> float:

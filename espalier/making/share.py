@@ -16,20 +16,18 @@ from espalier.training.history import Row
 
 
 def shared(job: Job) -> OperationResult:
-    """Let the parent's weights share few numbers, and recover by distillation from the teacher."""
+    """Give the parent's weights codebooks, and fine-tune by distillation from the teacher."""
     entry = job.entry
     assert isinstance(entry, Share)
-    network = parent(job)
-    network, history = (
-        _by_rate(job, entry, network) if entry.method == "rate" else _by_kmeans(job, entry, network)
-    )
-    return OperationResult(network, int(job.lineage(entry.parent)["base_macs"]), history)
+    base = int(job.lineage(entry.parent)["base_macs"])
+    share_weights = _share_by_rate if entry.method == "rate" else _share_by_kmeans
+    network, history = share_weights(job, entry, parent(job))
+    return OperationResult(network, base, history)
 
 
-def _by_kmeans(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, list[Row]]:
-    bits = (
-        Bits(entry.bits.conv, entry.bits.linear) if isinstance(entry.bits, Widths) else entry.bits
-    )
+def _share_by_kmeans(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, list[Row]]:
+    widths = entry.bits
+    bits = Bits(widths.conv, widths.linear) if isinstance(widths, Widths) else widths
     network = share(network, bits=bits, price=entry.price, vectors=entry.vectors)
     history = job.fit(network, job.from_teacher(TEACHER, network))
     round_centroids(network)
@@ -38,16 +36,18 @@ def _by_kmeans(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, l
     return network, history
 
 
-def _by_rate(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, list[Row]]:
+def _share_by_rate(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Module, list[Row]]:
     if not job.recipe.epochs:
         raise BadInput(
-            f"models.{job.name}.finetune.epochs should be at least 1 for `method: rate`. Found 0."
+            f"Expected models.{job.name}.finetune.epochs of at least 1 for `method: rate`; found 0."
         )
     objective = job.from_teacher(TEACHER, network)
-    every = entry.vectors == "shared"
-    reparametrise(
-        network, [name for name, value in network.named_parameters() if every or value.ndim > 1]
-    )
+    names = [
+        name
+        for name, value in network.named_parameters()
+        if value.ndim > 1 or entry.vectors == "shared"
+    ]
+    reparametrise(network, names)
     history = job.fit(network, WithRate(objective, network, entry.rate))
     round_to_steps(network)
     if entry.vectors == "half":

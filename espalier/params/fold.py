@@ -1,4 +1,4 @@
-"""Entries that are folded from their parent."""
+"""Entries with fewer layers than their parent."""
 
 from typing import Any, Literal, Self
 
@@ -10,14 +10,15 @@ from espalier.params.distill import Recovered
 class Fold(Recovered):
     """The parent with fewer layers.
 
-    Batch norms and linear layers are folded exactly, so there is nothing to recover from: without `finetune` nothing
-    is trained. Merged blocks are recovered by distillation from the teacher.
+    Folded batch norms and linear layers have equal outputs, so nothing is trained without
+    `finetune`. Merged blocks are recovered by distillation from the teacher.
 
     Attributes:
-        fold: What is folded.
-        keep_macs: Of `blocks`: merge until this part of the multiply-accumulates of the nearest ancestor that no
-            pruning has touched is left.
-        similarity: Of `blocks`: merge only what is at least so similar (CKA); without `keep_macs`, all of it.
+        fold: Kind of layers that are folded.
+        keep_macs: For `blocks`: multiply-accumulates to keep, as a fraction of the nearest ancestor
+            that no pruning has touched.
+        similarity: For `blocks`: smallest CKA of merged blocks; without `keep_macs`, all pairs as
+            similar are merged.
     """
 
     by: Literal["fold"]
@@ -28,20 +29,22 @@ class Fold(Recovered):
 
     @model_validator(mode="before")
     @classmethod
-    def _rest_if_exact(cls, given: Any) -> Any:
+    def _train_blocks_only(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("fold") != "blocks":
             return {"finetune": {"epochs": 0}, **given}
         return given
 
     @model_validator(mode="after")
-    def _end(self) -> Self:
-        given = [key for key in ("keep_macs", "similarity") if getattr(self, key) is not None]
+    def _check_targets(self) -> Self:
+        targets = ("keep_macs", "similarity")
+        given = [key for key in targets if getattr(self, key) is not None]
         if self.fold == "blocks" and not given:
             raise ValueError(
-                "`fold: blocks` should end at some `keep_macs` or `similarity`. Found neither."
+                "`fold: blocks` has a target. Expected `keep_macs` or `similarity`; found neither."
             )
         if self.fold != "blocks" and given:
             raise ValueError(
-                f"`{given[0]}` should come with `fold: blocks` only. Found it with `fold: {self.fold}`."
+                f"`{given[0]}` is a target of blocks. Expected `fold: blocks`; found "
+                f"`fold: {self.fold}`."
             )
         return self

@@ -1,4 +1,4 @@
-"""Entries whose weights share few numbers."""
+"""Entries whose weights have codebooks."""
 
 from typing import Literal, Self
 
@@ -9,22 +9,29 @@ from espalier.params.strict import Strict
 
 
 class Widths(Strict):
-    """Bits of an index, by the kind of layer: of convolutions, and of all others."""
+    """Bits of a codebook's index, by the kind of layer.
+
+    Attributes:
+        conv: Bits for convolutions.
+        linear: Bits for all other layers.
+    """
 
     conv: int = Field(8, ge=1, le=12)
     linear: int = Field(5, ge=1, le=12)
 
 
 class Share(Recovered):
-    """The parent with a codebook for every weight, recovered by distillation from the teacher, and packed into a file.
+    """The parent with a codebook per weight, fine-tuned by distillation, and packed into a file.
 
     Attributes:
-        method: `kmeans`: 2 ** bits centroids per weight, which `finetune` trains; or `rate`: multiples of a step that
-            is learned while the bits are a part of the loss.
-        bits: Of an index, for `kmeans`.
-        price: Of a bit in mean squares of a weight, for `kmeans`: rare numbers give way; 0 takes the nearest.
-        rate: What a kilobyte costs in units of the loss, for `rate`.
-        vectors: Biases and what else has one dimension: left, rounded to half the digits, or shared as well.
+        method: `kmeans`: 2 ** bits centroids per weight, which `finetune` trains; or `rate`:
+            multiples of a learned step, while the price of the bits is part of the loss.
+        bits: Bits of an index, for `kmeans`.
+        price: Price of a bit in mean squares of a weight, for `kmeans`: rare values move to common
+            ones; 0 assigns each element to the nearest centroid.
+        rate: Price of a kilobyte in units of the loss, for `rate`.
+        vectors: Treatment of parameters of one dimension, as biases: left as they are, rounded to
+            half the digits, or shared as well.
     """
 
     by: Literal["share"]
@@ -36,14 +43,15 @@ class Share(Recovered):
     vectors: Literal["float32", "half", "shared"] = "half"
 
     @model_validator(mode="after")
-    def _no_contradiction(self) -> Self:
-        foreign = {"kmeans": {"rate"}, "rate": {"bits", "price"}}[
-            self.method
-        ] & self.model_fields_set
-        if foreign:
+    def _check_method(self) -> Self:
+        keys_of_other_method = {"kmeans": {"rate"}, "rate": {"bits", "price"}}[self.method]
+        given = keys_of_other_method & self.model_fields_set
+        if given:
+            key = min(given)
             raise ValueError(
-                f"`method: {self.method}` should come without `{min(foreign)}`. Found it."
+                f"`{key}` belongs to another method. Expected it absent from `method: {self.method}`; "
+                f"found `{key}`."
             )
         if isinstance(self.bits, int) and not 1 <= self.bits <= 12:
-            raise ValueError(f"`bits` should lie in 1..12. Found `bits = {self.bits}`.")
+            raise ValueError(f"`bits` is out of range. Expected 1..12; found {self.bits}.")
         return self

@@ -1,4 +1,4 @@
-"""Networks to be packed: of every family, and small ones whose weights are what a test wants."""
+"""Networks to be packed: one of every family, and small ones."""
 
 import warnings
 
@@ -24,7 +24,7 @@ def small() -> nn.Module:
 
 @pytest.fixture(params=NETWORKS, ids=str)
 def network(request) -> nn.Module:
-    """One of each family, whose running statistics are not those it was born with."""
+    """One of each family, with changed running statistics."""
     case = request.param
     torch.manual_seed(3)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)

@@ -1,4 +1,4 @@
-"""k-means in one dimension, and what is held of it in a network."""
+"""k-means in one dimension, and codebooks in networks and in training."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ NUMBERS = hnp.arrays(float, st.integers(2, 60), elements=st.floats(-8, 8, width=
 
 @given(NUMBERS, st.integers(1, 8))
 @settings(max_examples=80, deadline=None)
-def test_the_centroids_are_the_means_of_what_is_nearest_to_them(values, size):
-    """What k-means converges to (Lloyd 1982): neither moving a number nor a centroid brings them nearer."""
+def test_centroids_are_the_means_of_their_nearest_values(values, size):
+    """The fixed point of k-means (Lloyd 1982)."""
     centroids = codebook(values, size)
     chosen = nearest(values, centroids)
     assert (np.diff(centroids) > 0).all()
@@ -34,12 +34,12 @@ def test_the_centroids_are_the_means_of_what_is_nearest_to_them(values, size):
         assert not len(members) or centroid == pytest.approx(members.mean(), abs=1e-9)
 
 
-def test_few_numbers_are_their_own_centroids():
+def test_few_distinct_values_are_the_centroids():
     np.testing.assert_array_equal(codebook(np.array([3.0, -1.0, 3.0, 2.0]), 4), [-1, 2, 3])
 
 
-def test_the_first_centroids_are_spread_over_the_range_so_that_the_few_large_numbers_keep_theirs():
-    """Han et al. 2016, section 3.2: linear initialisation serves the large weights, density leaves them out."""
+def test_few_large_values_keep_a_centroid():
+    """Han et al. 2016, section 3.2: linear initialisation covers the large weights."""
     values = np.concatenate([np.random.default_rng(0).normal(0, 0.05, 5000), [1.0]])
     assert codebook(values, 8).max() == pytest.approx(1.0)
 
@@ -62,7 +62,7 @@ def test_a_price_of_bits_lowers_the_entropy_for_more_distance():
 
 
 @pytest.mark.parametrize("bits", [1, 3, Bits(4, 2)], ids=str)
-def test_every_weight_has_so_many_numbers_beside_zero_and_its_zeros_stay(network, bits):
+def test_every_weight_has_at_most_as_many_values_and_its_zeros_stay(network, bits):
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim > 1:
@@ -81,13 +81,13 @@ def test_every_weight_has_so_many_numbers_beside_zero_and_its_zeros_stay(network
             assert torch.equal(parameter == 0, former[name] == 0)
 
 
-def test_the_numbers_of_a_codebook_have_ten_binary_digits(small):
+def test_centroids_have_ten_binary_digits(small):
     shared = share(small, bits=3)
     for parameter in shared.parameters():
         assert torch.equal(parameter, parameter.half().float())
 
 
-def test_vectors_are_left_rounded_or_shared(small):
+def test_vectors_are_unchanged_rounded_or_shared(small):
     vectors = {name: value for name, value in small.named_parameters() if value.ndim == 1}
     left, half = (
         dict(share(small, vectors="float32").named_parameters()),
@@ -102,7 +102,7 @@ def test_vectors_are_left_rounded_or_shared(small):
 
 
 @pytest.mark.parametrize("bits", [0, 13, Bits])
-def test_bits_that_make_no_codebook_are_refused(small, bits):
+def test_bits_out_of_range_are_refused(small, bits):
     with pytest.raises(BadInput) as caught:
         share(small, bits=bits) if isinstance(bits, int) else Bits(8, 0)
     assert_explains(caught.value, "`bits`")
@@ -119,7 +119,7 @@ def test_a_negative_price_is_refused(small):
     st.integers(0, 23),
 )
 @settings(max_examples=50, deadline=None)
-def test_rounding_to_digits_errs_by_half_of_the_last_and_makes_no_negative_zero(values, digits):
+def test_rounding_errs_by_at_most_half_of_the_last_digit_and_gives_no_negative_zero(values, digits):
     values = torch.from_numpy(np.where(np.abs(values) < 1e-30, -0.0, values).astype("float32"))
     short = rounded(values, digits)
     assert ((short - values).abs() <= values.abs() * 2.0 ** -(digits + 1) * (1 + 1e-6)).all()
@@ -142,7 +142,7 @@ def step(network, optimizer, constraints):
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-def test_what_is_equal_stays_equal_in_training_and_zeros_stay_zeros_bit_for_bit(small, optimizer):
+def test_equal_elements_stay_equal_and_zeros_stay_zero_in_training(small, optimizer):
     with torch.no_grad():
         small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.5] = 0
     shared = share(small, bits=2)
@@ -183,7 +183,7 @@ def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(small):
         torch.testing.assert_close(members.mean() * len(members), expected[number])
 
 
-def test_centroids_are_shortened_and_stay_equal(small):
+def test_rounded_centroids_stay_equal(small):
     shared = share(small, bits=2)
     rule, constraints = torch.optim.SGD(shared.parameters(), lr=0.1), constraints_of(shared)
     step(shared, rule, constraints)
@@ -193,7 +193,7 @@ def test_centroids_are_shortened_and_stay_equal(small):
     assert len(shared.fc1.weight.unique()) <= kinds
 
 
-def test_sharing_anew_notes_what_is_zero_now(small):
+def test_sharing_again_records_present_zeros(small):
     record(small, Masked(("fc1.weight",)))
     shared = share(small)
     assert masked_weights(shared) == ()

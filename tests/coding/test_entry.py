@@ -57,7 +57,7 @@ def test_the_packed_file_holds_the_weights_of_the_folder_and_its_size_is_the_one
     assert metrics["packed_bytes"] < metrics["bytes"] / 3
 
 
-def test_every_model_says_how_small_it_packs_and_only_shared_ones_bring_the_file(project):
+def test_every_model_reports_its_packed_size_and_only_shared_ones_have_the_file(project):
     metrics = json.loads((project / "models" / "teacher" / "metrics.json").read_text())
     assert metrics["packed_bytes"] == pytest.approx(4 * metrics["parameters"], rel=0.1)
     assert not (project / "models" / "teacher" / "packed.espalier").exists()
@@ -73,7 +73,7 @@ def test_codebooks_stay_in_further_training(project):
 
 
 def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):
-    """Of a network without batch norms: those are folded into the convolutions before them when it is exported."""
+    """For a network without batch norms, which the exporter would fold into convolutions."""
     shutil.copytree(digits, tmp_path / "prepared")
     teacher = {"model": "espalier:mlp", "arguments": {"hidden": [20]}, "epochs": 1}
     content = {"training": {"threads": 1}, "teacher": teacher}
@@ -103,7 +103,7 @@ def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):
         ({"price": -1}, "price"),
     ],
 )
-def test_keys_that_make_no_sense_are_refused_by_name(keys, word):
+def test_wrong_keys_are_refused_by_name(keys, word):
     with pytest.raises(BadInput) as caught:
         check({"teacher": {"model": "espalier:resnet"}, "models": {"a": SHARE | keys}})
     assert_explains(caught.value, word)

@@ -1,4 +1,4 @@
-"""The whole chain on real digits: train, cut, pay for bits, pack, decode, judge; `bench_lenet.py` in small."""
+"""Train, prune, price bits, pack, unpack and evaluate real digits; a small `bench_lenet.py`."""
 
 import warnings
 from dataclasses import replace
@@ -28,7 +28,7 @@ IMAGES = 10_000
 
 
 @pytest.mark.slow
-def test_lenet_300_packs_into_a_hundredth_of_its_size_and_still_reads_digits(shared_data, tmp_path):
+def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shared_data, tmp_path):
     bring(
         "mnist",
         tmp_path / "data",

@@ -31,13 +31,13 @@ def bits(network):
 
 
 def assert_same_bits(one, other):
-    """Also those of negative zeros and of what is no number."""
+    """Negative zeros and NaN included."""
     first, second = bits(one), bits(other)
     assert list(first) == list(second)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_what_is_unpacked_is_what_was_packed_bit_for_bit(network, tmp_path):
+def test_an_unpacked_network_equals_the_packed_one_bit_for_bit(network, tmp_path):
     with assert_input_untouched(network):
         size = pack(network, tmp_path / "x")
     again = unpack(tmp_path / "x")
@@ -48,7 +48,7 @@ def test_what_is_unpacked_is_what_was_packed_bit_for_bit(network, tmp_path):
 
 
 @pytest.mark.parametrize("factory", ["espalier:lenet5", "espalier:mobilenet", "espalier:resnet"])
-def test_so_it_is_after_a_cut_and_sharing(factory, tmp_path):
+def test_a_pruned_and_shared_network_is_unpacked_bit_for_bit(factory, tmp_path):
     case = next(case for case in NETWORKS if case.factory == factory)
     torch.manual_seed(3)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
@@ -68,14 +68,14 @@ def test_so_it_is_after_a_cut_and_sharing(factory, tmp_path):
     assert (tmp_path / "shared").stat().st_size < (tmp_path / "smaller").stat().st_size / 6
 
 
-def test_what_is_unpacked_can_be_saved_and_loaded(small, tmp_path):
+def test_an_unpacked_network_is_saved_and_loaded(small, tmp_path):
     shared = share(small, bits=2)
     save(decode(encode(shared), "it"), tmp_path)
     assert_equal_weights(load(tmp_path), shared)
     assert edits_of(load(tmp_path)) == edits_of(shared)
 
 
-def test_layers_that_were_removed_and_biases_that_were_added_come_along():
+def test_removed_layers_and_added_biases_are_packed():
     torch.manual_seed(0)
     network = build(
         "espalier:resnet", classes=10, shape=(1, 16, 16), arguments={"depth": 8, "width": 8}
@@ -94,7 +94,7 @@ def test_layers_that_were_removed_and_biases_that_were_added_come_along():
     assert again.get_submodule(convolution).bias is not None
 
 
-def test_weights_that_are_one_are_packed_once(tmp_path, monkeypatch):
+def test_tied_weights_are_packed_once(tmp_path, monkeypatch):
     (tmp_path / "knotted.py").write_text(
         "from torch import nn\n"
         "def net(*, classes, shape):\n"
@@ -123,7 +123,7 @@ STEPPED = st.integers(-40, 40).map(lambda level: int(np.float32(level * 0.039062
 
 @st.composite
 def weights(draw):
-    """Any floats, few different ones (negative zeros among them), multiples of a step, and mostly zeros."""
+    """Any floats, few distinct ones (negative zeros among them), multiples of a step, sparse ones."""
     few = draw(FEW)
     kind = draw(
         st.sampled_from(
@@ -135,7 +135,7 @@ def weights(draw):
 
 @given(weights(), weights())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_numbers_come_back_with_every_bit(first, second):
+def test_any_values_are_unpacked_bit_for_bit(first, second):
     network = build("espalier:mlp", classes=10, shape=(1, 4, 3), arguments={"hidden": [10]})
     network[1].weight.data = first.clone()
     network[1].bias.data = second[:, 0].clone()
@@ -143,7 +143,7 @@ def test_any_numbers_come_back_with_every_bit(first, second):
 
 
 @pytest.mark.parametrize("flushed", [True, False])
-def test_so_do_numbers_too_small_to_be_normal_where_the_processor_takes_them_for_zero(flushed):
+def test_denormals_are_unpacked_bit_for_bit_where_the_processor_flushes_them(flushed):
     network = build("espalier:mlp", classes=10, shape=(1, 4, 3), arguments={"hidden": [10]})
     bits = torch.tensor([0, 1, 2, 2**31 + 1, 2**30] * 24, dtype=torch.int64).to(torch.int32)
     bits[3::5] = -(2**31) + 1
@@ -158,7 +158,7 @@ def test_so_do_numbers_too_small_to_be_normal_where_the_processor_takes_them_for
 
 
 @pytest.mark.parametrize("place", [0, 3, 5, 20, 200, -5, -1])
-def test_a_changed_byte_is_refused_with_a_sentence(small, tmp_path, place):
+def test_a_changed_byte_is_refused(small, tmp_path, place):
     pack(share(small), tmp_path / "x")
     content = bytearray((tmp_path / "x").read_bytes())
     content[place] ^= 4
@@ -169,7 +169,7 @@ def test_a_changed_byte_is_refused_with_a_sentence(small, tmp_path, place):
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 8, 9, 60, -1])
-def test_a_file_that_was_cut_off_is_refused_with_a_sentence(small, tmp_path, length):
+def test_a_truncated_file_is_refused(small, tmp_path, length):
     pack(share(small), tmp_path / "x")
     (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:length])
     with pytest.raises(BadInput) as caught:
@@ -183,7 +183,7 @@ def test_a_missing_file_is_named(tmp_path):
     assert_explains(caught.value, str(tmp_path / "nothing"))
 
 
-def test_masked_floats_cost_their_places_and_the_others():
+def test_masked_floats_take_the_bits_of_mask_and_values():
     """A mask of 5 % costs 0.29 bits per number, the floats under it 32 bits each."""
     torch.manual_seed(0)
     network = build("espalier:mlp", classes=10, shape=(1, 20, 20), arguments={"hidden": [200]})

@@ -1,4 +1,4 @@
-"""Training in which bits have a price."""
+"""Training with a price of bits."""
 
 import copy
 
@@ -24,7 +24,7 @@ def laplacian(shape, density):
 
 @pytest.mark.parametrize("shape", [(60, 100), (30, 8, 5, 5)], ids=str)
 @pytest.mark.parametrize("density", [0.03, 0.2, 0.6])
-def test_the_length_that_is_priced_is_about_the_length_that_is_written(shape, density):
+def test_the_priced_length_approximates_the_written_one(shape, density):
     levels = laplacian(shape, density)
     writer = Writer()
     code_levels(writer, levels.ravel().tolist(), shape)
@@ -32,7 +32,7 @@ def test_the_length_that_is_priced_is_about_the_length_that_is_written(shape, de
     assert priced == pytest.approx(8 * len(writer.content()), rel=0.1, abs=40)
 
 
-def test_a_number_is_dearer_where_its_row_and_column_are_empty():
+def test_a_nonzero_level_costs_more_in_an_empty_row_and_column():
     weight = torch.zeros(20, 30)
     weight[:4, :20] = 1.0
     weight[0, 0] = weight[10, 0] = weight[10, 25] = 0.2
@@ -41,7 +41,7 @@ def test_a_number_is_dearer_where_its_row_and_column_are_empty():
     assert 0 < weight.grad[0, 0] < weight.grad[10, 0] < weight.grad[10, 25]
 
 
-def test_what_is_larger_is_never_cheaper_and_the_gradient_pulls_to_zero():
+def test_larger_levels_are_never_cheaper_and_the_gradient_points_to_zero():
     torch.manual_seed(0)
     latent = (torch.randn(30, 40) * 3).requires_grad_()
     log_step = torch.tensor(0.0, requires_grad=True)
@@ -50,7 +50,7 @@ def test_what_is_larger_is_never_cheaper_and_the_gradient_pulls_to_zero():
     assert log_step.grad < 0
 
 
-def test_a_step_learns_by_the_straight_through_gradient_of_the_rounding():
+def test_a_step_has_the_straight_through_gradient_of_rounding():
     """Esser et al. 2020, eq. 3: round(v / s) - v / s, times the gradient of the loss."""
     stepped = Stepped(0.5)
     weight = torch.tensor([0.3, -0.9, 2.1], requires_grad=True)
@@ -65,7 +65,7 @@ def test_a_step_learns_by_the_straight_through_gradient_of_the_rounding():
 
 
 def trained(network, rate, steps=60):
-    """Trained to answer as it did."""
+    """Train a network to keep its outputs."""
     images = torch.randn(64, 1, 16, 16)
     targets = network(images).detach().argmax(1)
     reparametrise(network, [name for name, _ in network.named_parameters()])
@@ -94,7 +94,7 @@ def test_a_price_makes_the_file_smaller(small):
     assert len(encode(dear)) < 0.5 * len(encode(cheap))
 
 
-def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_loss(small):
+def test_rounded_weights_have_steps_of_few_digits_and_pack_without_loss(small):
     images = torch.randn(8, 1, 16, 16)
     names = [name for name, _ in small.named_parameters()]
     reparametrise(small, names)
@@ -110,7 +110,7 @@ def test_what_is_settled_is_what_was_trained_in_few_digits_and_packs_without_los
     )
 
 
-def test_masks_stay_and_a_former_step_is_gone_on_with(small):
+def test_masks_and_former_steps_are_kept(small):
     with torch.no_grad():
         small.fc1.weight[torch.rand_like(small.fc1.weight) < 0.7] = 0
     mask = small.fc1.weight == 0

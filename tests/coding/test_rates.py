@@ -1,4 +1,4 @@
-"""The entropy coder comes near the entropy of what it is given, and below it where there is structure."""
+"""The entropy coder takes about the entropy of independent data, and less with structure."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_a_whole_file_takes_the_entropy_of_its_levels_and_fifty_bytes():
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_rows_and_columns_of_zeros_cost_next_to_nothing(axis):
+def test_rows_and_columns_of_zeros_take_almost_no_bits(axis):
     levels = laplacian((100, 200), 0.3, 1.5)
     np.moveaxis(levels, axis, 0)[10:] = 0
     dense = np.moveaxis(levels, axis, 0)[:10]
@@ -59,7 +59,7 @@ def test_rows_and_columns_of_zeros_cost_next_to_nothing(axis):
     assert len(written(levels, levels.shape)) < 1.2 * entropy(dense) + 40
 
 
-def test_what_is_alike_in_neighbouring_rows_costs_less():
+def test_similar_neighbouring_rows_take_fewer_bits():
     row = laplacian((1, 300), 0.3, 1.5)
     levels = np.where(np.random.default_rng(1).random((60, 300)) < 0.9, row, 0)
     assert len(written(levels, levels.shape)) < 0.75 * entropy(levels)
@@ -70,7 +70,7 @@ def test_what_is_alike_in_neighbouring_rows_costs_less():
     st.sampled_from([(-1,), (1, -1), (-1, 1), (2, -1, 1, 2)]),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_integers_come_back(levels, shape):
+def test_any_integers_are_read_as_written(levels, shape):
     inner = -int(np.prod(shape))
     levels = levels[: len(levels) // inner * inner]
     shape = tuple(len(levels) // inner if size == -1 else size for size in shape)
@@ -81,7 +81,7 @@ def test_any_integers_come_back(levels, shape):
 
 @given(st.lists(st.tuples(st.integers(0, 2**40), st.integers(1, 30)), max_size=20))
 @settings(max_examples=60, deadline=None)
-def test_natural_and_plain_numbers_come_back(numbers):
+def test_natural_and_uniform_integers_are_read_as_written(numbers):
     writer = Writer()
     for value, width in numbers:
         code_natural(writer, "n", value)
@@ -92,7 +92,7 @@ def test_natural_and_plain_numbers_come_back(numbers):
         assert reader.uniform(width) == value % 2**width
 
 
-def test_a_predictor_learns_how_often_a_bit_is_one():
+def test_a_predictor_learns_the_frequency_of_ones():
     predictor, random = Predictor(), np.random.default_rng(0)
     for bit in random.random(3000) < 0.03:
         predictor.predict("x", (0, "row"))

@@ -13,7 +13,7 @@ from espalier.models.structure import Masked, Shared, masked_weights, record, re
 
 
 def lived(network, *shape):
-    """A network whose norms have seen data, and scale and shift it."""
+    """A network whose norms have other statistics, scales and shifts than at first."""
     torch.manual_seed(5)
     for module in network.modules():
         if isinstance(module, Norm) and module.affine:
@@ -36,7 +36,7 @@ def assert_close_outputs(one, other, images, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_the_outputs_stay_after_folding_and_after_saving(case, tmp_path):
+def test_outputs_are_equal_after_folding_and_after_loading(case, tmp_path):
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     lived(network, *case.shape)
     with assert_input_untouched(network):
@@ -75,7 +75,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize(("layers", "norm", "shape"), LAYERS.values(), ids=LAYERS)
-def test_every_kind_of_layer_takes_its_norm_in(layers, norm, shape):
+def test_a_norm_is_folded_into_every_kind_of_layer(layers, norm, shape):
     network = lived(nn.Sequential(*layers, norm, nn.ReLU()), *shape)
     folded = fold_batch_norms(network, torch.zeros(2, *shape))
     assert not norms(folded)
@@ -83,7 +83,7 @@ def test_every_kind_of_layer_takes_its_norm_in(layers, norm, shape):
 
 
 class Looked(nn.Module):
-    """Something else looks at what the convolution says."""
+    """Another operation reads the convolution's output."""
 
     def __init__(self):
         super().__init__()
@@ -140,7 +140,7 @@ def test_a_norm_stays_where_it_cannot_be_folded(network, shape):
     assert_equal_outputs(network, folded, torch.randn(5, *shape))
 
 
-def test_the_norms_of_one_channel_are_those_of_the_papers_formula():
+def test_folded_weights_follow_the_formula_of_the_paper():
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.25))
     with torch.no_grad():
         for value, number in zip(
@@ -153,7 +153,7 @@ def test_the_norms_of_one_channel_are_those_of_the_papers_formula():
 
 
 class Spelled(nn.Module):
-    """Asks its norm for more than its answer."""
+    """Reads an attribute of its norm."""
 
     def __init__(self):
         super().__init__()
@@ -164,7 +164,7 @@ class Spelled(nn.Module):
 
 
 class Wishful(nn.Conv2d):
-    """Says it has no bias, and would not add one."""
+    """Has no bias, and ignores one that is added."""
 
     def forward(self, x):
         return F.conv2d(x, self.weight)
@@ -178,14 +178,14 @@ class Wishful(nn.Conv2d):
     ],
     ids=["attributes", "bias"],
 )
-def test_a_network_that_computes_otherwise_without_its_norms_is_refused(network, word):
+def test_a_network_with_other_outputs_without_norms_is_refused(network, word):
     lived(network, 3, 4, 4)
     with pytest.raises(BadInput) as caught:
         fold_batch_norms(network, torch.zeros(2, 3, 4, 4))
     assert_explains(caught.value, word)
 
 
-def test_what_was_zero_stays_zero_and_nothing_is_left_that_is_too_small_to_be_normal():
+def test_zeros_stay_zero_and_no_denormal_is_left():
     network = lived(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), 3, 4, 4)
     with torch.no_grad():
         network[0].weight[0] = 0

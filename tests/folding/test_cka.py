@@ -42,7 +42,7 @@ def hsic_unbiased(one, other):
     return (first + second - third) / (n * (n - 3))
 
 
-def test_it_is_the_papers_formula():
+def test_linear_cka_follows_the_formula_of_the_paper():
     x, y = represented(), represented(features=7, seed=1) + represented()[:, :7]
     wanted = hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt()
     assert linear_cka(x, y).item() == pytest.approx(wanted.item(), rel=1e-10)
@@ -53,8 +53,8 @@ def test_it_is_the_papers_formula():
     )
 
 
-def test_turning_and_scaling_a_representation_changes_nothing_and_stretching_it_does():
-    """Kornblith et al. 2019, section 2: invariance to any invertible map would see no difference at all."""
+def test_cka_is_invariant_to_rotation_and_scale_but_not_to_stretching():
+    """Kornblith et al. 2019, section 2: a measure invariant to any invertible map is constant."""
     x, y = represented(), represented(seed=1) + represented()
     turn = torch.linalg.qr(represented(12, 12, 2)).Q
     assert linear_cka(x, x @ turn * 3 + 1).item() == pytest.approx(1, abs=1e-6)
@@ -65,12 +65,12 @@ def test_turning_and_scaling_a_representation_changes_nothing_and_stretching_it_
     assert linear_cka(x, x @ stretch).item() < 0.95
 
 
-def test_a_constant_layer_is_like_no_other():
+def test_the_cka_of_a_constant_layer_is_zero():
     assert linear_cka(represented(), torch.ones(40, 3)).item() == 0
     assert batched_cka([[represented(), torch.zeros(40, 3)]])[0, 1].item() == 0
 
 
-def test_over_batches_it_is_the_papers_formula():
+def test_batched_cka_follows_the_formula_of_the_paper():
     batches = [[represented(10, 6, seed), represented(10, 8, seed + 9)] for seed in range(3)]
     product, one, other = (
         sum(hsic_unbiased(b[i], b[j]) for b in batches) for i, j in ((0, 1), (0, 0), (1, 1))
@@ -81,8 +81,8 @@ def test_over_batches_it_is_the_papers_formula():
     assert table.diagonal().tolist() == pytest.approx([1, 1])
 
 
-def test_over_batches_what_is_expected_does_not_depend_on_their_size_and_strangers_are_strangers():
-    """Nguyen et al. 2021, section 2.1: the plain estimate calls representations alike that have many features."""
+def test_the_expected_batched_cka_is_independent_of_batch_size_and_zero_for_independent_layers():
+    """Nguyen et al. 2021, section 2.1: the plain estimate is biased with many features."""
     x, y = represented(512, 256), represented(512, 256, 1)
     assert linear_cka(x[:32], y[:32]) > 0.8
     assert abs(batched_cka(zip(x.split(32), y.split(32), strict=True))[0, 1]) < 0.02
@@ -95,14 +95,14 @@ def test_over_batches_what_is_expected_does_not_depend_on_their_size_and_strange
     assert estimates[0].item() == pytest.approx(0.5, abs=0.02)  # half of the variance is common
 
 
-def test_answers_of_any_shape_are_compared():
+def test_outputs_of_any_shape_are_compared():
     images = represented(8, 2 * 3 * 3).reshape(8, 2, 3, 3)
     assert batched_cka([[images, images.flatten(1)]])[0, 1].item() == pytest.approx(1)
 
 
 @pytest.mark.slow
-def test_the_layers_of_two_trained_networks_that_correspond_are_the_most_alike(digits):
-    """Kornblith et al. 2019, section 6.1: from other random weights, the same layers come to see the same things."""
+def test_corresponding_layers_of_two_trained_networks_are_the_most_similar(digits):
+    """Kornblith et al. 2019, section 6.1: networks of other seeds have similar layers."""
     dataset, views = read_dataset(digits), 6
     look = normaliser(dataset.mean, dataset.std, CPU)
     train, validation = (

@@ -13,12 +13,12 @@ def entry(**keys):
 
 
 @pytest.mark.parametrize("what", ["batch_norms", "linears"])
-def test_what_is_exact_is_not_trained_unless_that_is_asked_for(what):
+def test_exact_folds_are_not_trained_by_default(what):
     assert entry(fold=what).finetune == {"epochs": 0}
     assert entry(fold=what, finetune={"learning_rate": 0.01}).finetune == {"learning_rate": 0.01}
 
 
-def test_merged_blocks_recover_as_what_is_pruned_does():
+def test_merged_blocks_are_fine_tuned_by_default():
     merged = entry(fold="blocks", keep_macs=0.7, similarity=0.9)
     assert (merged.finetune, merged.keep_macs, merged.similarity) == ({}, 0.7, 0.9)
 

@@ -33,7 +33,7 @@ def network():
 
 
 def distance(network):
-    """The validation loss of a candidate: how far it is from the network."""
+    """The validation loss of a candidate: its distance from the network."""
     wanted = network(IMAGES)
     return lambda candidate: (candidate(IMAGES) - wanted).norm().item()
 
@@ -43,9 +43,7 @@ def fold(network, **options):
     return fold_blocks(network, torch.zeros(2, *SHAPE), **options)
 
 
-def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_stay(
-    network, tmp_path
-):
+def test_a_block_without_effect_is_removed_first_and_outputs_are_equal(network, tmp_path):
     with assert_input_untouched(network):
         folded = fold(network)
     assert removed_layers(folded) == ("stages.1.2",)
@@ -56,7 +54,7 @@ def test_a_block_that_does_nothing_is_the_most_similar_and_goes_and_the_outputs_
 
 
 @pytest.mark.parametrize("liked", ["the first", "the second", "the mean"])
-def test_of_a_pair_validation_chooses_what_is_left(network, liked):
+def test_validation_chooses_the_block_that_is_kept(network, liked):
     one, other = (copy.deepcopy(network.stages[1][place].conv1.weight) for place in (1, 2))
     left = {"the first": one, "the second": other, "the mean": (one + other) / 2}[liked]
 
@@ -72,7 +70,7 @@ def test_of_a_pair_validation_chooses_what_is_left(network, liked):
     assert validate(folded) == 0
 
 
-def test_the_mean_is_of_running_statistics_as_well(network):
+def test_running_statistics_are_averaged_as_well(network):
     blocks = network.stages[1]
 
     def validate(candidate):
@@ -89,9 +87,7 @@ def test_the_mean_is_of_running_statistics_as_well(network):
 
 
 @pytest.mark.parametrize("kind", [Masked, Shared])
-def test_a_block_with_numbers_pruned_or_shared_one_by_one_is_kept_or_dropped_but_never_averaged(
-    network, kind
-):
+def test_a_block_with_masked_or_shared_weights_is_never_averaged(network, kind):
     record(network, kind(("stages.1.1.conv1.weight",)))
     tried = []
     fold(network, validate=lambda candidate: tried.append(candidate) or len(tried))
@@ -110,7 +106,7 @@ def test_blocks_that_were_narrowed_differently_are_not_averaged(network):
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 @pytest.mark.parametrize("keep_macs", [0.9, 0.6])
-def test_it_goes_on_until_little_enough_is_left(network, keep_macs):
+def test_blocks_are_merged_until_the_target_is_reached(network, keep_macs):
     folded = fold(network, similarity=None, keep_macs=keep_macs)
     base = count_macs(network, SHAPE)
     assert count_macs(folded, SHAPE) <= keep_macs * base
@@ -118,27 +114,27 @@ def test_it_goes_on_until_little_enough_is_left(network, keep_macs):
     assert count_macs(folded, SHAPE) >= keep_macs * base - 1.3 * last
 
 
-def test_the_fraction_is_of_the_base(network):
+def test_the_fraction_refers_to_the_base(network):
     base = 2 * count_macs(network, SHAPE)
     with pytest.warns(Notice, match="merged no blocks"):
         assert not removed_layers(fold(network, similarity=None, keep_macs=0.5, base_macs=base))
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
-def test_one_block_of_each_shape_stays(network):
+def test_one_block_of_each_shape_is_kept(network):
     assert len(removed_layers(fold(network, similarity=0.0))) == 4
     with pytest.raises(BadInput) as caught:
         fold(network, similarity=None, keep_macs=0.2)
     assert_explains(caught.value, "no two", "found")
 
 
-def test_work_that_only_unlike_blocks_could_save_is_out_of_reach(network):
+def test_a_target_that_needs_dissimilar_blocks_is_out_of_reach(network):
     with pytest.raises(BadInput) as caught:
         fold(network, keep_macs=0.6)
     assert_explains(caught.value, "`similarity = 0.999`", "CKA")
 
 
-def test_leaving_far_less_than_was_allowed_is_told(network):
+def test_far_fewer_macs_than_allowed_are_reported(network):
     with pytest.warns(Notice, match="removed as a whole"):
         fold(network, similarity=None, keep_macs=0.99)
 
@@ -158,7 +154,7 @@ def test_wrong_arguments_are_refused_by_name(network, options, words):
     assert_explains(caught.value, *words)
 
 
-def test_a_network_without_blocks_keeps_all():
+def test_a_network_without_blocks_is_unchanged():
     network = build("espalier:mlp", classes=10, shape=SHAPE, arguments={"hidden": [16, 16]})
     with pytest.warns(Notice, match="merged no blocks"):
         assert_equal_outputs(fold(network, similarity=0.0), network, IMAGES)

@@ -60,7 +60,7 @@ MERGED = {  # which layers are left
 
 
 @pytest.mark.parametrize(("sequence", "shape", "left"), MERGED.values(), ids=MERGED)
-def test_what_follows_directly_is_multiplied_and_the_outputs_stay(sequence, shape, left):
+def test_consecutive_layers_are_multiplied_and_outputs_are_equal(sequence, shape, left):
     network, images = nn.Sequential(*sequence), torch.randn(5, *shape)
     with assert_input_untouched(network):
         folded = fold_linears(network, torch.zeros(1, *shape))
@@ -108,14 +108,14 @@ STAY = {
 
 
 @pytest.mark.parametrize(("network", "shape"), STAY.values(), ids=STAY)
-def test_the_others_stay(network, shape):
+def test_other_layers_are_not_multiplied(network, shape):
     folded = fold_linears(network, torch.zeros(2, *shape))
     assert layers(folded) == layers(network)
     assert_equal_outputs(network.eval(), folded, torch.randn(5, *shape))
 
 
 @pytest.mark.parametrize("kind", [Masked, Shared])
-def test_numbers_that_were_pruned_or_shared_one_by_one_are_not_multiplied_away(kind):
+def test_masked_and_shared_weights_are_not_multiplied(kind):
     network = nn.Sequential(
         nn.Linear(6, 8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4)
     )
@@ -149,7 +149,7 @@ class Weighed(nn.Module):
         return self.two(self.one(x)) * self.two.in_features
 
 
-def test_a_network_that_computes_otherwise_with_merged_layers_is_refused():
+def test_a_network_with_other_outputs_after_merging_is_refused():
     with pytest.raises(BadInput) as caught:
         fold_linears(Weighed(), torch.zeros(2, 6))
     assert_explains(caught.value, "in_features")

@@ -1,4 +1,4 @@
-"""Our attention computes what torch's and torchvision's does, and has the same weights under the same names."""
+"""Prunable attention has the outputs and the weights of the attention of torch and torchvision."""
 
 import copy
 from itertools import product
@@ -23,7 +23,7 @@ PADDED = torch.tensor([[False] * 3 + [True] * 2] * 2)
 
 
 def ours(layer: nn.Module) -> nn.Module:
-    """The module that takes the place of a layer, with its weights."""
+    """The module that replaces a layer, with its weights."""
     own = with_prunable_attention(nn.Sequential(layer))[0]
     assert isinstance(own, Attention)
     assert [(name, id(value)) for name, value in own.named_parameters()] == [
@@ -60,7 +60,7 @@ def randomised(layer: nn.Module) -> nn.Module:
     ids=lambda asked: "+".join(asked) or "plain",
 )
 @torch.no_grad()
-def test_it_answers_as_torchs(batch_first, bias, asked):
+def test_outputs_equal_those_of_torch(batch_first, bias, asked):
     layer = randomised(nn.MultiheadAttention(WIDTH, HEADS, bias=bias, batch_first=batch_first))
     x = torch.randn(2, 5, WIDTH) if batch_first else torch.randn(5, 2, WIDTH)
     (out, weights), (wanted, wanted_weights) = (
@@ -74,7 +74,7 @@ def test_it_answers_as_torchs(batch_first, bias, asked):
 
 
 @torch.no_grad()
-def test_it_looks_from_one_sequence_at_another_as_torchs():
+def test_cross_attention_equals_that_of_torch():
     layer = randomised(nn.MultiheadAttention(WIDTH, HEADS))
     query, key, value = torch.randn(4, 2, WIDTH), torch.randn(6, 2, WIDTH), torch.randn(6, 2, WIDTH)
     for one, other in zip(ours(layer)(query, key, value), layer(query, key, value), strict=True):
@@ -89,20 +89,20 @@ def test_it_looks_from_one_sequence_at_another_as_torchs():
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (4, 4), (3, 9)])
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
-def test_it_answers_as_swins_whatever_the_shift_and_the_size_of_the_image(kind, shift, size, bias):
+def test_outputs_equal_those_of_swin_for_any_shift_and_image_size(kind, shift, size, bias):
     layer = randomised(kind(WIDTH, [4, 4], shift, HEADS, qkv_bias=bias))
     x = torch.randn(2, *size, WIDTH)
     assert_alike(ours(layer)(x), layer(x))
 
 
 @torch.no_grad()
-def test_it_answers_as_maxvits():
+def test_outputs_equal_those_of_maxvit():
     layer = randomised(RelativePositionalMultiHeadAttention(WIDTH, WIDTH // HEADS, 16))
     x = torch.randn(2, 3, 16, WIDTH)
     assert_alike(ours(layer)(x), layer(x))
 
 
-def test_what_is_dropped_in_training_is_dropped_as_often():
+def test_dropout_has_the_same_rate_in_training():
     torch.manual_seed(0)
     layer = nn.MultiheadAttention(WIDTH, HEADS, dropout=0.5, batch_first=True).train()
     own, x = ours(layer), torch.randn(1, 400, WIDTH)
@@ -112,8 +112,8 @@ def test_what_is_dropped_in_training_is_dropped_as_often():
 
 
 @torch.no_grad()
-def test_torchs_encoder_layers_let_it_compute():
-    """They have a fast way of their own in evaluation, which spells the width of the heads."""
+def test_encoder_layers_of_torch_call_the_prunable_attention():
+    """They have a fast path in evaluation, which hard-codes the width of the heads."""
     network = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(WIDTH, 4, 20, batch_first=True), 2
     ).eval()
@@ -124,13 +124,13 @@ def test_torchs_encoder_layers_let_it_compute():
     assert asked
 
 
-def test_keys_of_another_width_and_extra_places_are_left_to_torch():
+def test_attention_with_other_key_widths_or_extra_keys_is_not_replaced():
     for more in ({"kdim": 7}, {"add_bias_kv": True}, {"add_zero_attn": True}):
         network = nn.Sequential(nn.MultiheadAttention(WIDTH, HEADS, **more))
         assert with_prunable_attention(network) is network
 
 
-def test_a_network_keeps_what_it_had_when_another_gets_ours():
+def test_the_original_network_keeps_its_attention():
     network = nn.Sequential(nn.MultiheadAttention(WIDTH, HEADS))
     before = copy.deepcopy(network)
     own = with_prunable_attention(network)
@@ -139,7 +139,7 @@ def test_a_network_keeps_what_it_had_when_another_gets_ours():
     assert (attention_heads(network), attention_heads(own)) == ({}, {"0": HEADS})
 
 
-def test_heads_are_set_where_a_layer_spells_them():
+def test_the_number_of_heads_is_set_where_a_layer_declares_it():
     layer = nn.Linear(3, 3)
     layer.num_heads = 4
     network = nn.Sequential(layer, nn.Linear(3, 3))
@@ -149,7 +149,7 @@ def test_heads_are_set_where_a_layer_spells_them():
 
 
 @pytest.mark.parametrize(("name", "side", "heads"), [("vit_b_16", 32, 12), ("swin_t", 32, 3)])
-def test_torchvisions_transformers_are_built_with_it(name, side, heads):
+def test_transformers_of_torchvision_are_built_with_prunable_attention(name, side, heads):
     network = build(f"torchvision:{name}", classes=5, shape=(3, side, side))
     found = [layer for layer in network.modules() if isinstance(layer, Attention)]
     assert found[0].num_heads == heads

@@ -16,7 +16,7 @@ def test_every_factory_has_a_minimal_case():
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_it_maps_images_to_a_logit_per_class_that_every_weight_has_a_part_in(case):
+def test_every_weight_contributes_to_the_logits(case):
     torch.manual_seed(0)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     logits = network(torch.randn(5, *case.shape))
@@ -31,7 +31,7 @@ def test_it_maps_images_to_a_logit_per_class_that_every_weight_has_a_part_in(cas
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_the_seed_alone_fixes_the_weights(case):
+def test_the_seed_determines_the_weights(case):
     def weights(seed):
         torch.manual_seed(seed)
         network = build(
@@ -45,7 +45,7 @@ def test_the_seed_alone_fixes_the_weights(case):
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_it_remembers_what_it_was_built_from(case):
+def test_a_built_network_has_its_architecture(case):
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     known = architecture_of(network)
     assert (known.factory, known.classes, known.shape) == (case.factory, case.classes, case.shape)
@@ -102,14 +102,14 @@ def test_a_wrong_value_is_refused_by_name(factory, arguments, words):
         ("espalier:", {}, ["`package:function`", "'espalier:'"]),
     ],
 )
-def test_an_unknown_name_is_answered_by_the_known_ones(factory, arguments, words):
+def test_an_unknown_name_is_refused_with_the_known_ones(factory, arguments, words):
     with pytest.raises(BadInput) as caught:
         build(factory, **DIGIT, arguments=arguments)
     assert_explains(caught.value, *words)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
-def test_torchvisions_classifiers_are_fitted_to_the_classes_and_to_small_grey_images(name):
+def test_classifiers_of_torchvision_are_adapted_to_classes_and_small_grey_images(name):
     network = build(
         f"torchvision:{name}", classes=7, shape=(1, 32, 32), arguments={"small": True}
     ).eval()
@@ -121,7 +121,7 @@ def test_torchvisions_classifiers_are_fitted_to_the_classes_and_to_small_grey_im
     assert sides == [32]
 
 
-def test_torchvisions_classifiers_are_theirs_unless_asked_otherwise():
+def test_classifiers_of_torchvision_are_unchanged_by_default():
     import torchvision
 
     with torch.device("meta"):
@@ -132,7 +132,7 @@ def test_torchvisions_classifiers_are_theirs_unless_asked_otherwise():
     }
 
 
-def test_torchvisions_own_options_are_passed_on():
+def test_options_are_passed_to_torchvision():
     with torch.device("meta"):
         network = build(
             "torchvision:mobilenet_v2",
@@ -157,7 +157,7 @@ def hedge(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("hedge")
-def test_a_users_function_builds_a_network_once_its_package_is_trusted():
+def test_a_function_of_a_trusted_package_builds_a_network():
     network = build("hedge:pear", **DIGIT, arguments={"width": 5}, trusted=["hedge"])
     assert network(torch.randn(3, 1, 8, 8)).shape == (3, 10)
     assert architecture_of(network).factory == "hedge:pear"
@@ -165,7 +165,7 @@ def test_a_users_function_builds_a_network_once_its_package_is_trusted():
 
 @pytest.mark.usefixtures("hedge")
 @pytest.mark.parametrize("trusted", [(), ("hedges", "orch")])
-def test_a_users_function_is_not_even_imported_before(trusted, monkeypatch):
+def test_a_package_that_is_not_trusted_is_not_imported(trusted, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"{name} was imported"))
     with pytest.raises(BadInput) as caught:
         build("hedge:pear", **DIGIT, trusted=trusted)
@@ -181,7 +181,7 @@ def test_a_users_function_is_not_even_imported_before(trusted, monkeypatch):
         ("hedge:stone", ["hedge:stone", "torch module", "a str"]),
     ],
 )
-def test_a_users_function_that_is_none_is_refused(factory, words):
+def test_a_function_that_builds_no_network_is_refused(factory, words):
     with pytest.raises(BadInput) as caught:
         build(factory, **DIGIT, trusted=["hedge"])
     assert_explains(caught.value, *words)

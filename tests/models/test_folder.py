@@ -22,7 +22,7 @@ FILES = {"architecture.json", "manifest.json", "weights.safetensors"}
 
 
 def built(case):
-    """A network whose running statistics are not those it was born with."""
+    """A network whose running statistics have changed."""
     torch.manual_seed(3)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     for _ in range(2):
@@ -36,7 +36,7 @@ def small():
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_what_is_loaded_is_what_was_saved_bit_for_bit(case, tmp_path):
+def test_a_loaded_network_equals_the_saved_one_bit_for_bit(case, tmp_path):
     network = built(case)
     with assert_input_untouched(network):
         save(network, tmp_path / "model")
@@ -47,7 +47,7 @@ def test_what_is_loaded_is_what_was_saved_bit_for_bit(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)
-def test_so_it_is_after_a_cut(case, tmp_path):
+def test_a_pruned_network_is_loaded_bit_for_bit(case, tmp_path):
     network = built(case)
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -61,7 +61,7 @@ def test_so_it_is_after_a_cut(case, tmp_path):
     assert sum(p.numel() for p in again.parameters()) < sum(p.numel() for p in network.parameters())
 
 
-def test_the_layers_of_a_cut_network_know_their_sizes_when_it_is_loaded(small, tmp_path):
+def test_layers_of_a_loaded_pruned_network_have_the_sizes_of_their_weights(small, tmp_path):
     save(prune(small, torch.randn(2, 1, 16, 16), keep_macs=0.6, align=1), tmp_path)
     for layer in load(tmp_path).modules():
         if isinstance(layer, nn.Conv2d):
@@ -84,7 +84,7 @@ def test_the_memory_layout_of_the_filters_does_not_matter(small, tmp_path):
     assert_equal_weights(load(tmp_path / "channels_last"), small)
 
 
-def test_weights_that_are_shared_are_saved_with_each_of_their_names(tmp_path, monkeypatch):
+def test_tied_weights_are_saved_under_each_of_their_names(tmp_path, monkeypatch):
     (tmp_path / "tied.py").write_text(
         "from torch import nn\n"
         "def net(*, classes, shape):\n"
@@ -112,7 +112,7 @@ def test_a_folder_holds_json_and_safetensors_and_no_pickle(small, tmp_path):
 
 @pytest.mark.parametrize("name", ["architecture.json", "weights.safetensors"])
 @pytest.mark.parametrize("place", [0, -1])
-def test_a_changed_byte_is_noticed_and_the_file_named(small, tmp_path, name, place):
+def test_a_changed_byte_is_detected_and_the_file_named(small, tmp_path, name, place):
     save(small, tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
     content[place] ^= 1
@@ -123,7 +123,7 @@ def test_a_changed_byte_is_noticed_and_the_file_named(small, tmp_path, name, pla
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_a_missing_file_is_noticed_and_named(small, tmp_path, name):
+def test_a_missing_file_is_detected_and_named(small, tmp_path, name):
     save(small, tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(BadInput) as caught:
@@ -135,7 +135,7 @@ def test_a_missing_file_is_noticed_and_named(small, tmp_path, name):
     "factory", ["os:system", "evil:run", "subprocess:getoutput", "builtins:eval"]
 )
 def test_a_folder_from_elsewhere_cannot_run_code(small, tmp_path, monkeypatch, factory):
-    """Its hashes are right: whoever forges a folder forges the manifest as well."""
+    """Its hashes are right: an attacker would forge the manifest as well."""
     (tmp_path / "evil.py").write_text(
         f"open({str(tmp_path / 'executed')!r}, 'w')\ndef run(**given): pass\n"
     )
@@ -164,7 +164,7 @@ def test_a_folder_from_elsewhere_cannot_run_code(small, tmp_path, monkeypatch, f
         ({"factory": "espalier:mlp", "arguments": {}}, "in addition"),
     ],
 )
-def test_an_architecture_that_does_not_fit_is_refused(small, tmp_path, change, word):
+def test_an_architecture_that_contradicts_the_weights_is_refused(small, tmp_path, change, word):
     save(small, tmp_path)
     content = json.loads((tmp_path / "architecture.json").read_text()) | change
     files.write_json(tmp_path / "architecture.json", content)
@@ -180,7 +180,7 @@ def test_loading_draws_no_random_numbers(small, tmp_path):
         load(tmp_path)
 
 
-def test_a_network_from_elsewhere_can_be_saved_once_it_knows_how_it_is_built(small, tmp_path):
+def test_a_network_built_elsewhere_is_saved_once_an_architecture_is_attached(small, tmp_path):
     with pytest.raises(BadInput) as caught:
         save(nn.Linear(2, 2), tmp_path)
     assert_explains(caught.value, "attach", "a Linear")
@@ -194,7 +194,7 @@ def test_a_network_from_elsewhere_can_be_saved_once_it_knows_how_it_is_built(sma
     assert_equal_weights(load(tmp_path), foreign)
 
 
-def test_what_a_model_is_depends_on_neither_time_nor_place(small, tmp_path):
+def test_the_content_hash_does_not_depend_on_time_or_place(small, tmp_path):
     for name in ("one", "other", "changed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.onnx").write_bytes(b"deployed")
@@ -210,7 +210,7 @@ def test_what_a_model_is_depends_on_neither_time_nor_place(small, tmp_path):
     )
 
 
-def test_what_is_not_deployed_yet_has_no_hash(small, tmp_path):
+def test_a_folder_without_a_deployed_file_has_no_content_hash(small, tmp_path):
     save(small, tmp_path)
     with pytest.raises(BadInput) as caught:
         content_hash(tmp_path)

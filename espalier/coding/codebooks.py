@@ -37,7 +37,7 @@ def codebook(values: Floats, size: int) -> Floats:
     return centroids
 
 
-def nearest(values: Floats, centroids: Floats) -> Indices:
+def nearest_centroid(values: Floats, centroids: Floats) -> Indices:
     """The index of the nearest centroid of each value; the centroids ascend."""
     return np.searchsorted(_midpoints(centroids), values, side="right")
 
@@ -49,7 +49,7 @@ def cheapest(
 
     Args:
         values: (N,) values.
-        centroids: Initial centroids, ascending; one that is 0 stays 0.
+        centroids: Initial centroids, ascending; a centroid of 0 stays 0.
         price: Price of a bit, in units of the squared values.
         rounds: Largest number of rounds of assigning and averaging; rare centroids become empty and
             are left out.
@@ -57,7 +57,7 @@ def cheapest(
     Returns:
         The index of the centroid of each value, and the centroids, ascending.
     """
-    assigned = nearest(values, centroids)
+    assigned = nearest_centroid(values, centroids)
     for _ in range(rounds):
         counts = np.bincount(assigned, minlength=len(centroids))
         used = counts > 0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espalier.coding.codebooks import cheapest, codebook, nearest
+from espalier.coding.codebooks import cheapest, codebook, nearest_centroid
 from espalier.errors import BadInput
 from espalier.models.structure import (
     Shared,
@@ -136,6 +136,6 @@ def _with_codebook(weight: Tensor, size: int, price: float) -> Tensor:
         assigned, centroids = cheapest(flat, centroids, price * float(np.mean(used**2)))
         flat = np.where(flat == 0, 0, centroids[assigned])
     else:
-        flat[flat != 0] = centroids[nearest(used, centroids)]
+        flat[flat != 0] = centroids[nearest_centroid(used, centroids)]
     values = rounded(torch.from_numpy(flat).float(), _HALF_DIGITS)
     return values.to(weight.device).view(weight.shape)

@@ -10,7 +10,7 @@ from properties import assert_explains, assert_input_untouched, assert_random_nu
 from torch.nn import functional as F
 
 from espalier.coding import Bits, share
-from espalier.coding.codebooks import cheapest, codebook, nearest
+from espalier.coding.codebooks import cheapest, codebook, nearest_centroid
 from espalier.coding.share import round_centroids, rounded
 from espalier.errors import BadInput
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
@@ -24,7 +24,7 @@ NUMBERS = hnp.arrays(float, st.integers(2, 60), elements=st.floats(-8, 8, width=
 def test_centroids_are_the_means_of_their_nearest_values(values, size):
     """The fixed point of k-means (Lloyd 1982)."""
     centroids = codebook(values, size)
-    chosen = nearest(values, centroids)
+    chosen = nearest_centroid(values, centroids)
     assert (np.diff(centroids) > 0).all()
     assert len(centroids) <= size
     distances = np.abs(values[:, None] - centroids)

@@ -101,9 +101,9 @@ def test_a_predictor_learns_the_frequency_of_ones():
 
 
 def test_predictions_are_the_same_doubles_on_every_machine():
-    """The format is these very doubles: a table from another machine's mathematical library would not decode it."""
+    """The format depends on these doubles: another mathematical library would not decode it."""
     predictor = Predictor()
     for step in range(200):
-        chance = predictor.predict("x", (0, step % 3, step % 7))
+        probability = predictor.predict("x", (0, step % 3, step % 7))
         predictor.learn(int(step % 5 == 0))
-    assert chance.hex() == "0x1.95a2ab63569b8p-3"
+    assert probability.hex() == "0x1.95a2ab63569b8p-3"

@@ -85,8 +85,8 @@ def test_no_other_matrix_of_a_rank_is_nearer_to_the_weight(outputs, inputs, seed
         torch.testing.assert_close(error, dropped)
         for _ in range(5):
             basis = torch.randn(rank, inputs, generator=generator, dtype=torch.float64)
-            nearest = weight @ torch.linalg.pinv(basis) @ basis  # best with these rows
-            assert (weight - nearest).norm() >= error * (1 - 1e-9)
+            closest = weight @ torch.linalg.pinv(basis) @ basis  # best with these rows
+            assert (weight - closest).norm() >= error * (1 - 1e-9)
 
 
 def test_both_factors_have_one_norm():

@@ -82,7 +82,7 @@ def test_a_norm_is_folded_into_every_kind_of_layer(layers, norm, shape):
     assert_close_outputs(network, folded, torch.randn(5, *shape), 1e-6)
 
 
-class Looked(nn.Module):
+class ReadElsewhere(nn.Module):
     """Another operation reads the convolution's output."""
 
     def __init__(self):
@@ -114,7 +114,7 @@ class Standardised(nn.Conv2d):
 
 
 STAY = {
-    "something else looks": (Looked(), (3, 4, 4)),
+    "something else looks": (ReadElsewhere(), (3, 4, 4)),
     "the convolution works twice": (Twice(), (3, 4, 4)),
     "the weight is computed": (nn.Sequential(Standardised(3, 4, 2), nn.BatchNorm2d(4)), (3, 4, 4)),
     "no statistics are kept": (
@@ -152,7 +152,7 @@ def test_folded_weights_follow_the_formula_of_the_paper():
     assert folded[0].bias.item() == 5 + (1 - 4) * 2 / 1
 
 
-class Spelled(nn.Module):
+class ReadsAttribute(nn.Module):
     """Reads an attribute of its norm."""
 
     def __init__(self):
@@ -163,8 +163,8 @@ class Spelled(nn.Module):
         return self.bn(self.conv(x)) * self.bn.num_features
 
 
-class Wishful(nn.Conv2d):
-    """Has no bias, and ignores one that is added."""
+class IgnoresBias(nn.Conv2d):
+    """Has no bias, and ignores an added one."""
 
     def forward(self, x):
         return F.conv2d(x, self.weight)
@@ -173,8 +173,8 @@ class Wishful(nn.Conv2d):
 @pytest.mark.parametrize(
     ("network", "word"),
     [
-        (Spelled(), "num_features"),
-        (nn.Sequential(Wishful(3, 4, 1, bias=False), nn.BatchNorm2d(4)), "difference"),
+        (ReadsAttribute(), "num_features"),
+        (nn.Sequential(IgnoresBias(3, 4, 1, bias=False), nn.BatchNorm2d(4)), "difference"),
     ],
     ids=["attributes", "bias"],
 )

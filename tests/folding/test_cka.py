@@ -123,9 +123,9 @@ def test_corresponding_layers_of_two_trained_networks_are_the_most_similar(digit
         fit(networks[-1], train, Inference(validation, look), from_labels(), recipe, **options)
     images = [look(batch.inputs) for batch in train.batches(list(torch.arange(1024).split(128)))]
     layers = [name for name, layer in networks[0].named_modules() if isinstance(layer, nn.ReLU)]
-    answers = (list(outputs(network, layers, images)) for network in networks)
+    found = (list(outputs(network, layers, images)) for network in networks)
     count = len(layers)
-    table = batched_cka([*one, *other] for one, other in zip(*answers, strict=True))[:count, count:]
-    nearest, places = torch.cat([table.argmax(0), table.argmax(1)]), torch.arange(count).repeat(2)
+    table = batched_cka([*one, *other] for one, other in zip(*found, strict=True))[:count, count:]
+    closest, places = torch.cat([table.argmax(0), table.argmax(1)]), torch.arange(count).repeat(2)
     drawn = (torch.arange(count)[:, None] - torch.arange(count)).abs().double().mean()
-    assert (nearest - places).abs().double().mean() < drawn / 2
+    assert (closest - places).abs().double().mean() < drawn / 2

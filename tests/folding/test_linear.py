@@ -73,7 +73,7 @@ def test_consecutive_layers_are_multiplied_and_outputs_are_equal(sequence, shape
     assert count_macs(folded, shape) < count_macs(network, shape)
 
 
-class Looked(nn.Module):
+class ReadElsewhere(nn.Module):
     def __init__(self):
         super().__init__()
         self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
@@ -95,7 +95,7 @@ STAY = {
         (8, 5, 5),
     ),
     "a rectifier between": (nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6)), (6,)),
-    "something else looks": (Looked(), (6,)),
+    "something else looks": (ReadElsewhere(), (6,)),
     "one works twice": (tied(), (6,)),
     "groups": (nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 4, 1)), (4, 5, 5)),
     "a border that the bias would not reach": (

@@ -71,7 +71,7 @@ def declared_heads(layer: nn.Module) -> int | None:
 
 
 def set_attention_heads(network: nn.Module, heads: Mapping[str, int]) -> None:
-    """Set the number of heads of layers, in place, and replace those that are not prunable.
+    """Set the number of heads of layers, in place, replacing unprunable ones.
 
     Args:
         network: Network of the same layers as the one that `heads` describes.

@@ -135,7 +135,7 @@ class Narrowed:
         return cls(shapes, convolution_groups(network), attention_heads(network))
 
     def apply(self, network: nn.Module) -> None:
-        """Give every tensor its shape, in place; the values of those that change are undefined.
+        """Give every tensor its shape, in place; changed ones have undefined values.
 
         Raises:
             BadInput: If the network has other entries, or one of another number of dimensions.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from espalier.models.structure.edits import Edit, Masked, Narrowed, Removed, Replaced, Shared
+from espalier.models.structure.edits import Edit, Masked, Removed, Replaced, Shared
 from espalier.models.structure.layer_specs import describe_layer
 
 _ATTRIBUTE = "_espalier_edits"
@@ -81,71 +81,99 @@ def replace_layer(network: nn.Module, name: str, layer: nn.Module) -> None:
 
 def removed_layers(network: nn.Module) -> tuple[str, ...]:
     """Names of the layers that were removed."""
-    removals = [edit for edit in edits_of(network) if isinstance(edit, Removed)]
-    return tuple(name for removal in removals for name in removal.layers)
+    names: list[str] = []
+    for edit in edits_of(network):
+        if isinstance(edit, Removed):
+            names += edit.layers
+    return tuple(names)
 
 
 def masked_weights(network: nn.Module) -> tuple[str, ...]:
     """Names of the weights whose zeros stay zero."""
-    masks = [edit for edit in edits_of(network) if isinstance(edit, Masked)]
-    return tuple(name for mask in masks for name in mask.weights)
+    for edit in edits_of(network):
+        if isinstance(edit, Masked):
+            return edit.weights
+    return ()
 
 
 def shared_weights(network: nn.Module) -> tuple[str, ...]:
     """Names of the weights whose equal elements stay equal."""
-    codebooks = [edit for edit in edits_of(network) if isinstance(edit, Shared)]
-    return tuple(name for codebook in codebooks for name in codebook.weights)
+    for edit in edits_of(network):
+        if isinstance(edit, Shared):
+            return edit.weights
+    return ()
 
 
 def set_masked_weights(network: nn.Module, names: Iterable[str]) -> None:
     """Record these weights, and no others, as masked."""
     others = [edit for edit in edits_of(network) if not isinstance(edit, Masked)]
-    _store(network, [*others, Masked(tuple(dict.fromkeys(names)))])
+    mask = Masked(_distinct(names))
+    _store(network, [*others, mask])
 
 
 def set_shared_weights(network: nn.Module, names: Iterable[str]) -> None:
     """Record these weights, and no others, as shared."""
     others = [edit for edit in edits_of(network) if not isinstance(edit, Shared)]
-    _store(network, [*others, Shared(tuple(dict.fromkeys(names)))])
+    codebooks = Shared(_distinct(names))
+    _store(network, [*others, codebooks])
 
 
 def _store(network: nn.Module, edits: Iterable[Edit]) -> None:
-    """Store a list of edits in its canonical order, without empty and derived ones."""
-    edits = [edit for edit in edits if not isinstance(edit, Narrowed) and not _is_empty(edit)]
-    structural = [edit for edit in edits if isinstance(edit, Removed | Replaced)]
-    masked = [edit for edit in edits if isinstance(edit, Masked)]
-    shared = [edit for edit in edits if isinstance(edit, Shared)]
-    setattr(network, _ATTRIBUTE, (*structural, *masked, *shared))
+    """Store edits without empty ones: structural ones first, then masks, then shared weights."""
+    structural: list[Edit] = []
+    masks: list[Edit] = []
+    codebooks: list[Edit] = []
+    for edit in edits:
+        if _is_empty(edit):
+            continue
+        if isinstance(edit, Masked):
+            masks.append(edit)
+        elif isinstance(edit, Shared):
+            codebooks.append(edit)
+        else:
+            structural.append(edit)
+    setattr(network, _ATTRIBUTE, (*structural, *masks, *codebooks))
 
 
 def _with_removed(edits: Sequence[Edit], names: tuple[str, ...]) -> list[Edit]:
     """A list of edits with one more removal, merged with a removal just before it."""
-    structural = [edit for edit in edits if isinstance(edit, Removed | Replaced)]
-    others = [edit for edit in edits if not isinstance(edit, Removed | Replaced)]
+    structural: list[Edit] = []
+    others: list[Edit] = []
+    for edit in edits:
+        is_structural = isinstance(edit, Removed | Replaced)
+        (structural if is_structural else others).append(edit)
     last = structural[-1] if structural else None
     if isinstance(last, Removed):
-        merged = tuple(dict.fromkeys((*last.layers, *names)))
-        return [*structural[:-1], Removed(merged), *others]
+        structural.pop()
+        names = _distinct([*last.layers, *names])
     return [*structural, Removed(names), *others]
 
 
 def _outside(edits: Sequence[Edit], layers: Sequence[str]) -> list[Edit]:
-    """The edits, restricted to what is not inside one of the layers."""
-    inside = tuple(f"{name}." for name in layers)
+    """The edits, restricted to names that are not inside one of the layers."""
+    prefixes = tuple(f"{name}." for name in layers)
     kept: list[Edit] = []
     for edit in edits:
         if isinstance(edit, Removed):
-            names = [name for name in edit.layers if not name.startswith(inside)]
-            kept.append(Removed(tuple(names)))
+            kept.append(Removed(_without_prefixes(edit.layers, prefixes)))
         elif isinstance(edit, Masked | Shared):
-            names = [name for name in edit.weights if not name.startswith(inside)]
-            kept.append(replace(edit, weights=tuple(names)))
-        elif isinstance(edit, Replaced) and not f"{edit.layer}.".startswith(inside):
+            kept.append(replace(edit, weights=_without_prefixes(edit.weights, prefixes)))
+        elif isinstance(edit, Replaced) and not f"{edit.layer}.".startswith(prefixes):
             kept.append(edit)
     return kept
+
+
+def _without_prefixes(names: Iterable[str], prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if not name.startswith(prefixes))
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def _is_empty(edit: Edit) -> bool:
     if isinstance(edit, Removed):
         return not edit.layers
-    return isinstance(edit, Masked | Shared) and not edit.weights
+    if isinstance(edit, Masked | Shared):
+        return not edit.weights
+    return False

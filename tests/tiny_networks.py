@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from espalier.measures.macs import counted
-from espalier.pruning.costs import Cost, macs
-from espalier.pruning.dependency_groups import DependencyGroups, find_dependency_groups
+from espalier.pruning.costs.costs import Cost, macs
+from espalier.pruning.finding import find_dependency_groups
+from espalier.pruning.groups import DependencyGroups
 
 SMALL = (3, 8, 8)
 NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -55,7 +55,7 @@ def fold_blocks(
     shape = tuple(example.shape[1:])
     target = (keep_macs or 0) * (base_macs or count_macs(network, shape))
     merged = copy.deepcopy(network).eval()
-    shapes = _output_shapes(merged, residual_blocks(merged, example), example)
+    shapes = residual_blocks(merged, example)
     before = reached = count_macs(merged, shape)
     while reached > target:
         pair = most_similar(merged, shapes, images())

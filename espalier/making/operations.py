@@ -6,7 +6,7 @@ from espalier.making.distill import distill
 from espalier.making.factorize import factorized
 from espalier.making.fold import folded
 from espalier.making.job import Job
-from espalier.making.prune import cut
+from espalier.making.prune import prune
 from espalier.making.quantize import quantized
 from espalier.making.result import OperationResult
 from espalier.making.share import shared
@@ -15,7 +15,7 @@ from espalier.making.train import train
 OPERATIONS: dict[str, Callable[[Job], OperationResult]] = {
     "train": train,
     "distill": distill,
-    "prune": cut,
+    "prune": prune,
     "fold": folded,
     "factorize": factorized,
     "quantize": quantized,

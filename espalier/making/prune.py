@@ -1,7 +1,8 @@
 """`by: prune`."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ from espalier.making.result import OperationResult
 from espalier.models.folder import load, save
 from espalier.params import Prune
 from espalier.paths import CUT, STATE, TEACHER
-from espalier.pruning import prune
-from espalier.pruning.kept_outputs import KeptOutputs, kept_outputs_of
+from espalier.pruning import PruneSpec, Size, Target, prune_by_spec
+from espalier.pruning.finding import find_weight_elements
+from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.pruning.prune_to_target import MEASURES
-from espalier.pruning.schedules import amounts
 from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import sparse
-from espalier.pruning.target import Size
-from espalier.pruning.weight_elements import find_weight_elements
+from espalier.pruning.target import unit
 from espalier.training.batches import in_order
 from espalier.training.device import to_device
 from espalier.training.engine import LossInputs
@@ -32,34 +32,36 @@ from espalier.training.history import Row
 from espalier.training.recalibrate import recalibrate
 from espalier.training.scoring import Inference
 
-_SCORED = {"": 2048, "batches": 2048, "examples": 512}  # training images that a score looks at
+_SCORED = {"": 2048, "batches": 2048, "examples": 512}  # training examples that a score uses
 _BATCH = {"": 128, "batches": 128, "examples": 1}
 
 
-def cut(job: Job) -> OperationResult:
-    """Cut the parent, in several steps if that is asked for, and recover after each."""
+def prune(job: Job) -> OperationResult:
+    """Prune the parent, in one or several cuts, and recover after each."""
     entry = job.entry
     assert isinstance(entry, Prune)
     network, history = parent(job), list[Row]()
     base = _base(job, network)
     if entry.sparsify:
         history = _sparsify(job, network)
-    targets = _targets(job, network, base)
+    targets = entry.spec.stepwise(_start(job, network, base))
     for step, target in enumerate(targets, 1):
-        network = _once(job, f"step-{step}", partial(_cut, job, network, target, base))
-        history = _after(history, _recover(job, network, step, last=step == len(targets)))
+        cut = partial(_cut, job, network, target, base)
+        network = _once(job, f"step-{step}", cut)
+        rows = _recover(job, network, step, last=step == len(targets))
+        history = _appended(history, rows)
     return OperationResult(network, base.macs, history, records=_records(job, len(targets)))
 
 
 def _base(job: Job, network: nn.Module) -> Size:
     """The size of the nearest ancestor that no pruning has touched."""
     lineage = job.lineage(str(job.parent))
-    size = Size.of(network, job.dataset.shape)
+    size = Size.of(network, _example(job))
     return Size(int(lineage["base_macs"]), int(lineage.get("base_parameters", size.parameters)))
 
 
 def _sparsify(job: Job, network: nn.Module) -> list[Row]:
-    """Train with a penalty on what can go, in place."""
+    """Train with a penalty on what the cut can remove, in place."""
     entry = job.entry
     assert isinstance(entry, Prune)
     assert entry.sparsify is not None
@@ -77,79 +79,66 @@ def _sparsify(job: Job, network: nn.Module) -> list[Row]:
     return job.fit(network, objective, part="sparsify", recipe=recipe)
 
 
-def _targets(job: Job, network: nn.Module, base: Size) -> Sequence[Mapping[str, float]]:
-    """What each cut is to reach, as arguments of `prune`."""
+def _start(job: Job, network: nn.Module, base: Size) -> float:
+    """The amount before the first of several cuts, in the unit of the target."""
     entry = job.entry
     assert isinstance(entry, Prune)
-    if entry.target is None:
-        return [{}]
-    key, end = entry.target
-    if entry.steps == 1:
-        return [{key: end}]
-    if key == "sparsity":
-        there = (
-            find_weight_elements(network, _example(job), entry.keep).sum_over_producers(
-                dict(network.named_parameters())
-            )
-            != 0
-        )
-        return [
-            {key: 1 - left} for left in amounts(entry.schedule, there.mean(), 1 - end, entry.steps)
-        ]
-    of = {"keep_macs": base.macs, "keep_parameters": base.parameters}
-    start = MEASURES[key](network, _example(job)) / of.get(key, 1)
-    return [{key: left} for left in amounts(entry.schedule, start, end, entry.steps)]
+    target = entry.spec.target
+    if target is None or entry.steps == 1:
+        return 1.0
+    if target.name == "sparsity":
+        elements = find_weight_elements(network, _example(job), entry.keep)
+        values = elements.sum_over_producers(dict(network.named_parameters()))
+        return float((values != 0).mean())
+    measured = MEASURES[target.name](network, _example(job))
+    return measured / unit(target.name, base)
 
 
-def _cut(job: Job, network: nn.Module, target: Mapping[str, float], base: Size) -> nn.Module:
-    """Prune a network, and measure its batch norms anew."""
+def _cut(job: Job, network: nn.Module, target: Target | None, base: Size) -> nn.Module:
+    """Prune a network, and recompute its batch-norm statistics."""
     entry = job.entry
     assert isinstance(entry, Prune)
-    smaller = prune(
-        network,
-        _example(job),
-        **target,
-        pattern=entry.pattern,
-        score=entry.score,
-        budget=entry.budget,
-        align=entry.align,
-        losses=_losses(job, entry.score),
-        base=base,
-        keep=entry.keep,
-        n=entry.n,
-        m=entry.m,
-    )
+    spec = _single(entry.spec, target)
+    losses = _losses(job, entry.score)
+    smaller = prune_by_spec(network, _example(job), spec, losses=losses, base=base)
     recalibrate(smaller, job.train, job.look)
     return smaller
 
 
+def _single(spec: PruneSpec, target: Target | None) -> PruneSpec:
+    """The request of one of several cuts."""
+    return replace(spec, target=target, schedule="one_shot", steps=1)
+
+
 def _losses(job: Job, score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
-    """The losses of training images, in batches of the size that a score asks for."""
+    """The losses of training examples, in batches of the size that a score needs."""
     data = SCORES[score].data
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
         objective = job.from_teacher(TEACHER, network, inside=False)
-        for batch in job.train.batches(in_order(min(_SCORED[data], len(job.train)), _BATCH[data])):
-            images = job.look(job.views.apply(batch.inputs, batch.index, 0))
-            yield objective(LossInputs(network(images), images, batch, view=0, progress=0.0))
+        count = min(_SCORED[data], len(job.train))
+        for batch in job.train.batches(in_order(count, _BATCH[data])):
+            inputs = job.look(job.views.apply(batch.inputs, batch.index, 0))
+            yield objective(LossInputs(network(inputs), inputs, batch, view=0, progress=0.0))
 
     return losses
 
 
 def _recover(job: Job, network: nn.Module, step: int, *, last: bool) -> list[Row]:
-    """Fine-tune by distillation from the teacher, in place, and tell if that made it worse."""
+    """Fine-tune by distillation from the teacher, in place; warn if that made it worse."""
     entry = job.entry
     assert isinstance(entry, Prune)
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
     validation = Inference(job.open("validation"), job.look)
     before = validation.loss_and_accuracy(network)[1]
-    history = job.fit(
-        network, job.from_teacher(TEACHER, network), part=f"fit-{step}", recipe=recipe
-    )
-    if last and history and (after := history[-1]["accuracy"]) < before:
+    objective = job.from_teacher(TEACHER, network)
+    history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
+    after = history[-1]["accuracy"] if history else before
+    if last and after < before:
         warnings.warn(
-            f"Fine-tuning should make a network better. Found {100 * after:.2f} % on validation after it, and "
-            f"{100 * before:.2f} % right after the cut: a smaller `learning_rate` may serve.",
+            f"Expected fine-tuning to improve the network; found {100 * after:.2f} % on validation "
+            f"after it, and {100 * before:.2f} % right after the cut. A smaller `learning_rate` "
+            "may help.",
             Notice,
             stacklevel=2,
         )
@@ -157,21 +146,20 @@ def _recover(job: Job, network: nn.Module, step: int, *, last: bool) -> list[Row
 
 
 def _once(job: Job, name: str, make: Callable[[], nn.Module]) -> nn.Module:
-    """A network that is made once and kept: whoever goes on after a kill goes on from the very same."""
+    """A network that is made once and saved, so that a run after a crash continues from it."""
     folder = job.progress / name
-    if job.team.rank == 0 and not _whole(folder):
+    if job.team.rank == 0 and not _is_intact(folder):
         network = make()
         with files.replacing(folder, job.root / STATE / "work") as draft:
-            if (survivors := kept_outputs_of(network)) is not None:
-                files.write_json(draft / CUT, survivors.as_json())
+            kept_outputs = kept_outputs_of(network)
+            if kept_outputs is not None:
+                files.write_json(draft / CUT, kept_outputs.as_json())
             save(network, draft)
-    job.team.together(
-        torch.zeros(1, device=job.team.device)
-    )  # the other processes wait for the file
+    job.team.together(torch.zeros(1, device=job.team.device))  # other processes wait for the file
     return to_device(load(folder, trusted=job.params.trusted), job.team.device)
 
 
-def _whole(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         files.verify(folder)
     except BadInput:
@@ -180,7 +168,7 @@ def _whole(folder: Path) -> bool:
 
 
 def _records(job: Job, steps: int) -> dict[str, Any]:
-    """What all cuts together have left of the parent's layers, where outputs of layers went."""
+    """The kept outputs of all cuts together, where outputs of layers were removed."""
     paths = [job.progress / f"step-{step}" / CUT for step in range(1, steps + 1)]
     if not all(path.is_file() for path in paths):
         return {}
@@ -188,13 +176,14 @@ def _records(job: Job, steps: int) -> dict[str, Any]:
     return {CUT: reduce(KeptOutputs.then, cuts).as_json()}
 
 
-def _after(former: list[Row], rows: list[Row]) -> list[Row]:
-    """Rows of a further training, counted on from the former ones."""
-    step, epoch = (former[-1][key] if former else 0 for key in ("step", "epoch"))
-    return [
-        *former,
-        *({**row, "step": row["step"] + step, "epoch": row["epoch"] + epoch} for row in rows),
+def _appended(former: list[Row], rows: list[Row]) -> list[Row]:
+    """The rows of a further training, with steps and epochs counted on."""
+    last = former[-1] if former else {"step": 0, "epoch": 0}
+    shifted = [
+        {**row, "step": row["step"] + last["step"], "epoch": row["epoch"] + last["epoch"]}
+        for row in rows
     ]
+    return [*former, *shifted]
 
 
 def _example(job: Job) -> Tensor:

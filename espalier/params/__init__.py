@@ -238,6 +238,6 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{PARAMS} should have the key `{where}`. Found none."
     reason = first["msg"].removeprefix("Value error, ")
-    if reason.startswith("`"):
+    if reason.startswith(("`", "Expected")):
         return f"models.{first['loc'][1]}: {reason}" if first["loc"][:1] == ("models",) else reason
     return f"`{where}` in {PARAMS}: {reason[0].lower()}{reason[1:]}. Found {first['input']!r}."

@@ -1,4 +1,4 @@
-"""Patterns `channels` and `heads`: units are removed for real, with everything that depends on them."""
+"""Patterns `channels` and `heads`: groups are removed with everything that depends on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,137 +9,142 @@ from numpy.typing import NDArray
 from torch import nn
 
 from espalier.errors import BadInput
-from espalier.pruning.budgets import Layer, layers_of
-from espalier.pruning.budgets.problem import Kept
-from espalier.pruning.costs import Cost, macs, parameters
-from espalier.pruning.dependency_groups import (
-    DependencyGroups,
-    find_dependency_groups,
-    traced_shapes,
-)
-from espalier.pruning.deployment import one_image
-from espalier.pruning.kept_outputs import KeptOutputs, note_kept_outputs
-from espalier.pruning.layer_times import layer_times
-from espalier.pruning.prune_to_target import Ask, below, reach
-from espalier.pruning.scores import SCORES
+from espalier.models.graph import Example
+from espalier.pruning.budgets import Kept, Layer, layers_of
+from espalier.pruning.costs import Cost, layer_times, macs, one_tensor, parameters
+from espalier.pruning.finding import traced_shapes
+from espalier.pruning.groups import DependencyGroups
+from espalier.pruning.scores import SCORES, Losses
+from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery import cut
-from espalier.pruning.trace import Example
 
-
-def prune_channels(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
-    """Remove channels, neurons and heads.
-
-    Raises:
-        BadInput: If the target is out of reach, or the cut network does not run.
-    """
-    return _prune(network, example, ask, heads=False)
-
-
-def prune_heads(network: nn.Module, example: Example, ask: Ask) -> nn.Module:
-    """Remove attention heads, and nothing else.
-
-    Raises:
-        BadInput: If there are none, the target is out of reach, or the cut network does not run.
-    """
-    return _prune(network, example, ask, heads=True)
-
-
-def _prune(network: nn.Module, example: Example, ask: Ask, *, heads: bool) -> nn.Module:
-    units = find_dependency_groups(network, example, ask.keep)
-    if heads and not units.heads.any():
-        raise BadInput(
-            "A network of which heads are removed should have attention. Found none that can be cut."
-        )
-    subject = _Channels(network, example, units, ask, heads)
-    smaller, kept = below(subject, ask) if ask.target.name == "below" else reach(subject, ask)
-    _check(smaller, units, kept, example)
-    note_kept_outputs(smaller, KeptOutputs.of(units, kept))
-    return smaller
+_SPELLED = "Its forward pass may spell a width; name the layer before it in `keep`."
 
 
 @dataclass(frozen=True)
-class _Channels:
-    """A network and its units; with `heads` only those that are heads may go."""
+class PrunableChannels:
+    """A network and its dependency groups.
+
+    Attributes:
+        network: the network.
+        example: its inputs.
+        groups: its dependency groups.
+        spec: the request.
+        losses: yields the loss of each training batch, if there are data.
+    """
 
     network: nn.Module
     example: Example
-    units: DependencyGroups
-    ask: Ask
-    heads: bool
+    groups: DependencyGroups
+    spec: PruneSpec
+    losses: Losses | None
+
+    def __post_init__(self) -> None:
+        if self.spec.pattern == "heads" and not self.groups.heads.any():
+            raise BadInput(
+                "Expected a network with attention heads that can be removed; found none."
+            )
 
     @property
     def count(self) -> int:
-        return self.units.count
+        """The number of groups."""
+        return self.groups.count
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
-        return SCORES[self.ask.score].function(self.network, self.units, self.ask.losses)
+        """(count,) the importance of each group."""
+        return SCORES[self.spec.score].function(self.network, self.groups, self.losses)
 
     @cached_property
     def layers(self) -> Sequence[Layer]:
-        # a head is many channels, and so is a position in all groups of a convolution: the widths are to be multiples
-        full = self.ask.align // np.gcd(self.ask.align, self.units.channels)
-        align = np.where(self.units.heads, 1, full)
-        layers = layers_of(self.units.layer, self.scores, align)
-        if not self.heads:
+        """The removable portions of each layer, in order of their scores.
+
+        Widths are multiples of `align`, in indices: a group may have several channels, as in
+        grouped convolutions. Heads are removed one by one.
+        """
+        per_portion = self.spec.align // np.gcd(self.spec.align, self.groups.channels)
+        align = np.where(self.groups.heads, 1, per_portion)
+        layers = layers_of(self.groups.layer, self.scores, align)
+        if self.spec.pattern != "heads":
             return layers
-        return [
-            layer
-            for layer in layers
-            if all(self.units.heads[part.members].all() for part in layer.portions)
-        ]
+        return [layer for layer in layers if self._is_heads(layer)]
 
     def cost(self, target: str, whole: float) -> Cost:
+        """The cost of the kept groups, in the unit of a target.
+
+        Args:
+            target: name of the target.
+            whole: measured cost of the whole network.
+        """
         if target == "keep_macs":
-            return macs(self.network, self.units).with_whole(whole)
+            return macs(self.network, self.groups).with_whole(whole)
         if target == "milliseconds":
-            return layer_times(
-                self.network, self.units, one_image(self.example), self.ask.align
-            ).with_whole(whole)
-        numbers = parameters(self.network, self.units)
+            example = one_tensor(self.example)
+            times = layer_times(self.network, self.groups, example, self.spec.align)
+            return times.with_whole(whole)
+        elements = parameters(self.network, self.groups)
         if target == "keep_parameters":
-            return numbers
-        return replace(
-            numbers, noun="bytes", price=lambda left: 4 * numbers.price(left)
-        ).with_whole(whole)
+            return elements
+        in_bytes = replace(elements, noun="bytes", price=lambda left: 4 * elements.price(left))
+        return in_bytes.with_whole(whole)
 
     def cut(self, kept: Kept) -> nn.Module:
-        return cut(self.network, self.units, kept)
+        """A copy of the network in which only some groups are left."""
+        return cut(self.network, self.groups, kept)
 
-    def stuck(self) -> str:
-        reasons = sorted(self.units.fixed.items(), key=lambda reason: -reason[1])
-        fixed = ", ".join(f"{count} ({reason})" for reason, count in reasons if reason != "kernel")
+    def explain_unreachable(self) -> str:
+        """The reasons why nothing more can be removed."""
+        reasons = sorted(self.groups.fixed.items(), key=lambda reason: -reason[1])
+        fixed = ", ".join(f"{count} ({why})" for why, count in reasons if why != "kernel")
         return (
-            "every layer is down to a quarter of its channels and one block of `align`: a smaller `align` or a larger "
-            f"target may be in reach. Removable channels: {self.units.count}; what must stay: {fixed or 'nothing'}"
+            "every layer is down to a quarter of its channels and one block of `align`: a smaller "
+            "`align` or a larger target may be in reach. Removable channels: "
+            f"{self.groups.count}; channels that must stay: {fixed or 'none'}"
         )
 
-    def nearest(self) -> str:
-        return "heads are" if self.heads else "aligned widths are"
+    def granularity(self) -> str:
+        """The noun of the nearest possible choices."""
+        return "heads" if self.spec.pattern == "heads" else "aligned widths"
 
     def advice(self) -> str:
-        return "" if self.heads or self.ask.align == 1 else " A smaller `align` comes nearer."
+        """A way to come nearer to the target; empty if there is none."""
+        exact = self.spec.pattern == "heads" or self.spec.align == 1
+        return "" if exact else " A smaller `align` comes nearer."
+
+    def _is_heads(self, layer: Layer) -> bool:
+        return all(self.groups.heads[portion.members].all() for portion in layer.portions)
 
 
-def _check(
-    smaller: nn.Module, units: DependencyGroups, kept: NDArray[np.bool_], example: Example
+def verify_cut(
+    smaller: nn.Module, groups: DependencyGroups, kept: NDArray[np.bool_], example: Example
 ) -> None:
-    """Refuse a cut that did not work: where a forward pass spells a width, it may even run, and mean something else."""
+    """Refuse a cut network that does not run, or computes values of unexpected shapes.
+
+    A forward pass that spells a width may still run after the cut, and compute something else.
+
+    Args:
+        smaller: network after the cut.
+        groups: dependency groups of the network before the cut.
+        kept: (count,) whether each group stays.
+        example: inputs of the network.
+
+    Raises:
+        BadInput: if the cut did not work; it names the value.
+    """
     try:
         found = traced_shapes(smaller, example)
     except BadInput as error:
         raise BadInput(
-            f"A pruned network should still run. Found: {error.__cause__}. Its forward pass may spell a width; name "
-            "the layer before it in `keep`."
+            f"Expected a pruned network that runs; found: {error.__cause__}. {_SPELLED}"
         ) from error
-    for (name, shape), (_, wanted) in zip(found, units.shapes(kept), strict=False):
+    for (name, shape), (_, wanted) in zip(found, groups.shapes(kept), strict=False):
         if shape != wanted:
             raise BadInput(
-                f"Inside a pruned network the value {name} should be of the shape {list(wanted)}. Found {list(shape)}: "
-                "its forward pass may spell a width; name the layer before it in `keep`."
+                f"Expected the value {name} inside the pruned network to have the shape "
+                f"{list(wanted)}; found {list(shape)}. {_SPELLED}"
             )
-    if len(found) != len(units.flow):
+    if len(found) != len(groups.flow):
         raise BadInput(
-            f"A pruned network should compute {len(units.flow)} values like the whole one. Found {len(found)}: its "
-            "forward pass may ask for a width; name the layer before it in `keep`."
+            f"Expected {len(groups.flow)} values inside the pruned network, as before; found "
+            f"{len(found)}. Its forward pass may test a width; name the layer before it in `keep`."
         )

@@ -1,4 +1,4 @@
-"""Reaching a target: a budget chooses, the cut is measured, and if it was foreseen wrongly the budget chooses anew."""
+"""The search for a target: choose, cut, measure, and choose again where the prediction was wrong."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,221 +13,241 @@ from torch import nn
 from espalier.errors import BadInput, Notice
 from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
-from espalier.pruning.budgets import BUDGETS, Layer, Problem
-from espalier.pruning.budgets.problem import Kept
-from espalier.pruning.costs import Cost
-from espalier.pruning.deployment import file_bytes, one_image, race
+from espalier.models.graph import Example
+from espalier.pruning.budgets import BUDGETS, Kept, Layer, Problem
+from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
 from espalier.pruning.scores import SCORES, Losses
-from espalier.pruning.target import Size, Target
-from espalier.pruning.trace import Example, sizes
+from espalier.pruning.spec import PruneSpec
+from espalier.pruning.target import Size, shape_of
 
-_NEAR = 0.02  # of the limit: what comes nearer is not told
+_NEAR = 0.02  # relative distance to the limit that is not reported
 _TRIES = 4
-_BATCHES = {
-    "": 2,
-    "batches": 2,
-    "examples": 256,
-}  # on which a loss is measured: it is asked for some hundred times
+_BATCHES = {"": 2, "batches": 2, "examples": 256}  # over which a loss is averaged, some 100 times
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What is asked of a cut.
-
-    Attributes:
-        target: What it should reach.
-        score: Which groups matter, a key of `SCORES`.
-        budget: How much goes where, a key of `BUDGETS`.
-        align: Widths stay multiples of this where they are.
-        losses: Yields the loss of each training batch, if there are data.
-        base: What fractions are of.
-        keep: Names of layers whose outputs stay.
-        n: How many of every `m` weights stay, for `n_of_m`.
-        m: How many weights are a group.
-    """
-
-    target: Target
-    score: str
-    budget: str
-    align: int
-    losses: Losses | None
-    base: Size
-    keep: tuple[str, ...] = ()
-    n: int = 2
-    m: int = 4
-
-
-class Subject(Protocol):
-    """A network, and what of it can be removed."""
+class Prunable(Protocol):
+    """A network, and the groups that can be removed from it."""
 
     @property
     def network(self) -> nn.Module:
-        """The whole of it."""
+        """The whole network."""
 
     @property
     def example(self) -> Example:
-        """Images (N, C, H, W), or all of the inputs."""
+        """Its inputs."""
 
     @property
     def count(self) -> int:
-        """How many parts can be removed."""
+        """The number of groups."""
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """What may go, in which order."""
+        """The removable portions of each layer, in order."""
 
     def cost(self, target: str, whole: float) -> Cost:
-        """A cost of what is kept, of a network that as a whole costs so much."""
+        """The cost of the kept groups, if the whole network costs `whole`."""
 
     def cut(self, kept: Kept) -> nn.Module:
-        """A copy with only some parts left."""
+        """A copy of the network in which only some groups are left."""
 
-    def stuck(self) -> str:
-        """Why no more can go."""
+    def explain_unreachable(self) -> str:
+        """The reasons why nothing more can be removed."""
 
-    def nearest(self) -> str:
-        """What can be chosen among."""
+    def granularity(self) -> str:
+        """The noun of the nearest possible choices."""
 
     def advice(self) -> str:
-        """What comes nearer to a target, if something does."""
+        """A way to come nearer to the target; empty if there is none."""
 
 
 @dataclass(frozen=True)
-class _Reached:
-    """A cut, and what was measured of it."""
+class _Cut:
+    """A cut and its measurements.
+
+    Attributes:
+        network: network after the cut.
+        kept: groups that are left.
+        found: measured cost.
+        predicted: predicted cost.
+        latency: latency before and after; None if it was not measured.
+    """
 
     network: nn.Module
     kept: Kept
     found: float
-    foreseen: float
-    speed: Comparison | None
+    predicted: float
+    latency: Comparison | None
 
 
 MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
-    "keep_macs": lambda network, example: count_macs(network, sizes(example)),
+    "keep_macs": lambda network, example: count_macs(network, shape_of(example)),
     "keep_parameters": lambda network, example: count_parameters(network),
-    "bytes": lambda network, example: file_bytes(network, one_image(example)),
-    "milliseconds": lambda network, example: race(network, network, one_image(example)).parent,
+    "bytes": lambda network, example: file_bytes(network, one_tensor(example)),
+    "milliseconds": lambda network, example: (
+        compare_network_latency(network, network, one_tensor(example)).parent
+    ),
 }
 
 
-def reach(subject: Subject, ask: Ask) -> tuple[nn.Module, Kept]:
+def prune_to_target(
+    prunable: Prunable, spec: PruneSpec, losses: Losses | None, base: Size
+) -> tuple[nn.Module, Kept]:
     """Cut a network so that it reaches a target.
 
+    The budget chooses groups by predicted costs. If the measured cost misses the limit, the limit
+    of the next choice is corrected by the error of the prediction, at most three times.
+
+    Args:
+        prunable: the network and its groups.
+        spec: the request.
+        losses: yields the loss of each training batch, if there are data.
+        base: size to which fractions refer.
+
     Returns:
-        The cut network, and what is kept.
+        The cut network, and the kept groups.
 
     Raises:
-        BadInput: If the target is out of reach.
+        BadInput: if the target is out of reach.
+
+    Example:
+        Limit 100, predicted 98, found 103: the next choice is made for a limit of 95.
     """
-    limit, before = (
-        ask.target.limit(ask.base),
-        MEASURES[ask.target.name](subject.network, subject.example),
-    )
-    cost = subject.cost(ask.target.name, before)
-    time = loss = None
-    if ask.budget == "latency":
-        timed = ask.target.name == "milliseconds"
-        whole = before if timed else MEASURES["milliseconds"](subject.network, subject.example)
-        time = cost if timed else subject.cost("milliseconds", whole)
-    if ask.losses:
-        loss = _loss(subject, ask.losses, _BATCHES[SCORES[ask.score].data])
-    problem = Problem(subject.count, subject.layers, cost, limit, ask.align, time, loss)
-    tries: list[_Reached] = []
+    assert spec.target is not None
+    limit = spec.target.limit(base)
+    before = MEASURES[spec.target.name](prunable.network, prunable.example)
+    problem = _problem(prunable, spec, losses, limit, before)
+    tries: list[_Cut] = []
     for _ in range(_TRIES):
-        kept = BUDGETS[ask.budget](problem)
+        kept = BUDGETS[spec.budget](problem)
         if any((kept == former.kept).all() for former in tries):
             break
-        last = _cut(subject, ask, kept, cost(kept))
+        last = _cut(prunable, spec, kept, problem.cost(kept))
         tries.append(last)
-        wrong = last.found - last.foreseen
-        if (1 - _NEAR) * limit <= last.found <= _most(ask, limit) or abs(wrong) < 1e-9 * limit:
+        error = last.found - last.predicted
+        near = (1 - _NEAR) * limit <= last.found <= _most(spec, limit)
+        if near or abs(error) < 1e-9 * limit:
             break
-        problem = replace(problem, most=limit - wrong)
-    best = min(tries, key=lambda one: (one.found > _most(ask, limit), abs(one.found - limit)))
-    _tell(subject, ask, best, before=before, limit=limit)
+        problem = replace(problem, most=limit - error)
+    best = min(tries, key=lambda one: (one.found > _most(spec, limit), abs(one.found - limit)))
+    _report(prunable, spec, best, limit)
     return best.network, best.kept
 
 
-def below(subject: Subject, ask: Ask) -> tuple[nn.Module, Kept]:
-    """Let portions go of which everything scores below a threshold, which is the target.
+def prune_below(prunable: Prunable, spec: PruneSpec) -> tuple[nn.Module, Kept]:
+    """Remove the portions in which every group scores below a threshold, which is the target.
 
     Returns:
-        The cut network, and what is kept.
+        The cut network, and the kept groups.
     """
-    kept = np.ones(subject.count, bool)
-    for layer in subject.layers:
+    assert spec.target is not None
+    kept = np.ones(prunable.count, bool)
+    for layer in prunable.layers:
         for portion in layer.portions:
-            if portion.highest >= ask.target.value:
+            if portion.highest >= spec.target.value:
                 break
             kept[portion.members] = False
     if kept.all():
         _warn(
-            f"Pruning removed nothing: no portion of a layer lies below {ask.target.value:g} as a whole."
+            "Pruning removed nothing: no portion of a layer lies below "
+            f"{spec.target.value:g} as a whole."
         )
-    return subject.cut(kept), kept
+    return prunable.cut(kept), kept
 
 
-def _most(ask: Ask, limit: float) -> float:
-    """What may be found: two measurements of a time differ, other figures do not."""
-    return limit * (1 + _NEAR) if ask.target.name == "milliseconds" else limit
+def _problem(
+    prunable: Prunable, spec: PruneSpec, losses: Losses | None, limit: float, before: float
+) -> Problem:
+    """The problem that the budget solves."""
+    assert spec.target is not None
+    cost = prunable.cost(spec.target.name, before)
+    time = loss = None
+    if spec.budget == "latency":
+        time = _time(prunable, spec, cost)
+    if losses:
+        loss = _loss(prunable, losses, _BATCHES[SCORES[spec.score].data])
+    return Problem(prunable.count, prunable.layers, cost, limit, spec.align, time, loss)
 
 
-def _cut(subject: Subject, ask: Ask, kept: Kept, foreseen: float) -> _Reached:
-    network = subject.cut(kept)
-    timed = ask.budget == "latency" or ask.target.name == "milliseconds"
-    speed = race(subject.network, network, one_image(subject.example)) if timed else None
-    if speed and ask.target.name == "milliseconds":
-        return _Reached(network, kept, speed.child, foreseen, speed)
-    return _Reached(
-        network, kept, MEASURES[ask.target.name](network, subject.example), foreseen, speed
-    )
+def _time(prunable: Prunable, spec: PruneSpec, cost: Cost) -> Cost:
+    """The predicted milliseconds of the kept groups."""
+    assert spec.target is not None
+    if spec.target.name == "milliseconds":
+        return cost
+    whole = MEASURES["milliseconds"](prunable.network, prunable.example)
+    return prunable.cost("milliseconds", whole)
 
 
-def _loss(subject: Subject, losses: Losses, batches: int) -> Callable[[Kept], float]:
-    """The mean loss over the first batches of what a choice leaves."""
+def _most(spec: PruneSpec, limit: float) -> float:
+    """The largest measured cost that keeps the limit: repeated latencies differ, counts do not."""
+    assert spec.target is not None
+    return limit * (1 + _NEAR) if spec.target.name == "milliseconds" else limit
+
+
+def _cut(prunable: Prunable, spec: PruneSpec, kept: Kept, predicted: float) -> _Cut:
+    """Cut the network and measure it."""
+    assert spec.target is not None
+    network = prunable.cut(kept)
+    limits_time = spec.target.name == "milliseconds"
+    latency = None
+    if limits_time or spec.budget == "latency":
+        example = one_tensor(prunable.example)
+        latency = compare_network_latency(prunable.network, network, example)
+    if limits_time and latency:
+        return _Cut(network, kept, latency.child, predicted, latency)
+    found = MEASURES[spec.target.name](network, prunable.example)
+    return _Cut(network, kept, found, predicted, latency)
+
+
+def _loss(prunable: Prunable, losses: Losses, batches: int) -> Callable[[Kept], float]:
+    """A function of the kept groups: the mean loss over the first batches."""
     known: dict[bytes, float] = {}
 
     @torch.no_grad()
     def loss(kept: Kept) -> float:
         key = kept.tobytes()
         if key not in known:
-            network = subject.network if kept.all() else subject.cut(kept)
-            known[key] = float(np.mean([float(one) for one in islice(losses(network), batches)]))
+            network = prunable.network if kept.all() else prunable.cut(kept)
+            first = islice(losses(network), batches)
+            known[key] = float(np.mean([float(one) for one in first]))
         return known[key]
 
     return loss
 
 
-def _tell(subject: Subject, ask: Ask, reached: _Reached, *, before: float, limit: float) -> None:
-    """Refuse a target that is out of reach, and tell of one that is missed by more than 2 %, or that made it slower."""
-    noun = ask.target.noun
+def _report(prunable: Prunable, spec: PruneSpec, cut: _Cut, limit: float) -> None:
+    """Refuse an unreachable target; warn of one missed by 2 %, and of a slower network."""
+    assert spec.target is not None
+    noun = spec.target.noun
     digits = 3 if noun == "milliseconds" else 0
-    allowed, found, foreseen = (
-        f"{figure:,.{digits}f}" for figure in (limit, reached.found, reached.foreseen)
-    )
-    if reached.found > _most(ask, limit) and reached.foreseen > limit:
+    allowed, found = f"{limit:,.{digits}f} {noun}", f"{cut.found:,.{digits}f}"
+    most = _most(spec, limit)
+    if cut.found > most and cut.predicted > limit:
         raise BadInput(
-            f"Pruning should leave at most {allowed} {noun}. Found {found} when {subject.stuck()}."
+            f"Expected at most {allowed} after pruning; found {found}, where "
+            f"{prunable.explain_unreachable()}."
         )
-    if reached.found > _most(ask, limit):
+    if cut.found > most:
+        predicted = f"{cut.predicted:,.{digits}f}"
         _warn(
-            f"Pruning should leave at most {allowed} {noun}. Found {found}, where {foreseen} were foreseen."
+            f"Expected at most {allowed} after pruning; found {found}, where {predicted} were "
+            "predicted."
         )
-    elif reached.kept.all():
+    elif cut.kept.all():
+        _warn(f"Pruning removed nothing: {found} of the allowed {allowed} are there.")
+    elif cut.found < (1 - _NEAR) * limit:
+        distance = 100 * (1 - cut.found / limit)
         _warn(
-            f"Pruning removed nothing: {found} of {allowed} {noun} are there, and no more are allowed."
+            f"Pruning left {found} of the allowed {allowed}: the nearest {prunable.granularity()} "
+            f"are {distance:.1f} % below.{prunable.advice()}"
         )
-    elif reached.found < (1 - _NEAR) * limit:
-        below = 100 * (1 - reached.found / limit)
+    _report_slower(cut)
+
+
+def _report_slower(cut: _Cut) -> None:
+    if cut.latency and cut.latency.slower and not cut.kept.all():
         _warn(
-            f"Pruning left {found} {noun} where {allowed} were allowed: the nearest {subject.nearest()} {below:.1f} % "
-            f"below.{subject.advice()}"
-        )
-    if reached.speed and reached.speed.slower and not reached.kept.all():
-        _warn(
-            f"Pruning should not make a network slower. Found {reached.speed.child:.3f} milliseconds at batch 1, and "
-            f"{reached.speed.parent:.3f} before."
+            f"Expected a network that is not slower after pruning; found {cut.latency.child:.3f} "
+            f"milliseconds at batch 1, and {cut.latency.parent:.3f} before."
         )
 
 

@@ -1,137 +1,128 @@
-"""Sparse training: before a cut, a penalty on groups of weights makes what will go small."""
+"""Sparse training: a penalty on groups of weights before a cut shrinks what the cut will remove."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espalier.pruning.blocks import find_blocks
-from espalier.pruning.dependency_groups import find_dependency_groups
 from espalier.pruning.groups import Groups
-from espalier.pruning.weight_elements import find_weight_elements
+from espalier.pruning.patterns import PATTERNS
 from espalier.training.engine import LossInputs, Objective
+
+_EPSILON = 1e-12  # the root of zero has no gradient
 
 
 class GroupNorms:
-    """The weights of some groups, and what they come to, differentiably.
+    """Differentiable norms of the producers of each group.
 
     Attributes:
-        count: How many groups there are.
-        going: (count,) whether a group is one of those of its layer that were the smallest at first.
+        count: number of groups.
+        smallest: (count,) whether a group was among the smallest of its layer at the start.
     """
 
     def __init__(self, network: nn.Module, groups: Groups, fraction: float) -> None:
-        """Look at the weights of a network that make groups.
+        """Look up the weights that produce groups.
 
         Args:
-            network: On the device where it is trained.
-            groups: What is pulled together.
-            fraction: How many of each layer's groups are `going`, by their L1 norm.
+            network: a network on the device where it is trained.
+            groups: its groups.
+            fraction: fraction of each layer's groups that are `smallest`, by their L1 norm.
         """
         self.count = groups.count
         self._weights: list[tuple[nn.Parameter, Tensor]] = []
         for name, parameter in network.named_parameters():
-            makers = groups.makers(name, parameter.shape)
-            if makers is not None:
-                # the last place is for what makes no group: its number is -1
-                number = torch.from_numpy(np.where(makers < 0, groups.count, makers)).to(
-                    parameter.device
-                )
+            producers = groups.producers(name, parameter.shape)
+            if producers is not None:
+                # elements without group count for an extra group at the end
+                numbers = np.where(producers < 0, groups.count, producers)
+                number = torch.from_numpy(numbers).to(parameter.device)
                 self._weights.append((parameter, number))
         with torch.no_grad():
-            self.going = _lowest(self.sizes, torch.from_numpy(groups.layer), fraction)
+            self.smallest = _smallest(self.absolute, torch.from_numpy(groups.layer), fraction)
 
     @property
-    def sizes(self) -> Tensor:
-        """(count,) the sum of the sizes of each group's weights."""
+    def absolute(self) -> Tensor:
+        """(count,) the sum of the absolute weights of each group."""
         return self._sum(torch.abs)
 
     @property
     def squares(self) -> Tensor:
-        """(count,) the sum of their squares."""
+        """(count,) the sum of the squared weights of each group."""
         return self._sum(torch.square)
 
     @cached_property
-    def numbers(self) -> Tensor:
-        """(count,) how many they are."""
+    def sizes(self) -> Tensor:
+        """(count,) the number of weights of each group."""
         return self._sum(torch.ones_like).detach()
 
     def _sum(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        parts = []
+        """The sum of a function of the weights of each group."""
+        values, numbers = [], []
         for weight, number in self._weights:
-            alike = [
+            value = function(weight)
+            shared = [
                 dim for dim, size in enumerate(number.shape) if size == 1 and weight.shape[dim] > 1
             ]
-            value = function(weight)
-            parts.append(((value.sum(alike) if alike else value).flatten(), number.flatten()))
-        values, numbers = (torch.cat(column) for column in zip(*parts, strict=True))
-        return values.new_zeros(self.count + 1).index_add(0, numbers, values)[:-1]
+            summed = value.sum(shared) if shared else value
+            values.append(summed.flatten())
+            numbers.append(number.flatten())
+        every = torch.cat(values)
+        total = every.new_zeros(self.count + 1).index_add(0, torch.cat(numbers), every)
+        return total[:-1]
 
 
-def _lowest(sizes: Tensor, layer: Tensor, fraction: float) -> Tensor:
-    """(count,) whether a size is within the lowest of its layer, to the next lower whole number of them."""
-    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+def _smallest(norms: Tensor, layer: Tensor, fraction: float) -> Tensor:
+    """(count,) whether a norm is among the smallest of its layer, rounded down to whole groups."""
+    chosen = torch.zeros(len(norms), dtype=torch.bool)
     for number in layer.unique():
         members = torch.nonzero(layer == number)[:, 0]
-        order = sizes.cpu()[members].argsort(stable=True)
-        chosen[members[order[: int(fraction * len(members))]]] = True
-    return chosen.to(sizes.device)
+        ascending = norms.cpu()[members].argsort(stable=True)
+        chosen[members[ascending[: int(fraction * len(members))]]] = True
+    return chosen.to(norms.device)
 
 
 Penalty = Callable[[GroupNorms, float], Tensor]
-"""Maps the mass of all groups, and the part of the training that is behind in [0, 1), to a loss."""
+"""Maps the norms of all groups, and the progress of the training in [0, 1), to a loss."""
 
 
-def l1(mass: GroupNorms, progress: float) -> Tensor:
-    """The sum of the sizes of all weights (Tibshirani 1996; on the scales of norms, Liu et al. 2017)."""
+def l1(norms: GroupNorms, progress: float) -> Tensor:
+    """The sum of all absolute weights (Tibshirani 1996; on scales of norms, Liu et al. 2017)."""
     del progress
-    return mass.sizes.sum()
+    return norms.absolute.sum()
 
 
-def l2(mass: GroupNorms, progress: float) -> Tensor:
-    """Half the sum of all squares: weight decay on what goes, norms included."""
+def l2(norms: GroupNorms, progress: float) -> Tensor:
+    """Half the sum of all squares: weight decay on all groups, norms included."""
     del progress
-    return mass.squares.sum() / 2
+    return norms.squares.sum() / 2
 
 
-def group_lasso(mass: GroupNorms, progress: float) -> Tensor:
-    """The norms of the groups, times the roots of their sizes (Yuan and Lin 2006, eq. 2.1; Wen et al. 2016, eq. 2)."""
-    del progress
-    return (
-        mass.numbers.sqrt() * (mass.squares + 1e-12).sqrt()
-    ).sum()  # the root of nothing has no gradient
+def group_lasso(norms: GroupNorms, progress: float) -> Tensor:
+    """The L2 norms of the groups, times the roots of their sizes.
 
-
-def growing(mass: GroupNorms, progress: float) -> Tensor:
-    """L2 on what will go, with a factor that grows in proportion to the steps (GReg-1, Wang et al. 2021, section 3.2).
-
-    The network has time to do without it, while the rest is not pulled at all.
+    Source: Yuan and Lin (2006), eq. 2.1; Wen et al. (2016), eq. 2.
     """
-    return progress * mass.squares[mass.going].sum() / 2
+    del progress
+    return (norms.sizes.sqrt() * (norms.squares + _EPSILON).sqrt()).sum()
 
 
-PENALTIES: dict[str, Penalty] = {"l1": l1, "l2": l2, "group_lasso": group_lasso, "growing": growing}
+def growing(norms: GroupNorms, progress: float) -> Tensor:
+    """L2 on the smallest groups, with a factor proportional to the progress of the training.
+
+    The network has time to adapt, and its other groups are not penalised.
+
+    Source: GReg-1, Wang et al. (2021), section 3.2.
+    """
+    return progress * norms.squares[norms.smallest].sum() / 2
 
 
-def _find_heads(network: nn.Module, example: Tensor, keep: tuple[str, ...]) -> Groups:
-    units = find_dependency_groups(network, example, keep)
-    heads = np.append(units.heads, False)  # the last place is for what stays: its number is -1
-    where = {
-        name: {dim: np.where(heads[unit], unit, -1) for dim, unit in dims.items()}
-        for name, dims in units.where.items()
-    }
-    return replace(units, where=where)
-
-
-_FINDERS: dict[str, Callable[[nn.Module, Tensor, tuple[str, ...]], Groups]] = {
-    "channels": find_dependency_groups,
-    "heads": _find_heads,
-    "blocks": find_blocks,
-    "weights": find_weight_elements,
-    "n_of_m": find_weight_elements,
+PENALTIES: dict[str, Penalty] = {
+    "l1": l1,
+    "l2": l2,
+    "group_lasso": group_lasso,
+    "growing": growing,
 }
 
 
@@ -147,25 +138,25 @@ class Sparse(nn.Module):
         strength: float,
         fraction: float = 0.3,
     ) -> None:
-        """Look at the weights that make groups; the network itself is not registered.
+        """Look up the weights that produce groups; the network itself is not registered.
 
         Args:
-            objective: What is minimised beside the penalty. If it is a module, it is trained along.
-            network: Is trained with this objective, on the device where it is now.
-            groups: What is pulled together.
-            penalty: One of `PENALTIES`.
-            strength: Its factor.
-            fraction: The part of each layer, smallest first, that `growing` pulls on.
+            objective: loss to minimise besides the penalty; if it is a module, it is trained too.
+            network: network to train with this objective, on its present device.
+            groups: groups to penalise.
+            penalty: one of `PENALTIES`.
+            strength: factor of the penalty.
+            fraction: fraction of each layer, smallest first, that `growing` penalises.
         """
         super().__init__()
         self.objective = objective
-        self.mass = GroupNorms(network, groups, fraction)
+        self.norms = GroupNorms(network, groups, fraction)
         self._penalty, self._strength = PENALTIES[penalty], strength
 
-    def forward(self, seen: LossInputs) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """The loss of a batch."""
-        loss: Tensor = self.objective(seen)
-        return loss + self._strength * self._penalty(self.mass, seen.progress)
+        loss: Tensor = self.objective(inputs)
+        return loss + self._strength * self._penalty(self.norms, inputs.progress)
 
 
 def sparse(
@@ -179,21 +170,20 @@ def sparse(
     pattern: str = "channels",
     keep: tuple[str, ...] = (),
 ) -> Sparse:
-    """An objective that makes small what a cut of this pattern can remove.
+    """An objective that shrinks the groups that a cut of this pattern can remove.
 
     Args:
-        objective: What is minimised beside the penalty.
-        network: In evaluation mode; is then trained with the result.
-        example: Images (N, C, H, W) as it sees them, two at least.
-        penalty: One of `PENALTIES`.
-        strength: Its factor.
-        fraction: The part of each layer, smallest first, that `growing` pulls on.
-        pattern: What the cut will remove.
-        keep: Names of layers that stay, and are not pulled.
+        objective: loss to minimise besides the penalty.
+        network: network in evaluation mode, to train with the result.
+        example: inputs (N, C, H, W) as the network sees them.
+        penalty: one of `PENALTIES`.
+        strength: factor of the penalty.
+        fraction: fraction of each layer, smallest first, that `growing` penalises.
+        pattern: pattern of the later cut.
+        keep: names of layers that stay, and are not penalised.
 
     Raises:
-        BadInput: If the network cannot be traced.
+        BadInput: if the network cannot be traced.
     """
-    return Sparse(
-        objective, network, _FINDERS[pattern](network, example, keep), penalty, strength, fraction
-    )
+    groups = PATTERNS[pattern].find(network, example, keep)
+    return Sparse(objective, network, groups, penalty, strength, fraction)

@@ -1,42 +1,48 @@
-"""What a cut is to reach."""
+"""The target of a cut: the limit on what it leaves."""
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from torch import nn
 
 from espalier.errors import BadInput
-from espalier.measures.macs import Shape, count_macs, count_parameters
+from espalier.measures.macs import count_macs, count_parameters
+from espalier.models.graph import Example
 
 
 @dataclass(frozen=True)
 class Size:
-    """What fractions are of: the network that no pruning has touched.
+    """The size of a network that no pruning has touched, to which fractions refer.
 
     Attributes:
-        macs: Its multiply-accumulates for one image.
-        parameters: Its learned numbers.
+        macs: multiply-accumulates for one example.
+        parameters: number of learned parameters.
     """
 
     macs: int
     parameters: int
 
     @classmethod
-    def of(cls, network: nn.Module, shape: Shape) -> Self:
-        """The size of a network for images of `shape` (C, H, W)."""
-        return cls(count_macs(network, shape), count_parameters(network))
+    def of(cls, network: nn.Module, example: Example) -> Self:
+        """The size of a network for inputs like `example`."""
+        return cls(count_macs(network, shape_of(example)), count_parameters(network))
 
 
-FRACTIONS = ("keep_macs", "keep_parameters", "sparsity")
+class TargetKind(NamedTuple):
+    """A kind of target: the noun of what it limits, and whether its value is a fraction."""
 
-NOUNS = {
-    "keep_macs": "multiply-accumulates",
-    "keep_parameters": "parameters",
-    "bytes": "bytes",
-    "milliseconds": "milliseconds",
-    "sparsity": "zeros",
-    "below": "weights",
+    noun: str
+    fraction: bool
+
+
+TARGETS = {
+    "keep_macs": TargetKind("multiply-accumulates", fraction=True),
+    "keep_parameters": TargetKind("parameters", fraction=True),
+    "bytes": TargetKind("bytes", fraction=False),
+    "milliseconds": TargetKind("milliseconds", fraction=False),
+    "sparsity": TargetKind("zeros", fraction=True),
+    "below": TargetKind("weights", fraction=False),
 }
 
 
@@ -45,39 +51,57 @@ class Target:
     """A limit.
 
     Attributes:
-        name: Of what: a key of `NOUNS`.
-        value: A fraction, bytes, milliseconds, a fraction of zeros, or the size below which weights go.
+        name: one of `TARGETS`.
+        value: a fraction of the base, bytes, milliseconds, the fraction of zeros, or the size below
+            which weights are removed.
+
+    Raises:
+        BadInput: if the value is out of range.
     """
 
     name: str
     value: float
 
+    def __post_init__(self) -> None:
+        if TARGETS[self.name].fraction and not 0 < self.value <= 1:
+            raise BadInput(f"Expected `{self.name}` in (0, 1]; found {self.value}.")
+        if not 0 < self.value < math.inf:
+            raise BadInput(f"Expected `{self.name}` above 0; found {self.value}.")
+
     @classmethod
-    def of(cls, **asked: float | None) -> Self | None:
-        """The one target that is given, if one is.
+    def from_keywords(cls, **given: float | None) -> Self | None:
+        """The target among some keywords, of which all others are None.
 
         Raises:
-            BadInput: If several are given, or it is out of range.
+            BadInput: if several are given, or the value is out of range.
         """
-        given = {name: value for name, value in asked.items() if value is not None}
-        if len(given) > 1:
-            raise BadInput(
-                f"A cut should have one target of {', '.join(NOUNS)}. Found {', '.join(given)}."
-            )
-        for name, value in given.items():
-            if name in FRACTIONS and not 0 < value <= 1:
-                raise BadInput(f"`{name}` should lie in (0, 1]. Found `{name} = {value}`.")
-            if not 0 < value < math.inf:
-                raise BadInput(f"`{name}` should be above 0. Found `{name} = {value}`.")
-            return cls(name, value)
-        return None
+        targets = [cls(name, value) for name, value in given.items() if value is not None]
+        if len(targets) > 1:
+            names = ", ".join(target.name for target in targets)
+            raise BadInput(f"Expected one target of {', '.join(TARGETS)}; found {names}.")
+        return targets[0] if targets else None
 
     @property
     def noun(self) -> str:
-        """What is limited."""
-        return NOUNS[self.name]
+        """The noun of what is limited."""
+        return TARGETS[self.name].noun
 
     def limit(self, base: Size) -> float:
-        """How much may be left at most."""
-        of = {"keep_macs": base.macs, "keep_parameters": base.parameters}
-        return self.value * of.get(self.name, 1)
+        """The largest amount that may be left.
+
+        Example:
+            `keep_macs` of 0.5 of a base with 10 million multiply-accumulates: 5 million.
+        """
+        return self.value * unit(self.name, base)
+
+
+def unit(name: str, base: Size) -> int:
+    """The amount that a target's value of 1 stands for."""
+    return {"keep_macs": base.macs, "keep_parameters": base.parameters}.get(name, 1)
+
+
+def shape_of(example: Example) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
+    """The shape of one example, or of each of its inputs, without the batch."""
+    if isinstance(example, tuple):
+        return tuple(tuple(one.shape[1:]) for one in example)
+    return tuple(example.shape[1:])

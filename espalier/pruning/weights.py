@@ -1,4 +1,4 @@
-"""Unstructured pruning: single weights become zero and stay so (Han et al. 2015), freely or N of every M."""
+"""Patterns `weights` and `n_of_m`: single weights become zero and stay zero (Han et al. 2015)."""
 
 import copy
 import warnings
@@ -12,175 +12,128 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput, Notice
 from espalier.models.structure import Masked, record
+from espalier.pruning.groups import WeightElements
 from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
-from espalier.pruning.scores import SCORES, Losses, Score, score_named
-from espalier.pruning.weight_elements import WeightElements, find_weight_elements
+from espalier.pruning.scores import SCORES, Losses, Score
+from espalier.pruning.spec import PruneSpec
 
-_BUDGETS = ("global", "uniform", "sensitivity")
-_BATCHES = {
-    "": 4,
-    "batches": 4,
-    "examples": 256,
-}  # on which a loss is measured, some times for every layer
+_BATCHES = {"": 4, "batches": 4, "examples": 256}  # over which a loss is averaged, per layer
+_NEAR = 0.02  # relative miss of the target that is not reported
+
+Mask = NDArray[np.bool_]
 
 
-def prune_weights(
-    network: nn.Module,
-    example: Tensor,
-    *,
-    pattern: str = "weights",
-    sparsity: float | None = None,
-    below: float | None = None,
-    n: int = 2,
-    m: int = 4,
-    score: str = "magnitude",
-    budget: str = "global",
-    losses: Losses | None = None,
-    keep: tuple[str, ...] = (),
+def mask_weights(
+    network: nn.Module, example: Tensor, spec: PruneSpec, losses: Losses | None = None
 ) -> nn.Module:
-    """Set the weights that matter least to zero, in all convolutions and linear layers but the classifier.
+    """Set the least important weights to zero, in all layers but the classifier.
 
-    What is zero stays so through training, saving and later cuts. Shapes and the time in the runtime stay as they are;
-    a packed file becomes smaller.
+    Zeros stay through training, saving and later cuts. Shapes and the latency in the runtime do not
+    change; a packed file becomes smaller.
 
     Args:
-        network: Any classifier that `torch.export` can trace; it is left as it is.
-        example: An image batch (N, C, H, W) as the network sees it.
-        pattern: `weights`, or `n_of_m`: of each M neighbours along a layer's inputs N stay.
-        sparsity: The fraction of zeros among these weights, in (0, 1); with `weights`.
-        below: Weights of a smaller size go; with `score = "threshold"`, instead of `sparsity`.
-        n: How many weights of a group stay; with `n_of_m`.
-        m: How many weights are a group; with `n_of_m`.
-        score: One of `espalier.pruning.scores.SCORES`.
-        budget: `global`: scores are compared over all layers; `uniform`: every layer loses the same fraction;
-            `sensitivity`: what raises the measured loss the least.
-        losses: For scores and budgets that look at data: yields the loss of each training batch.
-        keep: Names of layers whose weights stay.
+        network: any classifier that `torch.export` can trace; it is not changed.
+        example: a batch of inputs (N, C, H, W) as the network sees them.
+        spec: the request, with the pattern `weights` or `n_of_m`.
+        losses: yields the loss of each training batch, for scores and budgets that use data.
 
     Returns:
         A new network in evaluation mode.
 
     Raises:
-        BadInput: If an argument is out of range, arguments contradict each other, or the network cannot be traced.
+        BadInput: if the network cannot be traced, or has no weights to mask.
     """
-    _check(network, pattern, sparsity, below, (n, m), score, budget, keep)
     pruned = copy.deepcopy(network).eval()
-    singles = find_weight_elements(pruned, example, keep)
-    scores = score_named(score, pattern).function(pruned, singles, losses)
-    zero = singles.sum_over_producers(dict(pruned.named_parameters())) == 0
-    scores = np.where(
-        zero, -np.inf, scores
-    )  # what was pruned before goes first, whatever is asked now
-    if pattern == "n_of_m":
-        kept = _flat([n_of_m(part, n, m) for part in singles.split(scores).values()])
-    elif below is not None:
-        kept = scores >= below
-    elif budget == "uniform":
-        parts = [np.ravel(part) for part in singles.split(scores).values()]
-        kept = _flat(
-            [lowest(part, np.zeros(len(part), np.int64), sparsity or 0.0) for part in parts]
+    elements = spec.kind.find(pruned, example, spec.keep)
+    assert isinstance(elements, WeightElements)
+    if not elements.count:
+        raise BadInput(
+            "Expected convolutions or linear layers to mask; found only layers that stay."
         )
-    elif budget == "sensitivity":
-        kept = by_sensitivity(
-            scores, singles.layer, sparsity or 0.0, _loss(pruned, singles, losses, SCORES[score])
-        )
-    else:
-        kept = lowest(scores, singles.layer, sparsity or 0.0)
-    _tell(zero, kept, sparsity)
-    _mask(pruned, singles, kept)
+    scores = SCORES[spec.score].function(pruned, elements, losses)
+    zero = elements.sum_over_producers(dict(pruned.named_parameters())) == 0
+    scores = np.where(zero, -np.inf, scores)  # former zeros go first, whatever the target
+    kept = _kept(pruned, elements, scores, spec, losses)
+    _report_mask(zero, kept, spec)
+    _mask(pruned, elements, kept)
     return pruned
 
 
-def _check(
+def _kept(
     network: nn.Module,
-    pattern: str,
-    sparsity: float | None,
-    below: float | None,
-    n_m: tuple[int, int],
-    score: str,
-    budget: str,
-    keep: tuple[str, ...],
-) -> None:
-    score_named(score, pattern)
-    if pattern == "n_of_m":
-        if sparsity is not None or below is not None:
-            raise BadInput(
-                "`pattern = n_of_m` should have no target but `n` and `m`. Found another."
-            )
-        if not 0 < n_m[0] < n_m[1]:
-            raise BadInput(
-                f"`n` should lie between 0 and `m`. Found `n = {n_m[0]}`, `m = {n_m[1]}`."
-            )
-    elif (sparsity is None) == (below is None) or (score == "threshold") != (below is not None):
-        raise BadInput(
-            "`pattern = weights` should be given `sparsity`, or `below` with `score = threshold`. "
-            f"Found `sparsity = {sparsity}`, `below = {below}`, `score = {score!r}`."
-        )
-    if sparsity is not None and not 0 < sparsity < 1:
-        raise BadInput(f"`sparsity` should lie in (0, 1). Found `sparsity = {sparsity}`.")
-    if below is not None and not below > 0:
-        raise BadInput(f"`below` should be above 0. Found `below = {below}`.")
-    if budget not in _BUDGETS:
-        raise BadInput(
-            f"`budget` should be one of {', '.join(_BUDGETS)} for single weights. Found `budget = {budget!r}`."
-        )
-    unknown = sorted(set(keep) - {name for name, _ in network.named_modules()})
-    if unknown:
-        raise BadInput(f"`keep` should name layers of the network. Found {unknown[0]!r}.")
+    elements: WeightElements,
+    scores: NDArray[np.float64],
+    spec: PruneSpec,
+    losses: Losses | None,
+) -> Mask:
+    """(count,) whether each element stays."""
+    if spec.target is None:
+        by_weight = elements.split(scores).values()
+        return _flat([n_of_m(part, spec.n, spec.m) for part in by_weight])
+    value = spec.target.value
+    if spec.target.name == "below":
+        return scores >= value
+    if spec.budget == "uniform":
+        parts = [np.ravel(part) for part in elements.split(scores).values()]
+        return _flat([lowest(part, np.zeros(len(part), np.int64), value) for part in parts])
+    if spec.budget == "sensitivity":
+        loss = _loss(network, elements, losses, SCORES[spec.score])
+        return by_sensitivity(scores, elements.layer, value, loss)
+    return lowest(scores, elements.layer, value)
 
 
 def _loss(
-    network: nn.Module, singles: WeightElements, losses: Losses | None, score: Score
-) -> Callable[[NDArray[np.bool_]], float]:
-    """The mean loss over some training images when only some weights are kept.
+    network: nn.Module, elements: WeightElements, losses: Losses | None, score: Score
+) -> Callable[[Mask], float]:
+    """A function of the kept elements: the mean loss over some training batches.
 
     Raises:
-        BadInput: If there are no losses.
+        BadInput: if there are no losses.
     """
     if losses is None:
         raise BadInput(
-            "The budget `sensitivity` should be given losses over training data. Found none."
+            "Expected losses over training data for the budget `sensitivity`; found none."
         )
 
     @torch.no_grad()
-    def loss(kept: NDArray[np.bool_]) -> float:
+    def loss(kept: Mask) -> float:
         masked = copy.deepcopy(network)
-        _mask(masked, singles, kept)
-        return float(np.mean([float(one) for one in islice(losses(masked), _BATCHES[score.data])]))
+        _mask(masked, elements, kept)
+        batches = islice(losses(masked), _BATCHES[score.data])
+        return float(np.mean([float(one) for one in batches]))
 
     return loss
 
 
-def _flat(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+def _flat(parts: list[Mask]) -> Mask:
     return np.concatenate([np.zeros(0, bool), *(part.ravel() for part in parts)])
 
 
-def _tell(zero: NDArray[np.bool_], kept: NDArray[np.bool_], sparsity: float | None) -> None:
-    """Refuse to have nothing to mask, and tell of a mask that changes nothing or misses its target by 2 %."""
-    if not len(zero):
-        raise BadInput(
-            "A network to be masked should have convolutions or linear layers. Found only those that stay."
-        )
+def _report_mask(zero: Mask, kept: Mask, spec: PruneSpec) -> None:
+    """Warn about a mask that changes nothing, or misses its target by 2 %."""
     found = float(np.mean(zero | ~kept))
-    if not (~kept & ~zero).any():
-        warnings.warn(
-            f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.",
-            Notice,
-            stacklevel=3,
-        )
-    elif sparsity is not None and abs(found - sparsity) > 0.02 * sparsity:
-        warnings.warn(
-            f"Pruning left {100 * found:.1f} % of the weights zero where {100 * sparsity:.1f} % were asked for.",
-            Notice,
-            stacklevel=3,
-        )
+    newly_masked = ~kept & ~zero
+    if not newly_masked.any():
+        _warn(f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.")
+    elif spec.target and spec.target.name == "sparsity":
+        wanted = spec.target.value
+        if abs(found - wanted) > _NEAR * wanted:
+            _warn(
+                f"Expected {100 * wanted:.1f} % of the weights to be zero; found "
+                f"{100 * found:.1f} %."
+            )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, Notice, stacklevel=6)
 
 
 @torch.no_grad()
-def _mask(network: nn.Module, singles: WeightElements, kept: NDArray[np.bool_]) -> None:
-    """Set what is not kept to zero, in place, and note it."""
+def _mask(network: nn.Module, elements: WeightElements, kept: Mask) -> None:
+    """Set the elements that are not kept to zero, in place, and record the masked weights."""
     parameters = dict(network.named_parameters())
-    masks = {name: mask for name, mask in singles.split(kept).items() if not mask.all()}
+    masks = {name: mask for name, mask in elements.split(kept).items() if not mask.all()}
     for name, mask in masks.items():
-        parameters[name].masked_fill_(torch.from_numpy(~mask).to(parameters[name].device), 0.0)
+        parameter = parameters[name]
+        parameter.masked_fill_(torch.from_numpy(~mask).to(parameter.device), 0.0)
     record(network, Masked(tuple(masks)))

@@ -12,8 +12,9 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, load, save
 from espalier.models.structure import removed_layers
 from espalier.pruning import prune
-from espalier.pruning.blocks import Depth, find_blocks
-from espalier.pruning.prune_to_target import Ask
+from espalier.pruning.blocks import PrunableBlocks
+from espalier.pruning.finding import find_blocks
+from espalier.pruning.spec import PruneSpec
 from espalier.pruning.target import Size, Target
 
 SHAPE = (3, 8, 8)
@@ -41,17 +42,13 @@ def test_the_cost_of_what_is_kept_is_what_is_counted(seed):
     blocks = find_blocks(network, images())
     assert blocks.count == 10
     assert np.bincount(blocks.layer).tolist() == [4, 3, 3]
-    whole = Size.of(network, SHAPE)
-    depth = Depth(
-        network,
-        images(),
-        blocks,
-        Ask(Target("keep_macs", 0.5), "magnitude", "global", 8, None, whole),
-    )
+    whole = Size.of(network, images())
+    spec = PruneSpec(pattern="blocks", target=Target("keep_macs", 0.5))
+    prunable = PrunableBlocks(network, images(), blocks, spec, None)
     kept = np.random.default_rng(seed).random(10) < 0.5
-    shorter = depth.cut(kept)
-    assert depth.cost("keep_macs", whole.macs)(kept) == count_macs(shorter, SHAPE)
-    assert depth.cost("keep_parameters", whole.parameters)(kept) == count_parameters(shorter)
+    shorter = prunable.cut(kept)
+    assert prunable.cost("keep_macs", whole.macs)(kept) == count_macs(shorter, SHAPE)
+    assert prunable.cost("keep_parameters", whole.parameters)(kept) == count_parameters(shorter)
     assert removed(shorter) == tuple(np.array(blocks.names)[~kept])
     assert not removed(network)
 
@@ -66,8 +63,8 @@ def test_scores_see_a_block_as_all_its_weights():
         == blocks.sum_over_consumers(ones).tolist()
         == sizes
     )
-    assert blocks.makers("stages.0.1.conv2.weight", (8, 8, 3, 3)).shape == (1, 1, 1, 1)
-    assert blocks.makers("head.weight", (10, 32)) is None
+    assert blocks.producers("stages.0.1.conv2.weight", (8, 8, 3, 3)).shape == (1, 1, 1, 1)
+    assert blocks.producers("head.weight", (10, 32)) is None
 
 
 @SEVERAL
@@ -121,7 +118,8 @@ def test_the_target_is_met_from_below_by_what_comes_nearest(keep):
 
 def test_how_far_the_nearest_is_below_is_told():
     with pytest.warns(
-        Notice, match=r"where [\d,]+ were allowed: the nearest blocks are [\d.]+ % below\."
+        Notice,
+        match=r"of the allowed [\d,]+ multiply-accumulates: the nearest blocks are [\d.]+ % below\.",
     ):
         prune(resnet(14), images(), keep_macs=0.8, pattern="blocks")
 
@@ -139,7 +137,7 @@ def test_uniform_takes_the_same_fraction_of_every_stage():
 @SEVERAL
 def test_blocks_and_channels_go_after_each_other_and_all_is_saved(tmp_path):
     network = resnet()
-    base = Size.of(network, SHAPE)
+    base = Size.of(network, images())
     steps = [
         {"pattern": "blocks", "keep_macs": 0.8},
         {"keep_macs": 0.6, "align": 1},
@@ -171,11 +169,15 @@ def test_what_is_to_stay_stays():
 @pytest.mark.parametrize(
     ("factory", "arguments", "message"),
     [
-        ("vgg", {"keep_macs": 0.5}, "should have residual blocks of one shape. Found none."),
+        (
+            "vgg",
+            {"keep_macs": 0.5},
+            "Expected a network with residual blocks of one shape; found none.",
+        ),
         (
             "resnet",
             {"keep_macs": 0.05},
-            r"Found [\d,]+ when all of the 10 residual blocks that may go are gone",
+            r"found [\d,]+, where all of the 10 removable residual blocks are removed",
         ),
         ("resnet", {"keep_macs": 0.5, "score": "norm_scale"}, "norm_scale"),
         ("resnet", {"below": 0.5, "score": "threshold"}, "threshold"),

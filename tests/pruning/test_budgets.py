@@ -14,10 +14,18 @@ from espalier.errors import BadInput
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
 from espalier.pruning import costs, prune
-from espalier.pruning.budgets import BUDGETS, Layer, Portion, Problem, latency, sensitivity, uniform
-from espalier.pruning.budgets import global_budget as everywhere
-from espalier.pruning.dependency_groups import find_dependency_groups
-from espalier.pruning.deployment import file_bytes
+from espalier.pruning.budgets import (
+    BUDGETS,
+    Layer,
+    Portion,
+    Problem,
+    global_budget,
+    latency,
+    sensitivity,
+    uniform,
+)
+from espalier.pruning.costs.deployment import file_bytes
+from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.surgery import cut
 
 SHAPE = (1, 8, 8)
@@ -109,14 +117,14 @@ def limited(problem: Problem, most: float, **changes) -> Problem:
 def test_global_lets_the_lowest_scores_of_all_layers_go_where_all_cost_the_same(seed):
     scores = np.random.default_rng(seed).random(30)
     problem = units_of([10, 20], [1, 1], scores)
-    kept = everywhere(limited(problem, 22))
+    kept = global_budget(limited(problem, 22))
     assert set(np.flatnonzero(~kept)) == set(np.argsort(scores)[:8])
 
 
 def test_global_weighs_what_is_lost_against_what_is_saved():
     """Units of the second layer cost ten times as much and score four times as high: they go first."""
     problem = units_of([10, 10], [1, 10], [1.0] * 10 + [4.0] * 10)
-    assert np.flatnonzero(~everywhere(limited(problem, 60))).tolist() == [10, 11, 12, 13, 14]
+    assert np.flatnonzero(~global_budget(limited(problem, 60))).tolist() == [10, 11, 12, 13, 14]
 
 
 @pytest.mark.parametrize("keep", [0.8, 0.6, 0.5, 0.4])
@@ -136,7 +144,7 @@ def test_uniform_cuts_a_network_alike_everywhere():
     smaller = prune(network, images(), keep_macs=0.5, align=1, budget="uniform")
     fractions = [
         smaller.get_parameter(work.weight).shape[0] / network.get_parameter(work.weight).shape[0]
-        for work in units.works
+        for work in units.compute_layers
         if not work.weight.startswith("head")
     ]
     assert max(fractions) - min(fractions) <= 1 / 16
@@ -220,7 +228,7 @@ def test_latency_takes_whole_stairs_and_never_what_saves_no_time():
     assert [width % 16 for width in left] == [0, 0, 0]
     assert time(kept) < time(np.ones(160, bool))
     assert work(kept) == 112
-    by_score = everywhere(limited(problem, 112))
+    by_score = global_budget(limited(problem, 112))
     assert by_score[layer == 2].sum() < 32
 
 
@@ -258,7 +266,7 @@ def test_portions_are_aligned_and_ascend():
     assert isinstance(layer.portions[0], Portion)
     ordered = np.concatenate([portion.members for portion in layer.portions])
     assert ordered.tolist() == np.argsort(scores)[:12].tolist()
-    assert [portion.worth for portion in layer.portions] == pytest.approx(
+    assert [portion.importance for portion in layer.portions] == pytest.approx(
         [scores[ordered[:4]].sum(), scores[ordered[4:]].sum()]
     )
 
@@ -266,56 +274,56 @@ def test_portions_are_aligned_and_ascend():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "should be given a target of keep_macs, .* Found none."),
-        ({"keep_macs": 0.5, "bytes": 1000}, "should have one target of .* Found keep_macs, bytes."),
-        ({"bytes": 0}, "`bytes` should be above 0. Found `bytes = 0`."),
+        ({}, "Expected a target of keep_macs, .*; found none."),
+        ({"keep_macs": 0.5, "bytes": 1000}, "Expected one target of .*; found keep_macs, bytes."),
+        ({"bytes": 0}, "Expected `bytes` above 0; found 0."),
         (
             {"milliseconds": float("inf")},
-            "`milliseconds` should be above 0. Found `milliseconds = inf`.",
+            "Expected `milliseconds` above 0; found inf.",
         ),
-        ({"keep_parameters": 1.2}, r"`keep_parameters` should lie in \(0, 1\]"),
+        ({"keep_parameters": 1.2}, r"Expected `keep_parameters` in \(0, 1\]"),
         (
             {"sparsity": 0.5},
-            "The pattern `channels` should be given a target of .* Found `sparsity = 0.5`.",
+            "Expected a target of .* for `pattern: channels`; found `sparsity`.",
         ),
         (
             {"pattern": "weights", "keep_macs": 0.5},
-            "The pattern `weights` should be given .* Found `keep_macs = 0.5`.",
+            "Expected a target of .* for `pattern: weights`; found `keep_macs`.",
         ),
         (
             {"pattern": "n_of_m", "keep_macs": 0.5},
-            "should be given no target but `n` and `m`. Found `keep_macs = 0.5`",
+            "Expected no target for `pattern: n_of_m` but `n` and `m`; found `keep_macs`",
         ),
         (
             {"pattern": "weights", "sparsity": 0.5, "budget": "latency"},
-            "`budget` should be one of global, uniform, sensitivity for",
+            "Expected `budget` to be one of global, uniform, sensitivity for",
         ),
         (
             {"keep_macs": 0.5, "score": "threshold"},
-            "The score `threshold` and the target `below` should go together.",
+            "Expected `score: threshold` and the target `below` together",
         ),
-        ({"below": 0.5}, "The score `threshold` and the target `below` should go together."),
+        ({"below": 0.5}, "Expected `score: threshold` and the target `below` together"),
         (
             {"bytes": 9, "budget": "latency"},
-            "The budget `latency` should be given .* Found `bytes = 9`",
+            "Expected a target in .* for `budget: latency`; found `bytes`",
         ),
         (
             {"keep_macs": 0.5, "budget": "greedy"},
-            "`budget` should be one of global, uniform, sensitivity, latency.",
+            "Expected `budget` to be one of global, uniform, sensitivity, latency",
         ),
         (
             {"keep_macs": 0.5, "pattern": "rows"},
-            "`pattern` should be one of channels, heads, blocks, weights, n_of_m.",
+            "Expected `pattern` to be one of channels, heads, blocks, weights, n_of_m",
         ),
         (
             {"keep_macs": 0.5, "budget": "sensitivity"},
-            "should be given losses over training data. Found none.",
+            "Expected losses over training data for .*; found none.",
         ),
         (
             {"pattern": "heads", "keep_macs": 0.5},
-            "should have attention. Found none that can be cut.",
+            "Expected a network with attention heads that can be removed; found none.",
         ),
-        ({"bytes": 2000}, "Pruning should leave at most 2,000 bytes. Found"),
+        ({"bytes": 2000}, "Expected at most 2,000 bytes after pruning; found"),
     ],
 )
 def test_what_contradicts_itself_is_refused_with_the_reason(arguments, message):

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from espalier.pruning.coupling import Coupling, Part
+from espalier.pruning.coupling import AxisOf, Coupling
 
 
 def groups(coupling: Coupling) -> list[set[int]]:
     """The atoms that go together, of those that may go."""
-    coupling.resolve()
+    coupling.resolve_all()
     component, pinned = coupling.components()
     return [set(np.flatnonzero(component == one)) for one in range(len(pinned)) if not pinned[one]]
 
 
-def split(coupling: Coupling, *shape: int) -> list[Part]:
+def split(coupling: Coupling, *shape: int) -> list[AxisOf]:
     return coupling.split(coupling.new(int(np.prod(shape))).reshape(shape), "split")
 
 
@@ -38,7 +38,7 @@ def test_what_is_summed_inside_leaves_the_heads():
 def test_heads_go_where_both_can():
     coupling = Coupling()
     heads, _ = split(coupling, 2, 3)
-    coupling.head(heads)
+    coupling.mark_heads(heads)
     assert groups(coupling) == [{0, 1, 2}, {3, 4, 5}]
 
 
@@ -53,8 +53,8 @@ def test_all_stay_once_every_axis_is_ruled_out():
 def test_an_axis_that_is_ruled_out_after_it_was_chosen_pins_all():
     coupling = Coupling()
     heads, inside = split(coupling, 2, 3)
-    assert coupling.settle(heads) is not None
-    assert coupling.settle(inside) is None
+    assert coupling.resolve(heads) is not None
+    assert coupling.resolve(inside) is None
     coupling.pin(heads, "fixed")
     assert groups(coupling) == []
 
@@ -64,7 +64,7 @@ def test_what_is_linked_goes_along_the_same_axis_whichever_is_decided_first(firs
     coupling = Coupling()
     queries, keys = split(coupling, 2, 3), split(coupling, 2, 2)
     coupling.join(queries[0], keys[0], "heads")
-    coupling.head((queries, keys)[first][0])
+    coupling.mark_heads((queries, keys)[first][0])
     assert groups(coupling) == [{0, 1, 2, 6, 7}, {3, 4, 5, 8, 9}]
 
 
@@ -87,9 +87,9 @@ def test_plain_indices_go_with_the_axis_they_meet_or_stay(late):
         parts = split(coupling, 2, 3)
         table = coupling.new(2)
         if late:
-            coupling.settle(parts[chosen])
+            coupling.resolve(parts[chosen])
         coupling.join(parts[0], table, "bias")
-        coupling.settle(parts[chosen])
+        coupling.resolve(parts[chosen])
         assert groups(coupling) == wanted
 
 
@@ -121,7 +121,8 @@ def written(
     axis = st.tuples(st.integers(0, len(shapes) - 1), st.integers(0, 1))
     return shapes, draw(
         st.lists(
-            st.tuples(st.sampled_from(["join", "pin", "settle", "head"]), axis, axis), max_size=8
+            st.tuples(st.sampled_from(["join", "pin", "resolve", "mark_heads"]), axis, axis),
+            max_size=8,
         )
     )
 
@@ -142,11 +143,13 @@ def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_
         elif word == "pin":
             coupling.pin(one, "fixed")
             fixed.append(one)
-        elif word in ("settle", "head"):
+        elif word in ("resolve", "mark_heads"):
             getattr(coupling, word)(one)
     going = groups(coupling)
     for gone in [set(), *going, *(one | other for one, other in combinations(going, 2))]:
-        left = {id(parts[0].split): ~np.isin(parts[0].split.atoms, list(gone)) for parts in splits}
+        left = {
+            id(parts[0].split): ~np.isin(parts[0].split.indices, list(gone)) for parts in splits
+        }
         if not all(one.any() for one in left.values()):  # of nothing, nobody knows the sides
             continue
         for one, other in joined:
@@ -158,7 +161,7 @@ def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_
             assert np.array_equal(left[id(parts[0].split)], np.outer(rows, columns))
 
 
-def kept(left: dict[int, np.ndarray], part: Part) -> np.ndarray:
+def kept(left: dict[int, np.ndarray], part: AxisOf) -> np.ndarray:
     """Which indices of an axis are left: those of which anything is."""
     return left[id(part.split)].any(1 - part.axis)
 

@@ -8,8 +8,9 @@ from properties import assert_explains
 from espalier.errors import BadInput
 from espalier.params import Prune, check
 from espalier.params.prune import Sparsify
+from espalier.pruning import Target
 from espalier.pruning.budgets import BUDGETS
-from espalier.pruning.prune import PATTERNS
+from espalier.pruning.patterns import PATTERNS
 from espalier.pruning.schedules import SCHEDULES
 from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import PENALTIES
@@ -37,31 +38,34 @@ def test_the_names_are_those_of_the_tables(section, key, names):
 
 
 def test_a_target_is_known_by_its_key():
-    assert entry(keep_macs=0.5).target == ("keep_macs", 0.5)
-    assert entry(bytes=20_000).target == ("bytes", 20_000)
-    assert entry(pattern="weights", sparsity=0.9).target == ("sparsity", 0.9)
-    assert entry(score="threshold", below=0.01).target == ("below", 0.01)
-    assert entry(pattern="n_of_m").target is None
+    assert entry(keep_macs=0.5).spec.target == Target("keep_macs", 0.5)
+    assert entry(bytes=20_000).spec.target == Target("bytes", 20_000)
+    assert entry(pattern="weights", sparsity=0.9).spec.target == Target("sparsity", 0.9)
+    assert entry(score="threshold", below=0.01).spec.target == Target("below", 0.01)
+    assert entry(pattern="n_of_m").spec.target is None
 
 
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
         ({}, ["keep_macs", "below", "none"]),
-        ({"keep_macs": 0.5, "bytes": 1000}, ["`keep_macs` and `bytes`"]),
+        ({"keep_macs": 0.5, "bytes": 1000}, ["keep_macs, bytes"]),
         ({"sparsity": 0.5}, ["`pattern: channels`", "`sparsity`"]),
-        ({"pattern": "heads", "score": "threshold", "below": 0.1}, ["`pattern: heads`", "`below`"]),
+        (
+            {"pattern": "heads", "score": "threshold", "below": 0.1},
+            ["`pattern: heads`", "`score: threshold`"],
+        ),
         ({"pattern": "weights", "keep_macs": 0.5}, ["`pattern: weights`", "`keep_macs`"]),
         ({"pattern": "n_of_m", "sparsity": 0.5}, ["`pattern: n_of_m`", "`sparsity`"]),
         ({"pattern": "n_of_m", "n": 4}, ["`n: 4`", "`m: 4`"]),
         ({"pattern": "n_of_m", "budget": "uniform"}, ["`budget`"]),
         ({"keep_macs": 0.5, "n": 1}, ["`pattern: n_of_m`", "`n`"]),
-        ({"keep_macs": 0.5, "score": "threshold"}, ["`score: threshold`", "without"]),
-        ({"below": 0.1}, ["`score: magnitude`", "with `below`"]),
+        ({"keep_macs": 0.5, "score": "threshold"}, ["`score: threshold`", "`below` together"]),
+        ({"below": 0.1}, ["`score: magnitude`", "`below` as target"]),
         ({"pattern": "blocks", "keep_macs": 0.5, "align": 4}, ["`align`"]),
         (
             {"pattern": "weights", "sparsity": 0.5, "budget": "latency"},
-            ["`budget: latency`", "`weights`"],
+            ["'latency'", "`pattern: weights`"],
         ),
         ({"keep_macs": 0.5, "steps": 3}, ["`schedule: one_shot`", "`steps: 3`"]),
         ({"keep_macs": 0.5, "schedule": "cubic"}, ["`schedule: cubic`", "`steps: 1`"]),

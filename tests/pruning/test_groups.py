@@ -15,8 +15,7 @@ from tiny_networks_attention import ATTENTION
 from tiny_networks_layers import LAYERS
 from tiny_networks_shapes import SHAPES
 
-from espalier.pruning.budgets import Problem
-from espalier.pruning.budgets import global_budget as everywhere
+from espalier.pruning.budgets import Problem, global_budget
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 
@@ -72,7 +71,7 @@ def test_dead_channels_go_first(grown, name):
     scores = magnitude(tree.network, tree.units)
     assert not scores[~tree.kept].any()
     assert (scores[tree.kept] > 0).all()
-    chosen = everywhere(Problem.of(tree.units, scores, tree.cost, (whole + least) / 2))
+    chosen = global_budget(Problem.of(tree.units, scores, tree.cost, (whole + least) / 2))
     assert not chosen.all()
     assert np.sum(~chosen & tree.kept) <= 1
 

@@ -12,7 +12,7 @@ from espalier.commands import make
 from espalier.errors import BadInput
 from espalier.models import build, load
 from espalier.pruning import prune
-from espalier.pruning.kept_outputs import KeptOutputs, kept_outputs_of
+from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 
 SHAPE = (1, 8, 8)
 

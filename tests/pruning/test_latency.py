@@ -12,12 +12,12 @@ from espalier.errors import BadInput, Notice
 from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
-from espalier.pruning import latency_table, prune
-from espalier.pruning import prune_to_target as reach
-from espalier.pruning.dependency_groups import find_dependency_groups
-from espalier.pruning.deployment import file_bytes, race
-from espalier.pruning.latency_table import Grid, Kind, Point, axis, measure, milliseconds
-from espalier.pruning.layer_times import layer_times, work_times
+from espalier.pruning import prune, prune_to_target
+from espalier.pruning.costs import latency_table
+from espalier.pruning.costs.deployment import compare_network_latency, file_bytes
+from espalier.pruning.costs.latency_table import Grid, Kind, Point, axis, measure, milliseconds
+from espalier.pruning.costs.layer_times import compute_layer_times, layer_times
+from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.surgery import cut
 
 SHAPE = (3, 16, 16)
@@ -151,7 +151,7 @@ def test_the_time_of_a_cut_is_the_sum_over_its_layers(monkeypatch):
     assert (
         time(kept)
         == count_macs(network, SHAPE)
-        == sum(work_times(network, units.works, images()).values())
+        == sum(compute_layer_times(network, units.compute_layers, images()).values())
     )
     for layer in np.unique(units.layer):
         members = np.flatnonzero(units.layer == layer)
@@ -165,7 +165,9 @@ def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
         monkeypatch,
         lambda point: -(-point.rows // 16) * (1.0 if point.kind.places == (4, 4) else 1e-9),
     )
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 0.9))
+    monkeypatch.setattr(
+        prune_to_target, "compare_network_latency", lambda one, other, example: Comparison(1.0, 0.9)
+    )
     network = resnet(16)
     smaller = prune(network, images(), keep_macs=0.8, budget="latency")
     before, after = network.state_dict(), smaller.state_dict()
@@ -184,11 +186,13 @@ def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
 
 
 def test_a_cut_that_is_slower_is_told(monkeypatch):
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(1.0, 1.2))
+    monkeypatch.setattr(
+        prune_to_target, "compare_network_latency", lambda one, other, example: Comparison(1.0, 1.2)
+    )
     pretend(monkeypatch, lambda point: point.rows * point.columns)
     with pytest.warns(
         Notice,
-        match="should not make a network slower. Found 1.200 milliseconds at batch 1, and 1.000",
+        match="not slower after pruning; found 1.200 milliseconds at batch 1, and 1.000",
     ):
         prune(resnet(), images(), keep_macs=0.7, budget="latency", align=1)
 
@@ -199,7 +203,7 @@ def test_what_was_foreseen_wrongly_is_corrected(monkeypatch):
     def measured(network, example):
         return 4.4 * count_parameters(network) + 10_000
 
-    monkeypatch.setitem(reach.MEASURES, "bytes", measured)
+    monkeypatch.setitem(prune_to_target.MEASURES, "bytes", measured)
     network = resnet()
     limit = 0.6 * measured(network, None)
     smaller = prune(network, images(), bytes=limit, align=1)
@@ -216,7 +220,7 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
     def races(one, other, example):
         return Comparison(taken(one), taken(other))
 
-    monkeypatch.setattr(reach, "race", races)
+    monkeypatch.setattr(prune_to_target, "compare_network_latency", races)
     pretend(
         monkeypatch,
         lambda point: point.rows * point.columns * int(np.prod(point.kind.places)) * 9 / 1e5,
@@ -229,10 +233,13 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
 
 
 def test_milliseconds_out_of_reach_are_refused(monkeypatch):
-    monkeypatch.setattr(reach, "race", lambda one, other, example: Comparison(5.0, 5.0))
+    monkeypatch.setattr(
+        prune_to_target, "compare_network_latency", lambda one, other, example: Comparison(5.0, 5.0)
+    )
     pretend(monkeypatch, lambda point: 0.001)
     with pytest.raises(
-        BadInput, match=r"should leave at most 0.100 milliseconds. Found 5.000 when every layer is"
+        BadInput,
+        match=r"Expected at most 0.100 milliseconds after pruning; found 5.000, where every layer is",
     ):
         prune(resnet(), images(), milliseconds=0.1)
 
@@ -246,7 +253,7 @@ def test_a_race_and_a_file_leave_the_network_as_it_was():
         < file_bytes(network, example)
         < 4 * count_parameters(network) + 2000
     )
-    found = race(network, network, example)
+    found = compare_network_latency(network, network, example)
     assert 0 < found.child < 100
     assert network.training
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -274,7 +281,7 @@ def test_what_is_foreseen_is_what_is_measured(keep):
         ]
         left = smaller.state_dict()[names[0][0]].shape[names[0][1]]
         kept[members[left:]] = False
-    found = race(network, smaller, example)
+    found = compare_network_latency(network, smaller, example)
     time = layer_times(network, units, example, align=16).with_whole(found.parent)
     assert time(kept) == pytest.approx(found.child, rel=0.15)
     assert found.speed > 1.2

@@ -11,7 +11,7 @@ from espalier.export.onnx import export, relative_difference
 from espalier.measures.macs import count_macs, fraction_of_zeros
 from espalier.models import build, load, save
 from espalier.pruning import prune
-from espalier.pruning.prune import PATTERNS
+from espalier.pruning.patterns import PATTERNS
 from espalier.pruning.scores import SCORES
 from espalier.runtimes.onnx_runtime import Runtime
 

@@ -12,9 +12,8 @@ from espalier.errors import BadInput, Notice
 from espalier.measures.macs import count_macs
 from espalier.models import build
 from espalier.pruning import costs, prune
-from espalier.pruning.budgets import Problem
-from espalier.pruning.budgets import global_budget as everywhere
-from espalier.pruning.dependency_groups import find_dependency_groups
+from espalier.pruning.budgets import Problem, global_budget
+from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.target import Size
 
 SHAPE = (1, 8, 8)
@@ -72,7 +71,7 @@ def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
     network = resnet()
     units = find_dependency_groups(network.eval(), images())
     cost = costs.macs(network, units)
-    kept = everywhere(Problem.of(units, np.ones(units.count), cost, 0, align))
+    kept = global_budget(Problem.of(units, np.ones(units.count), cost, 0, align))
     sizes, left = np.bincount(units.layer), np.bincount(units.layer[kept])
     assert left.tolist() == np.maximum(align, np.ceil(sizes / 4)).tolist()
 
@@ -85,7 +84,9 @@ def test_whatever_the_scores_single_channels_come_within_two_per_cent(keep):
     target = keep * cost(np.ones(units.count, bool))
     for seed in range(5):
         scores = np.random.default_rng(seed).random(units.count) ** 3
-        assert 0.98 * target <= cost(everywhere(Problem.of(units, scores, cost, target))) <= target
+        assert (
+            0.98 * target <= cost(global_budget(Problem.of(units, scores, cost, target))) <= target
+        )
 
 
 def test_a_fraction_is_of_the_base():
@@ -114,36 +115,39 @@ def test_the_products_of_attention_are_work_too():
     network = Attention()
     smaller = prune(network, images(), keep_macs=0.8, align=1)
     assert 0.79 <= count_macs(smaller, SHAPE) / count_macs(network, SHAPE) <= 0.8
-    with pytest.raises(BadInput, match=r"what must stay: .*scaled_dot_product_attention"):
+    with pytest.raises(BadInput, match=r"channels that must stay: .*scaled_dot_product_attention"):
         prune(network, images(), keep_macs=0.4, align=1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"keep_macs": 0.0}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = 0.0`."),
-        ({"keep_macs": 1.5}, r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = 1.5`."),
+        ({"keep_macs": 0.0}, r"Expected `keep_macs` in \(0, 1\]; found 0.0."),
+        ({"keep_macs": 1.5}, r"Expected `keep_macs` in \(0, 1\]; found 1.5."),
         (
             {"keep_macs": float("nan")},
-            r"`keep_macs` should lie in \(0, 1\]. Found `keep_macs = nan`.",
+            r"Expected `keep_macs` in \(0, 1\]; found nan.",
         ),
-        ({"align": 0}, r"`align` should be at least 1. Found `align = 0`."),
+        ({"align": 0}, r"Expected `align` of at least 1; found 0."),
         (
             {"score": "size"},
-            r"`score` should be one of magnitude, l1, .*, threshold. Found `score = 'size'`.",
+            r"Expected `score` to be one of magnitude, l1, .*, threshold; found 'size'.",
         ),
         (
             {"score": "taylor"},
-            r"The score `taylor` should be given losses over training data. Found none.",
+            r"Expected losses over training data for `score: taylor`; found none.",
         ),
         (
             {"score": "taylor", "losses": lambda network: iter(())},
-            r"The score `taylor` should be given at least one batch of training data. Found none.",
+            r"Expected a batch of training data for `score: taylor`; found none.",
         ),
-        ({"keep": ("conv", "stem")}, r"`keep` should name layers of the network. Found 'stem'."),
+        (
+            {"keep": ("conv", "stem")},
+            r"Expected names of layers of the network in `keep`; found 'stem'.",
+        ),
         (
             {"keep_macs": 0.01},
-            r"Pruning should leave at most [\d,]+ multiply-accumulates. Found [\d,]+ when",
+            r"Expected at most [\d,]+ multiply-accumulates after pruning; found [\d,]+, where",
         ),
     ],
 )
@@ -159,7 +163,7 @@ def test_a_network_that_cannot_be_traced_is_refused():
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(BadInput, match=r"should be traceable by torch.export. Found: "):
+    with pytest.raises(BadInput, match=r"Expected a network that torch.export can trace; found: "):
         prune(Moody(), images(), keep_macs=0.5)
 
 

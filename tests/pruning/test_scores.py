@@ -13,11 +13,11 @@ from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.models import build
 from espalier.pruning import prune
-from espalier.pruning.dependency_groups import find_dependency_groups
+from espalier.pruning.finding import find_dependency_groups
+from espalier.pruning.groups import WeightElements
 from espalier.pruning.scores import (
     SCORES,
     activation,
-    chance,
     fisher,
     geometric_median,
     hessian,
@@ -25,12 +25,12 @@ from espalier.pruning.scores import (
     lamp,
     magnitude,
     norm_scale,
+    random,
     score_named,
     taylor,
     threshold,
 )
 from espalier.pruning.surgery import cut
-from espalier.pruning.weight_elements import WeightElements
 from espalier.training.views import normaliser
 
 SHAPE = (1, 8, 8)
@@ -327,14 +327,14 @@ def test_a_threshold_looks_at_the_root_mean_square_and_of_single_weights_at_thei
     assert threshold(network, WeightElements({"1.weight": (2, 2)})) == pytest.approx([3, 4, 0, 0.1])
 
 
-def test_chance_is_drawn_for_every_network_and_the_same_for_the_same():
+def test_random_scores_depend_on_the_network_alone():
     one, other = small_resnet(), small_resnet()
     units = find_dependency_groups(one, torch.zeros(2, *SHAPE))
     before = torch.get_rng_state()
-    first, second = chance(one, units), chance(other, units)
+    first, second = random(one, units), random(other, units)
     assert torch.equal(torch.get_rng_state(), before)
     assert not np.array_equal(first, second)
-    assert np.array_equal(first, chance(one, units))
+    assert np.array_equal(first, random(one, units))
     assert 0 <= first.min() < 0.2
     assert 0.8 < first.max() < 1
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.4
@@ -456,10 +456,10 @@ def test_what_looks_at_data_is_refused_without(name):
     units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
     with pytest.raises(BadInput) as refusal:
         SCORES[name].function(network, units, None)
-    assert_explains(refusal.value, f"`{name}`", "losses")
+    assert_explains(refusal.value, f"`score: {name}`", "losses")
     with pytest.raises(BadInput) as refusal:
         SCORES[name].function(network, units, lambda network: iter(()))
-    assert_explains(refusal.value, f"`{name}`", "batch")
+    assert_explains(refusal.value, f"`score: {name}`", "batch")
 
 
 # ---- on a trained network
@@ -493,7 +493,7 @@ def trained(digits):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
-def test_taylor_and_fisher_lose_less_than_chance(trained):
+def test_taylor_and_fisher_lose_less_than_random_scores(trained):
     """On the validation loss right after the cut to the same work, in the mean over networks and depths of cut."""
     networks, (images, labels), (unseen, answers) = trained
 

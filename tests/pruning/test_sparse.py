@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from espalier.data.prepared import read_dataset, read_split
 from espalier.models import build
 from espalier.pruning import prune
-from espalier.pruning.dependency_groups import find_dependency_groups
+from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.sparse import PENALTIES, sparse
 from espalier.training.batches import Batch
 from espalier.training.engine import LossInputs
@@ -127,13 +127,13 @@ def test_blocks_are_pulled_as_wholes():
     objective = sparse(
         nothing, network, EXAMPLE, penalty="group_lasso", strength=1.0, pattern="blocks"
     )
-    assert objective.mass.count == 4  # of six, two change the shape
+    assert objective.norms.count == 4  # of six, two change the shape
     inside = sum(
         parameter.numel()
         for name, parameter in network.named_parameters()
         if name.startswith("stages.0.0.")
     )
-    assert objective.mass.numbers[0] == inside
+    assert objective.norms.sizes[0] == inside
 
 
 def test_heads_are_pulled_and_no_other_channels():

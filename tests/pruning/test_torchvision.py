@@ -16,8 +16,7 @@ from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.models.attention import make_attention_prunable
 from espalier.pruning import prune
-from espalier.pruning.budgets import Problem
-from espalier.pruning.budgets import global_budget as everywhere
+from espalier.pruning.budgets import Problem, global_budget
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 
@@ -134,7 +133,7 @@ def test_what_is_dead_in_some_layers_of_a_family_goes_first(tree):
     assert not scores[~alive].any()
     assert (scores[alive] > 0).all()
     limit = (tree.cost(np.ones(tree.units.count, bool)) + tree.cost(alive)) / 2
-    kept = everywhere(Problem.of(tree.units, scores, tree.cost, limit))
+    kept = global_budget(Problem.of(tree.units, scores, tree.cost, limit))
     assert (~kept).sum() > 1
     assert np.sum(~kept & alive) <= 1
 

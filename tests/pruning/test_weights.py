@@ -1,6 +1,7 @@
 """Masks: how many zeros and which, that they stay, and what is refused."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from torch.nn import functional as F
 from espalier.errors import BadInput, Notice
 from espalier.models import build, load, save
 from espalier.models.structure import masked_weights
+from espalier.pruning import prune
+from espalier.pruning.finding import find_weight_elements
 from espalier.pruning.masks import lowest, n_of_m
-from espalier.pruning.weight_elements import find_weight_elements
-from espalier.pruning.weights import prune_weights
 from espalier.training.constraints import constraints_of
 
 SHAPE = (1, 8, 8)
+
+prune_weights = partial(prune, pattern="weights")
 
 
 def images(count: int = 2) -> Tensor:
@@ -265,26 +268,24 @@ def test_a_target_that_the_best_of_each_layer_stand_against_is_told():
     network = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 1), *(nn.Linear(1, 1) for _ in range(20)), nn.Linear(1, 2)
     )
-    with pytest.warns(
-        Notice, match=r"Pruning left 75.0 % of the weights zero where 95.0 % were asked for."
-    ):
+    with pytest.warns(Notice, match=r"Expected 95.0 % of the weights to be zero; found 75.0 %."):
         prune_weights(network, images(), sparsity=0.95)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"sparsity": 1.5}, ["`sparsity`", "(0, 1)", "1.5"]),
-        ({"sparsity": None}, ["`sparsity`", "`below`"]),
-        ({"below": 0.1}, ["`sparsity`", "`below`"]),
+        ({"sparsity": 1.5}, ["`sparsity`", "(0, 1]", "1.5"]),
+        ({"sparsity": None}, ["sparsity, below", "none"]),
+        ({"below": 0.1}, ["one target", "sparsity, below"]),
         ({"sparsity": None, "score": "threshold", "below": -1.0}, ["`below`", "-1.0"]),
-        ({"score": "threshold"}, ["`below`", "'threshold'"]),
+        ({"score": "threshold"}, ["`below`", "`score: threshold`"]),
         ({"score": "norm_scale"}, ["norm_scale", "whole channels"]),
         ({"budget": "latency"}, ["`budget`", "global, uniform, sensitivity", "'latency'"]),
         ({"pattern": "n_of_m"}, ["n_of_m", "no target"]),
-        ({"pattern": "n_of_m", "sparsity": None, "n": 4}, ["`n`", "`n = 4`"]),
+        ({"pattern": "n_of_m", "sparsity": None, "n": 4}, ["`n`", "`n: 4`"]),
         ({"keep": ("stem",)}, ["`keep`", "'stem'"]),
-        ({"score": "taylor"}, ["`taylor`", "losses"]),
+        ({"score": "taylor"}, ["`score: taylor`", "losses"]),
         ({"budget": "sensitivity"}, ["`sensitivity`", "losses"]),
     ],
 )

@@ -103,7 +103,7 @@ def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(p
     assert place.where("champion") == "2"
 
 
-def race(place, tmp_path, meet, number):
+def compare_network_latency(place, tmp_path, meet, number):
     """Processes that move the alias at once, all having seen it at 1; on a server from a machine each."""
     versions = [str(2 + racer % 2) for racer in range(number)]
     racers = [
@@ -129,7 +129,7 @@ def assert_one_won(place, number):
 def test_of_two_at_once_one_wins_and_both_are_in_the_audit(place, tmp_path):
     """They start together."""
     gate = multiprocessing.get_context("fork").Barrier(2)
-    assert race(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, OVERTAKEN]
+    assert compare_network_latency(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, OVERTAKEN]
     assert_one_won(place, 2)
 
 
@@ -137,7 +137,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
     """Neither goes on before both lines are written, so that each sees the alias where it was."""
     gate = multiprocessing.get_context("fork").Barrier(2)
     meet = lambda: wrap("create_model_version", 1, after=lambda: gate.wait(100))  # noqa: E731
-    assert race(on_server, tmp_path, meet, 2) == [MOVED, OVERTAKEN]
+    assert compare_network_latency(on_server, tmp_path, meet, 2) == [MOVED, OVERTAKEN]
     assert assert_one_won(on_server, 2).number == 1
 
 
@@ -146,7 +146,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
 def test_of_five_at_once_one_wins_however_often_it_is_tried(on_server, tmp_path, again):
     gate = multiprocessing.get_context("fork").Barrier(5)
     meet = lambda: wrap("create_model_version", 1, before=lambda: gate.wait(100))  # noqa: E731
-    assert race(on_server, tmp_path, meet, 5) == [MOVED, *[OVERTAKEN] * 4]
+    assert compare_network_latency(on_server, tmp_path, meet, 5) == [MOVED, *[OVERTAKEN] * 4]
     assert_one_won(on_server, 5)
 
 

@@ -10,8 +10,8 @@ from espalier.data.prepared import Split
 from espalier.measures.macs import count_macs
 from espalier.models import build
 from espalier.pruning import prune
-from espalier.pruning.dependency_groups import find_dependency_groups
-from espalier.pruning.kept_outputs import KeptOutputs, kept_outputs_of
+from espalier.pruning.finding import find_dependency_groups
+from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.report.understanding.ablation import ablations, measure_ablations, plan_ablations
 from espalier.report.understanding.activity import activity, mean_activations
 from espalier.training.batches import Resident

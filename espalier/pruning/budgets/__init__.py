@@ -1,15 +1,15 @@
-"""Budgets say how much is removed where: each maps a problem to the units that are kept."""
+"""Budgets: the distribution of a cut over the layers. Each maps a problem to the kept groups."""
 
 from collections.abc import Callable
 
-from espalier.pruning.budgets.global_budget import everywhere
+from espalier.pruning.budgets.global_budget import global_budget
 from espalier.pruning.budgets.latency import latency
 from espalier.pruning.budgets.problem import Kept, Layer, Portion, Problem, layers_of
 from espalier.pruning.budgets.sensitivity import sensitivity
 from espalier.pruning.budgets.uniform import uniform
 
 BUDGETS: dict[str, Callable[[Problem], Kept]] = {
-    "global": everywhere,
+    "global": global_budget,
     "uniform": uniform,
     "sensitivity": sensitivity,
     "latency": latency,
@@ -17,10 +17,11 @@ BUDGETS: dict[str, Callable[[Problem], Kept]] = {
 
 __all__ = [
     "BUDGETS",
+    "Kept",
     "Layer",
     "Portion",
     "Problem",
-    "everywhere",
+    "global_budget",
     "latency",
     "layers_of",
     "sensitivity",

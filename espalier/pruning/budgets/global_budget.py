@@ -1,4 +1,4 @@
-"""`global`: the portions that cost the most for the least worth go first, over all layers (a greedy knapsack)."""
+"""`global`: portions of all layers compete; a greedy knapsack with exchanges."""
 
 import copy
 from collections.abc import Iterator
@@ -11,244 +11,285 @@ from scipy.sparse import csc_array
 from espalier.pruning.budgets.problem import Kept, Problem
 from espalier.pruning.costs import Cost, Sizes
 
-_NEAR = 0.98  # of the limit: what comes nearer is not worth a better-scored channel
-_FREE = 0.1  # of what a portion saves: another that saves less than this shares a block of channels with it
-_PACE = 0.5  # how fast time should fall, with the work: a cut below a runtime's block of channels saves work alone
-_SLOWER = 1.01  # times the milliseconds may become so, that the limit is met more nearly
+_NEAR = 0.98  # of the limit: coming nearer is not worth a group with a higher score
+_NOTHING = 0.1  # of a portion's saving: one that saves less shares a block with another portion
+_PACE = 0.5  # relative fall of time over that of work: below a runtime's block only work falls
+_SLOWER = 1.01  # factor by which milliseconds may grow to come nearer to the limit
+
+Costs = NDArray[np.float64]
 
 
-def everywhere(problem: Problem) -> Kept:
-    """Let the portion with the lowest worth per cost saved go, one after another, until the limit is kept.
+def global_budget(problem: Problem) -> Kept:
+    """Remove the portion with the lowest importance per saved cost, until the limit is kept.
 
-    If that saved over 2 % too much, a portion comes back, for others.
+    If that saved over 2 % too much, portions are exchanged: one comes back, and others go.
 
     Returns:
-        (count,) whether each unit is kept. If no choice keeps the limit, the nearest one.
+        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
+
+    Example:
+        Portions a (importance 1, saves 2), b (importance 2, saves 8); at least 8 must be saved. b
+        loses 0.25 per saved unit, a loses 0.5: b goes, and the limit is kept.
     """
-    return greedy(problem, saved=problem.cost, reach=1)
+    return greedy(problem, saved=problem.cost, lookahead=1)
 
 
-def greedy(problem: Problem, *, saved: Cost, reach: int) -> Kept:
-    """Likewise, with the worth per something else that is saved.
+def greedy(problem: Problem, *, saved: Cost, lookahead: int) -> Kept:
+    """Remove portions with the lowest importance per saving, until the limit is kept.
 
     Args:
-        problem: What is asked.
-        saved: What a step must save; its worth is divided by it. Steps that save nothing of it are not taken.
-        reach: How many portions of a layer may go in one step: where a cost falls in stairs, one saves nothing.
+        problem: the problem.
+        saved: cost whose saving divides the importance: the limited cost itself, or milliseconds.
+            Steps that save nothing of it are not taken.
+        lookahead: largest number of portions of a layer in one step: where a cost falls in stairs,
+            a single portion saves nothing.
+
+    Returns:
+        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
     """
-    cut = _Cut.begin(problem, saved, reach, _PACE if saved is not problem.cost else 0.0)
-    arrived = cut.remove_until()
-    if not arrived and cut.pace:  # then with steps that save little time, too
-        cut = _Cut.begin(problem, saved, reach, 0.0)
-        arrived = cut.remove_until()
-    while arrived and cut.cost.now < _NEAR * problem.most:
-        nearer = max(cut.exchanges(), key=_Cut.nearness, default=cut)
-        if nearer.cost.now <= cut.cost.now:
+    pace = _PACE if saved is not problem.cost else 0.0
+    choice = _Choice.begin(problem, saved, lookahead, pace)
+    reached = choice.remove_until_limit()
+    if not reached and pace:  # again, with steps that save little time
+        choice = _Choice.begin(problem, saved, lookahead, 0.0)
+        reached = choice.remove_until_limit()
+    while reached and choice.cost.now < _NEAR * problem.most:
+        nearer = max(choice.exchanges(), key=_Choice.nearness, default=choice)
+        if nearer.cost.now <= choice.cost.now:
             break
-        cut = nearer
-    return cut.kept()
+        choice = nearer
+    return choice.kept()
 
 
-def _last(
-    costs: NDArray[np.float64], worth: NDArray[np.float64], useful: NDArray[np.bool_], most: float
-) -> int:
-    """Of the steps that arrive near the limit, the one of least worth; of those about as near, where none is near."""
-    arrives = useful & (costs <= most)
-    nearest = min(_NEAR * most, costs[arrives].max() - (1 - _NEAR) * most)
-    return int(np.where(arrives & (costs >= nearest), worth, np.inf).argmin())
-
-
-class _Ledger:
-    """A cost, what is left of its sizes, and what each portion would take."""
+class _Account:
+    """A cost, the sizes that are left, and the sizes that each portion removes."""
 
     def __init__(self, cost: Cost, portions: csc_array) -> None:
         self._cost = cost
-        self._takes = (cost.gone @ portions).tocsc()
+        self._removes = (cost.removed @ portions).tocsc()
         self.left: Sizes = cost.whole.reshape(-1)
         self.now = self.whole = float(cost.of(cost.whole))
 
-    def take(self, portion: int) -> NDArray[np.int64]:
-        """(terms * dims,) what goes with a portion."""
-        start, end = self._takes.indptr[portion : portion + 2]
-        taken = np.zeros(len(self.left), np.int64)
-        taken[self._takes.indices[start:end]] = self._takes.data[start:end]
-        return taken
+    def removed_by(self, portion: int) -> Sizes:
+        """(terms * dims,) the sizes that a portion removes."""
+        start, end = self._removes.indptr[portion : portion + 2]
+        removed = np.zeros(len(self.left), np.int64)
+        removed[self._removes.indices[start:end]] = self._removes.data[start:end]
+        return removed
 
-    def after(self, taken: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The cost after each of several steps that take (steps, terms * dims)."""
-        left = self.left - taken
+    def after(self, removed: Sizes) -> Costs:
+        """The cost after each of several steps, which remove (steps, terms * dims)."""
+        left = self.left - removed
         return self._cost.of(left.reshape(len(left), *self._cost.whole.shape))
 
     def set(self, left: Sizes) -> None:
-        """Go on from other sizes."""
+        """Continue from other sizes."""
         self.left = left
         self.now = float(self._cost.of(left.reshape(self._cost.whole.shape)))
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The removal of the next portions of a layer.
+
+    Attributes:
+        layer: number of the layer.
+        count: number of portions.
+        importance: what is lost with them.
+        from_cost: sizes that they remove from the limited cost.
+        from_saved: sizes that they remove from the saved cost.
+    """
+
+    layer: int
+    count: int
+    importance: float
+    from_cost: Sizes
+    from_saved: Sizes
+
+
 @dataclass
-class _Cut:
-    """A choice in the making: how many portions of each layer are gone, and what that leaves."""
+class _Choice:
+    """A choice in progress: the number of removed portions of each layer, and what is left.
+
+    Attributes:
+        problem: the problem.
+        lookahead: largest number of portions in one step.
+        pace: least relative fall of the saved cost over that of the limited cost.
+        first: number of each layer's first portion, counted over all layers.
+        gone: number of removed portions of each layer.
+        cost: account of the limited cost.
+        saved: account of the saved cost; the same object if they are the same.
+        next_steps: possible next steps of each layer.
+    """
 
     problem: Problem
-    reach: int
-    pace: float  # how much of what is saved should go at least with each part of the cost
-    first: list[int]  # the number of each layer's first portion, over all layers
+    lookahead: int
+    pace: float
+    first: list[int]
     gone: list[int]
-    cost: _Ledger
-    saved: _Ledger
-    ahead: list[
-        list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-    ]  # what the next steps of each layer take, of both
+    cost: _Account
+    saved: _Account
+    next_steps: list[list[_Step]]
 
     @classmethod
-    def begin(cls, problem: Problem, saved: Cost, reach: int, pace: float) -> "_Cut":
-        """Nothing is gone yet."""
-        members = [portion.members for layer in problem.layers for portion in layer.portions]
-        columns = np.repeat(np.arange(len(members)), [len(each) for each in members])
-        rows = np.concatenate([np.empty(0, np.int64), *members])
-        membership = csc_array(
-            (np.ones(len(rows), np.int64), (rows, columns)), shape=(problem.count, len(members))
-        )
-        cost = _Ledger(problem.cost, membership)
-        same = cost if saved is problem.cost else _Ledger(saved, membership)
-        first = np.cumsum([0, *(len(layer.portions) for layer in problem.layers)]).tolist()
-        cut = cls(
-            problem,
-            reach,
-            pace,
-            first,
-            [0] * len(problem.layers),
-            cost,
-            same,
-            [[] for _ in problem.layers],
-        )
+    def begin(cls, problem: Problem, saved: Cost, lookahead: int, pace: float) -> "_Choice":
+        """The choice that keeps everything."""
+        membership = _membership(problem)
+        cost = _Account(problem.cost, membership)
+        other = cost if saved is problem.cost else _Account(saved, membership)
+        counts = [len(layer.portions) for layer in problem.layers]
+        first = np.cumsum([0, *counts]).tolist()
+        gone = [0] * len(problem.layers)
+        steps: list[list[_Step]] = [[] for _ in problem.layers]
+        choice = cls(problem, lookahead, pace, first, gone, cost, other, steps)
         for layer in range(len(problem.layers)):
-            cut.look_ahead(layer)
-        return cut
+            choice.prepare_steps(layer)
+        return choice
 
-    def copy(self) -> "_Cut":
-        """Another choice with the same past."""
+    def copy(self) -> "_Choice":
+        """An independent choice with the same state."""
         other = copy.copy(self)
-        other.gone, other.ahead, other.cost = (
-            list(self.gone),
-            list(self.ahead),
-            copy.copy(self.cost),
-        )
+        other.gone, other.next_steps = list(self.gone), list(self.next_steps)
+        other.cost = copy.copy(self.cost)
         other.saved = other.cost if self.saved is self.cost else copy.copy(self.saved)
         return other
 
     def kept(self) -> Kept:
-        """(count,) what is left."""
+        """(count,) whether each group is kept."""
         kept = np.ones(self.problem.count, bool)
         for layer, gone in zip(self.problem.layers, self.gone, strict=True):
             for portion in layer.portions[:gone]:
                 kept[portion.members] = False
         return kept
 
-    def look_ahead(self, layer: int) -> None:
-        """See what the next steps of a layer would take."""
+    def prepare_steps(self, layer: int) -> None:
+        """Compute the possible next steps of a layer."""
         start, end = self.first[layer] + self.gone[layer], self.first[layer + 1]
-        steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        for portion in range(start, min(start + self.reach, end)):
-            taken = self.cost.take(portion), self.saved.take(portion)
-            steps.append((taken[0] + steps[-1][0], taken[1] + steps[-1][1]) if steps else taken)
-        self.ahead[layer] = steps
+        steps: list[_Step] = []
+        for portion in range(start, min(start + self.lookahead, end)):
+            from_cost, from_saved = (
+                account.removed_by(portion) for account in (self.cost, self.saved)
+            )
+            if steps:
+                from_cost = from_cost + steps[-1].from_cost
+                from_saved = from_saved + steps[-1].from_saved
+            count = len(steps) + 1
+            importance = self.importance(layer, self.gone[layer], count)
+            steps.append(_Step(layer, count, importance, from_cost, from_saved))
+        self.next_steps[layer] = steps
 
     def move(self, layer: int, count: int) -> None:
-        """Let the next portions of a layer go, or with a negative count come back."""
+        """Remove the next `count` portions of a layer, or bring the last `-count` back."""
         start = self.first[layer] + self.gone[layer]
-        for ledger in {id(ledger): ledger for ledger in (self.cost, self.saved)}.values():
-            left = ledger.left
-            for portion in (
-                range(start, start + count) if count > 0 else range(start + count, start)
-            ):
-                left = left - ledger.take(portion) if count > 0 else left + ledger.take(portion)
-            ledger.set(left)
+        portions = range(start, start + count) if count > 0 else range(start + count, start)
+        sign = 1 if count > 0 else -1
+        accounts = [self.cost] if self.saved is self.cost else [self.cost, self.saved]
+        for account in accounts:
+            left = account.left
+            for portion in portions:
+                left = left - sign * account.removed_by(portion)
+            account.set(left)
         self.gone[layer] += count
-        self.look_ahead(layer)
+        self.prepare_steps(layer)
 
-    def remove_until(self, but: int | None = None) -> bool:
-        """Let portions go, of all layers but one, until the limit is kept; whether it is."""
-        most = self.problem.most
-        while self.cost.now > most:
-            steps = [
-                (layer, count)
-                for layer, ahead in enumerate(self.ahead)
-                if layer != but
-                for count in range(1, len(ahead) + 1)
-            ]
-            if not steps:
+    def remove_until_limit(self, but: int | None = None) -> bool:
+        """Take the best step until the limit is kept; returns whether it is.
+
+        Args:
+            but: number of a layer that loses nothing.
+        """
+        while self.cost.now > self.problem.most:
+            steps = [step for layer in self.next_steps for step in layer if step.layer != but]
+            best = self._best(steps) if steps else None
+            if best is None:
                 return False
-            costs, saved = self._after(steps)
-            worth = np.array(
-                [self._worth(layer, self.gone[layer], count) for layer, count in steps]
-            )
-            useful = (costs < self.cost.now) & self._saves(steps, costs, saved)
-            if not useful.any():
-                return False
-            price = np.divide(
-                worth, self.saved.now - saved, out=np.full(len(steps), np.inf), where=useful
-            )
-            best = int(price.argmin())
-            if costs[best] <= most:
-                best = _last(costs, worth, useful, most)
-            self.move(*steps[best])
+            self.move(best.layer, best.count)
         return True
 
-    def exchanges(self) -> Iterator["_Cut"]:
-        """Choices in which the last portion of one layer comes back, and others go for it if need be."""
+    def exchanges(self) -> Iterator["_Choice"]:
+        """Choices in which the last portion of one layer comes back, and others go instead."""
         for layer, gone in enumerate(self.gone):
-            if gone:
-                other = self.copy()
-                other.restore(layer)
-                if other.remove_until(but=layer) and not other.is_slower(self):
-                    yield other
+            if not gone:
+                continue
+            other = self.copy()
+            other.restore(layer)
+            if other.remove_until_limit(but=layer) and not other.is_slower(self):
+                yield other
 
     def restore(self, layer: int) -> None:
-        """Bring the last portion of a layer back, and those before it that cost no more time then."""
+        """Bring the last portion of a layer back, and earlier ones that then cost no more time."""
         former = self.saved.now
         self.move(layer, -1)
-        cost = self.saved.now - former
+        regained = self.saved.now - former
         while self.saved is not self.cost and self.gone[layer]:
             former = self.saved.now
             self.move(layer, -1)
-            if self.saved.now - former > _FREE * cost:
+            if self.saved.now - former > _NOTHING * regained:
                 self.move(layer, 1)
                 break
 
     def nearness(self) -> tuple[float, float]:
-        """How near to the limit it is, and, where it is near, how little was lost."""
-        lost = sum(self._worth(layer, 0, gone) for layer, gone in enumerate(self.gone))
+        """The distance to the limit, and, among choices near it, the negative lost importance."""
+        lost = sum(self.importance(layer, 0, gone) for layer, gone in enumerate(self.gone))
         return min(self.cost.now, _NEAR * self.problem.most), -lost
 
-    def is_slower(self, other: "_Cut") -> bool:
-        """Whether it saves less of what is not limited."""
+    def is_slower(self, other: "_Choice") -> bool:
+        """Whether this choice saves less of the cost that is not limited."""
         return self.saved is not self.cost and self.saved.now > _SLOWER * other.saved.now
 
-    def _after(
-        self, steps: list[tuple[int, int]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        taken = [self.ahead[layer][count - 1] for layer, count in steps]
-        costs = self.cost.after(np.stack([one for one, _ in taken]))
-        return costs, costs if self.saved is self.cost else self.saved.after(
-            np.stack([other for _, other in taken])
-        )
+    def importance(self, layer: int, start: int, count: int) -> float:
+        """The importance of `count` portions of a layer from `start` on."""
+        portions = self.problem.layers[layer].portions[start : start + count]
+        return sum(portion.importance for portion in portions)
 
-    def _saves(
-        self, steps: list[tuple[int, int]], costs: NDArray[np.float64], saved: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Whether steps save something at the pace, and the last portion of each its part: else it may as well stay."""
-        enough = (self.saved.now - saved) / self.saved.whole >= self.pace * (
-            self.cost.now - costs
-        ) / self.cost.whole
-        counts = np.array([count for _, count in steps])
-        former = np.where(counts > 1, np.roll(saved, 1), self.saved.now)
-        whole: NDArray[np.bool_] = (saved < self.saved.now) & (
-            former - saved > _FREE * (self.saved.now - saved) / counts
-        )
-        return whole & enough
+    def _best(self, steps: list[_Step]) -> _Step | None:
+        """The step with the lowest importance per saving; None if no step saves anything.
 
-    def _worth(self, layer: int, start: int, count: int) -> float:
-        return sum(
-            portion.worth for portion in self.problem.layers[layer].portions[start : start + count]
-        )
+        The last step before the limit is the least important of those that come near it.
+        """
+        costs = self.cost.after(np.stack([step.from_cost for step in steps]))
+        saved = costs
+        if self.saved is not self.cost:
+            saved = self.saved.after(np.stack([step.from_saved for step in steps]))
+        importance = np.array([step.importance for step in steps])
+        useful = (costs < self.cost.now) & self._saves(steps, costs, saved)
+        if not useful.any():
+            return None
+        infinite = np.full(len(steps), np.inf)
+        price = np.divide(importance, self.saved.now - saved, out=infinite, where=useful)
+        best = int(price.argmin())
+        if costs[best] <= self.problem.most:
+            best = _last(costs, importance, useful, self.problem.most)
+        return steps[best]
+
+    def _saves(self, steps: list[_Step], costs: Costs, saved: Costs) -> NDArray[np.bool_]:
+        """Whether each step saves at the pace, and its last portion saves its part.
+
+        A portion that saves nothing may as well stay.
+        """
+        saving = self.saved.now - saved
+        at_pace = saving / self.saved.whole >= self.pace * (self.cost.now - costs) / self.cost.whole
+        counts = np.array([step.count for step in steps])
+        before_last = np.where(counts > 1, np.roll(saved, 1), self.saved.now)
+        last_saves = before_last - saved > _NOTHING * saving / counts
+        result: NDArray[np.bool_] = (saved < self.saved.now) & last_saves & at_pace
+        return result
+
+
+def _membership(problem: Problem) -> csc_array:
+    """(count, portions) 1 where a group belongs to a portion."""
+    members = [portion.members for layer in problem.layers for portion in layer.portions]
+    columns = np.repeat(np.arange(len(members)), [len(each) for each in members])
+    rows = np.concatenate([np.empty(0, np.int64), *members])
+    ones = np.ones(len(rows), np.int64)
+    return csc_array((ones, (rows, columns)), shape=(problem.count, len(members)))
+
+
+def _last(costs: Costs, importance: Costs, useful: NDArray[np.bool_], most: float) -> int:
+    """The least important step among those that come near the limit.
+
+    If none comes near it, among those that come about as near as the nearest.
+    """
+    keeps = useful & (costs <= most)
+    nearest = min(_NEAR * most, costs[keeps].max() - (1 - _NEAR) * most)
+    return int(np.where(keeps & (costs >= nearest), importance, np.inf).argmin())

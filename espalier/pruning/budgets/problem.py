@@ -1,4 +1,4 @@
-"""What a budget is asked: which portions of which layers should go, so that the rest costs no more than a limit."""
+"""The problem of a budget: which portions of which layers to remove under a limit."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,33 +11,34 @@ from numpy.typing import NDArray
 from espalier.pruning.costs import Cost
 from espalier.pruning.groups import Groups
 
-_LEAST = 0.25  # of its units a layer keeps in one cut: a layer that is nearly gone cuts the network in two
+_LEAST = 0.25  # fraction that a layer keeps in one cut: a layer near zero width splits the network
 
 Kept = NDArray[np.bool_]
+"""(count,) whether each group is kept."""
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Units of one layer that go together.
+    """Groups of one layer that are removed together.
 
     Attributes:
-        members: (n,) their numbers.
-        worth: What is lost with them: the sum of their scores, or something measured.
-        highest: The highest score among them.
+        members: (n,) numbers of the groups.
+        importance: what is lost with them: the sum of their scores, or a measured loss.
+        highest: highest score among them.
     """
 
     members: NDArray[np.int64]
-    worth: float
+    importance: float
     highest: float
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Units that are rivals.
+    """Groups that compete.
 
     Attributes:
-        width: How many they are.
-        portions: Those that may go, in this order.
+        width: number of groups.
+        portions: removable portions, in order.
     """
 
     width: int
@@ -46,16 +47,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Problem:
-    """A choice to be made.
+    """A choice of groups under a limit.
 
     Attributes:
-        count: How many units there are.
-        layers: What may go, by layer.
-        cost: What is limited.
-        most: What it may come to.
-        align: The size of a full portion.
-        time: Milliseconds in the runtime: only for budgets that ask for it.
-        loss: The loss of the network in which only some units are kept: only for budgets that ask for it.
+        count: number of groups.
+        layers: removable portions, by layer.
+        cost: limited cost.
+        most: largest allowed cost.
+        align: number of groups of a full portion.
+        time: milliseconds in the runtime, for budgets that use them.
+        loss: loss of the network as a function of the kept groups, for budgets that use it.
     """
 
     count: int
@@ -68,9 +69,14 @@ class Problem:
 
     @classmethod
     def of(
-        cls, groups: Groups, scores: NDArray[np.float64], cost: Cost, most: float, align: int = 1
+        cls,
+        groups: Groups,
+        scores: NDArray[np.float64],
+        cost: Cost,
+        most: float,
+        align: int = 1,
     ) -> Self:
-        """The problem of groups with scores (count,), of which each layer loses the lowest first."""
+        """The problem of groups with scores (count,); each layer loses its lowest first."""
         layers = layers_of(groups.layer, scores, np.full(groups.count, align))
         return cls(groups.count, layers, cost, most, align)
 
@@ -78,35 +84,42 @@ class Problem:
 def layers_of(
     layer: NDArray[np.int64], scores: NDArray[np.float64], align: NDArray[np.int64]
 ) -> list[Layer]:
-    """What may go of each layer: its lowest scores first, so that what is left is a multiple of `align`.
+    """The removable portions of each layer, lowest scores first.
 
-    A layer keeps a quarter of its units and one full portion. If its width is no multiple, the first portion is what is
-    over.
+    The width that is left is a multiple of `align`: if the width is none, the first portion is the
+    remainder. A layer keeps a quarter of its groups and one full portion.
 
     Args:
-        layer: (count,) the layer of each unit.
-        scores: (count,)
-        align: (count,) how many units of its layer make a full portion.
+        layer: (count,) layer of each group.
+        scores: (count,) score of each group.
+        align: (count,) number of groups of its layer in a full portion.
+
+    Example:
+        10 groups with `align` 4: the portions are the 2 lowest and the next 4; 4 groups stay.
     """
-    found = []
-    for number in np.unique(layer):
-        members = np.flatnonzero(layer == number)
-        full = int(align[members].max())
-        ordered = members[np.argsort(scores[members], kind="stable")]
-        over = len(ordered) % full
-        starts = [*([0] if over else []), *range(over, len(ordered), full)]
-        ends = [*starts[1:], len(ordered)]
-        stay = max(full, math.ceil(_LEAST * len(ordered)))
-        parts = [
-            ordered[a:b] for a, b in zip(starts, ends, strict=True) if len(ordered) - b >= stay
-        ]
-        found.append(
-            Layer(
-                len(ordered),
-                [
-                    Portion(part, float(scores[part].sum()), float(scores[part].max()))
-                    for part in parts
-                ],
-            )
-        )
-    return found
+    return [_layer(np.flatnonzero(layer == number), scores, align) for number in np.unique(layer)]
+
+
+def _layer(
+    members: NDArray[np.int64], scores: NDArray[np.float64], align: NDArray[np.int64]
+) -> Layer:
+    full = int(align[members].max())
+    ascending = members[np.argsort(scores[members], kind="stable")]
+    width = len(ascending)
+    remainder = width % full
+    starts = list(range(remainder, width, full))
+    if remainder:
+        starts.insert(0, 0)
+    ends = [*starts[1:], width]
+    stay = max(full, math.ceil(_LEAST * width))
+    portions = [
+        _portion(ascending[start:end], scores)
+        for start, end in zip(starts, ends, strict=True)
+        if width - end >= stay
+    ]
+    return Layer(width, portions)
+
+
+def _portion(members: NDArray[np.int64], scores: NDArray[np.float64]) -> Portion:
+    own = scores[members]
+    return Portion(members, float(own.sum()), float(own.max()))

@@ -1,5 +1,6 @@
-"""`sensitivity`: layers on which the loss depends little lose more (measured as Li et al. 2017, section 3.2)."""
+"""`sensitivity`: layers on which the loss depends little lose more (Li et al. 2017, section 3.2)."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,42 +9,47 @@ from espalier.errors import BadInput
 from espalier.pruning.budgets.global_budget import greedy
 from espalier.pruning.budgets.problem import Kept, Layer, Problem
 
-_POINTS = 3  # at which each layer's curve is measured; between them it is a straight line
-_REACH = 8  # portions in one step: a curve may rise first and be flat then
+_POINTS = 3  # at which the loss curve of a layer is measured; it is linear between them
+_LOOKAHEAD = 8  # portions in one step: a curve may rise first and be flat then
 
 
 def sensitivity(problem: Problem) -> Kept:
-    """Let go what raises the loss the least, summed over layers.
+    """Remove the portions that raise the loss the least, summed over layers.
 
-    Each layer by itself loses its lowest-scored portions, a third, two thirds and all that may go, and the loss is
-    measured; the rise between two points is shared among the portions between them. What rises least per cost saved
-    goes first.
+    Each layer alone loses a third, two thirds and all of its removable portions, and the loss is
+    measured. The rise between two points is divided among the portions between them. Portions with
+    the smallest rise per saved cost go first.
 
     Returns:
-        (count,) whether each unit is kept. If no choice keeps the limit, the nearest one.
+        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
 
     Raises:
-        BadInput: If there is no loss to measure.
+        BadInput: if there is no loss to measure.
     """
     if problem.loss is None:
         raise BadInput(
-            "The budget `sensitivity` should be given losses over training data. Found none."
+            "Expected losses over training data for the budget `sensitivity`; found none."
         )
     before = problem.loss(np.ones(problem.count, bool))
-    layers = [_measured(problem, layer, before) for layer in problem.layers]
-    return greedy(replace(problem, layers=layers), saved=problem.cost, reach=_REACH)
+    layers = [_measured(problem.count, problem.loss, layer, before) for layer in problem.layers]
+    measured = replace(problem, layers=layers)
+    return greedy(measured, saved=problem.cost, lookahead=_LOOKAHEAD)
 
 
-def _measured(problem: Problem, layer: Layer, before: float) -> Layer:
-    """A layer whose portions are worth what the loss rises by when they go."""
-    assert problem.loss is not None
-    count = len(layer.portions)
-    points = np.unique(np.linspace(0, count, min(_POINTS, count) + 1).round().astype(int))
+def _measured(count: int, loss: Callable[[Kept], float], layer: Layer, before: float) -> Layer:
+    """A layer whose portions have the rise of the loss as importance."""
+    removable = len(layer.portions)
+    points = np.unique(np.linspace(0, removable, min(_POINTS, removable) + 1).round().astype(int))
     rises = [0.0]
     for point in points[1:]:
-        kept = np.ones(problem.count, bool)
-        kept[np.concatenate([portion.members for portion in layer.portions[:point]])] = False
-        rises.append(max(problem.loss(kept) - before, rises[-1]))  # to remove more is never better
-    marginal = np.diff(np.interp(np.arange(count + 1), points, rises))
-    worth = zip(layer.portions, marginal.tolist(), strict=True)
-    return Layer(layer.width, [replace(portion, worth=rise) for portion, rise in worth])
+        kept = np.ones(count, bool)
+        for portion in layer.portions[:point]:
+            kept[portion.members] = False
+        rises.append(max(loss(kept) - before, rises[-1]))  # removing more is never better
+    curve = np.interp(np.arange(removable + 1), points, rises)
+    importance = np.diff(curve).tolist()
+    portions = [
+        replace(portion, importance=rise)
+        for portion, rise in zip(layer.portions, importance, strict=True)
+    ]
+    return Layer(layer.width, portions)

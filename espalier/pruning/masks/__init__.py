@@ -1,4 +1,4 @@
-"""Masks say which single weights stay: each function maps scores to truth values of the same shape."""
+"""Masks: the single weights that stay. Each function maps scores to truth values."""
 
 from espalier.pruning.masks.by_sensitivity import by_sensitivity
 from espalier.pruning.masks.lowest import lowest

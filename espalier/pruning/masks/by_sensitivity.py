@@ -1,4 +1,4 @@
-"""Layers on which the loss depends little lose more of their single weights (Han et al. 2015, section 3; measured)."""
+"""Layers on which the loss depends little lose more of their weights (Han et al. 2015, section 3)."""
 
 from collections.abc import Callable
 
@@ -8,24 +8,27 @@ from numpy.typing import NDArray
 from espalier.pruning.budgets import Layer, Portion, Problem, sensitivity
 from espalier.pruning.costs import cost, products
 
-_PORTIONS = 50  # of a layer: the finer, the nearer to the fraction that is asked for
+_PORTIONS = 50  # of a layer: more portions come nearer to the fraction
+
+Mask = NDArray[np.bool_]
 
 
 def by_sensitivity(
     scores: NDArray[np.float64],
     layer: NDArray[np.int64],
     fraction: float,
-    loss: Callable[[NDArray[np.bool_]], float],
-) -> NDArray[np.bool_]:
-    """Which weights stay when a fraction of all goes, so that the measured loss rises the least.
+    loss: Callable[[Mask], float],
+) -> Mask:
+    """The weights that stay when a fraction of all goes, with the smallest rise of the loss.
 
-    Of each layer portions of weights go, lowest scores first; the budget `sensitivity` measures what they cost.
+    Each layer loses portions of weights, lowest scores first; the budget `sensitivity` measures
+    the rise of the loss.
 
     Args:
-        scores: (count,)
-        layer: (count,) the layer of each: the best of every layer stays.
-        fraction: In [0, 1].
-        loss: Of the network in which only some weights (count,) are kept.
+        scores: (count,) score of each weight.
+        layer: (count,) layer of each weight; the best of every layer stays.
+        fraction: fraction in [0, 1].
+        loss: loss of the network as a function of the kept weights (count,).
 
     Returns:
         (count,)
@@ -33,27 +36,31 @@ def by_sensitivity(
     portions: list[NDArray[np.int64]] = []
     layers = []
     for number in np.unique(layer):
-        members = np.flatnonzero(layer == number)
-        ordered = members[np.argsort(scores[members], kind="stable")][:-1]
-        parts = [part for part in np.array_split(ordered, _PORTIONS) if len(part)]
+        parts = _parts(np.flatnonzero(layer == number), scores)
         numbers = range(len(portions), len(portions) + len(parts))
-        layers.append(Layer(len(parts) + 1, [Portion(np.array([n]), 0.0, 0.0) for n in numbers]))
+        layers.append(Layer(len(parts) + 1, [_unmeasured(number) for number in numbers]))
         portions += parts
 
-    def weights(left: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def weights(left: Mask) -> Mask:
+        """The kept weights if some portions are left."""
         kept = np.ones(len(scores), bool)
-        kept[
-            np.concatenate([np.empty(0, np.int64), *(portions[n] for n in np.flatnonzero(~left))])
-        ] = False
+        for number in np.flatnonzero(~left):
+            kept[portions[number]] = False
         return kept
 
     terms = [[(1, np.array([number]))] for number in range(len(portions))]
-    there = cost(
-        "weights", len(portions), terms, products([len(part) for part in portions])
-    ).with_whole(len(scores))
+    price = products([len(part) for part in portions])
+    remaining = cost("weights", len(portions), terms, price).with_whole(len(scores))
     most = (1 - fraction) * len(scores)
-    return weights(
-        sensitivity(
-            Problem(len(portions), layers, there, most, loss=lambda left: loss(weights(left)))
-        )
-    )
+    problem = Problem(len(portions), layers, remaining, most, loss=lambda left: loss(weights(left)))
+    return weights(sensitivity(problem))
+
+
+def _parts(members: NDArray[np.int64], scores: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Portions of a layer's weights, lowest scores first, without the best weight."""
+    ascending = members[np.argsort(scores[members], kind="stable")][:-1]
+    return [part for part in np.array_split(ascending, _PORTIONS) if len(part)]
+
+
+def _unmeasured(number: int) -> Portion:
+    return Portion(np.array([number]), importance=0.0, highest=0.0)

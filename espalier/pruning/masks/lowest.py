@@ -7,21 +7,32 @@ from numpy.typing import NDArray
 def lowest(
     scores: NDArray[np.float64], layer: NDArray[np.int64], fraction: float
 ) -> NDArray[np.bool_]:
-    """Which of the rivals stay when a fraction of them goes, to the nearest whole number.
+    """The elements that stay when a fraction of all goes, to the nearest whole number.
 
     Args:
-        scores: (count,) of which the lowest go first, and of equal ones the first.
-        layer: (count,) the layer of each: the best of every layer stays, or the network would be cut in two.
-        fraction: In [0, 1].
+        scores: (count,) the lowest go first, and of equal ones the first.
+        layer: (count,) layer of each element; the best of every layer stays, since an empty layer
+            would split the network.
+        fraction: fraction in [0, 1].
 
     Returns:
         (count,)
+
+    Example:
+        Scores (1, 2, 3, 4) of one layer, half of which goes: (False, False, True, True).
     """
-    order = np.argsort(scores, kind="stable")
-    best = np.zeros(len(scores), bool)
-    sorted_layers = layer[order][::-1]
-    best[order[::-1][np.unique(sorted_layers, return_index=True)[1]]] = True
-    may = order[~best[order]]
+    ascending = np.argsort(scores, kind="stable")
+    best = _best_of_layers(ascending, layer)
+    removable = ascending[~best[ascending]]
     kept = np.ones(len(scores), bool)
-    kept[may[: round(fraction * len(scores))]] = False
+    kept[removable[: round(fraction * len(scores))]] = False
     return kept
+
+
+def _best_of_layers(ascending: NDArray[np.int64], layer: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(count,) whether an element has the highest score of its layer."""
+    descending = ascending[::-1]
+    first = np.unique(layer[descending], return_index=True)[1]
+    best = np.zeros(len(layer), bool)
+    best[descending[first]] = True
+    return best

@@ -1,25 +1,30 @@
-"""N of M: of every M weights in a row, N stay (Mishra et al. 2021, section 3)."""
+"""N of M: of every M consecutive weights, N stay (Mishra et al. 2021, section 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def n_of_m(scores: NDArray[np.float64], n: int, m: int) -> NDArray[np.bool_]:
-    """Which weights of a layer stay: of each M neighbours along its inputs the N with the highest scores.
+    """The weights of a layer that stay: of each M neighbours along its inputs the N best.
 
     Args:
-        scores: (outputs, inputs, ...) of each weight of a linear layer or convolution.
-        n: How many of a group stay.
-        m: The size of a group. Inputs beyond the last whole group stay.
+        scores: (outputs, inputs, ...) score of each weight of a linear layer or convolution.
+        n: number of weights of a group that stay.
+        m: size of a group; inputs beyond the last whole group stay.
 
     Returns:
-        The shape of the scores.
+        Truth values in the shape of the scores.
+
+    Example:
+        >>> n_of_m(np.array([[1.0, 4.0, 2.0, 3.0]]), 2, 4)
+        array([[False,  True, False,  True]])
     """
-    along = np.moveaxis(scores, 1, -1)
-    whole = along.shape[-1] // m * m
-    groups = along[..., :whole].reshape(-1, m)
+    inputs_last = np.moveaxis(scores, 1, -1)
+    whole = inputs_last.shape[-1] // m * m
+    groups = inputs_last[..., :whole].reshape(-1, m)
+    worst = np.argsort(groups, axis=1, kind="stable")[:, : m - n]
     kept = np.ones(groups.shape, bool)
-    np.put_along_axis(kept, np.argsort(groups, axis=1, kind="stable")[:, : m - n], False, axis=1)
-    mask = np.ones(along.shape, bool)
-    mask[..., :whole] = kept.reshape(*along.shape[:-1], whole)
+    np.put_along_axis(kept, worst, False, axis=1)
+    mask = np.ones(inputs_last.shape, bool)
+    mask[..., :whole] = kept.reshape(*inputs_last.shape[:-1], whole)
     return np.moveaxis(mask, -1, 1)

@@ -1,21 +1,11 @@
 """One rule per ATen operator: which dimensions of its operands must change together.
 
-A rule takes (walk, node) and returns the label of the node's output. `walk.label(argument)` gives an operand's label,
-`walk.shape(node)` its sizes. An operator without a rule fixes everything that flows into it: never wrong, only shy.
+A rule takes (walk, node) and returns the label of the node's output. `walk.label(argument)` is the
+label of an operand, `walk.shape(node)` its sizes. Conservative: dimensions that enter an operator
+without a rule are not pruned.
 """
 
-from espalier.pruning.rules.cuts import (
-    chunk,
-    concatenate,
-    cut,
-    embedding,
-    gather,
-    item,
-    pieces,
-    select,
-    stack,
-    unbind,
-)
+from espalier.pruning.coupling import Rule, Walk, unlabelled
 from espalier.pruning.rules.layers import (
     channel_norm,
     convolution,
@@ -24,6 +14,18 @@ from espalier.pruning.rules.layers import (
     linear,
     rectifier,
     transposed_convolution,
+)
+from espalier.pruning.rules.parts import (
+    chunk,
+    concatenate,
+    embedding,
+    gather,
+    item,
+    pieces,
+    select,
+    slices,
+    stack,
+    unbind,
 )
 from espalier.pruning.rules.products import added_product, attention, einsum, matrix_product
 from espalier.pruning.rules.shapes import (
@@ -48,14 +50,13 @@ from espalier.pruning.rules.values import (
     softmax,
     vector_norm,
 )
-from espalier.pruning.rules.walk import Rule, Walk, unlabelled
 
 __all__ = ["RULES", "Rule", "Walk"]
 
 
 def _all(names: str, rule: Rule) -> dict[str, Rule]:
-    """One rule for several operators, each with its twin that works in place."""
-    return {f"{name}{twin}": rule for name in names.split() for twin in ("", "_")}
+    """One rule for several operators, each with its in-place variant."""
+    return {f"{name}{suffix}": rule for name in names.split() for suffix in ("", "_")}
 
 
 RULES: dict[str, Rule] = {
@@ -105,7 +106,7 @@ RULES: dict[str, Rule] = {
     "scaled_dot_product_attention": attention,
     **_all("cat concat concatenate", concatenate),
     "stack": stack,
-    "slice": cut,
+    "slice": slices,
     "chunk": chunk,
     **_all("split split_with_sizes tensor_split", pieces),
     "unbind": unbind,

@@ -1,38 +1,57 @@
-"""Products of activations, as in attention. What both operands and the result have are heads; what is summed stays."""
+"""Rules of products of activations, as in attention.
+
+An index that both operands and the result have is a head. An index that is summed over stays.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from string import ascii_letters
 from typing import Any
 
 from torch.fx import Node
 
-from espalier.pruning.coupling import Dim, Label
-from espalier.pruning.rules.walk import Walk, argument
+from espalier.pruning.coupling import Dim, Label, Walk, argument
+
+
+@dataclass
+class _Letter:
+    """A letter of an einsum: the dimensions of all operands that it names.
+
+    Attributes:
+        dims: label and size of the dimension in each operand that has it.
+        joint: label of the joint dimension.
+    """
+
+    dims: list[tuple[Dim, int]] = field(default_factory=list)
+    joint: Dim = None
+
+    @property
+    def size(self) -> int:
+        """The size of the joint dimension: a size of one is broadcast."""
+        return max(size for _, size in self.dims)
 
 
 def matrix_product(walk: Walk, node: Node) -> Label:
-    """(..., m, k) times (..., k, n), and vectors."""
+    """(..., m, k) times (..., k, n), and vectors.
+
+    Example:
+        Scores of attention, (N, h, L, e) times (N, h, e, S): h is a head, e is summed over.
+    """
     left, right = (len(walk.shape(arg)) for arg in node.args[:2])
     if min(left, right) < 2:
         return _unknown(walk, node)
     leading = ascii_letters[: max(left, right) - 2]
-    one, other = (
-        leading[len(leading) - left + 2 :] + "XZ",
-        leading[len(leading) - right + 2 :] + "ZY",
-    )
+    one = leading[len(leading) - left + 2 :] + "XZ"
+    other = leading[len(leading) - right + 2 :] + "ZY"
     return _product(walk, node, node.args[:2], [one, other], leading + "XY")
 
 
 def added_product(walk: Walk, node: Node) -> Label:
     """A sum with the product of two batches of matrices: `baddbmm`, `addmm`."""
-    product = node.args[1:3]
-    letters = "A" if len(walk.shape(node)) == 3 else ""
-    label = _product(walk, node, product, [letters + "XZ", letters + "ZY"], letters + "XY")
-    added, sizes = walk.label(node.args[0]), walk.shape(node.args[0])
-    return (
-        *label[: len(label) - len(sizes)],
-        *_met(walk, node, label[len(label) - len(sizes) :], added, sizes),
-    )
+    batch = "A" if len(walk.shape(node)) == 3 else ""
+    factors = node.args[1:3]
+    product = _product(walk, node, factors, [batch + "XZ", batch + "ZY"], batch + "XY")
+    return _sum(walk, node, product, node.args[0])
 
 
 def einsum(walk: Walk, node: Node) -> Label:
@@ -48,75 +67,95 @@ def einsum(walk: Walk, node: Node) -> Label:
 
 
 def attention(walk: Walk, node: Node) -> Label:
-    """Scores of queries (..., l, e) and keys (..., s, e), and with them a mean of values (..., s, v)."""
+    """Scores of queries (..., l, e) and keys (..., s, e), and a mean of values (..., s, v)."""
     query, key, value = node.args[:3]
     ranks = {len(walk.shape(arg)) for arg in (query, key, value)}
     if len(ranks) > 1 or argument(node, 7, "enable_gqa"):
         return _unknown(walk, node)
     leading = ascii_letters[: ranks.pop() - 2]
-    scores = _product(walk, node, (query, key), [leading + "LE", leading + "SE"], leading + "LS")
+    subscripts = [leading + "LE", leading + "SE"]
+    scores = _product(walk, node, (query, key), subscripts, leading + "LS")
     mask = argument(node, 3, "attn_mask")
     if mask is not None:
-        sizes = walk.shape(mask)
-        _met(walk, node, scores[len(scores) - len(sizes) :], walk.label(mask), sizes)
-    mean = _product(walk, node, (None, value), [leading + "LS", leading + "SV"], leading + "LV")
-    return (
-        *(walk.coupling.join(*dims, "heads") for dims in zip(scores[:-2], mean[:-2], strict=True)),
-        None,
-        mean[-1],
-    )
+        _sum(walk, node, scores, mask)
+    subscripts = [leading + "LS", leading + "SV"]
+    mean = _product(walk, node, (None, value), subscripts, leading + "LV")
+    heads = [
+        walk.coupling.join(one, other, "heads")
+        for one, other in zip(scores[:-2], mean[:-2], strict=True)
+    ]
+    return (*heads, None, mean[-1])
 
 
 def _product(
     walk: Walk, node: Node, operands: Sequence[Any], subscripts: Sequence[str], output: str
 ) -> tuple[Dim, ...]:
-    """The rule of all products, in the letters of `einsum`. An operand may be None: it is a result inside the node."""
-    labels: dict[str, list[tuple[Dim, int]]] = {}
-    for operand, letters in zip(operands, subscripts, strict=True):
-        if operand is not None:
-            for letter, dim, size in zip(
-                letters, walk.label(operand), walk.shape(operand), strict=True
-            ):
-                labels.setdefault(letter, []).append((dim, size))
-    joint: dict[str, Dim] = {}
-    sizes: dict[str, int] = {}
-    for letter, dims in labels.items():
-        sizes[letter] = max(size for _, size in dims)
-        joint[letter] = _shared(walk, [dim for dim, size in dims if size == sizes[letter]])
-        for dim, size in dims:
-            if letter not in output or size < sizes[letter]:
-                walk.coupling.pin(dim, f"summed over in {node.name}")
-        if letter in output and len(dims) > 1 and joint[letter] is not None:
-            walk.heads(node, joint[letter])
-    for letter in dict.fromkeys("".join(subscripts)):
-        if letter not in sizes:  # of an operand without labels
-            sizes[letter], joint[letter] = walk.shape(node)[output.index(letter)], None
-    walk.multiplies(list(sizes.values()), [joint[letter] for letter in sizes])
-    return tuple(joint[letter] for letter in output)
+    """The rule of all products, in the letters of `einsum`.
+
+    Args:
+        walk: the walk over the graph.
+        node: the product.
+        operands: two operands; None for a result inside the node.
+        subscripts: letters of the dimensions of each operand.
+        output: letters of the dimensions of the result.
+    """
+    letters = _letters(walk, operands, subscripts)
+    for name, letter in letters.items():
+        _join_letter(walk, node, name, letter, output)
+    sizes = {name: letter.size for name, letter in letters.items()}
+    joint = {name: letter.joint for name, letter in letters.items()}
+    for name in dict.fromkeys("".join(subscripts)):
+        if name not in letters:  # a dimension of the operand without label
+            sizes[name], joint[name] = walk.shape(node)[output.index(name)], None
+    walk.add_product(list(sizes.values()), [joint[name] for name in sizes])
+    return tuple(joint[name] for name in output)
 
 
-def _shared(walk: Walk, dims: Sequence[Dim]) -> Dim:
-    first = dims[0]
+def _letters(walk: Walk, operands: Sequence[Any], subscripts: Sequence[str]) -> dict[str, _Letter]:
+    """The dimensions that each letter names, in the order of the operands."""
+    letters: dict[str, _Letter] = {}
+    for operand, names in zip(operands, subscripts, strict=True):
+        if operand is None:
+            continue
+        dims = zip(walk.label(operand), walk.shape(operand), strict=True)
+        for name, dim in zip(names, dims, strict=True):
+            letters.setdefault(name, _Letter()).dims.append(dim)
+    return letters
+
+
+def _join_letter(walk: Walk, node: Node, name: str, letter: _Letter, output: str) -> None:
+    """Join the dimensions of a letter; pin the summed and broadcast ones; record heads."""
+    letter.joint = _joined(walk, [dim for dim, size in letter.dims if size == letter.size])
+    for dim, size in letter.dims:
+        if name not in output or size < letter.size:
+            walk.coupling.pin(dim, f"summed over in {node.name}")
+    if name in output and len(letter.dims) > 1 and letter.joint is not None:
+        walk.add_heads(node, letter.joint)
+
+
+def _joined(walk: Walk, dims: Sequence[Dim]) -> Dim:
+    joint = dims[0]
     for other in dims[1:]:
-        first = walk.coupling.join(first, other, "heads that meet what is fixed")
-    return first
+        joint = walk.coupling.join(joint, other, "heads that meet what is fixed")
+    return joint
 
 
-def _met(walk: Walk, node: Node, label: Label, added: Label, sizes: tuple[int, ...]) -> Label:
-    """What is added to a product has its indices, or one for all of them."""
-    result = list(label)
-    for position, (dim, size) in enumerate(zip(added, sizes, strict=True)):
+def _sum(walk: Walk, node: Node, product: Label, added: Any) -> Label:
+    """The sum of a product and an operand with the same indices, or one index for all of them."""
+    sizes = walk.shape(added)
+    result = list(product)
+    offset = len(product) - len(sizes)
+    for position, (dim, size) in enumerate(zip(walk.label(added), sizes, strict=True), offset):
         if size == 1:
             walk.coupling.pin(dim, "broadcast")
         else:
-            result[position] = walk.coupling.join(
-                label[position], dim, f"meets what is fixed in {node.name}"
-            )
+            reason = f"meets what is fixed in {node.name}"
+            result[position] = walk.coupling.join(product[position], dim, reason)
     return tuple(result)
 
 
 def _unknown(walk: Walk, node: Node) -> Label:
-    """A product of a kind that is not followed."""
+    """A product of an unknown kind: everything that enters it stays."""
     for operand in node.all_input_nodes:
         for dim in walk.label(operand):
             walk.coupling.pin(dim, f"enters {node.name}, of a kind for which there is no rule")

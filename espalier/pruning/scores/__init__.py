@@ -1,6 +1,6 @@
-"""Scores say which groups matter: each maps (network, groups, losses) to a number per group, larger for more.
+"""Scores: the importance of groups. Each maps (network, groups, losses) to a number per group.
 
-`losses` yields, for each batch of training images, the loss that the network is to be good at.
+`losses` yields, for each batch of training examples, the loss that the network must keep small.
 """
 
 from espalier.errors import BadInput
@@ -12,33 +12,27 @@ from espalier.pruning.scores.l1 import l1
 from espalier.pruning.scores.lamp import lamp
 from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.scores.norm_scale import norm_scale
-from espalier.pruning.scores.random import chance
-from espalier.pruning.scores.score import Function, Losses, Score
+from espalier.pruning.scores.random import random
+from espalier.pruning.scores.score import Function, Losses, Score, normalize_by_layer
 from espalier.pruning.scores.taylor import taylor
 from espalier.pruning.scores.threshold import threshold
 
-_ALIKE = "it compares whole filters, and these are alike in it or no filters"
+_FILTERS = "it compares whole filters"
+_LAYERS = "it makes layers comparable, and these groups have no layer"
+_COUNT = "the target says how many of these groups go"
 
 SCORES: dict[str, Score] = {
     "magnitude": Score(magnitude),
     "l1": Score(l1),
-    "random": Score(chance),
+    "random": Score(random),
     "taylor": Score(taylor, data="batches"),
     "fisher": Score(fisher, data="examples"),
     "hessian": Score(hessian, data="batches"),
-    "geometric_median": Score(geometric_median, ("channels", "heads"), reason=_ALIKE),
+    "geometric_median": Score(geometric_median, ("channels", "heads"), reason=_FILTERS),
     "norm_scale": Score(norm_scale, ("channels",), reason="a norm scales whole channels"),
-    "lamp": Score(
-        lamp,
-        ("channels", "heads", "weights"),
-        reason="it makes layers comparable, and these have no layer",
-    ),
-    "activation": Score(activation, ("channels", "heads"), "batches", reason=_ALIKE),
-    "threshold": Score(
-        threshold,
-        ("channels", "weights"),
-        reason="how many of them go is not for a threshold to say",
-    ),
+    "lamp": Score(lamp, ("channels", "heads", "weights"), reason=_LAYERS),
+    "activation": Score(activation, ("channels", "heads"), "batches", reason=_FILTERS),
+    "threshold": Score(threshold, ("channels", "weights"), reason=_COUNT),
 }
 
 
@@ -46,15 +40,15 @@ def score_named(name: str, pattern: str) -> Score:
     """The score of a name, for groups of a pattern.
 
     Raises:
-        BadInput: If there is none of this name, or it makes no sense for the pattern.
+        BadInput: if there is no score of this name, or it does not fit the pattern.
     """
     if name not in SCORES:
-        raise BadInput(f"`score` should be one of {', '.join(SCORES)}. Found `score = {name!r}`.")
+        raise BadInput(f"Expected `score` to be one of {', '.join(SCORES)}; found {name!r}.")
     score = SCORES[name]
     if pattern not in score.patterns:
-        sensible = ", ".join(score.patterns)
         raise BadInput(
-            f"`score = {name!r}` should go with a pattern of {sensible}. Found `pattern = {pattern!r}`: {score.reason}."
+            f"Expected a pattern of {', '.join(score.patterns)} for `score: {name}`; found "
+            f"`pattern: {pattern}`, but {score.reason}."
         )
     return score
 
@@ -65,7 +59,6 @@ __all__ = [
     "Losses",
     "Score",
     "activation",
-    "chance",
     "fisher",
     "geometric_median",
     "hessian",
@@ -73,6 +66,8 @@ __all__ = [
     "lamp",
     "magnitude",
     "norm_scale",
+    "normalize_by_layer",
+    "random",
     "score_named",
     "taylor",
     "threshold",

@@ -10,17 +10,19 @@ from espalier.pruning.scores.score import Losses
 
 
 def fisher(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
-    """The second-order change of the loss if a group were nothing, with the empirical Fisher information as Hessian.
+    """The second-order change of the loss without a group, by the empirical Fisher information.
 
-    It is half the mean over *examples* of the squared derivative along a factor on the group. At a minimum the
-    gradients of examples cancel in a batch, and with them what `taylor` sees; their squares do not.
+    It is half the mean over *examples* of the squared derivative along a factor on the group. At a
+    minimum the gradients of the examples in a batch cancel, and with them the score `taylor`; their
+    squares do not cancel.
 
     Args:
-        network: In evaluation mode.
-        groups: What is scored.
-        losses: Yields the loss of one example at a time. Given batches, it is `taylor` but for the factor.
+        network: a network in evaluation mode.
+        groups: groups to score.
+        losses: yields the loss of one example at a time; given batches, the result is half of
+            `taylor`.
 
     Raises:
-        BadInput: If there are no losses to differentiate.
+        BadInput: if there are no losses to differentiate.
     """
     return mean_squared_change(network, groups, losses, "fisher") / 2

@@ -1,4 +1,4 @@
-"""Optimal brain damage (LeCun et al. 1990, eq. 4), with the diagonal of the Hessian by Hutchinson's estimator."""
+"""Optimal brain damage (LeCun et al. 1990, eq. 4), with Hutchinson's estimator of the diagonal."""
 
 from collections.abc import Iterator
 
@@ -16,22 +16,24 @@ from espalier.pruning.scores.score import Losses
 def hessian(
     network: nn.Module, groups: Groups, losses: Losses | None = None
 ) -> NDArray[np.float64]:
-    """Half the sum of `h w^2` over the weights that read a group; `h` is the diagonal of the loss's Hessian.
+    """Half the sum of `h w^2` over the consumers of a group; `h` is the diagonal of the Hessian.
 
-    The diagonal is the mean of `v * (H v)` over random signs `v`, one draw per batch (Bekas et al. 2007), so nothing
-    but a second derivative is asked of the network. Where noise or a saddle makes a sum negative, its size counts.
+    The diagonal is the mean of `v * (H v)` over random signs `v`, one draw per batch (Bekas et al.
+    2007), which takes one second derivative. Noise or a saddle can make a sum negative; its
+    absolute value counts.
 
     Raises:
-        BadInput: If there are no losses to differentiate.
+        BadInput: if there are no losses to differentiate.
     """
     source = torch.Generator().manual_seed(0)
     total, count = np.zeros(groups.count), 0
-    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
+    with sdpa_kernel(SDPBackend.MATH):  # fused kernels of attention have no second derivative
         for loss, parameters in batches(network, losses, "hessian"):
-            diagonal = dict(_diagonal(loss, parameters, source))
-            total += groups.sum_over_consumers(
-                {name: h * parameters[name].detach() ** 2 for name, h in diagonal.items()}
-            )
+            weighted = {
+                name: h * parameters[name].detach() ** 2
+                for name, h in _diagonal(loss, parameters, source)
+            }
+            total += groups.sum_over_consumers(weighted)
             count += 1
     return np.abs(total) / (2 * count)
 
@@ -39,23 +41,18 @@ def hessian(
 def _diagonal(
     loss: Tensor, parameters: dict[str, nn.Parameter], source: torch.Generator
 ) -> Iterator[tuple[str, Tensor]]:
-    """One estimate of the Hessian's diagonal, for each parameter that the loss is curved in."""
-    gradients = torch.autograd.grad(
-        loss, list(parameters.values()), create_graph=True, allow_unused=True
-    )
-    signs = [
-        torch.randint(0, 2, p.shape, generator=source).to(p) * 2 - 1 for p in parameters.values()
-    ]
+    """One estimate of the Hessian's diagonal, for each parameter in which the loss is curved."""
+    values = list(parameters.values())
+    gradients = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
+    signs = [torch.randint(0, 2, p.shape, generator=source).to(p) * 2 - 1 for p in values]
     along = [
-        (g * v).sum()
-        for g, v in zip(gradients, signs, strict=True)
-        if g is not None and g.requires_grad
+        (gradient * sign).sum()
+        for gradient, sign in zip(gradients, signs, strict=True)
+        if gradient is not None and gradient.requires_grad
     ]
     if not along:
         return
-    curvature = torch.autograd.grad(
-        torch.stack(along).sum(), list(parameters.values()), allow_unused=True
-    )
-    for name, v, product in zip(parameters, signs, curvature, strict=True):
+    curvature = torch.autograd.grad(torch.stack(along).sum(), values, allow_unused=True)
+    for name, sign, product in zip(parameters, signs, curvature, strict=True):
         if product is not None:
-            yield name, v * product
+            yield name, sign * product

@@ -20,12 +20,12 @@ _NORMS = (
 def norm_scale(
     network: nn.Module, groups: Groups, losses: Losses | None = None
 ) -> NDArray[np.float64]:
-    """The size of the scale that follows normalisation, the mean of them where a group passes several norms.
+    """The absolute scale of the norm after a group; the mean over several norms.
 
-    Groups that pass none stay: nothing is known of them.
+    Groups without a norm score infinity, because nothing is known of them: they stay.
 
     Raises:
-        BadInput: If no group passes a norm.
+        BadInput: if no group passes a norm.
     """
     del losses
     scales = {
@@ -33,11 +33,9 @@ def norm_scale(
         for name, norm in network.named_modules()
         if isinstance(norm, _NORMS) and norm.weight is not None
     }
-    passed = groups.sum_over_producers(
-        {name: torch.ones_like(scale) for name, scale in scales.items()}
-    )
-    if not passed.any():
-        raise BadInput(
-            "The score `norm_scale` should be asked of a network with norms that scale. Found none."
-        )
-    return np.where(passed > 0, groups.sum_over_producers(scales) / np.maximum(passed, 1), np.inf)
+    ones = {name: torch.ones_like(scale) for name, scale in scales.items()}
+    norms = groups.sum_over_producers(ones)
+    if not norms.any():
+        raise BadInput("Expected norms with a scale for `score: norm_scale`; found none.")
+    mean = groups.sum_over_producers(scales) / np.maximum(norms, 1)
+    return np.where(norms > 0, mean, np.inf)

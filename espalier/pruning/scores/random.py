@@ -1,4 +1,4 @@
-"""Chance: what every other score should beat (Blalock et al. 2020)."""
+"""Random scores: the baseline that every other score must beat (Blalock et al. 2020)."""
 
 import hashlib
 
@@ -10,10 +10,11 @@ from espalier.pruning.groups import Groups
 from espalier.pruning.scores.score import Losses
 
 
-def chance(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1), drawn anew for every network: its weights are the seed."""
+def random(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1); the weights of the network are the seed."""
     del losses
     seed = hashlib.sha256()
     for parameter in network.parameters():
         seed.update(parameter.detach().cpu().double().contiguous().numpy().tobytes())
-    return np.random.default_rng(int.from_bytes(seed.digest()[:8], "big")).random(groups.count)
+    number = int.from_bytes(seed.digest()[:8], "big")
+    return np.random.default_rng(number).random(groups.count)

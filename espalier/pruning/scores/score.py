@@ -1,4 +1,4 @@
-"""What a score is."""
+"""The type of a score, and the normalisation that scores share."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,24 +11,40 @@ from torch import Tensor, nn
 from espalier.pruning.groups import Groups
 
 Losses = Callable[[nn.Module], Iterator[Tensor]]
-"""Yields the loss of a network for each batch of training images; it is to be small after the cut too."""
+"""Yields the loss of a network on each batch of training examples."""
 
 Function = Callable[[nn.Module, Groups, Losses | None], NDArray[np.float64]]
-"""Maps a network in evaluation mode to a number per group (count,), larger for more important."""
+"""Maps a network in evaluation mode to the importance of each group (count,), larger for more."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A way to say which groups matter.
+    """A measure of the importance of groups.
 
     Attributes:
-        function: Computes it.
-        patterns: What its groups can be, of `channels`, `heads`, `blocks`, `weights` and `n_of_m`.
-        data: What it asks of the losses: nothing, batches of images, or batches of one image each.
-        reason: Why the other patterns make no sense with it.
+        function: computes it.
+        patterns: kinds of groups that it fits: `channels`, `heads`, `blocks`, `weights`, `n_of_m`.
+        data: data that it uses: none, batches of examples, or batches of one example each.
+        reason: reason why it does not fit the other patterns.
     """
 
     function: Function
     patterns: tuple[str, ...] = ("channels", "heads", "blocks", "weights", "n_of_m")
     data: Literal["", "batches", "examples"] = ""
     reason: str = ""
+
+
+def normalize_by_layer(scores: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+    """Scores (count,) divided by the mean of their layer.
+
+    Without the division, layers with small weights would be emptied first.
+
+    Example:
+        Scores (1, 3) in one layer and (10, 30) in another: (0.5, 1.5) in both.
+    """
+    layers = int(groups.layer.max(initial=-1)) + 1
+    totals = np.bincount(groups.layer, scores, layers)
+    counts = np.bincount(groups.layer, minlength=layers)
+    mean = totals / np.maximum(counts, 1)
+    normalized: NDArray[np.float64] = scores / np.maximum(mean, np.finfo(float).tiny)[groups.layer]
+    return normalized

@@ -10,9 +10,9 @@ from espalier.pruning.scores.score import Losses
 
 
 def taylor(network: nn.Module, groups: Groups, losses: Losses | None = None) -> NDArray[np.float64]:
-    """The squared first-order change of the loss if a group were nothing, averaged over batches.
+    """The squared first-order change of the loss without a group, averaged over batches.
 
     Raises:
-        BadInput: If there are no losses to differentiate.
+        BadInput: if there are no losses to differentiate.
     """
     return mean_squared_change(network, groups, losses, "taylor")

@@ -1,4 +1,4 @@
-"""Distance to zero: what is smaller than an absolute threshold goes."""
+"""Threshold: the distance of weights to zero, in their own unit."""
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from espalier.pruning.scores.score import Losses
 def threshold(
     network: nn.Module, groups: Groups, losses: Losses | None = None
 ) -> NDArray[np.float64]:
-    """The root mean square of a group's weights: of a single weight its size, in the weight's own unit."""
+    """The root mean square of the producers of a group; the absolute value of a single weight."""
     del losses
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     squares = groups.sum_over_producers({name: weight**2 for name, weight in weights.items()})
-    count = groups.sum_over_producers(
-        {name: torch.ones_like(weight) for name, weight in weights.items()}
-    )
+    ones = {name: torch.ones_like(weight) for name, weight in weights.items()}
+    count = groups.sum_over_producers(ones)
     return np.sqrt(squares / np.maximum(count, 1))

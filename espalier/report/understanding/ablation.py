@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from espalier.measures.macs import count_macs
-from espalier.pruning.dependency_groups import DependencyGroups
+from espalier.pruning.groups import DependencyGroups
 from espalier.pruning.scores import magnitude
 from espalier.pruning.surgery import cut
 from espalier.training.scoring import Inference
@@ -140,7 +140,7 @@ def measure_ablations(
 def _coupled_layers(groups: DependencyGroups) -> dict[int, tuple[str, ...]]:
     """The names of the layers that produce the groups of each number in `groups.layer`."""
     names: dict[int, list[str]] = {}
-    for layer in groups.works:
+    for layer in groups.compute_layers:
         produced = groups.where[layer.weight][layer.rows]
         removable = produced[produced >= 0]
         for number in np.unique(groups.layer[removable]).tolist():

@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from espalier.pruning.dependency_groups import DependencyGroups
-from espalier.pruning.kept_outputs import KeptOutputs
+from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.pruning.scores import activation
 
 _COLUMNS = ["layer", "kept", "cut"]
@@ -51,7 +50,7 @@ def activity(
         A row per layer that lost outputs and of which both means are known: `layer`, `kept`, `cut`.
     """
     rows = []
-    for layer in groups.works:
+    for layer in groups.compute_layers:
         name = layer.weight.rpartition(".")[0]
         group = groups.where[layer.weight][layer.rows]
         if kept_outputs.outputs.get(name) != len(group):

@@ -19,8 +19,8 @@ from espalier.measures.macs import count_macs
 from espalier.models.folder import load
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
-from espalier.pruning.dependency_groups import DependencyGroups, find_dependency_groups
-from espalier.pruning.kept_outputs import KeptOutputs
+from espalier.pruning.finding import find_dependency_groups
+from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (
     ablations,
     measure_ablations,

@@ -1,0 +1,61 @@
+"""Finding residual blocks."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from espalier.measures.macs import counted
+from espalier.models.blocks import residual_blocks
+from espalier.pruning.groups import BlockGroups
+
+
+def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) -> BlockGroups:
+    """The residual blocks of a network that may be removed.
+
+    Args:
+        network: a network in evaluation mode.
+        example: inputs (N, C, H, W) as the network sees them.
+        keep: names of layers that stay; a block that contains one of them, or lies in one, stays.
+    """
+    shapes = {
+        name: shape
+        for name, shape in residual_blocks(network, example).items()
+        if not any(_nested(name, layer) for layer in keep)
+    }
+    names = list(shapes)
+    stages = {shape: number for number, shape in enumerate(dict.fromkeys(shapes.values()))}
+    macs = _macs(network, names, example[:1])
+    return BlockGroups(
+        names=tuple(names),
+        layer=np.array([stages[shapes[name]] for name in names], np.int64),
+        owner=_owners(network, names),
+        macs=np.array([macs[name] for name in names], np.int64),
+    )
+
+
+def _nested(one: str, other: str) -> bool:
+    """Whether one of two layers contains the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _owners(network: nn.Module, names: Iterable[str]) -> dict[str, int]:
+    """The number of the block that contains each parameter, by the parameter's name."""
+    parameters = [name for name, _ in network.named_parameters()]
+    return {
+        parameter: number
+        for number, name in enumerate(names)
+        for parameter in parameters
+        if parameter.startswith(f"{name}.")
+    }
+
+
+@torch.no_grad()
+def _macs(network: nn.Module, names: Iterable[str], example: Tensor) -> dict[str, int]:
+    """The multiply-accumulates of each block for one example, by its name."""
+    with counted() as counter:
+        network(example)
+    flops = counter.get_flop_counts()
+    root = type(network).__name__
+    return {name: sum(flops[f"{root}.{name}"].values()) // 2 for name in names}

@@ -1,0 +1,125 @@
+"""The pruning request: what to remove, how much of it, and by which score and budget."""
+
+from dataclasses import dataclass
+
+from espalier.errors import BadInput
+from espalier.pruning.patterns import PATTERNS, Pattern
+from espalier.pruning.schedules import ONE_SHOT, SCHEDULES, amounts
+from espalier.pruning.scores import score_named
+from espalier.pruning.target import TARGETS, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneSpec:
+    """A pruning request. It is validated once, when it is made, and handed on whole.
+
+    Attributes:
+        pattern: kind of groups, one of `PATTERNS`.
+        target: limit on what is left; None for the pattern `n_of_m`.
+        score: importance of groups, one of `espalier.pruning.scores.SCORES`.
+        budget: distribution over layers, one of `espalier.pruning.budgets.BUDGETS`.
+        align: widths that are left are multiples of this, where they were before.
+        keep: names of layers whose outputs stay.
+        n: number of weights that stay of every `m`, for `n_of_m`.
+        m: number of consecutive weights that form a group, for `n_of_m`.
+        schedule: amount of each of several cuts, `one_shot` or one of `SCHEDULES`.
+        steps: number of cuts.
+
+    Raises:
+        BadInput: if a name is unknown, a value is out of range, or two of them contradict.
+    """
+
+    pattern: str = "channels"
+    target: Target | None = None
+    score: str = "magnitude"
+    budget: str = "global"
+    align: int = 8
+    keep: tuple[str, ...] = ()
+    n: int = 2
+    m: int = 4
+    schedule: str = ONE_SHOT
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pattern not in PATTERNS:
+            known = ", ".join(PATTERNS)
+            raise BadInput(f"Expected `pattern` to be one of {known}; found {self.pattern!r}.")
+        if self.align < 1:
+            raise BadInput(f"Expected `align` of at least 1; found {self.align}.")
+        score_named(self.score, self.pattern)
+        self._check_target()
+        self._check_budget()
+        self._check_schedule()
+
+    @property
+    def kind(self) -> Pattern:
+        """The row of the pattern table."""
+        return PATTERNS[self.pattern]
+
+    def stepwise(self, start: float) -> list[Target | None]:
+        """The target of each cut.
+
+        Args:
+            start: amount that there is before the first cut, in the unit of the target.
+        """
+        if self.target is None or self.steps == 1:
+            return [self.target]
+        name, end = self.target.name, self.target.value
+        if name == "sparsity":  # the schedule speaks of what is left
+            left = amounts(self.schedule, start, 1 - end, self.steps)
+            return [Target(name, 1 - amount) for amount in left]
+        return [Target(name, left) for left in amounts(self.schedule, start, end, self.steps)]
+
+    def _check_target(self) -> None:
+        allowed = self.kind.targets
+        found = f"`{self.target.name}`" if self.target else "none"
+        if not allowed and self.target:
+            raise BadInput(
+                f"Expected no target for `pattern: {self.pattern}` but `n` and `m`; found {found}."
+            )
+        if allowed and (self.target is None or self.target.name not in allowed):
+            raise BadInput(
+                f"Expected a target of {', '.join(allowed)} for `pattern: {self.pattern}`; "
+                f"found {found}."
+            )
+        if not allowed and not 0 < self.n < self.m:
+            raise BadInput(f"Expected `n` between 0 and `m`; found `n: {self.n}`, `m: {self.m}`.")
+        if self.target and self.target.name == "sparsity" and self.target.value == 1:
+            raise BadInput("Expected `sparsity` in (0, 1); found 1.")
+        by_size = self.target is not None and self.target.name == "below"
+        if (self.score == "threshold") != by_size:
+            raise BadInput(
+                "Expected `score: threshold` and the target `below` together; found "
+                f"`score: {self.score}` with {found} as target."
+            )
+
+    def _check_budget(self) -> None:
+        allowed = self.kind.budgets
+        if self.budget not in allowed:
+            raise BadInput(
+                f"Expected `budget` to be one of {', '.join(allowed)} for "
+                f"`pattern: {self.pattern}`; found {self.budget!r}."
+            )
+        timed = ("keep_macs", "milliseconds")
+        if self.budget == "latency" and self.target and self.target.name not in timed:
+            raise BadInput(
+                f"Expected a target in {TARGETS['keep_macs'].noun} or milliseconds for "
+                f"`budget: latency`; found `{self.target.name}`."
+            )
+
+    def _check_schedule(self) -> None:
+        known = (ONE_SHOT, *SCHEDULES)
+        if self.schedule not in known:
+            raise BadInput(
+                f"Expected `schedule` to be one of {', '.join(known)}; found {self.schedule!r}."
+            )
+        several = self.steps > 1
+        if several != (self.schedule != ONE_SHOT):
+            raise BadInput(
+                f"Expected `steps` of 2 or more together with a `schedule` other than {ONE_SHOT}; "
+                f"found `schedule: {self.schedule}`, `steps: {self.steps}`."
+            )
+        if several and (self.target is None or self.target.name == "below"):
+            raise BadInput(
+                "Expected a target that several `steps` can approach; found `n_of_m` or `below`."
+            )

@@ -7,7 +7,6 @@ waits for it, and nothing depends on it: lines that it cannot take are dropped.
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.errors import EspalierError, Stopped
-from espalier.registry.connection.leases import dead
-from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED
+from espalier.registry.connection import expired_leases
+from espalier.registry.live import FAILED, FINISHED, KILLED, worker_command
 from tasks.environment import stage_environment
 from tasks.reporting import ReportLine
 
@@ -37,7 +36,7 @@ class LiveMetrics:
     def reconcile(self, report: ReportLine) -> None:
         """Start the worker if a killed run left unfinished live runs; it marks them as killed."""
         with suppress(OSError):
-            if dead(self._root):
+            if expired_leases(self._root):
                 self._send(b"", report)
 
     def listener(self, label: str, report: ReportLine) -> Callable[[str], None]:
@@ -102,12 +101,7 @@ class LiveMetrics:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "espalier.registry.live.live_worker",
-                    str(self._root),
-                ],
+                worker_command(self._root),
                 cwd=self._root,
                 env=stage_environment(),
                 stdin=subprocess.PIPE,

@@ -1,17 +1,41 @@
-"""`espalier models`: the versions of the registered model, who bears which alias, and every move of one."""
+"""`espalier models`: the versions of the registered model with their aliases, and every move of an alias."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from espalier.params import read_params
-from espalier.registry.connection.names import check_name
-from espalier.registry.connection.store import connect, find_store
-from espalier.registry.promotion.audit import Audit, Move
-from espalier.registry.versions.registry import quoted
+from espalier.registry.connection import check_name, connect, find_store
+from espalier.registry.promotion import Audit, Move
+from espalier.registry.versions import quoted
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_WIDE = 1000  # columns of a console that is not a terminal: no line is wrapped
+_CONTENT_DIGITS = 12  # of a hash, as shown
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A version in the table.
+
+    Attributes:
+        version: Its number.
+        tags: Its tags.
+        aliases: Names of the aliases that point to it.
+        metrics: Last metrics of its run.
+    """
+
+    version: str
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+    metrics: Mapping[str, float]
 
 
 def run(root: Path, within: str | None = None, at: str | None = None) -> None:
@@ -19,73 +43,79 @@ def run(root: Path, within: str | None = None, at: str | None = None) -> None:
 
     Args:
         root: The project.
-        within: The registered model; the project's by default.
-        at: The store that it is in, as in `MLFLOW_TRACKING_URI`; the project's by default.
+        within: Name of the registered model; the project's by default.
+        at: Address of its store, in the form of `MLFLOW_TRACKING_URI`; the project's store by
+            default.
 
     Raises:
-        EspalierError: If there is no registry yet.
+        EspalierError: If the local database does not exist.
     """
     store = find_store(root, at)
     name = read_params(root).registry.name if within is None else check_name(within)
     with connect(store, make=False) as client:
-        registered = client.search_registered_models(f"name = {quoted(name)}")
-        aliases: dict[str, list[str]] = {}
-        for alias, version in dict(registered[0].aliases).items() if registered else ():
-            aliases.setdefault(str(version), []).append(alias)
-        versions = client.search_model_versions(f"name = {quoted(name)}") if registered else []
-        figures = {
-            one.version: client.get_run(one.run_id).data.metrics for one in versions if one.run_id
-        }
+        rows = _read_rows(client, name)
         moves = Audit(client, name).moves()
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 1000
-    console.print(
-        _versions(name, sorted(versions, key=lambda one: int(one.version)), aliases, figures)
-    )
+        console.width = _WIDE
+    console.print(_versions_table(name, rows))
     if moves:
-        console.print(_audit(moves))
+        console.print(_audit_table(moves))
 
 
-def _versions(
-    name: str, versions: list[Any], aliases: dict[str, list[str]], figures: dict[Any, Any]
-) -> Table:
+def _read_rows(client: "MlflowClient", name: str) -> list[_Row]:
+    registered = client.search_registered_models(f"name = {quoted(name)}")
+    if not registered:
+        return []
+    aliases = dict(registered[0].aliases)
+    versions = client.search_model_versions(f"name = {quoted(name)}")
+    rows = []
+    for version in sorted(versions, key=lambda one: int(one.version)):
+        number = str(version.version)
+        own = [alias for alias, target in aliases.items() if str(target) == number]
+        metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
+        rows.append(_Row(number, version.tags, tuple(own), metrics))
+    return rows
+
+
+def _versions_table(name: str, rows: list[_Row]) -> Table:
     columns = (name, "entry", "aliases", "accuracy", "drop", "file", "batch 1", "content")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for one in versions:
-        found = figures.get(one.version, {})
+    for row in rows:
+        entry = row.tags.get("espalier.entry", "")
+        aliases = sorted(set(row.aliases) - {entry})  # the entry is an alias of every version
         table.add_row(
-            str(one.version),
-            one.tags.get("espalier.entry", ""),
-            ", ".join(
-                sorted(set(aliases.get(str(one.version), ())) - {one.tags.get("espalier.entry")})
-            ),
-            _shown(found, "accuracy", 100, "{:.2f} %"),
-            _shown(found, "drop", 100, "{:.2f}"),
-            _shown(found, "bytes", 1e-3, "{:.1f} kB"),
-            _shown(found, "latency_1_ms", 1, "{:.3f} ms"),
-            one.tags.get("espalier.content", "")[:12],
+            row.version,
+            entry,
+            ", ".join(aliases),
+            _metric(row.metrics, "accuracy", 100, "{:.2f} %"),
+            _metric(row.metrics, "drop", 100, "{:.2f}"),
+            _metric(row.metrics, "bytes", 1e-3, "{:.1f} kB"),
+            _metric(row.metrics, "latency_1_ms", 1, "{:.3f} ms"),
+            row.tags.get("espalier.content", "")[:_CONTENT_DIGITS],
         )
     return table
 
 
-def _audit(moves: list[Move]) -> Table:
+def _audit_table(moves: list[Move]) -> Table:
     columns = ("audit", "when (UTC)", "who", "alias", "from", "to", "why", "content", "ended")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for move in moves:
-        when = datetime.fromtimestamp(move.when / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        row = (
+        when = datetime.fromtimestamp(move.when / 1000, UTC)
+        table.add_row(
             str(move.number),
-            when,
+            when.strftime("%Y-%m-%d %H:%M:%S"),
             move.who,
             move.alias,
             move.former or "nowhere",
             move.to,
             move.reason,
+            move.content[:_CONTENT_DIGITS],
+            move.state,
         )
-        table.add_row(*row, move.content[:12], move.state)
     return table
 
 
-def _shown(figures: dict[str, float], name: str, factor: float, form: str) -> str:
-    return form.format(factor * figures[name]) if name in figures else ""
+def _metric(metrics: Mapping[str, Any], name: str, factor: float, form: str) -> str:
+    """A metric in the unit of its column; empty if the run does not have it."""
+    return form.format(factor * metrics[name]) if name in metrics else ""

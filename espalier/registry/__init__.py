@@ -1,6 +1,16 @@
-"""The registry: every model a version in MLflow, as a projection of the files that can be repeated at any time.
+"""The registry: every model as a version in MLflow, derived from the files and repeatable at any time.
 
-MLflow is imported by the functions that talk to it, never by importing this package: that alone takes two seconds.
+Four rooms, each with a face that other packages import:
+
+| package | contents |
+|---|---|
+| `connection` | the store, its lock, names, leases of writing processes |
+| `versions` | model folders as versions: content hash, logging, completeness, download |
+| `live` | metrics of trainings that are running |
+| `promotion` | aliases: gates, compare-and-swap, audit, copies into other registered models |
+
+MLflow is imported by the functions that contact a store, not by importing this package: its import
+takes two seconds.
 """
 
 from espalier.registry.register import Registered, missing, register

@@ -1,18 +1,29 @@
-"""Registering: what the files say, said again in MLflow, as often as one likes."""
+"""Registration: write all model folders to MLflow; repeating it changes nothing."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier import files
 from espalier.params import Params
 from espalier.paths import REGISTERED
-from espalier.registry.connection.store import Store, connect, find_store
-from espalier.registry.live import live_runs as live
-from espalier.registry.versions.metrics import Page, read_page, read_report
-from espalier.registry.versions.model import Model, read_model
-from espalier.registry.versions.registry import Registry, open_registry, quoted
+from espalier.registry.connection import Store, connect, find_store
+from espalier.registry.live import reconcile
+from espalier.registry.versions import (
+    Model,
+    Page,
+    Registry,
+    add_version,
+    find_version,
+    is_complete,
+    open_registry,
+    quoted,
+    read_model,
+    read_page,
+    read_report,
+    refresh_version,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Registered:
-    """A model and the version that holds it; `new` if this call made the version."""
+    """A model and its version in the registry.
+
+    Attributes:
+        entry: Name of the model in `params.yaml`.
+        version: Number of the version.
+        run_id: MLflow's id of the run behind it.
+        content: Content hash of the model.
+        new: Whether this registration made the version.
+    """
 
     entry: str
     version: str
@@ -30,26 +49,28 @@ class Registered:
 
 
 def register(
-    root: Path, params: Params, tell: Callable[[Registered], None] = lambda _: None
+    root: Path, params: Params, on_model: Callable[[Registered], None] = lambda _: None
 ) -> tuple[Registered, ...]:
-    """Bring every model of `params.yaml` into the registry, and write the receipt `registered.json`.
+    """Register every model of `params.yaml`, and write the receipt `registered.json`.
 
-    A version that holds a model already is found by the model's content and kept. An alias with the entry's name
-    points to the version of what the entry is now: also back to an older one, if a change was taken back. Entries that
-    are no longer declared keep their versions and their alias. Each run gets the page of the report; the live runs
-    of what is registered go.
+    A version that holds a model already is found by the content hash and kept. The alias with the
+    entry's name points to the version of the current model, also to an older version if a change
+    was taken back. Entries that are no longer declared keep their versions and their alias. Each
+    run gets the page of the report. Live runs of registered entries are deleted.
 
     Args:
         root: The project.
         params: Its parameters.
-        tell: Called with each model as soon as it is registered.
+        on_model: Called with each model when it is registered.
 
     Returns:
-        What holds each model, parents first.
+        The version of each model, parents first.
 
     Raises:
-        BadInput: If a model folder is damaged (it names the file), or the store refuses us.
-        TryAgain: If the store is away. What was registered until then is kept, and found again.
+        BadInput: If a model folder is damaged (the message names the file), or the store denies
+            access.
+        TryAgain: If the store is unavailable. Versions made until then are kept, and found the next
+            time.
     """
     models = [read_model(root, params, entry) for entry in params.names]
     reports, page = read_report(root), read_page(root)
@@ -59,69 +80,76 @@ def register(
         registry = open_registry(client, store, params.registry.name)
         aliases = dict(client.get_registered_model(registry.name).aliases)
         for model in models:
-            one = _register(registry, model, reports.get(model.entry, {}), page)
-            if str(aliases.get(one.entry)) != one.version:
-                client.set_registered_model_alias(registry.name, one.entry, one.version)
-            tell(one)
-            done.append(one)
-        live.settle(
-            client,
-            registry.experiment,
-            root,
-            {model.entry: (model.made() or (0, 0))[1] for model in models},
-        )
+            registered = _register(registry, model, reports.get(model.entry, {}), page)
+            if str(aliases.get(model.entry)) != registered.version:
+                client.set_registered_model_alias(registry.name, model.entry, registered.version)
+            on_model(registered)
+            done.append(registered)
+        reconcile(client, registry.experiment, root, _times_of_making(models))
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
 
 
 def missing(root: Path, params: Params) -> dict[str, str]:
-    """What the registry lacks: for each model that it does not hold as it is now, what was found instead.
+    """Find the models that the registry does not hold as they are now.
 
     Sizes of files are compared, not their hashes; nothing is written.
 
+    Returns:
+        For each such model, what was found instead.
+
     Raises:
-        BadInput: If a model folder is damaged, or the store refuses us.
-        TryAgain: If the store is away.
+        BadInput: If a model folder is damaged, or the store denies access.
+        TryAgain: If the store is unavailable.
         EspalierError: If the project's own database does not exist.
     """
     models = [read_model(root, params, entry) for entry in params.names]
-    store = find_store(root)
+    store, name = find_store(root), params.registry.name
+    problems = {}
     with connect(store, make=False) as client:
-        found = client.search_registered_models(f"name = {quoted(params.registry.name)}")
+        found = client.search_registered_models(f"name = {quoted(name)}")
         aliases = dict(found[0].aliases) if found else {}
-        registry = Registry(client, store, params.registry.name, "")
-        lacks = {
-            model.entry: _lack(client, registry, model, aliases.get(model.entry))
-            for model in models
-        }
-    return {entry: lack for entry, lack in lacks.items() if lack}
+        registry = Registry(client, store, name)
+        for model in models:
+            problem = _problem(client, registry, model, aliases.get(model.entry))
+            if problem:
+                problems[model.entry] = problem
+    return problems
 
 
 def _register(
     registry: Registry, model: Model, report: dict[str, float], page: Page | None
 ) -> Registered:
-    found = registry.find(model)
-    held = found or registry.add(model, report)
-    registry.refresh(held, report, page)
-    return Registered(model.entry, held.version, held.run, model.content, new=found is None)
+    found = find_version(registry, model)
+    stored = found or add_version(registry, model, report)
+    refresh_version(registry, stored, report, page)
+    return Registered(model.entry, stored.version, stored.run, model.content, new=found is None)
 
 
-def _lack(client: "MlflowClient", registry: Registry, model: Model, version: str | None) -> str:
+def _times_of_making(models: list[Model]) -> dict[str, float]:
+    """When the making of each model ended, in seconds since 1970; 0 where the lineage has no time."""
+    times = {}
+    for model in models:
+        made = model.made()
+        times[model.entry] = made[1] if made else 0.0
+    return times
+
+
+def _problem(client: "MlflowClient", registry: Registry, model: Model, version: str | None) -> str:
+    """Why the version of an alias is not the model; empty if it is."""
     if version is None:
         return "no version"
-    held = client.get_model_version(registry.name, version)
-    if held.tags.get("espalier.content") != model.content:
+    found = client.get_model_version(registry.name, version)
+    if found.tags.get("espalier.content") != model.content:
         return f"version {version}, which is another model"
-    return (
-        ""
-        if registry.is_complete(held, model, hashes=False)
-        else f"version {version} without all of its files"
-    )
+    if not is_complete(registry, found, model, hashes=False):
+        return f"version {version} without all of its files"
+    return ""
 
 
 def _receipt(store: Store, params: Params, done: list[Registered]) -> dict[str, object]:
-    kept = ("version", "run_id", "content")
     models = {
-        one.entry: {key: value for key, value in asdict(one).items() if key in kept} for one in done
+        one.entry: {"version": one.version, "run_id": one.run_id, "content": one.content}
+        for one in done
     }
     return {"registered_model": params.registry.name, "tracking_uri": store.shown, "models": models}

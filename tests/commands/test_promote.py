@@ -12,18 +12,17 @@ import yaml
 from mlflow import MlflowClient
 from onnx import numpy_helper
 from properties import assert_explains
-from registry.aliases import Place, dying, ended
+from registry.aliases import Place, crashing, exit_status
 
 from espalier import files
 from espalier.commands import evaluate, make, models, promote, register, rollback
-from espalier.commands.promote import RefusedError
 from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.models import load, save
 from espalier.registry.connection.store import find_store
-from espalier.registry.promotion.audit import Audit, State
-from espalier.registry.promotion.move_alias import Swap
+from espalier.registry.promotion import Audit, RefusedError, State
+from espalier.registry.promotion.alias_moves import AliasMove
 
 SMALL = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
 PARAMS = {
@@ -198,7 +197,7 @@ def test_each_bad_model_is_refused_by_its_gate_alone_and_the_champion_stays(proj
 
 
 def assert_sentence(error, *words):
-    assert all(word in str(error) for word in ("should", "Found", "stays", *words)), str(error)
+    assert all(word in str(error) for word in ("Expected", "found", "stays", *words)), str(error)
     assert error.status == 1
 
 
@@ -269,7 +268,10 @@ def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the
     """Of what `previous` says, nothing is true: it is of the move before, or is not there at all."""
     allow(project, "better", drop=0.5)
     for former, to in (("good", "better"), ("better", "slow")):
-        assert ended(place_of(project, former, to).move_in_a_process(DYING)) == -signal.SIGKILL
+        assert (
+            exit_status(place_of(project, former, to).move_in_a_process(CRASHING))
+            == -signal.SIGKILL
+        )
         assert champion(project)[0] == to
         rollback.run(project)
         assert champion(project) == (former, to)
@@ -280,14 +282,19 @@ def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the
 
 def test_a_promotion_that_died_is_ended_by_the_next_that_has_nothing_to_move(project):
     allow(project, "better", drop=0.5)
-    assert ended(place_of(project, "good", "better").move_in_a_process(DYING)) == -signal.SIGKILL
+    assert (
+        exit_status(place_of(project, "good", "better").move_in_a_process(CRASHING))
+        == -signal.SIGKILL
+    )
     assert champion(project) == ("better", None)
     assert promote.run(project) == []
     assert champion(project) == ("better", "good")
     assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 2
 
 
-DYING = dying("set_registered_model_alias", 1, "after")  # the alias stands, `previous` does not
+CRASHING = crashing(
+    "set_registered_model_alias", 1, "after"
+)  # the alias stands, `previous` does not
 
 
 def place_of(root, former, to):
@@ -300,7 +307,7 @@ def place_of(root, former, to):
         root,
         find_store(root).uri,
         "digits",
-        Swap("champion", *numbers, *contents[::-1], "promoted", run),
+        AliasMove("champion", *numbers, *contents[::-1], "promoted", run),
     )
 
 

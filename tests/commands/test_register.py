@@ -26,7 +26,7 @@ def test_it_prints_a_line_per_model_and_its_check_finds_nothing_and_then_names_w
     assert capsys.readouterr().out == ""
     project.write_model("student", seed=5)
     with pytest.raises(
-        EspalierError, match=r"'digits' should hold all 3 models .* Found student: version 2"
+        EspalierError, match=r"'digits' to hold all 3 models .*; found student: version 2"
     ) as caught:
         run(tmp_path, check=True)
     assert caught.value.status == 1

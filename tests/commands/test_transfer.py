@@ -9,15 +9,14 @@ import warnings
 import pytest
 import yaml
 from commands.transfers import PARAMS, Side, allow, promote_at_home, rename
-from registry.aliases import dying, ended, in_a_process, wrap
+from registry.aliases import crashing, exit_status, in_a_process, wrap
 from registry.servers import serving
 
 from espalier import cli, files
 from espalier.commands import models, promote, rollback
-from espalier.commands.promote import RefusedError
 from espalier.errors import Notice
 from espalier.models import content_hash
-from espalier.registry.promotion.audit import State
+from espalier.registry.promotion import RefusedError, State
 
 
 def test_the_copy_bears_the_alias_there_with_the_same_files_and_says_where_it_came_from(
@@ -121,7 +120,7 @@ def test_killed_at_any_step_the_next_one_ends_it_with_one_version_and_one_alias(
     ours, elsewhere, tmp_path, call
 ):
     there = Side(ours, "prod.digits", elsewhere)
-    assert ended(taking(ours, elsewhere, dying(*KILLS[call], "after"))) == -signal.SIGKILL
+    assert exit_status(taking(ours, elsewhere, crashing(*KILLS[call], "after"))) == -signal.SIGKILL
     assert there.aliases() == ({"champion": "1"} if call == "alias" else {})
     assert len(promote.run(ours, into="prod.digits", at=elsewhere)) == (0 if call == "alias" else 1)
     assert there.aliases() == {"champion": "1"}
@@ -146,7 +145,7 @@ def taking(root, at, prepare, into="prod.digits"):
 def test_a_listener_is_told_of_the_model_that_it_moved_in(ours):
     params = PARAMS | {"registry": {"name": "dev.digits", "webhook": "http://127.0.0.1:9/"}}
     (ours / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    with pytest.warns(Notice, match=r"should be told that prod\.digits@champion moved"):
+    with pytest.warns(Notice, match=r"to accept the move of prod\.digits@champion"):
         promote.run(ours, into="prod.digits")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
@@ -200,11 +199,11 @@ def test_of_two_machines_that_take_it_to_a_server_at_once_one_moves_the_alias(
     meet = lambda: wrap("create_model_version", 1, after=lambda: gate.wait(100))  # noqa: E731
     machines = [ours, shutil.copytree(ours, tmp_path / "another machine")]
     assert (
-        ended(taking(ours, server, dying("create_model_version", 1, "after"), "raced"))
+        exit_status(taking(ours, server, crashing("create_model_version", 1, "after"), "raced"))
         == -signal.SIGKILL
     )
     racers = [taking(root, server, meet, "raced") for root in machines]
-    assert sorted(ended(racer) for racer in racers) == [0, 3]
+    assert sorted(exit_status(racer) for racer in racers) == [0, 3]
     there = Side(ours, "raced", server)
     assert [line.state for line in there.moves()] == [State.DONE, State.LOST]
     assert (there.aliases(), list(there.versions())) == ({"champion": "1"}, ["1"])
@@ -223,4 +222,4 @@ def test_the_commands_are_spelled_alike(ours, elsewhere, monkeypatch, capsys):
     assert [code for code, _ in said] == [0, 0, 2]
     assert "prod.digits@champion is version 1 now" in said[0][1]
     assert "copied from dev.digits" in said[1][1]
-    assert "prod.digits@champion should have stood somewhere else before" in said[2][1]
+    assert "Expected an earlier version of prod.digits@champion" in said[2][1]

@@ -15,13 +15,11 @@ from registry.projects import tiny
 
 from espalier import files
 from espalier.commands import promote
-from espalier.commands.promote import RefusedError
 from espalier.errors import BadInput
 from espalier.models import content_hash
 from espalier.registry.connection.store import connect, find_store
-from espalier.registry.promotion.audit import Audit, State
-from espalier.registry.versions.model import Model
-from espalier.registry.versions.registry import open_registry
+from espalier.registry.promotion import Audit, RefusedError, State
+from espalier.registry.versions import Model, add_version, open_registry
 
 
 def test_what_is_worse_than_who_bears_the_alias_there_is_refused(ours, at):
@@ -32,8 +30,8 @@ def test_what_is_worse_than_who_bears_the_alias_there_is_refused(ours, at):
     with pytest.raises(RefusedError) as refused:
         promote.run(ours, into="prod.digits", at=at)
     words = (
-        "prod.digits@champion should",
-        "Found none",
+        "gate of prod.digits@champion",
+        "found none",
         "poor: champion_drop",
         "stays at version 1",
     )
@@ -52,7 +50,7 @@ def by_hand_to_where_another_alias_went(ours):
     side = Side(ours, "dev.digits")
     audit, run = Audit(side.client, side.name), side.moves()[0].run
     content = side.versions()["2"].tags["espalier.content"]
-    audit.settle(audit.add(run, alias="small", to="2", content=content), State.DONE)
+    audit.close_move(audit.open_move(run, alias="small", to="2", content=content), State.DONE)
     by_hand(ours)
 
 
@@ -127,7 +125,7 @@ WRONG = {
     by_hand: ("finished move", "the last one went to version 3"),
     by_hand_to_where_another_alias_went: ("finished move", "the last one went to version 3"),
     unfinished: ("finished move", "not finished"),
-    no_report: ("gates.json", "should hold"),
+    no_report: ("gates.json", "to hold"),
     report_of_another: ("gates.json", "passed"),
     report_of_a_refusal: ("gates.json", "passed"),
     report_of_another_alias: ("gates.json", "champion"),
@@ -193,8 +191,9 @@ def test_a_bearer_there_that_sees_other_images_is_no_measure(ours, elsewhere, tm
     files.seal(folder)
     store = find_store(folder, elsewhere)
     with connect(store) as client:
-        held = open_registry(client, store, "prod.digits").add(
-            Model("theirs", folder, files.verify(folder), None, "train"), {}
+        registry = open_registry(client, store, "prod.digits")
+        held = add_version(
+            registry, Model("theirs", folder, files.verify(folder), None, "train"), {}
         )
         client.set_registered_model_alias("prod.digits", "champion", held.version)
     with pytest.raises(BadInput) as refused:

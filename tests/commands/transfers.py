@@ -7,9 +7,8 @@ from mlflow import MlflowClient
 
 from espalier.commands import promote
 from espalier.registry.connection.store import connect, find_store
-from espalier.registry.promotion.audit import Audit
-from espalier.registry.versions.fetch import fetch
-from espalier.registry.versions.registry import Registry
+from espalier.registry.promotion import Audit
+from espalier.registry.versions import Registry, fetch
 
 PARAMS = {
     "training": {"batch_size": 64, "threads": 1, "views": 3},
@@ -80,7 +79,7 @@ class Side:
 
     def fetch(self, version, folder):
         with connect(self.store) as client:
-            return fetch(Registry(client, self.store, self.name, ""), version, folder)
+            return fetch(Registry(client, self.store, self.name), version, folder)
 
     def artifact(self, run, name, folder):
         with connect(self.store) as client:

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from registry.projects import Project
 from registry.servers import serving
 
-from espalier.registry.connection.store import find_store
-from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
+from espalier.registry.connection import find_store
+from espalier.registry.live import FAILED, FINISHED, KILLED, LEASE_TAG, RUNNING
 from flows.compress import compress
 from tasks.project import TimeLimits
 
@@ -112,7 +112,7 @@ HALF, WHOLE = [(10, 1.0), (20, 0.5)], [(10, 1.0), (20, 0.5), (30, 1 / 3)]
 
 def live(root, points, status=RUNNING):
     """The live run, as soon as it has these points and this status."""
-    found = [run for run in runs(root) if LIVE in run.data.tags and run.info.status == status]
+    found = [run for run in runs(root) if LEASE_TAG in run.data.tags and run.info.status == status]
     return [run for run in found if curve(root, run) == points]
 
 
@@ -151,7 +151,7 @@ def _watch_to_the_end(project):
     assert state.is_completed(), state.message
     assert [run.info.run_name for run in seen] == ["student"]
     (run,) = [run for run in runs(project) if run.info.run_name == "student"]
-    assert LIVE not in run.data.tags
+    assert LEASE_TAG not in run.data.tags
     assert (run.info.status, curve(project, run)) == ("FINISHED", WHOLE)
 
 

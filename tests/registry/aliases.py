@@ -1,4 +1,4 @@
-"""A registered model whose alias is moved, in a local store or on a server, and processes that move it and may die."""
+"""A registered model whose alias is moved, in a local store or on a server, by processes that may crash."""
 
 import contextlib
 import os
@@ -11,21 +11,22 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from espalier.registry.connection.store import connect, find_store
+from espalier.registry.promotion.alias_moves import AliasMove, move_alias, version_of_alias
 from espalier.registry.promotion.audit import Audit
-from espalier.registry.promotion.move_alias import OvertakenError, Swap, swap, where
-from espalier.registry.versions.registry import open_registry
+from espalier.registry.promotion.errors import ConcurrentMoveError
+from espalier.registry.versions import Registry, open_registry
 
-MOVED, OVERTAKEN = 0, 3  # exit statuses
+MOVED, LOST = 0, 3  # exit statuses
 
 
 @dataclass(frozen=True)
 class Place:
-    """A registered model with three versions, whose champion is the first, and a wish to move it to the second."""
+    """A registered model with three versions, whose champion is the first, and a request to move it to the second."""
 
     root: Path
     uri: str
     name: str
-    wish: Swap
+    request: AliasMove
 
     @classmethod
     def of(cls, root, uri):
@@ -36,18 +37,23 @@ class Place:
             for _ in range(3):
                 client.create_model_version(name, f"runs:/{run}/model", run)
             client.set_registered_model_alias(name, "champion", "1")
-        return cls(root, uri, name, Swap("champion", "1", "2", "b" * 64, "a" * 64, "promoted", run))
+        request = AliasMove("champion", "1", "2", "b" * 64, "a" * 64, "promoted", run)
+        return cls(root, uri, name, request)
 
     @property
     def client(self):
         return MlflowClient(self.uri, self.uri)
 
     @property
+    def registry(self):
+        return Registry(self.client, find_store(self.root, self.uri), self.name)
+
+    @property
     def local(self):
         return self.uri.startswith("sqlite:")
 
-    def where(self, alias):
-        return where(self.client, self.name, alias)
+    def version_of(self, alias):
+        return version_of_alias(self.registry, alias)
 
     def lines(self):
         return Audit(self.client, self.name).moves()
@@ -59,12 +65,11 @@ class Place:
         """Move the alias, from the machine that `root` stands for."""
         store = find_store(root or self.root, self.uri)
         with connect(store) as client:
-            return swap(
-                client, self.name, replace(self.wish, **changed), alone=store.database is not None
-            )
+            registry = Registry(client, store, self.name)
+            return move_alias(registry, replace(self.request, **changed))
 
     def move_in_a_process(self, prepare=lambda: None, root=None, **changed):
-        """The id of a forked process that does so."""
+        """The id of a forked process that moves the alias."""
 
         def work():
             prepare()
@@ -74,7 +79,7 @@ class Place:
 
 
 def in_a_process(work):
-    """The id of a forked process that does something: a new interpreter would have to import MLflow, for seconds."""
+    """The id of a forked process that calls `work`: a new interpreter would import MLflow, for seconds."""
     child = os.fork()
     if child:
         return child
@@ -82,20 +87,20 @@ def in_a_process(work):
     try:
         work()
         status = MOVED
-    except OvertakenError:
-        status = OVERTAKEN
+    except ConcurrentMoveError:
+        status = LOST
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def ended(process):
+def exit_status(process):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def wrap(call, number, *, before=lambda: None, after=lambda: None):
-    """Let something happen just before or just after one call of the store, for the rest of this process."""
+    """Run functions just before or just after one call of the store, for the rest of this process."""
     real, made = getattr(MlflowClient, call), []
 
     def wrapped(*given, **more):
@@ -111,23 +116,23 @@ def wrap(call, number, *, before=lambda: None, after=lambda: None):
     setattr(MlflowClient, call, wrapped)
 
 
-def die():
+def crash():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying(call, number, when):
-    """What lets a process die just before or just after one call of the store."""
-    return lambda: wrap(call, number, **{when: die})
+def crashing(call, number, when):
+    """A function that makes its process crash just before or just after one call of the store."""
+    return lambda: wrap(call, number, **{when: crash})
 
 
 @contextlib.contextmanager
-def no_patience():
-    """Take the writer of an open line for dead at once, not after two minutes."""
-    from espalier.registry.promotion import move_alias as promotion
+def expired_at_once():
+    """Treat an open line as one of a crash at once, not after two minutes."""
+    from espalier.registry.promotion import alias_moves
 
-    kept = promotion._DEAD_AFTER
-    promotion._DEAD_AFTER = 0
+    kept = alias_moves._CRASHED_AFTER
+    alias_moves._CRASHED_AFTER = 0
     try:
         yield
     finally:
-        promotion._DEAD_AFTER = kept
+        alias_moves._CRASHED_AFTER = kept

@@ -10,8 +10,7 @@ from espalier import models
 from espalier.errors import BadInput
 from espalier.registry import register
 from espalier.registry.connection.store import connect, find_store
-from espalier.registry.versions.fetch import fetch
-from espalier.registry.versions.registry import Registry
+from espalier.registry.versions import Registry, fetch
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def registered(project):
 def fetched(project, version, target):
     store = find_store(project.root)
     with connect(store) as client:
-        return fetch(Registry(client, store, "digits", ""), version, target)
+        return fetch(Registry(client, store, "digits"), version, target)
 
 
 def stored(project, version):

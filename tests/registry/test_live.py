@@ -7,18 +7,18 @@ import pytest
 from mlflow import MlflowClient
 
 from espalier.registry import register
-from espalier.registry.connection import leases as owners
+from espalier.registry.connection import leases
 from espalier.registry.connection.store import find_store
-from espalier.registry.live.live_logger import Writer
+from espalier.registry.live.live_logger import LiveLogger
 from espalier.registry.live.live_runs import (
     FAILED,
     FINISHED,
     KILLED,
-    LIVE,
+    LEASE_TAG,
     RUNNING,
-    Position,
-    is_written,
+    is_being_written,
 )
+from espalier.registry.live.position import Position
 
 BEGAN = 1_700_000_000.0
 
@@ -30,13 +30,13 @@ def epoch(number, epochs=3, entry="student", steps=10, **figures):
     return {"model": entry, "epochs": epochs, **place, **told}
 
 
-def hear(writer, *rows):
+def log(logger, *rows):
     for row in rows:
-        writer.hear(row)
-    writer.write()
+        logger.on_epoch(row)
+    logger.write()
 
 
-def runs_of(project, tag=LIVE):
+def runs_of(project, tag=LEASE_TAG):
     """The active runs of the project that have a tag, by when they began."""
     client = MlflowClient(find_store(project.root).uri)
     experiment = client.get_experiment_by_name("digits")
@@ -50,13 +50,13 @@ def curve(project, run, name="history/loss"):
 
 
 @pytest.fixture
-def writer(project):
-    with owners.owning(project.root) as owner:
-        yield Writer(project.root, owner)
+def logger(project):
+    with leases.hold_lease(project.root) as lease:
+        yield LiveLogger(project.root, lease)
 
 
-def test_a_training_is_a_running_run_with_the_points_so_far(project, writer):
-    hear(writer, epoch(1), epoch(2))
+def test_a_training_is_a_running_run_with_the_points_so_far(project, logger):
+    log(logger, epoch(1), epoch(2))
     (run,) = runs_of(project)
     assert (run.info.run_name, run.info.status, run.info.start_time) == (
         "student",
@@ -70,17 +70,17 @@ def test_a_training_is_a_running_run_with_the_points_so_far(project, writer):
         "history/learning_rate": 0.1,
     }
     assert run.data.tags["espalier.live.epoch"] == "2"
-    hear(writer, epoch(3))
+    log(logger, epoch(3))
     assert curve(project, run) == [(10, 1.0), (20, 0.5), (30, 1 / 3)]
-    writer.end("student", FINISHED)
-    writer.write()
+    logger.on_end("student", FINISHED)
+    logger.write()
     (run,) = runs_of(project)
     assert run.info.status == FINISHED
 
 
-def test_live_and_registered_curves_have_the_same_names_steps_and_times(project, writer):
+def test_live_and_registered_curves_have_the_same_names_steps_and_times(project, logger):
     rows = [epoch(1, 2, validation_loss=2.0), epoch(2, 2, validation_loss=1.0)]
-    hear(writer, *rows)
+    log(logger, *rows)
     columns = ("step", "epoch", "loss", "accuracy", "learning_rate", "seconds", "time")
     history = tuple(tuple(row[name] for name in columns) for row in rows)
     project.write_model("student", seed=1, history=history)
@@ -97,48 +97,48 @@ def test_live_and_registered_curves_have_the_same_names_steps_and_times(project,
         ]
 
 
-def test_the_parts_of_a_cycle_of_cuts_are_counted_on_as_in_the_history(project, writer):
-    hear(writer, epoch(1, 2), epoch(2, 2), epoch(1, 1, loss=9.0), epoch(1, 2, loss=8.0))
+def test_the_parts_of_a_cycle_of_cuts_are_counted_on_as_in_the_history(project, logger):
+    log(logger, epoch(1, 2), epoch(2, 2), epoch(1, 1, loss=9.0), epoch(1, 2, loss=8.0))
     assert curve(project, runs_of(project)[0]) == [(10, 1.0), (20, 0.5), (30, 9.0), (40, 8.0)]
 
 
-def test_a_retry_that_resumes_goes_on_in_the_same_run(project, writer):
-    hear(writer, epoch(1))
-    writer.end("student", FAILED)
-    writer.write()
+def test_a_retry_that_resumes_goes_on_in_the_same_run(project, logger):
+    log(logger, epoch(1))
+    logger.on_end("student", FAILED)
+    logger.write()
     (run,) = runs_of(project)
     assert (run.info.status, curve(project, run)) == (FAILED, [(10, 1.0)])
-    hear(writer, epoch(2))
+    log(logger, epoch(2))
     (run,) = runs_of(project)
     assert (run.info.status, curve(project, run)) == (RUNNING, [(10, 1.0), (20, 0.5)])
 
 
-def test_a_retry_that_begins_again_gets_a_run_of_its_own_and_no_step_two_values(project, writer):
-    hear(writer, epoch(1), epoch(2))
-    writer.end("student", FAILED)
-    hear(writer, epoch(1, loss=7.0, time=BEGAN + 100))
+def test_a_retry_that_begins_again_gets_a_run_of_its_own_and_no_step_two_values(project, logger):
+    log(logger, epoch(1), epoch(2))
+    logger.on_end("student", FAILED)
+    log(logger, epoch(1, loss=7.0, time=BEGAN + 100))
     first, second = runs_of(project)
     assert (first.info.status, curve(project, first)) == (FAILED, [(10, 1.0), (20, 0.5)])
     assert (second.info.status, curve(project, second)) == (RUNNING, [(10, 7.0)])
 
 
-def test_a_run_that_was_killed_is_gone_on_with_by_the_next_owner(project, writer):
-    hear(writer, epoch(1, 2), epoch(2, 2), epoch(1))
-    writer.abandon()
-    writer.write()
+def test_a_run_that_was_killed_is_gone_on_with_by_the_next_owner(project, logger):
+    log(logger, epoch(1, 2), epoch(2, 2), epoch(1))
+    logger.on_disconnect()
+    logger.write()
     assert runs_of(project)[0].info.status == KILLED
-    with owners.owning(project.root) as owner:
-        hear(Writer(project.root, owner), epoch(2, loss=4.0), epoch(3, loss=3.0))
+    with leases.hold_lease(project.root) as lease:
+        log(LiveLogger(project.root, lease), epoch(2, loss=4.0), epoch(3, loss=3.0))
         (run,) = runs_of(project)
-        assert (run.info.status, run.data.tags[LIVE]) == (RUNNING, owner)
+        assert (run.info.status, run.data.tags[LEASE_TAG]) == (RUNNING, lease)
         assert curve(project, run) == [(10, 1.0), (20, 0.5), (30, 1.0), (40, 4.0), (50, 3.0)]
 
 
 @pytest.mark.parametrize("change", ["an earlier epoch", "another entry", "other parameters"])
-def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(project, writer, change):
-    hear(writer, epoch(1), epoch(2))
-    writer.abandon()
-    writer.write()
+def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(project, logger, change):
+    log(logger, epoch(1), epoch(2))
+    logger.on_disconnect()
+    logger.write()
     if change == "other parameters":
         path = project.root / "params.yaml"
         path.write_text(path.read_text().replace("by: distill,", "by: distill, epochs: 7,"))
@@ -147,43 +147,45 @@ def test_a_training_that_does_not_go_on_from_a_killed_one_leaves_it_alone(projec
         entry="teacher" if change == "another entry" else "student",
     )
     row["time"] += 100
-    with owners.owning(project.root) as owner:
-        hear(Writer(project.root, owner), row)
+    with leases.hold_lease(project.root) as lease:
+        log(LiveLogger(project.root, lease), row)
         killed, running = runs_of(project)
     assert (killed.info.status, len(curve(project, killed))) == (KILLED, 2)
     assert (running.info.status, len(curve(project, running))) == (RUNNING, 1)
 
 
-def test_a_run_whose_owner_was_only_cut_off_runs_again(project, writer, monkeypatch):
-    hear(writer, epoch(1))
+def test_a_run_whose_owner_was_only_cut_off_runs_again(project, logger, monkeypatch):
+    log(logger, epoch(1))
     MlflowClient(find_store(project.root).uri).set_terminated(
         runs_of(project)[0].info.run_id, KILLED
     )
-    monkeypatch.setattr("espalier.registry.live.live_logger.BEAT", 0.0)  # as if it had been long
-    hear(writer, epoch(2))
+    monkeypatch.setattr(
+        "espalier.registry.live.live_logger.HEARTBEAT_SECONDS", 0.0
+    )  # as if it had been long
+    log(logger, epoch(2))
     (run,) = runs_of(project)
     assert (run.info.status, curve(project, run)) == (RUNNING, [(10, 1.0), (20, 0.5)])
 
 
-def test_what_ended_before_it_could_be_shown_is_left_to_registration(project, writer):
-    writer.hear(epoch(1))
-    writer.end("student", FINISHED)
-    writer.write()
+def test_what_ended_before_it_could_be_shown_is_left_to_registration(project, logger):
+    logger.on_epoch(epoch(1))
+    logger.on_end("student", FINISHED)
+    logger.write()
     assert runs_of(project) == []
 
 
-def test_a_run_that_somebody_deleted_stays_deleted(project, writer):
-    hear(writer, epoch(1))
+def test_a_run_that_somebody_deleted_stays_deleted(project, logger):
+    log(logger, epoch(1))
     MlflowClient(find_store(project.root).uri).delete_run(runs_of(project)[0].info.run_id)
-    hear(writer, epoch(2))
+    log(logger, epoch(2))
     assert runs_of(project) == []
 
 
-def test_registration_leaves_one_run_of_an_entry_and_a_second_one_changes_nothing(project, writer):
-    hear(writer, epoch(1), epoch(1, entry="teacher"))
-    writer.end("student", FINISHED)
-    writer.end("teacher", FAILED)
-    writer.write()
+def test_registration_leaves_one_run_of_an_entry_and_a_second_one_changes_nothing(project, logger):
+    log(logger, epoch(1), epoch(1, entry="teacher"))
+    logger.on_end("student", FINISHED)
+    logger.on_end("teacher", FAILED)
+    logger.write()
     for _ in range(2):
         register(project.root, project.params)
         assert runs_of(project) == []
@@ -191,57 +193,57 @@ def test_registration_leaves_one_run_of_an_entry_and_a_second_one_changes_nothin
         assert sorted(names) == ["student", "student-p50", "teacher"]
 
 
-def test_registration_takes_the_run_of_a_training_whose_end_is_still_to_be_written(project, writer):
-    hear(writer, epoch(1))
+def test_registration_takes_the_run_of_a_training_whose_end_is_still_to_be_written(project, logger):
+    log(logger, epoch(1))
     register(project.root, project.params)
     assert runs_of(project) == []
-    writer.end("student", FINISHED)
-    writer.write()
+    logger.on_end("student", FINISHED)
+    logger.write()
     assert runs_of(project) == []
 
 
-def test_registration_leaves_a_run_that_is_being_written_since_the_model_was_made(project, writer):
+def test_registration_leaves_a_run_that_is_being_written_since_the_model_was_made(project, logger):
     later = 1_900_000_000.0
-    hear(writer, epoch(1, time=later))
+    log(logger, epoch(1, time=later))
     register(project.root, project.params)
     (run,) = runs_of(project)
     assert run.info.status == RUNNING
-    hear(writer, epoch(2, time=later + 1))
+    log(logger, epoch(2, time=later + 1))
     assert curve(project, run) == [(10, 1.0), (20, 0.5)]
 
 
 def test_the_run_of_a_dead_owner_is_marked_killed_as_of_its_last_sign_of_life(project):
-    with owners.owning(project.root) as owner:
-        hear(Writer(project.root, owner), epoch(1, entry="student-p50"))
+    with leases.hold_lease(project.root) as lease:
+        log(LiveLogger(project.root, lease), epoch(1, entry="student-p50"))
         path = project.root / "params.yaml"
         path.write_text(
             "\n".join(line for line in path.read_text().splitlines() if "student-p50" not in line)
         )
         register(project.root, project.params)
         assert runs_of(project)[0].info.status == RUNNING
-    assert owners.dead(project.root) == (owner,)
+    assert leases.expired_leases(project.root) == (lease,)
     register(project.root, project.params)
     (run,) = runs_of(project)
     assert (run.info.status, run.info.end_time) == (
         KILLED,
         1000 * int(run.data.tags["espalier.live.seen"]),
     )
-    assert owners.dead(project.root) == ()
+    assert leases.expired_leases(project.root) == ()
 
 
 @pytest.mark.parametrize(
-    ("silence", "alive"), [(owners.DEAD_AFTER / 2, True), (owners.DEAD_AFTER * 2, False)]
+    ("silence", "alive"), [(leases.EXPIRES_AFTER / 2, True), (leases.EXPIRES_AFTER * 2, False)]
 )
 def test_an_owner_elsewhere_is_judged_by_its_last_sign_of_life_and_a_living_one_here_never(
     tmp_path, silence, alive
 ):
-    tags = {LIVE: "elsewhere", "espalier.live.seen": f"{time.time() - silence:.0f}"}
+    tags = {LEASE_TAG: "elsewhere", "espalier.live.seen": f"{time.time() - silence:.0f}"}
     run = SimpleNamespace(info=SimpleNamespace(status=RUNNING), data=SimpleNamespace(tags=tags))
-    assert is_written(run, tmp_path) == alive
-    with owners.owning(tmp_path) as owner:
-        tags[LIVE] = owner
-        assert is_written(run, tmp_path)
-    assert not is_written(run, tmp_path)
+    assert is_being_written(run, tmp_path) == alive
+    with leases.hold_lease(tmp_path) as lease:
+        tags[LEASE_TAG] = lease
+        assert is_being_written(run, tmp_path)
+    assert not is_being_written(run, tmp_path)
 
 
 def test_a_position_is_read_from_the_tags_that_it_gives():

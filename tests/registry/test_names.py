@@ -11,7 +11,7 @@ from espalier.errors import BadInput
 from espalier.registry.connection.names import check_name
 from espalier.registry.connection.store import connect, find_store
 from espalier.registry.promotion.audit import Audit
-from espalier.registry.versions.registry import open_registry, quoted
+from espalier.registry.versions import open_registry, quoted
 
 GOOD = [
     "prod.digits",
@@ -58,7 +58,7 @@ def test_a_good_name_is_one_that_mlflow_takes_finds_and_loads_from(project, name
         )
         assert Audit(client, name).moves() == []
         run = client.create_run(registry.experiment).info.run_id
-        Audit(client, name).add(run, alias="champion", to="1")
+        Audit(client, name).open_move(run, alias="champion", to="1")
         assert [move.to for move in Audit(client, name).moves()] == ["1"]
     assert "one" in [path.name for path in Path(fetched).iterdir()]
 

@@ -6,7 +6,7 @@ from registry.projects import Project
 
 from espalier.errors import BadInput, TryAgain
 from espalier.registry.connection.store import connect, find_store
-from espalier.registry.versions.registry import open_registry
+from espalier.registry.versions import open_registry
 
 OURS, THEIRS = "mlflow/store/mlflow.db", "sqlite:///../theirs/mlflow/store/mlflow.db"
 
@@ -41,7 +41,7 @@ def test_whoever_works_on_a_database_keeps_out_everybody_else_from_whatever_proj
         )
         with (
             connect(here),
-            pytest.raises(TryAgain, match=r"mlflow\.lock should be free"),
+            pytest.raises(TryAgain, match=r"mlflow\.lock to be free"),
             connect(there),
         ):
             pass
@@ -88,6 +88,6 @@ def test_a_store_beside_the_own_is_named_as_in_the_variable(projects, monkeypatc
     )
     for path in ("", "mlruns", "file:///srv/mlruns"):
         with pytest.raises(
-            BadInput, match=f"--at should be the address of a server .* Found '{path}'"
+            BadInput, match=f"Expected --at to be the address of a server .*; found '{path}'"
         ):
             find_store(projects[0], path)

@@ -10,11 +10,12 @@ import signal
 from itertools import pairwise
 
 import pytest
-from registry.aliases import MOVED, OVERTAKEN, Place, dying, ended, no_patience, wrap
+from registry.aliases import LOST, MOVED, Place, crashing, exit_status, expired_at_once, wrap
 from registry.servers import serving
 
+from espalier.registry.promotion.alias_moves import complete_unfinished_moves, previous_version
 from espalier.registry.promotion.audit import Audit, State
-from espalier.registry.promotion.move_alias import OvertakenError, finish, stood
+from espalier.registry.promotion.errors import ConcurrentMoveError
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def place(request):
 
 def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_all(place):
     place.move()
-    assert (place.where("champion"), place.where("previous")) == ("2", "1")
+    assert (place.version_of("champion"), place.version_of("previous")) == ("2", "1")
     (line,) = place.lines()
     assert (line.number, line.alias, line.former, line.to, line.state) == (
         1,
@@ -51,7 +52,7 @@ def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_a
         State.DONE,
     )
     assert (line.content, line.former_content, line.reason) == ("b" * 64, "a" * 64, "promoted")
-    assert line.run == place.wish.run
+    assert line.run == place.request.run
     assert "@" in line.who
     assert line.when > 1_700_000_000_000
 
@@ -59,14 +60,14 @@ def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_a
 def test_a_first_champion_has_no_previous_one(place):
     place.client.delete_registered_model_alias(place.name, "champion")
     place.move(expected=None, former_content=None)
-    assert (place.where("champion"), place.where("previous")) == ("2", None)
-    assert stood(place.client, place.name, "champion") is None
+    assert (place.version_of("champion"), place.version_of("previous")) == ("2", None)
+    assert previous_version(place.registry, "champion") is None
 
 
 def test_back_and_forth_leaves_a_line_each(place):
     place.move()
     place.move(expected="2", to="1", reason="rolled back")
-    assert (place.where("champion"), place.where("previous")) == ("1", "2")
+    assert (place.version_of("champion"), place.version_of("previous")) == ("1", "2")
     assert [(line.former, line.to, line.reason) for line in place.lines()] == [
         ("1", "2", "promoted"),
         ("2", "1", "rolled back"),
@@ -75,9 +76,9 @@ def test_back_and_forth_leaves_a_line_each(place):
 
 def test_an_alias_that_stands_elsewhere_than_it_was_seen_stays_there(place):
     place.client.set_registered_model_alias(place.name, "champion", "3")
-    with pytest.raises(OvertakenError, match=r"should still stand at version 1.*version 3"):
+    with pytest.raises(ConcurrentMoveError, match=r"to stay at version 1.*version 3"):
         place.move()
-    assert place.where("champion") == "3"
+    assert place.version_of("champion") == "3"
     assert place.states() == [State.LOST]
 
 
@@ -89,21 +90,21 @@ def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(p
         "content": "c" * 64,
         "reason": "promoted",
     }
-    Audit(place.client, place.name).add(place.wish.run, **told)
+    Audit(place.client, place.name).open_move(place.request.run, **told)
     if place.local:  # the store is locked by us, so whoever wrote that line is no more
         place.move()
     else:
-        with pytest.raises(OvertakenError, match="is moving it to version 3"):
+        with pytest.raises(ConcurrentMoveError, match="moving it to version 3"):
             place.move()
         assert place.states() == [State.OPEN, State.LOST]
-        assert place.where("champion") == "1"
-        with no_patience():
+        assert place.version_of("champion") == "1"
+        with expired_at_once():
             place.move()
     assert place.states() == [State.ABANDONED, *([] if place.local else [State.LOST]), State.DONE]
-    assert place.where("champion") == "2"
+    assert place.version_of("champion") == "2"
 
 
-def compare_network_latency(place, tmp_path, meet, number):
+def race(place, tmp_path, meet, number):
     """Processes that move the alias at once, all having seen it at 1; on a server from a machine each."""
     versions = [str(2 + racer % 2) for racer in range(number)]
     racers = [
@@ -112,7 +113,7 @@ def compare_network_latency(place, tmp_path, meet, number):
         )
         for racer, to in enumerate(versions)
     ]
-    return sorted(ended(racer) for racer in racers)
+    return sorted(exit_status(racer) for racer in racers)
 
 
 def assert_one_won(place, number):
@@ -121,15 +122,15 @@ def assert_one_won(place, number):
         [State.DONE, *[State.LOST] * (number - 1)]
     )
     winner = next(line for line in lines if line.state is State.DONE)
-    assert place.where("champion") == winner.to
-    assert place.where("previous") == "1"
+    assert place.version_of("champion") == winner.to
+    assert place.version_of("previous") == "1"
     return winner
 
 
 def test_of_two_at_once_one_wins_and_both_are_in_the_audit(place, tmp_path):
     """They start together."""
     gate = multiprocessing.get_context("fork").Barrier(2)
-    assert compare_network_latency(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, OVERTAKEN]
+    assert race(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, LOST]
     assert_one_won(place, 2)
 
 
@@ -137,7 +138,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
     """Neither goes on before both lines are written, so that each sees the alias where it was."""
     gate = multiprocessing.get_context("fork").Barrier(2)
     meet = lambda: wrap("create_model_version", 1, after=lambda: gate.wait(100))  # noqa: E731
-    assert compare_network_latency(on_server, tmp_path, meet, 2) == [MOVED, OVERTAKEN]
+    assert race(on_server, tmp_path, meet, 2) == [MOVED, LOST]
     assert assert_one_won(on_server, 2).number == 1
 
 
@@ -146,7 +147,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
 def test_of_five_at_once_one_wins_however_often_it_is_tried(on_server, tmp_path, again):
     gate = multiprocessing.get_context("fork").Barrier(5)
     meet = lambda: wrap("create_model_version", 1, before=lambda: gate.wait(100))  # noqa: E731
-    assert compare_network_latency(on_server, tmp_path, meet, 5) == [MOVED, *[OVERTAKEN] * 4]
+    assert race(on_server, tmp_path, meet, 5) == [MOVED, *[LOST] * 4]
     assert_one_won(on_server, 5)
 
 
@@ -175,46 +176,46 @@ def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_en
     request, kind, step
 ):
     place = request.getfixturevalue(kind)
-    assert ended(place.move_in_a_process(dying(*STEPS[step]))) == -signal.SIGKILL
+    assert exit_status(place.move_in_a_process(crashing(*STEPS[step]))) == -signal.SIGKILL
     stands = "2" if step >= SET else "1"
-    assert place.where("champion") == stands
+    assert place.version_of("champion") == stands
     begun = State.DONE if step >= SETTLED else State.OPEN
     assert place.states() == ([begun] if step >= SAID else [])
-    assert stood(place.client, place.name, "champion") == ("1" if step >= SET else None)
+    assert previous_version(place.registry, "champion") == ("1" if step >= SET else None)
     waited = kind == "on_server" and begun is State.OPEN and step >= SAID
     if waited:  # whoever wrote that line may be alive
-        with pytest.raises(OvertakenError, match="is moving it to version 2"):
+        with pytest.raises(ConcurrentMoveError, match="moving it to version 2"):
             place.move(expected=stands, to="3")
-        assert place.where("champion") == stands
-    with no_patience():
+        assert place.version_of("champion") == stands
+    with expired_at_once():
         place.move(expected=stands, to="3")
-    assert (place.where("champion"), place.where("previous")) == ("3", stands)
+    assert (place.version_of("champion"), place.version_of("previous")) == ("3", stands)
     died = [State.DONE if step >= SET else State.ABANDONED] if step >= SAID else []
     assert place.states() == [*died, *([State.LOST] if waited else []), State.DONE]
 
 
 def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
     assert (
-        ended(place.move_in_a_process(dying("set_registered_model_alias", 2, "before")))
+        exit_status(place.move_in_a_process(crashing("set_registered_model_alias", 2, "before")))
         == -signal.SIGKILL
     )
-    assert place.where("previous") is None
-    finish(place.client, place.name, alone=place.local)
+    assert place.version_of("previous") is None
+    complete_unfinished_moves(place.registry)
     if not place.local:
         assert place.states() == [State.OPEN]
-        with no_patience():
-            finish(place.client, place.name, alone=False)
-    assert (place.where("previous"), place.states()) == ("1", [State.DONE])
+        with expired_at_once():
+            complete_unfinished_moves(place.registry)
+    assert (place.version_of("previous"), place.states()) == ("1", [State.DONE])
 
 
 def test_who_has_nothing_to_move_leaves_the_line_of_one_who_died_before_it(place):
     assert (
-        ended(place.move_in_a_process(dying("set_registered_model_alias", 1, "before")))
+        exit_status(place.move_in_a_process(crashing("set_registered_model_alias", 1, "before")))
         == -signal.SIGKILL
     )
-    with no_patience():
-        finish(place.client, place.name, alone=place.local)
-    assert (place.where("champion"), place.where("previous")) == ("1", None)
+    with expired_at_once():
+        complete_unfinished_moves(place.registry)
+    assert (place.version_of("champion"), place.version_of("previous")) == ("1", None)
     assert place.states() == [State.OPEN]
 
 
@@ -223,18 +224,18 @@ def test_where_an_alias_stood_is_told_by_its_own_moves(local):
         local.move(expected=former, to=to)
     local.client.set_registered_model_alias(local.name, "small", "1")
     local.move(alias="small", expected="1", to="2")  # `previous` is of this one now
-    assert local.where("previous") == "1"
-    assert stood(local.client, local.name, "small") == "1"
-    assert stood(local.client, local.name, "champion") == "1"
+    assert local.version_of("previous") == "1"
+    assert previous_version(local.registry, "small") == "1"
+    assert previous_version(local.registry, "champion") == "1"
     local.client.set_registered_model_alias(local.name, "champion", "2")  # by hand, past the audit
-    assert stood(local.client, local.name, "champion") == "3"
+    assert previous_version(local.registry, "champion") == "3"
 
 
 def test_a_line_of_somebody_who_lost_is_no_place_where_it_stood(local):
     local.move()
-    with pytest.raises(OvertakenError):
+    with pytest.raises(ConcurrentMoveError):
         local.move(expected="1", to="3")
-    assert stood(local.client, local.name, "champion") == "1"
+    assert previous_version(local.registry, "champion") == "1"
 
 
 def test_the_audit_of_a_model_that_was_never_moved_is_empty(place):

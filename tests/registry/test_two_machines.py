@@ -6,11 +6,11 @@ import time
 
 import pytest
 from mlflow import MlflowClient
-from registry.aliases import die, ended, in_a_process, wrap
+from registry.aliases import crash, exit_status, in_a_process, wrap
 from registry.servers import serving
 
 from espalier.registry import missing, register
-from espalier.registry.connection import leases as owners
+from espalier.registry.connection import leases
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
         register(other, one.params)
     finally:
         go.touch()
-    assert ended(child) == 0
+    assert exit_status(child) == 0
     assert missing(one.root, one.params) == missing(other, one.params) == {}
     client, name = MlflowClient(), one.params.registry.name
     held = client.search_model_versions(f"name = '{name}'")
@@ -72,10 +72,10 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
 
 def test_what_this_project_left_when_it_was_killed_is_deleted_at_once(one, tmp_path):
     def killed():
-        wrap("log_model_artifacts", 1, before=die)
+        wrap("log_model_artifacts", 1, before=crash)
         register(one.root, one.params)
 
-    assert ended(in_a_process(killed)) == -signal.SIGKILL
+    assert exit_status(in_a_process(killed)) == -signal.SIGKILL
     client, name = MlflowClient(), one.params.registry.name
     experiment = client.get_experiment_by_name(name).experiment_id
     (left,) = client.search_runs([experiment])
@@ -91,11 +91,11 @@ def test_what_another_machine_left_is_deleted_once_it_is_old(one, tmp_path, monk
     shutil.copytree(one.root, other)
 
     def killed():
-        wrap("log_model_artifacts", 1, before=die)
+        wrap("log_model_artifacts", 1, before=crash)
         register(other, one.params)
 
-    assert ended(in_a_process(killed)) == -signal.SIGKILL
-    monkeypatch.setattr(owners, "DEAD_AFTER", 0.0)
+    assert exit_status(in_a_process(killed)) == -signal.SIGKILL
+    monkeypatch.setattr(leases, "EXPIRES_AFTER", 0.0)
     register(one.root, one.params)
     client = MlflowClient()
     experiment = client.get_experiment_by_name(one.params.registry.name).experiment_id

@@ -9,7 +9,7 @@ import pytest
 
 from espalier.errors import Notice
 from espalier.registry.promotion.audit import Move, State
-from espalier.registry.promotion.webhook import tell
+from espalier.registry.promotion.webhook import send_webhook
 
 MOVE = Move(
     3,
@@ -52,7 +52,7 @@ def listening():
 
 def test_the_line_of_the_audit_is_posted_in_json(listening):
     address, heard = listening
-    tell(f"{address}/moved", "digits", MOVE)
+    send_webhook(f"{address}/moved", "digits", MOVE)
     ((path, kind, told),) = heard
     assert (path, kind) == ("/moved", "application/json")
     assert (told["model"], told["alias"], told["former"], told["to"]) == (
@@ -72,11 +72,11 @@ def test_the_line_of_the_audit_is_posted_in_json(listening):
 def test_without_an_address_nobody_is_told(listening):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tell("", "digits", MOVE)
+        send_webhook("", "digits", MOVE)
     assert listening[1] == []
 
 
 def test_a_listener_that_fails_or_is_not_there_is_a_notice(listening):
     for address in (f"{listening[0]}/broken", "http://127.0.0.1:9/"):
-        with pytest.warns(Notice, match=r"should be told that digits@champion moved\. Found"):
-            tell(address, "digits", MOVE)
+        with pytest.warns(Notice, match=r"to accept the move of digits@champion; found"):
+            send_webhook(address, "digits", MOVE)

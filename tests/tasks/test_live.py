@@ -10,9 +10,8 @@ from mlflow import MlflowClient
 from registry.servers import free_port
 
 from espalier.errors import BadInput, Stopped
-from espalier.registry.connection.leases import dead
-from espalier.registry.connection.store import find_store
-from espalier.registry.live.live_runs import FAILED, FINISHED, KILLED, LIVE, RUNNING
+from espalier.registry.connection import expired_leases, find_store
+from espalier.registry.live import FAILED, FINISHED, KILLED, LEASE_TAG, RUNNING
 from tasks.live import LOG, LiveMetrics
 
 
@@ -63,7 +62,7 @@ def statuses(root):
     client = MlflowClient(store.uri)
     experiment = client.get_experiment_by_name("digits")
     found = client.search_runs([experiment.experiment_id]) if experiment else []
-    return {run.info.run_name: run.info.status for run in found if LIVE in run.data.tags}
+    return {run.info.run_name: run.info.status for run in found if LEASE_TAG in run.data.tags}
 
 
 def test_nothing_is_started_before_the_first_epoch_of_the_stage(root, live, reported):
@@ -112,7 +111,9 @@ def test_an_unreachable_server_is_reported_in_one_sentence(monkeypatch, live, re
     live.end("student")
     live.close()
     (sentence,) = reported
-    assert sentence.startswith("no live curves in MLflow: The tracking store http://127.0.0.1:")
+    assert sentence.startswith(
+        "no live curves in MLflow: Expected the tracking store http://127.0.0.1:"
+    )
 
 
 def test_a_variable_that_names_no_store_is_reported_in_one_sentence(monkeypatch, live, reported):
@@ -122,7 +123,7 @@ def test_a_variable_that_names_no_store_is_reported_in_one_sentence(monkeypatch,
     live.close()
     (sentence,) = reported
     assert sentence.startswith(
-        "no live curves in MLflow: MLFLOW_TRACKING_URI should be the address"
+        "no live curves in MLflow: Expected MLFLOW_TRACKING_URI to be the address"
     )
 
 
@@ -149,11 +150,11 @@ def test_a_crashed_worker_disturbs_no_run_and_the_next_one_reconciles_its_runs(
     live.end("student")
     live.close()
     assert statuses(root) == {"student": RUNNING}
-    assert len(dead(root)) == 1
+    assert len(expired_leases(root)) == 1
     following = LiveMetrics(root)
     following.reconcile(reported.append)
     following.close()
-    assert (statuses(root), dead(root), reported) == ({"student": KILLED}, (), [])
+    assert (statuses(root), expired_leases(root), reported) == ({"student": KILLED}, (), [])
 
 
 def test_a_worker_that_hangs_delays_no_stage(live, reported, monkeypatch):

@@ -1,1 +1,23 @@
-"""The tracking store: finding it, connecting to it, names and leases in it."""
+"""The tracking store: finding it, connecting to it, the names it accepts, and leases of the processes that write."""
+
+from espalier.registry.connection.leases import (
+    expired_leases,
+    hold_lease,
+    is_active,
+    remove_lease,
+)
+from espalier.registry.connection.local_database import keep_artifacts_in
+from espalier.registry.connection.names import check_name
+from espalier.registry.connection.store import Store, connect, find_store
+
+__all__ = [
+    "Store",
+    "check_name",
+    "connect",
+    "expired_leases",
+    "find_store",
+    "hold_lease",
+    "is_active",
+    "keep_artifacts_in",
+    "remove_lease",
+]

@@ -1,4 +1,4 @@
-"""What MLflow raises, told apart by what should happen next."""
+"""Translation of MLflow's exceptions into errors that say whether to try again or to give up."""
 
 import re
 from collections.abc import Iterator
@@ -6,24 +6,25 @@ from contextlib import contextmanager
 
 from espalier.errors import BadInput, EspalierError, TryAgain
 
-_LATER = frozenset(
+_TEMPORARY_CODES = frozenset(
     {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 )
-_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
-_REFUSED_STATUS = (401, 403)
+_REFUSAL_CODES = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
+_REFUSAL_STATUSES = (401, 403)
+_LONGEST_REASON = 300  # characters
 
 
 @contextmanager
 def translated(uri: str, shown: str) -> Iterator[None]:
-    """Turn what goes wrong between us and the store at `uri` into errors that say so; a defect stays what it is.
+    """Translate failures of the connection to a store; any other exception passes unchanged.
 
     Args:
-        uri: The store.
-        shown: How it is named to the user, without a password.
+        uri: Address of the store.
+        shown: Address of the store without its password, for the message.
 
     Raises:
-        TryAgain: If the store is away, overloaded or out of space.
-        BadInput: If it does not let us in.
+        TryAgain: If the store is unavailable, overloaded or out of space.
+        BadInput: If the store denies access.
     """
     from mlflow.exceptions import MlflowException
 
@@ -35,33 +36,36 @@ def translated(uri: str, shown: str) -> Iterator[None]:
         reason = _reason(error, uri, shown)
         if _is_refusal(error):
             raise BadInput(
-                f"The tracking store {shown} should let this user in. Found: {reason}"
+                f"Expected the tracking store {shown} to grant access; found {reason}"
             ) from error
-        if _is_passing(error, server=not uri.startswith("sqlite:")):
+        if _is_temporary(error, is_server=not uri.startswith("sqlite:")):
             raise TryAgain(
-                f"The tracking store {shown} should take what is registered. Found: {reason}"
+                f"Expected the tracking store {shown} to accept requests; found {reason}"
             ) from error
         raise
 
 
 def _is_refusal(error: Exception) -> bool:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return getattr(error, "error_code", None) in _REFUSED or status in _REFUSED_STATUS
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    return getattr(error, "error_code", None) in _REFUSAL_CODES or status in _REFUSAL_STATUSES
 
 
-def _is_passing(error: Exception, *, server: bool) -> bool:
-    if isinstance(error, OSError):  # requests' errors are, too
+def _is_temporary(error: Exception, *, is_server: bool) -> bool:
+    if isinstance(error, OSError):  # the exceptions of requests are OSErrors, too
         return True
     code = getattr(error, "error_code", None)
-    return code in _LATER or (
-        server and code == "INTERNAL_ERROR"
-    )  # what MLflow says of a refused connection as well
+    if code in _TEMPORARY_CODES:
+        return True
+    # MLflow reports a refused connection as an internal error
+    return is_server and code == "INTERNAL_ERROR"
 
 
 def _reason(error: Exception, uri: str, shown: str) -> str:
-    told = getattr(
-        error.__cause__, "orig", error
-    )  # the database's own words, without the statement around them
-    text = re.sub(r"//[^/@\s]*@", "//", str(told).replace(uri, shown))
+    """The message of an error in one line, without passwords."""
+    # SQLAlchemy wraps the message of the database in the whole statement; `orig` is the message
+    original = getattr(error.__cause__, "orig", error)
+    text = str(original).replace(uri, shown)
+    text = re.sub(r"//[^/@\s]*@", "//", text)
     line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:300]}…"
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

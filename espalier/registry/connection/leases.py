@@ -1,4 +1,16 @@
-"""Who writes a run: a process that holds a lock as long as it lives, so that death is told from slowness."""
+"""Leases: locks held for the lifetime of a writing process, to tell a crash from slowness.
+
+A process that logs a run takes a lease and writes the lease's id into a tag of the run. The lease
+is a locked file in the project, `.espalier/locks/KIND/ID.lock`; the operating system drops the lock
+when the process ends, however it ends. Another process that finds an unfinished run with that tag
+tries the lock:
+
+| lock file | lock | the writer |
+|---|---|---|
+| exists | held | is at work, however slow it is |
+| exists | free | crashed: nobody will finish the run |
+| missing | | belongs to another project or machine: its last heartbeat decides, see `is_active` |
+"""
 
 import time
 import uuid
@@ -11,31 +23,35 @@ from filelock import FileLock, Timeout
 
 from espalier.paths import STATE
 
-Kind = Literal["live", "registering"]  # what is written
-DEAD_AFTER = (
-    600.0  # seconds without a sign of life, where nobody here can see whether the owner lives
-)
+Kind = Literal["live", "registering"]  # the runs that the process writes
+EXPIRES_AFTER = 600.0  # seconds without a heartbeat, for leases whose lock is not in this project
 
 
 @contextmanager
-def owning(root: Path, kind: Kind = "live") -> Iterator[str]:
-    """Be an owner while the block runs.
+def hold_lease(root: Path, kind: Kind = "live") -> Iterator[str]:
+    """Hold a new lease while the block runs.
+
+    The lock file stays after the block, so that a crash can be detected; `remove_lease` deletes it
+    once nothing of the writer is left to reconcile.
+
+    Args:
+        root: The project.
+        kind: The runs that the process writes.
 
     Yields:
-        A name that nobody else has or will have. Its lock is gone with the process, however that ends; the file stays,
-        for whoever settles what the owner left, until it is forgotten.
+        The id of the lease; no other lease ever has it.
     """
-    name = uuid.uuid4().hex
-    path = _path(root, name, kind)
+    lease = uuid.uuid4().hex
+    path = _path(root, lease, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
-        yield name
+        yield lease
 
 
-def lives(root: Path, name: str, kind: Kind = "live") -> bool | None:
-    """Whether an owner lives; nothing if this project does not know it: it is of another, or on another machine."""
-    path = _path(root, name, kind)
-    if not name.isalnum() or not path.is_file():
+def is_held(root: Path, lease: str, kind: Kind = "live") -> bool | None:
+    """Whether the process of a lease is running; None if this project has no lock file of the lease."""
+    path = _path(root, lease, kind)
+    if not _is_id(lease) or not path.is_file():
         return None
     try:
         with FileLock(path).acquire(timeout=0):
@@ -44,33 +60,43 @@ def lives(root: Path, name: str, kind: Kind = "live") -> bool | None:
         return True
 
 
-def writes(root: Path, name: str, seen: float, kind: Kind = "live") -> bool:
-    """Whether an owner is still at work: its lock decides where this project has it, else its last sign of life.
+def is_active(root: Path, lease: str, last_heartbeat: float, kind: Kind = "live") -> bool:
+    """Whether the process of a lease is still writing.
+
+    The lock decides where this project has it. The lease of another machine is active if its last
+    heartbeat is less than `EXPIRES_AFTER` seconds old.
 
     Args:
         root: The project.
-        name: The owner.
-        seen: When it last gave a sign of life, in seconds since 1970.
-        kind: What it writes.
+        lease: The id of the lease.
+        last_heartbeat: Seconds since 1970.
+        kind: The runs that the process writes.
     """
-    living = lives(root, name, kind)
-    return time.time() - seen < DEAD_AFTER if living is None else living
+    held = is_held(root, lease, kind)
+    if held is None:
+        return time.time() - last_heartbeat < EXPIRES_AFTER
+    return held
 
 
-def dead(root: Path) -> tuple[str, ...]:
-    """The owners of live runs of this project that died at work."""
-    names = [path.stem for path in _folder(root, "live").glob("*.lock")]
-    return tuple(name for name in names if lives(root, name) is False)
+def expired_leases(root: Path) -> tuple[str, ...]:
+    """Leases of live runs of this project whose process ended without removing them: it crashed."""
+    leases = [path.stem for path in _folder(root, "live").glob("*.lock")]
+    return tuple(lease for lease in leases if is_held(root, lease) is False)
 
 
-def forget(root: Path, name: str, kind: Kind = "live") -> None:
-    """Drop what is left of an owner, once it is settled. A name that a store tells may be no name, but a path."""
-    if name.isalnum():
-        _path(root, name, kind).unlink(missing_ok=True)
+def remove_lease(root: Path, lease: str, kind: Kind = "live") -> None:
+    """Delete the lock file of a lease whose runs are reconciled; a text that is no id is ignored."""
+    if _is_id(lease):
+        _path(root, lease, kind).unlink(missing_ok=True)
 
 
-def _path(root: Path, name: str, kind: Kind) -> Path:
-    return _folder(root, kind) / f"{name}.lock"
+def _is_id(lease: str) -> bool:
+    """Whether a text from a tag can be an id; a path with separators would leave the folder of the locks."""
+    return lease.isalnum()
+
+
+def _path(root: Path, lease: str, kind: Kind) -> Path:
+    return _folder(root, kind) / f"{lease}.lock"
 
 
 def _folder(root: Path, kind: Kind) -> Path:

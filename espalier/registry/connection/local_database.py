@@ -1,4 +1,4 @@
-"""The project's own MLflow database: made whole or not at all, and movable with the project."""
+"""The project's own MLflow database: created atomically, and movable with the project."""
 
 import sqlite3
 import uuid
@@ -11,18 +11,19 @@ _BUSY_SECONDS = 10.0
 
 
 def create(database: Path) -> None:
-    """Make an empty database. The caller holds the project's lock: processes that race to make one break it.
+    """Create an empty database atomically. The caller holds the project's lock.
 
-    It is made under another name, because MLflow cannot finish one that a killed process left half made.
+    MLflow cannot open a database whose creation was interrupted, so it is created under a temporary
+    name and renamed.
 
     Raises:
-        OSError: If the folder cannot be written; it names the path.
+        OSError: If the folder is not writable; the message names the path.
     """
     from mlflow import MlflowClient
 
     database.parent.mkdir(parents=True, exist_ok=True)
-    for left in database.parent.glob(f".{database.name}.*"):
-        left.unlink()
+    for draft_of_a_crash in database.parent.glob(f".{database.name}.*"):
+        draft_of_a_crash.unlink()
     draft = database.with_name(f".{database.name}.{uuid.uuid4().hex}")
     try:
         MlflowClient(f"sqlite:///{draft.as_posix()}").search_experiments(max_results=1)
@@ -32,33 +33,38 @@ def create(database: Path) -> None:
 
 
 def probe(database: Path) -> None:
-    """Check that the database can be read, before MLflow tries to for two minutes.
+    """Check that the database is readable; MLflow itself would retry for two minutes.
 
     Raises:
-        BadInput: If it is none; it names the file.
+        BadInput: If the file is not a database of MLflow; the message names it.
         TryAgain: If another process keeps it locked.
     """
+    address = f"{database.as_uri()}?mode=ro"
     try:
-        with closing(
-            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-        ) as connection:
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
             connection.execute("SELECT count(*) FROM experiments").fetchone()
     except sqlite3.Error as error:
         if "locked" in str(error):
             raise TryAgain(
-                f"{database} should be free within {_BUSY_SECONDS:.0f} s. Found it locked."
+                f"Expected {database} to be free within {_BUSY_SECONDS:.0f} s; found it locked."
             ) from None
         raise BadInput(
-            f"{database} should be a database of MLflow that can be read. Found: {error}. It holds nothing that the "
-            "files do not: once it is moved away, the next registration makes another."
+            f"Expected {database} to be a readable database of MLflow; found an error: {error}. "
+            "Move it away and register again: it holds nothing that the files do not hold."
         ) from None
 
 
 def keep_artifacts_in(database: Path, experiment: str, location: str) -> None:
-    """Give an experiment a place for files that is relative to the project.
+    """Set the artifact location of an experiment to a path relative to the project.
 
-    MLflow resolves what it is given against the current folder and writes that down, so that a moved project would
-    lose its files; a relative path that it finds written down, it takes.
+    MLflow resolves a given location against the current folder and stores the absolute path, so
+    that a moved project would lose its files. It accepts a relative path that it reads from the
+    database.
+
+    Args:
+        database: The database.
+        experiment: MLflow's id of the experiment.
+        location: The relative path.
     """
     with closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection, connection:
         connection.execute(

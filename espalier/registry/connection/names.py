@@ -1,40 +1,47 @@
-"""What a registered model may be called, said before anything is asked of a store."""
+"""Names of registered models, checked before a store is contacted."""
 
 from espalier.errors import BadInput
 
-_LONGEST = 250  # characters: MLflow keeps 256, and the audit's name is the model's with six more
+# MLflow accepts '?' and '@', but reads `models:/a?b/1` as model `a`, and `models:/a@b/1` as an alias
+_FORBIDDEN = "/:?@"
+_LONGEST = 250  # characters: MLflow keeps 256, and the audit's name has six more than the model's
 
 
 def check_name(name: str) -> str:
-    """Refuse a name that MLflow does not take for a registered model, or that its addresses cannot spell.
+    """Check that MLflow accepts a name for a registered model, and can address the model by it.
 
-    Dots are as good as letters: `prod.digits` is a name like any other.
+    A dot is an ordinary character: `prod.digits` is a valid name.
 
     Args:
-        name: As the user gave it.
+        name: The name as the user gave it.
 
     Returns:
-        The same.
+        The same name.
 
     Raises:
-        BadInput: If it is none.
+        BadInput: If MLflow refuses the name or cannot address it.
     """
-    should = "The name of a registered model should"
-    if not name.strip() or name != name.strip():
-        raise BadInput(f"{should} have letters, and no spaces around them. Found {name!r}.")
-    found = next((one for one in name if one in "/:?@" or not one.isprintable()), None)
-    if found:  # MLflow takes '?' and '@', but `models:/a?b/1` is read as `a`, and `models:/a@b/1` as an alias
-        raise BadInput(f"{should} have none of '/', ':', '?' and '@'. Found {found!r} in {name!r}.")
-    if name == "." or name.startswith(".."):
-        raise BadInput(f"{should} be no path. Found {name!r}.")
-    if '"' in name and "'" in name:
-        raise BadInput(
-            f"{should} have one kind of quotes at most: MLflow's searches take no more. Found {name!r}."
-        )
-    if len(name) > _LONGEST:
-        raise BadInput(f"{should} have at most {_LONGEST} characters. Found {len(name)}.")
-    if name.endswith(".audit"):
-        raise BadInput(
-            f"{should} not end in `.audit`, which is where moves of an alias are written. Found {name!r}."
-        )
+    problem = _problem(name)
+    if problem:
+        expected, found = problem
+        raise BadInput(f"Expected the name of a registered model {expected}; found {found}.")
     return name
+
+
+def _problem(name: str) -> tuple[str, str] | None:
+    """The broken rule and the offending part of a name; None for a valid name."""
+    stripped = name.strip()
+    if not stripped or stripped != name:
+        return "with letters and no spaces around them", repr(name)
+    forbidden = [one for one in name if one in _FORBIDDEN or not one.isprintable()]
+    if forbidden:
+        return "without '/', ':', '?' and '@'", f"{forbidden[0]!r} in {name!r}"
+    if name == "." or name.startswith(".."):
+        return "that is not a path", repr(name)
+    if '"' in name and "'" in name:
+        return "with at most one kind of quotes, as MLflow's searches need", repr(name)
+    if len(name) > _LONGEST:
+        return f"of at most {_LONGEST} characters", str(len(name))
+    if name.endswith(".audit"):
+        return "that does not end in `.audit`, the name of the audit of its aliases", repr(name)
+    return None

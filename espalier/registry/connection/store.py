@@ -1,4 +1,4 @@
-"""Where MLflow keeps things: the project's own database, or the server that `MLFLOW_TRACKING_URI` names."""
+"""The tracking store of MLflow: the project's own database, or the server that `MLFLOW_TRACKING_URI` names."""
 
 import contextlib
 import logging
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 DATABASE = Path("mlflow", "store", "mlflow.db")
 LOCK = Path(STATE, "locks", "mlflow.lock")
 LOCK_SECONDS = (
-    120.0  # another registration of this project takes seconds; whoever holds it longer hangs
+    120.0  # a registration holds the lock for seconds; a process that holds it longer hangs
 )
 _SQLITE = "sqlite:///"
 
-# MLflow reads these when it is imported; what the user has set is left alone.
+# MLflow reads these when it is imported. Values that the user has set have priority.
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -34,9 +34,9 @@ _ENVIRONMENT = {
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # it logs, with a traceback, what it raises as well
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a kept connection would stay with a database that was wiped
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # of 7, which keep a user waiting for minutes when the server is away
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # MLflow logs exceptions with a traceback and raises them, too
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a pooled connection would outlast a deleted database
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of 7 takes minutes when the server is unavailable
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
@@ -47,12 +47,14 @@ class Store:
     """A tracking store.
 
     Attributes:
-        uri: What MLflow is given: absolute where it is a local database.
-        shown: What a user and the receipt are given: relative to the project where it can be, without a password.
+        uri: Address for MLflow; absolute for a local database.
+        shown: Address for users and the receipt: without a password, and relative to the project
+            where possible.
         root: The project.
-        home: The project that a local database lies in, which can be another: paths in it are relative to that one.
-        database: The local database; none if the store is a server.
-        apart: Whether it was named beside the one that MLflow's variables are set for.
+        home: The project that contains a local database, perhaps another one; its paths are
+            relative to this folder.
+        database: Path of the local database; None for a server.
+        is_explicit: Whether the address was given by `--at` instead of MLflow's variables.
     """
 
     uri: str
@@ -60,129 +62,156 @@ class Store:
     root: Path
     home: Path
     database: Path | None = None
-    apart: bool = False
+    is_explicit: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a local database; `connect` locks it against all other processes."""
+        return self.database is not None
 
     @property
     def artifacts(self) -> str | None:
-        """Where a local store keeps files: beside its database, relative to the project so that both can be moved."""
+        """Folder of the files of a local store, relative to its project; None for a server."""
         if self.database is None:
             return None
         return _relative(self.database.parent / "artifacts", self.home).as_posix()
 
     @property
     def lock(self) -> Path:
-        """What whoever works on it holds: in the project, of a local database in its own, or beside it in none."""
-        outside = self.database is not None and not self.database.is_relative_to(self.home)
-        return (self.database.parent if self.database and outside else self.home) / LOCK
+        """Lock file that `connect` holds: in the project that contains the database, or beside the database."""
+        if self.database is not None and not self.database.is_relative_to(self.home):
+            return self.database.parent / LOCK
+        return self.home / LOCK
 
 
 def find_store(root: Path, at: str | None = None) -> Store:
-    """The store that `at` or else `MLFLOW_TRACKING_URI` names, else the project's own `mlflow/store/mlflow.db`.
+    """Find the store: `at`, else `MLFLOW_TRACKING_URI`, else the project's own `mlflow/store/mlflow.db`.
 
-    A relative database is relative to the project, whatever the current folder is.
+    The path of a relative database is relative to the project, whatever the current folder is.
 
     Args:
         root: The project.
-        at: Another store than the project's, named as in `MLFLOW_TRACKING_URI`.
+        at: Address of another store than the project's, in the form of `MLFLOW_TRACKING_URI`.
 
     Raises:
-        BadInput: If a path is named: MLflow's store of plain files is not supported any more.
+        BadInput: If the address is a path: MLflow does not support its store of plain files any
+            more.
     """
-    root, apart = root.resolve(), at is not None
-    uri = (os.environ.get("MLFLOW_TRACKING_URI", "") if at is None else at).strip()
-    if not uri and not apart:
+    root = root.resolve()
+    is_explicit = at is not None
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") if at is None else at
+    uri = uri.strip()
+    if not uri and not is_explicit:
         uri = f"{_SQLITE}{DATABASE.as_posix()}"
     if uri.startswith(_SQLITE):
-        database = Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
-        shown = f"{_SQLITE}{_relative(database, root).as_posix()}"
-        return Store(
-            f"{_SQLITE}{database.as_posix()}", shown, root, _home(database, root), database, apart
-        )
+        return _local_store(uri, root, is_explicit=is_explicit)
     if urlsplit(uri).scheme in ("", "file"):
+        name = "--at" if is_explicit else "MLFLOW_TRACKING_URI"
         raise BadInput(
-            f"{'--at' if apart else 'MLFLOW_TRACKING_URI'} should be the address of a server or of a database "
-            f"({_SQLITE}{DATABASE.as_posix()}). Found {uri!r}."
+            f"Expected {name} to be the address of a server or of a database "
+            f"({_SQLITE}{DATABASE.as_posix()}); found {uri!r}."
         )
-    return Store(uri, _without_password(uri), root, root, None, apart)
+    return Store(uri, _without_password(uri), root, root, None, is_explicit)
+
+
+def _local_store(uri: str, root: Path, *, is_explicit: bool) -> Store:
+    database = Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
+    return Store(
+        uri=f"{_SQLITE}{database.as_posix()}",
+        shown=f"{_SQLITE}{_relative(database, root).as_posix()}",
+        root=root,
+        home=_home(database, root),
+        database=database,
+        is_explicit=is_explicit,
+    )
 
 
 @contextlib.contextmanager
 def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
-    """Talk to a store, alone among the processes of this project; a local database is made when there is none.
+    """Connect to a store and hold its lock: one process of this project at a time.
 
-    A local store is ours alone among the processes of all projects. While the block runs, the current folder is the
-    store's home (the paths in a local store are relative to it) and `MLFLOW_TRACKING_URI` is the store's: some of
-    MLflow's own functions take no other.
+    A local store is locked against the processes of all projects. While the block runs, the current
+    folder is the store's home, because paths in a local store are relative to it, and
+    `MLFLOW_TRACKING_URI` is the store's address, because some functions of MLflow accept no other.
 
     Args:
         store: The store.
-        make: Whether a missing local database is made, or is an error.
+        make: Whether to create a missing local database, or to raise.
 
     Yields:
         A client of the store.
 
     Raises:
-        TryAgain: If the store cannot be reached, or another process holds the lock for too long.
-        BadInput: If it refuses us, or the local database is none.
-        EspalierError: If there is no local database and none should be made.
+        TryAgain: If the store is unavailable, or another process holds the lock for too long.
+        BadInput: If the store denies access, or the file is not a database of MLflow.
+        EspalierError: If the local database is missing and `make` is false.
     """
-    _prepare()
-    lock = FileLock(store.lock)
+    _configure_mlflow()
     with contextlib.ExitStack() as stack:
-        try:
-            store.lock.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock.acquire(timeout=LOCK_SECONDS))
-        except Timeout:
-            raise TryAgain(
-                f"{LOCK} should be free within {LOCK_SECONDS:.0f} s. Found another process of this project holding it."
-            ) from None
+        _acquire_lock(store, stack)
         stack.enter_context(translated(store.uri, store.shown))
         stack.enter_context(_variable("MLFLOW_TRACKING_URI", store.uri))
         if (
-            store.apart
-        ):  # a registry that the user has set apart belongs to the store of the project
+            store.is_explicit
+        ):  # a separate registry that the user has set belongs to the project's store
             stack.enter_context(_variable("MLFLOW_REGISTRY_URI", store.uri))
         if store.database is not None:
             stack.enter_context(contextlib.chdir(store.home))
-            if not store.database.exists():
-                if not make:
-                    raise EspalierError(
-                        f"{store.shown} should hold the registered models. Found no database there."
-                    )
-                create(store.database)
-            probe(store.database)
+            _open_database(store.database, store.shown, make=make)
         from mlflow import MlflowClient
 
         yield MlflowClient(store.uri)
 
 
-def _prepare() -> None:
+def _acquire_lock(store: Store, stack: contextlib.ExitStack) -> None:
+    store.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        stack.enter_context(FileLock(store.lock).acquire(timeout=LOCK_SECONDS))
+    except Timeout:
+        raise TryAgain(
+            f"Expected {LOCK} to be free within {LOCK_SECONDS:.0f} s; "
+            "found another process of this project holding it."
+        ) from None
+
+
+def _open_database(database: Path, shown: str, *, make: bool) -> None:
+    if not database.exists():
+        if not make:
+            raise EspalierError(
+                f"Expected the registered models in {shown}; found no database there."
+            )
+        create(database)
+    probe(database)
+
+
+def _configure_mlflow() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for logger in (
-        "alembic",
-        "urllib3.connectionpool",
-    ):  # migrations, and a warning for every retry
+    # alembic logs migrations, urllib3 a warning for every retry
+    for logger in ("alembic", "urllib3.connectionpool"):
         logging.getLogger(logger).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
 def _variable(name: str, value: str) -> Iterator[None]:
-    former = os.environ.get(name)
+    """Set a variable of the environment while the block runs."""
+    previous = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
-        if former is None:
+        if previous is None:
             del os.environ[name]
         else:
-            os.environ[name] = former
+            os.environ[name] = previous
 
 
 def _home(database: Path, root: Path) -> Path:
-    """The nearest project that a database lies in; `root` if it lies in none."""
-    found = (folder for folder in database.parents if folder == root or (folder / PARAMS).is_file())
-    return next(found, root)
+    """The nearest project that contains a database; `root` if no project contains it."""
+    for folder in database.parents:
+        if folder == root or (folder / PARAMS).is_file():
+            return folder
+    return root
 
 
 def _relative(path: Path, root: Path) -> Path:
@@ -191,9 +220,7 @@ def _relative(path: Path, root: Path) -> Path:
 
 def _without_password(uri: str) -> str:
     parts = urlsplit(uri)
-    _, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(
-        parts._replace(
-            netloc=f"{parts.username}@{host}" if at and parts.username else host, query=""
-        )
-    )
+    _, at_sign, host = parts.netloc.rpartition("@")
+    if at_sign and parts.username:
+        host = f"{parts.username}@{host}"
+    return urlunsplit(parts._replace(netloc=host, query=""))

@@ -1,4 +1,4 @@
-"""Writing live runs: what was heard of the trainings, kept until the store has taken it."""
+"""The live logger: epochs of running trainings, collected until the store has accepted them."""
 
 import time
 from collections.abc import Mapping
@@ -8,45 +8,52 @@ from typing import TYPE_CHECKING, Any
 
 from espalier import files
 from espalier.params import read_params
-from espalier.registry.connection.store import connect, find_store
+from espalier.registry.connection import connect, find_store
 from espalier.registry.live.live_runs import (
-    BEAT,
+    DELETED,
     FAILED,
     FINISHED,
-    GONE,
+    HEARTBEAT_SECONDS,
+    HEARTBEAT_TAG,
     KILLED,
-    LIVE,
-    MADE_FROM,
+    LEASE_TAG,
+    PARAMETERS_TAG,
     RUNNING,
-    SEEN,
-    Position,
     live_runs,
-    settle,
+    reconcile,
 )
-from espalier.registry.versions.metrics import Figure, figures_of
-from espalier.registry.versions.registry import AT_ONCE, batches, open_experiment
+from espalier.registry.live.position import Position
+from espalier.registry.versions import (
+    METRICS_PER_REQUEST,
+    MetricPoint,
+    batches,
+    open_experiment,
+    points_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _NOTE = "Live: goes when the model is registered, whose run has the whole history."
-_WORDS = frozenset({"model", "epochs"})  # in a line of a stage, what is no column of its history
+_NO_COLUMNS = frozenset(
+    {"model", "epochs"}
+)  # keys of a stage's line that history.csv does not have
 
 
 @dataclass
-class Curve:
-    """One live run, as it should be and as the store has it.
+class LiveRun:
+    """A run as it should be, and as the store has it.
 
     Attributes:
-        entry: What trains.
-        began: When, in seconds since 1970.
-        first: Where it was first heard of.
-        last: Where it is now.
-        status: As it should be.
-        figures: Those that the store has not got yet.
-        run: The run; empty while there is none.
-        written: Its status in the store.
-        shift: Steps of the run before the first, where it goes on from one that was stopped.
+        entry: The entry that is trained.
+        began: When the training began, in seconds since 1970.
+        first: Position of the first epoch.
+        last: Position of the last epoch.
+        status: Status that the run should have.
+        pending: Points that the store has not accepted yet.
+        run: MLflow's id of the run; empty before it is created.
+        stored_status: Status of the run in the store.
+        shift: Steps of the run before the first epoch, if it continues an interrupted run.
     """
 
     entry: str
@@ -54,168 +61,178 @@ class Curve:
     first: Position
     last: Position
     status: str = RUNNING
-    figures: list[Figure] = field(default_factory=list)
+    pending: list[MetricPoint] = field(default_factory=list)
     run: str = ""
-    written: str = ""
+    stored_status: str = ""
     shift: int = 0
 
 
-class Writer:
-    """The live runs of one owner. Hearing costs nothing; `write` talks to the store."""
+class LiveLogger:
+    """The live runs of one process. Only `write` contacts the store; the other methods change memory alone."""
 
-    def __init__(self, root: Path, owner: str) -> None:
-        self._root, self._owner = root, owner
-        self._params = read_params(
-            root
-        )  # as they are now: they may be edited while something trains
-        self._curves: dict[str, Curve] = {}  # the present one of each entry
-        self._left: list[Curve] = []  # others that the store has not got whole
-        self._settled = False
-        self._last = 0.0  # when the store last took something, in seconds since 1970
+    def __init__(self, root: Path, lease: str) -> None:
+        self._root, self._lease = root, lease
+        # read once: the file may be edited during a training
+        self._params = read_params(root)
+        self._current: dict[str, LiveRun] = {}  # the newest run of each entry
+        self._superseded: list[LiveRun] = []  # older runs that the store does not have completely
+        self._is_reconciled = False
+        self._last_write = 0.0  # in seconds since 1970
 
     @property
-    def running(self) -> bool:
-        """Whether anything trains."""
-        return any(curve.status == RUNNING for curve in self._curves.values())
+    def is_training(self) -> bool:
+        """Whether any run is running."""
+        return any(run.status == RUNNING for run in self._current.values())
 
-    def hear(self, row: Mapping[str, Any]) -> None:
-        """Take an epoch: what a stage prints of it.
+    def on_epoch(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch, as a stage prints it.
 
-        An epoch that is no further than the last one, as when a training without a checkpoint begins again, opens a run
-        of its own: no step of a run has two values.
+        An epoch that does not continue the run of its entry, as when a training without a
+        checkpoint begins again, opens a new run: no step of a run has two values.
         """
-        entry, epoch, epochs, step = (
-            str(row["model"]),
-            int(row["epoch"]),
-            int(row["epochs"]),
-            int(row["step"]),
-        )
+        entry, step = str(row["model"]), int(row["step"])
+        epoch, epochs = int(row["epoch"]), int(row["epochs"])
         when = float(row.get("time", time.time()))
-        curve = self._curves.get(entry)
-        place = curve.last.follow(epoch, epochs, step) if curve else None
-        if curve is None or place is None:
-            if curve:
-                curve.status = FAILED if curve.status == RUNNING else curve.status
-                self._left.append(curve)
-            place = Position(epoch, epochs, step)
-            curve = self._curves[entry] = Curve(
-                entry, when - float(row.get("seconds", 0.0)), place, place
-            )
-        curve.last, curve.status = place, RUNNING
-        cells = {name: cell for name, cell in row.items() if name not in _WORDS}
-        curve.figures += figures_of(cells, place.before + place.step, when)
+        run = self._current.get(entry)
+        position = run.last.follow(epoch, epochs, step) if run else None
+        if run is None or position is None:
+            self._supersede(run)
+            position = Position(epoch, epochs, step)
+            began = when - float(row.get("seconds", 0.0))
+            run = LiveRun(entry, began, position, position)
+            self._current[entry] = run
+        run.last, run.status = position, RUNNING
+        cells = {name: cell for name, cell in row.items() if name not in _NO_COLUMNS}
+        run.pending += points_of(cells, position.before + position.step, when)
 
-    def end(self, entry: str, status: str) -> None:
-        """Take the end of an attempt at an entry: FINISHED, FAILED or KILLED. After the latter two it may go on."""
-        if entry in self._curves:
-            self._curves[entry].status = status
+    def on_end(self, entry: str, status: str) -> None:
+        """Set the status of an entry whose stage ended; a failed or killed run may be continued later.
 
-    def abandon(self) -> None:
-        """Whoever tells of trainings is gone: what was running is killed."""
-        for curve in self._curves.values():
-            curve.status = KILLED if curve.status == RUNNING else curve.status
+        Args:
+            entry: The entry.
+            status: FINISHED, FAILED or KILLED.
+        """
+        if entry in self._current:
+            self._current[entry].status = status
+
+    def on_disconnect(self) -> None:
+        """Mark all running runs as killed: the process that reports the epochs is gone."""
+        for run in self._current.values():
+            if run.status == RUNNING:
+                run.status = KILLED
 
     def write(self) -> None:
-        """Bring the store up to date; what it does not take is kept for the next time.
+        """Update the store; points that it does not accept are kept for the next call.
 
         Raises:
-            TryAgain: If the store is away.
-            BadInput: If it refuses us.
+            TryAgain: If the store is unavailable.
+            BadInput: If the store denies access.
         """
         store = find_store(self._root)
         with connect(store) as client:
             experiment = open_experiment(client, store, self._params.registry.name)
-            if not self._settled:
-                settle(client, experiment, self._root)
-                self._settled = True
-            while self._left:
-                self._write(client, experiment, self._left[0])
-                del self._left[0]
-            for entry, curve in list(self._curves.items()):
-                self._write(client, experiment, curve)
-                if curve.status == FINISHED:
-                    del self._curves[entry]
-        self._last = time.time()
+            if not self._is_reconciled:
+                reconcile(client, experiment, self._root)
+                self._is_reconciled = True
+            while self._superseded:
+                self._write_run(client, experiment, self._superseded[0])
+                del self._superseded[0]
+            for entry, run in list(self._current.items()):
+                self._write_run(client, experiment, run)
+                if run.status == FINISHED:
+                    del self._current[entry]
+        self._last_write = time.time()
 
-    def _write(self, client: "MlflowClient", experiment: str, curve: Curve) -> None:
+    def _supersede(self, run: LiveRun | None) -> None:
+        if run is None:
+            return
+        if run.status == RUNNING:
+            run.status = FAILED
+        self._superseded.append(run)
+
+    def _write_run(self, client: "MlflowClient", experiment: str, run: LiveRun) -> None:
         from mlflow.exceptions import MlflowException
 
-        if not curve.run:
-            if curve.status == FINISHED:
-                return  # nobody saw it live, and registration logs all of it
-            curve.run = self._continued(client, experiment, curve) or self._open(
-                client, experiment, curve
-            )
+        if not run.run:
+            if run.status == FINISHED:
+                return  # ended before it could be shown; registration logs all of it
+            continued = self._find_continued(client, experiment, run)
+            run.run = continued or self._create_run(client, experiment, run)
         try:
-            self._bring(client, curve)
+            self._update_run(client, run)
         except MlflowException as error:
-            if error.error_code not in GONE:
+            if error.error_code not in DELETED:
                 raise
-            curve.figures.clear()  # the run was deleted: that is somebody's wish
+            run.pending.clear()  # a user deleted the run: it stays deleted
 
-    def _bring(self, client: "MlflowClient", curve: Curve) -> None:
-        """What is new of a curve, as few requests as it takes; with nothing new, a sign of life."""
+    def _update_run(self, client: "MlflowClient", run: LiveRun) -> None:
+        """Log pending points, position and heartbeat, in as few requests as possible."""
         from mlflow.entities import Metric, RunTag
 
-        if curve.status == curve.written != RUNNING and not curve.figures:
+        if run.status == run.stored_status != RUNNING and not run.pending:
             return
-        cut_off = time.time() - self._last > 2 * BEAT  # others may have taken us for dead
-        if curve.status == RUNNING and (cut_off or curve.written != RUNNING):
-            client.update_run(curve.run, RUNNING)
-        shift, count = curve.shift, len(curve.figures)
-        last = Position(
-            curve.last.epoch, curve.last.epochs, curve.last.step, curve.last.before + shift
-        )
-        tags = {LIVE: self._owner, SEEN: f"{time.time():.0f}", **last.tags()}
+        # after a silence, another process may have marked the run as killed
+        was_silent = time.time() - self._last_write > 2 * HEARTBEAT_SECONDS
+        if run.status == RUNNING and (was_silent or run.stored_status != RUNNING):
+            client.update_run(run.run, RUNNING)
+        count = len(run.pending)
         metrics = [
-            Metric(one.name, one.value, int(one.time * 1000), one.step + shift)
-            for one in curve.figures
+            Metric(point.name, point.value, int(point.time * 1000), point.step + run.shift)
+            for point in run.pending
         ]
-        for some in batches(metrics, AT_ONCE):
-            client.log_batch(curve.run, metrics=some)
-        client.log_batch(curve.run, tags=[RunTag(name, value) for name, value in tags.items()])
-        del curve.figures[:count]
-        if curve.status != RUNNING:
-            client.set_terminated(curve.run, curve.status)
-        curve.written = curve.status
+        for batch in batches(metrics, METRICS_PER_REQUEST):
+            client.log_batch(run.run, metrics=batch)
+        tags = [RunTag(name, value) for name, value in self._progress_tags(run).items()]
+        client.log_batch(run.run, tags=tags)
+        del run.pending[:count]
+        if run.status != RUNNING:
+            client.set_terminated(run.run, run.status)
+        run.stored_status = run.status
 
-    def _continued(self, client: "MlflowClient", experiment: str, curve: Curve) -> str:
-        """The run of the same entry that was stopped right before this curve begins; nothing if there is none."""
-        made_from = self._made_from(curve.entry)
-        first = curve.first
-        for run in live_runs(client, experiment):
-            tags = run.data.tags
-            same = tags.get("espalier.entry") == curve.entry and tags.get(MADE_FROM) == made_from
-            former = Position.read(tags)
-            if not same or not former or run.info.status not in (FAILED, KILLED):
+    def _progress_tags(self, run: LiveRun) -> dict[str, str]:
+        last = run.last
+        position = Position(last.epoch, last.epochs, last.step, last.before + run.shift)
+        return {LEASE_TAG: self._lease, HEARTBEAT_TAG: f"{time.time():.0f}", **position.tags()}
+
+    def _find_continued(self, client: "MlflowClient", experiment: str, run: LiveRun) -> str:
+        """Find the interrupted run of the same entry and parameters that this run continues.
+
+        Returns:
+            MLflow's id of the run, whose steps and status are taken over; empty if there is none.
+        """
+        parameters = self._parameters_hash(run.entry)
+        first = run.first
+        for stored in live_runs(client, experiment):
+            tags = stored.data.tags
+            if stored.info.status not in (FAILED, KILLED):
                 continue
-            place = former.follow(first.epoch, first.epochs, first.step)
-            if place:
-                curve.shift = place.before
-                curve.written = run.info.status
-                return str(run.info.run_id)
+            if tags.get("espalier.entry") != run.entry or tags.get(PARAMETERS_TAG) != parameters:
+                continue
+            reached = Position.read(tags)
+            position = reached.follow(first.epoch, first.epochs, first.step) if reached else None
+            if position:
+                run.shift = position.before
+                run.stored_status = stored.info.status
+                return str(stored.info.run_id)
         return ""
 
-    def _open(self, client: "MlflowClient", experiment: str, curve: Curve) -> str:
-        entry = self._params.entry(curve.entry)
+    def _create_run(self, client: "MlflowClient", experiment: str, run: LiveRun) -> str:
+        entry = self._params.entry(run.entry)
         tags = {
-            LIVE: self._owner,
-            SEEN: f"{time.time():.0f}",
-            MADE_FROM: self._made_from(curve.entry),
-            "espalier.entry": curve.entry,
+            LEASE_TAG: self._lease,
+            HEARTBEAT_TAG: f"{time.time():.0f}",
+            PARAMETERS_TAG: self._parameters_hash(run.entry),
+            "espalier.entry": run.entry,
             "espalier.by": entry.by,
             "espalier.parent": getattr(entry, "parent", ""),
             "mlflow.note.content": _NOTE,
         }
-        start = int(curve.began * 1000)
-        run = client.create_run(
-            experiment, start, {name: value for name, value in tags.items() if value}, curve.entry
-        )
-        curve.written = RUNNING
-        return str(run.info.run_id)
+        given = {name: value for name, value in tags.items() if value}
+        created = client.create_run(experiment, int(run.began * 1000), given, run.entry)
+        run.stored_status = RUNNING
+        return str(created.info.run_id)
 
-    def _made_from(self, entry: str) -> str:
+    def _parameters_hash(self, entry: str) -> str:
         declared = self._params.model_dump(mode="json", include={"seed", "data", "training"})
-        return files.digest(
-            [declared, self._params.entry(entry).model_dump(mode="json", by_alias=True)]
-        )
+        own = self._params.entry(entry).model_dump(mode="json", by_alias=True)
+        return files.digest([declared, own])

@@ -1,129 +1,99 @@
-"""Live runs: the curve of an entry while it trains, in the experiment where its registered run will be.
+"""Live runs: the metrics of an entry while it is trained, in the experiment of its registered run.
 
-They are told by the tag `espalier.live`, which names who writes them, and have no tag of what a registered run is found
-by. Nothing depends on them: registration, which logs the whole history, deletes them.
+The tag `espalier.live` marks a live run and holds the lease of the process that writes it. A live
+run has no tag by which registered runs are found. Nothing depends on it: registration logs the
+whole history and deletes the live run.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from espalier.registry.connection import leases as owners
+from espalier.registry.connection import expired_leases, is_active, remove_lease
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LIVE = "espalier.live"  # the owner
-SEEN = "espalier.live.seen"  # when the owner last gave a sign of life, in seconds since 1970
-MADE_FROM = "espalier.live.parameters"  # the hash of what the entry is declared to be
+# Tags of a live run. Their names and values are in existing stores.
+LEASE_TAG = "espalier.live"  # lease of the writing process
+HEARTBEAT_TAG = "espalier.live.seen"  # last sign of activity of the process, in seconds since 1970
+PARAMETERS_TAG = "espalier.live.parameters"  # hash of the declared parameters of the entry
+
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
-GONE = frozenset(
-    {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-)  # what MLflow says of a run that was deleted
-BEAT = 60.0  # seconds between two signs of life
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a training got that may have several parts, as a cycle of cuts has, each counted from 1.
-
-    Attributes:
-        epoch: The last epoch of the present part.
-        epochs: How many that part has.
-        step: The last step of the part.
-        before: The steps of the parts before it.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    before: int = 0
-
-    def follow(self, epoch: int, epochs: int, step: int) -> "Position | None":
-        """The position of a further epoch: of this part, or the next if this one is complete. Else it is no further."""
-        if epochs == self.epochs and epoch > self.epoch and step > self.step:
-            return Position(epoch, epochs, step, self.before)
-        if self.epoch == self.epochs:
-            return Position(epoch, epochs, step, self.before + self.step)
-        return None
-
-    def tags(self) -> dict[str, str]:
-        """As tags of a run."""
-        told = {
-            "epoch": self.epoch,
-            "epochs": self.epochs,
-            "step": self.step,
-            "before": self.before,
-        }
-        return {f"{LIVE}.{name}": str(value) for name, value in told.items()}
-
-    @classmethod
-    def read(cls, tags: Mapping[str, str]) -> "Position | None":
-        """The position that a run's tags tell; none if they tell none."""
-        try:
-            return cls(
-                *(int(tags[f"{LIVE}.{name}"]) for name in ("epoch", "epochs", "step", "before"))
-            )
-        except (KeyError, ValueError):
-            return None
+DELETED = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})  # codes of MLflow
+HEARTBEAT_SECONDS = 60.0
 
 
 def live_runs(client: "MlflowClient", experiment: str) -> Iterator[Any]:
     """The live runs of an experiment, the newest first."""
     token = None
     while True:
-        page = client.search_runs([experiment], f"tags.`{LIVE}` LIKE '%'", page_token=token)
+        page = client.search_runs([experiment], f"tags.`{LEASE_TAG}` LIKE '%'", page_token=token)
         yield from page
         token = page.token
         if not token:
             return
 
 
-def is_written(run: Any, root: Path) -> bool:
-    """Whether somebody who lives is writing a live run: then it is left alone."""
-    return run.info.status == RUNNING and owners.writes(root, run.data.tags[LIVE], seen(run))
+def is_being_written(run: Any, root: Path) -> bool:
+    """Whether a running process writes a live run."""
+    if run.info.status != RUNNING:
+        return False
+    return is_active(root, run.data.tags[LEASE_TAG], last_heartbeat(run))
 
 
-def seen(run: Any) -> float:
-    """When a live run's owner last gave a sign of life, in seconds since 1970."""
+def last_heartbeat(run: Any) -> float:
+    """The last heartbeat of the process that writes a live run, in seconds since 1970."""
     try:
-        return float(run.data.tags[SEEN])
+        return float(run.data.tags[HEARTBEAT_TAG])
     except (KeyError, ValueError):
         return float(run.info.start_time) / 1000
 
 
-def settle(
+def reconcile(
     client: "MlflowClient",
     experiment: str,
     root: Path,
     registered: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Mark the live runs of the dead as killed, and delete those of entries whose registered run holds it all.
+    """Mark the live runs of crashed processes as killed, and delete those of registered entries.
+
+    | live run | entry registered just now | other entry |
+    |---|---|---|
+    | begun before the model was made | deleted | |
+    | begun later, being written: the entry is trained again | kept | |
+    | being written | | kept |
+    | written by a crashed process | deleted | marked KILLED |
+    | ended | deleted | kept |
 
     Args:
-        client: Of the store.
-        experiment: Where the runs are.
+        client: Client of the store.
+        experiment: MLflow's id of the experiment.
         root: The project.
-        registered: When each entry that was registered just now had been made, in seconds since 1970. A run that began
-            later and that somebody is writing stays: the entry is being trained anew.
+        registered: For each entry registered just now, when its model was made, in seconds since
+            1970.
     """
-    from mlflow.exceptions import MlflowException
-
-    gone = owners.dead(root)  # before the runs are listed: who dies meanwhile is left to the next
+    # read before the runs are listed: a process that crashes in between is left to the next call
+    expired = expired_leases(root)
     for run in list(live_runs(client, experiment)):
         made = registered.get(run.data.tags.get("espalier.entry", ""))
-        held = made is not None and run.info.start_time <= 1000 * made
-        if is_written(run, root) and not held:
+        is_held_by_registered_run = made is not None and run.info.start_time <= 1000 * made
+        if is_being_written(run, root) and not is_held_by_registered_run:
             continue
-        try:
-            if made is not None:
-                client.delete_run(run.info.run_id)
-            elif run.info.status == RUNNING:
-                client.set_terminated(run.info.run_id, KILLED, int(seen(run) * 1000))
-        except MlflowException as error:
-            if error.error_code not in GONE:
-                raise
-    for owner in gone:
-        owners.forget(root, owner)
+        _close(client, run, delete=made is not None)
+    for lease in expired:
+        remove_lease(root, lease)
+
+
+def _close(client: "MlflowClient", run: Any, *, delete: bool) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if delete:
+            client.delete_run(run.info.run_id)
+        elif run.info.status == RUNNING:
+            client.set_terminated(run.info.run_id, KILLED, int(last_heartbeat(run) * 1000))
+    except MlflowException as error:
+        if error.error_code not in DELETED:
+            raise

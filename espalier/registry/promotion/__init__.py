@@ -1,1 +1,35 @@
-"""Promotion: alias moves by compare-and-swap, their audit, and the gate evidence behind them."""
+"""Promotion: gated moves of an alias, their audit, rollback, and copies into other registered models.
+
+The functions that judge models import torch. They are imported when they are first used, so that
+listing an audit costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from espalier.registry.promotion.audit import Audit, Move, State
+from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
+from espalier.registry.promotion.reversal import rollback
+
+if TYPE_CHECKING:
+    from espalier.registry.promotion.procedure import promote
+    from espalier.registry.promotion.transfer import promote_elsewhere
+
+__all__ = [
+    "Audit",
+    "ConcurrentMoveError",
+    "Move",
+    "RefusedError",
+    "State",
+    "promote",
+    "promote_elsewhere",
+    "rollback",
+]
+
+_LAZY = {"promote": "procedure", "promote_elsewhere": "transfer"}  # module of each function
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

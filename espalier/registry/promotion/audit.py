@@ -1,7 +1,16 @@
-"""The audit: who moved an alias, when, from where, to where and why. It is only ever added to.
+"""The audit: an append-only list of all moves of the aliases of a registered model.
 
-It is a registered model of its own, `NAME.audit`, whose versions are its lines: the store numbers them, each number
-once, whoever asks at the same time. That is also what decides between two who move an alias at once.
+The audit of the registered model `digits` is a registered model of its own, `digits.audit`. Each of
+its versions is one line, one move; the tags of the version hold the columns. The store numbers the
+versions and gives each number once, also to concurrent clients. This order decides between
+concurrent moves, see `alias_moves`.
+
+Example of two lines, the second of which is being executed:
+
+| number | alias | former | to | reason | state |
+|---|---|---|---|---|---|
+| 1 | champion | | 3 | promoted | done |
+| 2 | champion | 3 | 5 | promoted | open |
 """
 
 import getpass
@@ -11,21 +20,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from espalier.registry.versions.registry import quoted
+from espalier.registry.versions import quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_TAG = "espalier."
+_PREFIX = "espalier."  # of the tags; their names and values are in existing stores
 
 
 class State(StrEnum):
-    """How far a move got."""
+    """State of a move."""
 
-    OPEN = "open"  # said, and perhaps done: whoever was at it may have died
-    DONE = "done"
-    LOST = "lost"  # somebody else was first
-    ABANDONED = "abandoned"  # whoever was at it died before the alias moved
+    OPEN = "open"  # recorded; being executed, or interrupted by a crash
+    DONE = "done"  # the alias was moved
+    LOST = "lost"  # a concurrent move was first
+    ABANDONED = "abandoned"  # interrupted by a crash before the alias was moved
 
 
 @dataclass(frozen=True)
@@ -33,17 +42,17 @@ class Move:
     """A line of the audit.
 
     Attributes:
-        number: Its place, from 1.
-        alias: What was moved.
-        former: The version it stood at; none if it stood nowhere.
-        to: The version it was moved to.
-        content: The hash of what that version holds.
-        former_content: Likewise, of where it stood.
-        reason: Why.
-        who: The user and machine.
-        run: The run that holds the report.
-        when: Milliseconds since 1970, by the store's clock.
-        state: How far it got.
+        number: Number of the line, from 1.
+        alias: Name of the alias.
+        former: Version of the alias before the move; None if the alias did not exist.
+        to: Version of the alias after the move.
+        content: Content hash of the new version.
+        former_content: Content hash of the former version.
+        reason: Reason, such as "promoted" or "rolled back".
+        who: User and machine.
+        run: MLflow's id of the run with the gate report.
+        when: Milliseconds since 1970, by the clock of the store.
+        state: State of the move.
     """
 
     number: int
@@ -61,72 +70,90 @@ class Move:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit of one registered model."""
+    """The audit of one registered model.
+
+    Attributes:
+        client: Client of the store.
+        name: The registered model whose aliases are moved.
+    """
 
     client: "MlflowClient"
     name: str
 
     @property
-    def book(self) -> str:
+    def model_name(self) -> str:
         """The registered model whose versions are the lines."""
         return f"{self.name}.audit"
 
-    def add(self, run: str, **told: str | None) -> Move:
-        """Write a line, open. `told` are the attributes of a `Move`, as far as they are not the store's to say."""
-        from mlflow.exceptions import MlflowException
+    def open_move(self, run: str, **columns: str | None) -> Move:
+        """Append a line with the state `open`.
 
-        try:
-            self.client.create_registered_model(
-                self.book, description=f"Every move of an alias of {self.name}."
-            )
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        told |= {
+        Args:
+            run: MLflow's id of the run with the gate report.
+            columns: Attributes of the `Move`; number, time, user and state are added here.
+        """
+        self._create_model()
+        columns |= {
             "who": f"{getpass.getuser()}@{socket.gethostname()}",
             "run": run,
             "state": State.OPEN,
         }
-        tags = {f"{_TAG}{key}": value for key, value in told.items() if value is not None}
-        line = self.client.create_model_version(self.book, f"runs:/{run}/promotion", run, tags=tags)
-        return _read(int(line.version), line.creation_timestamp, line.tags)
+        tags = {f"{_PREFIX}{key}": value for key, value in columns.items() if value is not None}
+        line = self.client.create_model_version(
+            self.model_name, f"runs:/{run}/promotion", run, tags=tags
+        )
+        return _move_of(line)
 
-    def settle(self, move: Move, state: State) -> None:
-        """Say how a move ended."""
-        self.client.set_model_version_tag(self.book, str(move.number), f"{_TAG}state", state)
+    def close_move(self, move: Move, state: State) -> None:
+        """Set the final state of a move."""
+        self.client.set_model_version_tag(
+            self.model_name, str(move.number), f"{_PREFIX}state", state
+        )
 
-    def moves(self) -> list[Move]:
-        """All lines, the oldest first."""
+    def moves(self, alias: str | None = None) -> list[Move]:
+        """All moves of an alias, or of all aliases, the oldest first."""
+        wanted = f"name = {quoted(self.model_name)}"
         lines: list[Any] = []
         token = None
         while True:
-            page = self.client.search_model_versions(
-                f"name = {quoted(self.book)}", page_token=token
-            )
+            page = self.client.search_model_versions(wanted, page_token=token)
             lines += page
             token = page.token
             if not token:
                 break
-        return sorted(
-            (_read(int(line.version), line.creation_timestamp, line.tags) for line in lines),
-            key=lambda move: move.number,
-        )
+        moves = [_move_of(line) for line in lines]
+        chosen = [move for move in moves if alias in (None, move.alias)]
+        return sorted(chosen, key=lambda move: move.number)
+
+    def _create_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(
+                self.model_name, description=f"Every move of an alias of {self.name}."
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
 
-def _read(number: int, when: int, tags: Mapping[str, str]) -> Move:
-    def told(key: str) -> str | None:
-        return tags.get(f"{_TAG}{key}")
+def _move_of(line: Any) -> Move:
+    """Read a line from MLflow's version."""
+    tags: Mapping[str, str] = line.tags
+
+    def column(key: str) -> str | None:
+        return tags.get(f"{_PREFIX}{key}")
 
     return Move(
-        number,
-        told("alias") or "",
-        told("former"),
-        told("to") or "",
-        told("content") or "",
-        told("former_content"),
-        told("reason") or "",
-        told("who") or "",
-        told("run") or "",
-        when,
-        State(told("state") or State.OPEN),
+        number=int(line.version),
+        alias=column("alias") or "",
+        former=column("former"),
+        to=column("to") or "",
+        content=column("content") or "",
+        former_content=column("former_content"),
+        reason=column("reason") or "",
+        who=column("who") or "",
+        run=column("run") or "",
+        when=line.creation_timestamp,
+        state=State(column("state") or State.OPEN),
     )

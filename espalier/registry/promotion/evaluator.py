@@ -1,4 +1,4 @@
-"""What is known of those that may bear an alias: the evaluation's figures, and what only a comparison now can tell."""
+"""The evaluator: values that the gates compare with their bounds, from the reports and from measurements made now."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,26 +34,43 @@ from espalier.training.scoring import Inference
 from espalier.training.views import normaliser
 
 
-def answer(folder: Path, test: Split, how: Evaluation) -> np.ndarray:
-    """What the deployed file of a model folder answers to the test images, (N,).
+def answer(folder: Path, test: Split, evaluation: Evaluation) -> np.ndarray:
+    """Answers (N,) of the deployed file of a model folder to the test images.
+
+    Args:
+        folder: The model folder.
+        test: The test split.
+        evaluation: Threads and batch size of the runtime.
 
     Raises:
-        BadInput: If it is made for images of another shape.
+        BadInput: If the file takes images of another shape.
     """
     sizes = onnx.load(folder / ONNX).graph.input[0].type.tensor_type.shape.dim
-    found, shape = tuple(size.dim_value for size in sizes[1:]), tuple(test.inputs.shape[1:])
+    found = tuple(size.dim_value for size in sizes[1:])
+    shape = tuple(test.inputs.shape[1:])
     if found != shape:
         raise BadInput(
-            f"{folder / ONNX} should take images as those of the test split, {shape}. Found {found}."
+            f"Expected {folder / ONNX} to take images of the shape of the test split, {shape}; "
+            f"found {found}."
         )
-    runtime = Runtime(folder / ONNX, how.threads)
-    answered: np.ndarray = answers(runtime.logits(test.inputs.numpy(), how.batch_size))
+    runtime = Runtime(folder / ONNX, evaluation.threads)
+    logits = runtime.logits(test.inputs.numpy(), evaluation.batch_size)
+    answered: np.ndarray = answers(logits)
     return answered
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Where candidates are judged: the reports and the test split they were made on, which is the current one."""
+    """Judges candidates by the reports of a project and its current test split.
+
+    Attributes:
+        root: The project.
+        params: Its parameters.
+        table: `reports/models.csv`, a row for each entry.
+        data: Hash of the prepared data.
+        dataset: Facts of the prepared data.
+        test: The test split.
+    """
 
     root: Path
     params: Params
@@ -63,86 +80,97 @@ class Evaluator:
     test: Split
 
     @classmethod
-    def of(cls, root: Path, params: Params) -> "Evaluator":
-        """Open the reports of a project.
+    def open(cls, root: Path, params: Params) -> "Evaluator":
+        """Open the reports and the test split of a project.
 
         Raises:
-            BadInput: If they are missing, or of other data or models than there are now.
+            BadInput: If the reports are missing, or were made of other data or other models.
         """
         table = root / REPORTS / TABLE
         if not table.is_file():
             raise BadInput(
-                f"{table} should hold the figures to judge by. Found nothing there: `espalier evaluate` first."
+                f"Expected the evaluation in {table}; found no such file. "
+                "Run `espalier evaluate` first."
             )
-        conditions, data = files.read_json(root / REPORTS / CONDITIONS), data_hash(root / PREPARED)
-        if conditions["data"] != data:
-            raise BadInput(
-                f"{REPORTS}/ should be of the current data {data[:12]}. Found {conditions['data'][:12]}: "
-                "`espalier evaluate` first."
-            )
-        for name in params.names:
-            found = files.read_json(root / MODELS / name / MANIFEST)["files"][ONNX]["sha256"]
-            if conditions["models"].get(name) != found:
-                raise BadInput(
-                    f"{REPORTS}/ should be of {name} as it is now. Found another: `espalier evaluate` first."
-                )
-        rows = pd.read_csv(table, index_col="model")
+        data = data_hash(root / PREPARED)
+        _check_reports(root, params, data)
         return cls(
-            root,
-            params,
-            rows,
-            data,
-            read_dataset(root / PREPARED),
-            read_split(root / PREPARED, "test"),
+            root=root,
+            params=params,
+            table=pd.read_csv(table, index_col="model"),
+            data=data,
+            dataset=read_dataset(root / PREPARED),
+            test=read_split(root / PREPARED, "test"),
         )
 
-    def names(self, policy: Policy) -> tuple[str, ...]:
-        """The entries that may bear an alias.
+    def candidates(self, policy: Policy) -> tuple[str, ...]:
+        """Entries that the policy allows for the alias: those it names, else all but the teacher.
 
         Raises:
-            BadInput: If the policy names one that is not declared.
+            BadInput: If the policy names an entry that is not declared.
         """
-        declared = [name for name in self.params.names if name != TEACHER]
+        declared = tuple(name for name in self.params.names if name != TEACHER)
         unknown = sorted(set(policy.candidates) - {TEACHER, *declared})
         if unknown:
             raise BadInput(
-                f"`candidates` should be entries of params.yaml: {', '.join(declared)}. Found {unknown[0]!r}."
+                f"Expected `candidates` to be entries of params.yaml: {', '.join(declared)}; "
+                f"found {unknown[0]!r}."
             )
-        return policy.candidates or tuple(declared)
+        return policy.candidates or declared
 
     def answers(self, folder: Path) -> np.ndarray:
-        """What the deployed file of a model folder answers to the test images."""
+        """Answers (N,) of the deployed file of a model folder to the test images."""
         return answer(folder, self.test, self.params.evaluation)
 
-    def figures(self, name: str, champion: np.ndarray | None, intact: str) -> Figures:
-        """All that the gates ask of an entry.
+    def figures(self, name: str, champion: np.ndarray | None, damage: str) -> Figures:
+        """Values of an entry for all gates.
 
         Args:
             name: The entry.
-            champion: The answers of the model that bears the alias; none if nobody does.
-            intact: What is wrong with the files of its version, or nothing.
+            champion: Answers (N,) of the current champion; None if the alias does not exist.
+            damage: Difference between the files of the version and those of the model; empty if
+                there is none.
         """
         rows: dict[str, dict[str, Any]] = self.table.to_dict("index")  # type: ignore[assignment]
-        own = pd.read_parquet(self.root / REPORTS / PREDICTIONS / f"{name}.parquet")[
-            "predicted"
-        ].to_numpy()
-        lost = (
-            None
-            if champion is None
-            else compare(self.test.targets.numpy(), own, champion).drop.high
-        )
         lineage = files.read_json(self.root / MODELS / name / LINEAGE)
         figures = Figures.of(
             rows[name], rows[TEACHER], data=str(lineage["data"]), current_data=self.data
         )
+        own = self._reported_answers(name)
+        drop = None
+        if champion is not None:
+            drop = compare(self.test.targets.numpy(), own, champion).drop.high
         agreement = self._torch_agreement(name, own)
-        return replace(figures, champion_drop=lost, torch_agreement=agreement, intact=intact)
+        return replace(figures, champion_drop=drop, torch_agreement=agreement, intact=damage)
+
+    def _reported_answers(self, name: str) -> np.ndarray:
+        """Answers (N,) of the deployed file of an entry, by the reports."""
+        path = self.root / REPORTS / PREDICTIONS / f"{name}.parquet"
+        return pd.read_parquet(path)["predicted"].to_numpy()
 
     def _torch_agreement(self, name: str, deployed: np.ndarray) -> float:
-        """The part of the test images to which the torch network gives the deployed file's answer."""
+        """Fraction of the test images for which the torch network gives the answer of the deployed file."""
         torch.set_num_threads(self.params.evaluation.threads)
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
-        processor = torch.device("cpu")
-        look = normaliser(self.dataset.mean, self.dataset.std, processor)
-        logits = Inference(Resident(self.test, processor), look).outputs(network)[0].numpy()
+        device = torch.device("cpu")
+        front = normaliser(self.dataset.mean, self.dataset.std, device)
+        logits = Inference(Resident(self.test, device), front).outputs(network)[0].numpy()
         return float((answers(logits) == deployed).mean())
+
+
+def _check_reports(root: Path, params: Params, data: str) -> None:
+    """Check that the reports are of the current data and of the current deployed files."""
+    conditions = files.read_json(root / REPORTS / CONDITIONS)
+    if conditions["data"] != data:
+        raise BadInput(
+            f"Expected {REPORTS}/ to be of the current data {data[:12]}; "
+            f"found {conditions['data'][:12]}. Run `espalier evaluate` first."
+        )
+    for name in params.names:
+        manifest = files.read_json(root / MODELS / name / MANIFEST)
+        deployed = manifest["files"][ONNX]["sha256"]
+        if conditions["models"].get(name) != deployed:
+            raise BadInput(
+                f"Expected {REPORTS}/ to be of {name} as it is now; found another {name}. "
+                "Run `espalier evaluate` first."
+            )

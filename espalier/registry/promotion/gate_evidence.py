@@ -1,4 +1,23 @@
-"""Why a version may be taken elsewhere: a finished move of the audit brought its alias there, by gates it passed."""
+"""Gate evidence: the proof that the current version of an alias passed its gates, required before it is exported.
+
+An alias proves nothing by itself, because anybody can set it in MLflow. The proof is a chain of
+records, and each link is checked:
+
+1. The last finished move of the alias in the audit went to this version.
+2. The content hash in that move is the hash of the files that the version has now.
+3. The run of that move holds `gates.json`, a gate report of the same alias.
+4. In that report a candidate with exactly this content passed, as a whole and at every gate.
+
+Example: `dev.digits@champion` is at version 3, whose files hash to `c4`.
+
+| record | content | link holds |
+|---|---|---|
+| audit, line 5 | champion -> 3, content `c4`, run `r9`, done | 1 and 2 |
+| run `r9`, gates.json | alias champion; `student`: content `c4`, passed | 3 and 4 |
+
+If somebody sets the alias to version 2 by hand, link 1 breaks: line 5 went to version 3. If the
+files of version 3 are replaced, link 2 breaks: they hash to something else than `c4`.
+"""
 
 import tempfile
 from dataclasses import dataclass
@@ -9,19 +28,20 @@ from pydantic import TypeAdapter, ValidationError
 from espalier.errors import BadInput
 from espalier.gates import Figures, Verdict
 from espalier.registry.promotion.audit import Audit, Move, State
-from espalier.registry.versions.registry import Registry
+from espalier.registry.promotion.gate_report import REPORT
+from espalier.registry.versions import Registry
 
-REPORT = "gates.json"  # in the run of a promotion
+_LONGEST_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
-class Approval:
-    """The gate report that let a version bear its alias.
+class GateEvidence:
+    """The gate report by which a version got its alias.
 
     Attributes:
-        run: The run that holds it.
-        text: The report as it lies there.
-        figures: What was found of the version.
+        run: MLflow's id of the run that holds the report.
+        text: The report as it is stored.
+        figures: Values that the gates were judged by.
     """
 
     run: str
@@ -30,88 +50,96 @@ class Approval:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _ReportedCandidate:
     content: str
     passed: bool
     verdicts: tuple[Verdict, ...]
     figures: Figures
 
+    def proves(self, content: str) -> bool:
+        """Whether this candidate has a content and passed every gate."""
+        passed_all = all(verdict.passed for verdict in self.verdicts)
+        return self.content == content and self.passed and passed_all
+
 
 @dataclass(frozen=True)
 class _Report:
     alias: str
-    candidates: dict[str, _Candidate]
+    candidates: dict[str, _ReportedCandidate]
 
 
 _REPORT = TypeAdapter(_Report)
 
 
-def find_approval(registry: Registry, alias: str, version: str, content: str) -> Approval:
-    """The report by which a version bears an alias.
+def find_gate_evidence(registry: Registry, alias: str, version: str, content: str) -> GateEvidence:
+    """Find the report by which a version got its alias.
 
     Args:
-        registry: Where.
-        alias: Which.
-        version: Where it stands.
-        content: The hash of the files that this version was found to hold.
+        registry: The registered model.
+        alias: Name of the alias.
+        version: Current version of the alias.
+        content: Content hash of the files that the version has now.
 
     Raises:
-        BadInput: If the last finished move of the alias did not go there with this content, or the run of that move
-            holds no report in which exactly this content passed; it says which is missing.
+        BadInput: If a link of the chain is broken; the message says which.
     """
-    placed = f"{registry.name}@{alias}"
-    moves = [move for move in Audit(registry.client, registry.name).moves() if move.alias == alias]
-    done = [move for move in moves if move.state is State.DONE]
-    if not done or done[-1].to != version:
+    move = _last_finished_move(registry, alias, version)
+    if move.content != content:
         raise BadInput(
-            f"{placed} should stand at version {version} by a finished move of the audit. Found {_found(moves, done)}."
+            f"Expected version {version} of {registry.name} to hold {move.content[:12]}, "
+            f"which was promoted; found {content[:12]}."
         )
-    if done[-1].content != content:
+    address = f"{registry.name}@{alias}"
+    text = _download_report(registry, move, address)
+    report = _parse_report(text, move.run)
+    proofs = [one for one in report.candidates.values() if one.proves(content)]
+    if report.alias != alias or not proofs:
         raise BadInput(
-            f"Version {version} of {registry.name} should hold {done[-1].content[:12]}, which was promoted. "
-            f"Found {content[:12]}."
+            f"Expected {REPORT} of run {move.run}, by which {address} was moved, to say that "
+            f"{content[:12]} passed the gates of {alias!r}; found that it does not."
         )
-    text = _read(registry, done[-1], placed)
-    try:
-        report = _REPORT.validate_json(text)
-    except ValidationError as error:
-        raise BadInput(
-            f"{REPORT} of run {done[-1].run} should be a gate report. Found: {_line(error)}"
-        ) from None
-    passed = [
-        one
-        for one in report.candidates.values()
-        if one.content == content and one.passed and all(verdict.passed for verdict in one.verdicts)
-    ]
-    if report.alias != alias or not passed:
-        raise BadInput(
-            f"{REPORT} of run {done[-1].run}, by which {placed} was moved, should say that {content[:12]} passed the "
-            f"gates of {alias!r}. Found that it does not."
-        )
-    return Approval(done[-1].run, text, passed[0].figures)
+    return GateEvidence(move.run, text, proofs[0].figures)
 
 
-def _found(moves: list[Move], done: list[Move]) -> str:
+def _last_finished_move(registry: Registry, alias: str, version: str) -> Move:
+    moves = Audit(registry.client, registry.name).moves(alias)
+    finished = [move for move in moves if move.state is State.DONE]
+    if finished and finished[-1].to == version:
+        return finished[-1]
     if moves and moves[-1].state is State.OPEN:
-        return f"one to version {moves[-1].to} that is not finished"
-    return (
-        f"that the last one went to version {done[-1].to}"
-        if done
-        else "none: `espalier promote` first"
+        found = f"a move to version {moves[-1].to} that is not finished"
+    elif finished:
+        found = f"that the last one went to version {finished[-1].to}"
+    else:
+        found = "no move. Run `espalier promote` first"
+    raise BadInput(
+        f"Expected a finished move of {registry.name}@{alias} to version {version} in the audit; "
+        f"found {found}."
     )
 
 
-def _read(registry: Registry, move: Move, placed: str) -> str:
+def _download_report(registry: Registry, move: Move, address: str) -> str:
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return Path(registry.client.download_artifacts(move.run, REPORT, folder)).read_text()
+            path = registry.client.download_artifacts(move.run, REPORT, folder)
+            return Path(path).read_text()
         except (MlflowException, OSError) as error:
             raise BadInput(
-                f"The run {move.run}, by which {placed} was moved, should hold {REPORT}. Found: {_line(error)}"
+                f"Expected the run {move.run}, by which {address} was moved, to hold {REPORT}; "
+                f"found: {_one_line(error)}"
             ) from error
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _parse_report(text: str, run: str) -> _Report:
+    try:
+        return _REPORT.validate_json(text)
+    except ValidationError as error:
+        raise BadInput(
+            f"Expected {REPORT} of run {run} to be a gate report; found: {_one_line(error)}"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST_REASON]

@@ -1,95 +1,113 @@
-"""The gate report: for each candidate and gate what should be, what was found, and the verdict."""
+"""The gate report: for each candidate and gate the bound, the value found, and the verdict."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from espalier.errors import EspalierError
 from espalier.gates import Figures, Verdict
+from espalier.registry.promotion.errors import RefusedError
+
+REPORT = "gates.json"  # name of the report in the run of a promotion
+_WIDE = 1000  # columns of a console that is not a terminal: no line is wrapped
 
 
-class RefusedError(EspalierError):
-    """No candidate passed; the alias stays where it is."""
+@dataclass(frozen=True)
+class Candidate:
+    """A judged model.
+
+    Attributes:
+        entry: Name of the model in `params.yaml`.
+        content: Content hash of the files that were judged.
+        figures: Values that the gates compare with their bounds.
+        verdicts: One verdict for each gate.
+        version: Number of its version; empty if the registered model does not have it yet.
+    """
+
+    entry: str
+    content: str
+    figures: Figures
+    verdicts: Sequence[Verdict]
+    version: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model passes every gate."""
+        return all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def refusals(self) -> list[Verdict]:
+        """The verdicts of the gates that the model does not pass."""
+        return [verdict for verdict in self.verdicts if not verdict.passed]
 
 
-def as_json(
-    alias: str,
-    verdicts: Mapping[str, Sequence[Verdict]],
-    figures: Mapping[str, Figures],
-    contents: Mapping[str, str],
-    chosen: str | None,
-) -> dict[str, Any]:
-    """The report as it is kept in the run, bound to the hash of what each candidate holds."""
+def as_json(alias: str, candidates: Sequence[Candidate], chosen: str | None) -> dict[str, Any]:
+    """The report as it is stored in the run; the content hash binds it to the files that were judged.
+
+    Args:
+        alias: Name of the alias.
+        candidates: All judged models.
+        chosen: Entry of the chosen model; None if no model passes.
+    """
     return {
         "alias": alias,
         "chosen": chosen,
-        "candidates": {
-            name: {
-                "content": contents[name],
-                "passed": all(verdict.passed for verdict in verdicts[name]),
-                "verdicts": [asdict(verdict) for verdict in verdicts[name]],
-                "figures": {key: _plain(value) for key, value in asdict(figures[name]).items()},
-            }
-            for name in verdicts
-        },
+        "candidates": {candidate.entry: _candidate_json(candidate) for candidate in candidates},
     }
 
 
-def show(verdicts: Mapping[str, Sequence[Verdict]], chosen: str | None) -> None:
-    """Print every gate of the one that was chosen, and of the others those that refused."""
-    table = Table(
-        "candidate",
-        "gate",
-        "should be",
-        "found",
-        "verdict",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name, rows in verdicts.items():
-        refused = [row for row in rows if not row.passed]
-        shown = rows if name == chosen else refused
-        for number, row in enumerate(shown):
-            table.add_row(
-                name if number == 0 else "", row.gate, row.should, row.found, _verdict(row)
-            )
+def print_report(candidates: Sequence[Candidate], chosen: str | None) -> None:
+    """Print every gate of the chosen candidate, and of the others the gates that they do not pass."""
+    columns = ("candidate", "gate", "should be", "found", "verdict")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for candidate in candidates:
+        is_chosen = candidate.entry == chosen
+        shown = candidate.verdicts if is_chosen else candidate.refusals
+        name = candidate.entry
+        for verdict in shown:
+            result = "passed" if verdict.passed else "[red]refused[/red]"
+            table.add_row(name, verdict.gate, verdict.should, verdict.found, result)
+            name = ""  # only in the first row of a candidate
         if not shown:
             table.add_row(name, "all", "", "", "passed")
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 1000
+        console.width = _WIDE
     console.print(table)
 
 
-def refusal(
-    placed: str, version: str | None, verdicts: Mapping[str, Sequence[Verdict]]
-) -> RefusedError:
-    """The error that says what refused each candidate, in a sentence.
+def refusal(address: str, version: str | None, candidates: Sequence[Candidate]) -> RefusedError:
+    """The error for an alias that no candidate may get, with the failed gates of each in one sentence.
 
     Args:
-        placed: The alias, with the name of the registered model.
-        version: Where it stands, and stays; none if it stands nowhere.
-        verdicts: Of each candidate.
+        address: The alias with the name of the registered model, such as `digits@champion`.
+        version: Version of the alias, which does not change; None if the alias does not exist.
+        candidates: All judged models.
     """
-    by = "; ".join(
-        f"{entry}: {', '.join(f'{row.gate} {row.found}' for row in rows if not row.passed)}"
-        for entry, rows in verdicts.items()
-    )
-    stays = f"It stays at version {version}" if version else "Nobody bears it"
+    reasons = []
+    for candidate in candidates:
+        failed = ", ".join(f"{verdict.gate} {verdict.found}" for verdict in candidate.refusals)
+        reasons.append(f"{candidate.entry}: {failed}")
+    stays = f"It stays at version {version}" if version else "It stays unset"
     return RefusedError(
-        f"{placed} should be given to a model that passes every gate. Found none ({by}). {stays}."
+        f"Expected a model that passes every gate of {address}; found none "
+        f"({'; '.join(reasons)}). {stays}."
     )
 
 
-def _verdict(row: Verdict) -> str:
-    return "passed" if row.passed else "[red]refused[/red]"
+def _candidate_json(candidate: Candidate) -> dict[str, Any]:
+    figures = asdict(candidate.figures)
+    return {
+        "content": candidate.content,
+        "passed": candidate.passed,
+        "verdicts": [asdict(verdict) for verdict in candidate.verdicts],
+        "figures": {key: _json_value(value) for key, value in figures.items()},
+    }
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON has: a number that is not finite becomes a word."""
+def _json_value(value: Any) -> Any:
+    """A value that JSON can express: NaN and infinity become words."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

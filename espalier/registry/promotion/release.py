@@ -1,113 +1,147 @@
-"""Copying a version into another registered model, of the same store or another, so that a repetition adds nothing.
+"""Releases: a version exported from one registered model and imported into another, in the same store or another.
 
-In one store the copy is a version that refers to the same files: what MLflow's `copy_model_version` asks for, but with
-its tags in the same step, and with a source that does not vanish with the version it was copied from. In another store
-run and files are logged anew, as by a registration; what a kill left there is finished the next time.
+In the same store the copy is a version that refers to the same run and the same files, as with
+MLflow's `copy_model_version`, but its tags are set in the same request, and it does not depend on
+the version it was copied from. In another store run and files are logged again, as in a
+registration, and a crash is handled as there. Importing twice adds nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from espalier import files
 from espalier.errors import BadInput
-from espalier.registry.connection.store import Store
-from espalier.registry.promotion.gate_evidence import Approval, find_approval
-from espalier.registry.promotion.move_alias import where
-from espalier.registry.versions.fetch import fetch
-from espalier.registry.versions.model import Model
-from espalier.registry.versions.registry import Held, Registry
+from espalier.registry.connection import Store
+from espalier.registry.promotion.champion import fetch_champion
+from espalier.registry.promotion.gate_evidence import GateEvidence, find_gate_evidence
+from espalier.registry.versions import (
+    Model,
+    Registry,
+    StoredVersion,
+    add_reference,
+    add_version,
+    fetch,
+    find_version,
+    stored_version,
+)
 
-_ORIGIN = "espalier.origin."
+_ORIGIN = "espalier.origin."  # prefix of the tags of a copy; in existing stores
 
 
 @dataclass(frozen=True)
 class Release:
-    """A version that was fetched and checked, and may be taken elsewhere.
+    """A version that was downloaded and checked for export.
 
     Attributes:
-        model: Its files, and its tags with where it comes from.
-        held: Where it is in its registry.
-        metrics: Of the run behind it, as they were last: those that no file of the model holds.
-        approval: The gate report by which it bears its alias.
-        name: The registered model it comes from.
-        store: Its store.
+        model: Files and tags of the version, with its origin.
+        stored: The version in its registered model.
+        metrics: Last metrics of the run that no file of the model holds.
+        evidence: The gate report by which the version got its alias.
+        name: The registered model of the version.
+        store: The store of the registered model.
     """
 
     model: Model
-    held: Held
+    stored: StoredVersion
     metrics: Mapping[str, float]
-    approval: Approval
+    evidence: GateEvidence
     name: str
     store: Store
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for a reader."""
-        return f"{self.name} version {self.held.version}"
+        """The origin, for a reader."""
+        return f"{self.name} version {self.stored.version}"
 
 
-def take(registry: Registry, alias: str, folder: Path) -> Release:
-    """Fetch the version that bears an alias, and what allows it to. Nothing is written in its store.
+def export_release(registry: Registry, alias: str, folder: Path) -> Release:
+    """Download the current version of an alias with its gate evidence. The store is only read.
 
     Args:
-        registry: Where.
-        alias: Which.
-        folder: The folder to fill with its files; absolute.
+        registry: The registered model.
+        alias: Name of the alias.
+        folder: The folder to fill with the files; absolute.
 
     Raises:
-        BadInput: If nobody bears the alias, its files are not intact, or there is no finished move and no gate report
-            that they passed.
+        BadInput: If the alias does not exist, files of its version are missing or changed, or there
+            is no evidence that they passed the gates.
     """
-    version = where(registry.client, registry.name, alias)
-    if version is None:
+    champion = fetch_champion(registry, alias, folder)
+    if champion is None:
         raise BadInput(
-            f"{registry.name}@{alias} should be a version, to be taken elsewhere. Found none: `espalier promote` first."
+            f"Expected {registry.name}@{alias} to be a version that can be copied; found none. "
+            "Run `espalier promote` first."
         )
-    held = registry.client.get_model_version(registry.name, version)
-    content = fetch(registry, version, folder)
-    approval = find_approval(registry, alias, version, content)
-    origin = {
-        "model": registry.name,
-        "version": version,
-        "store": registry.store.shown,
-        "run": approval.run,
-    }
-    told = {key: value for key, value in held.tags.items() if not key.startswith("mlflow.")}
-    if "espalier.entry" not in told:
-        raise BadInput(
-            f"Version {version} of {registry.name} should be tagged with its entry. Found no such tag."
-        )
-    model = Model(
-        entry=told["espalier.entry"],
-        folder=folder,
-        hashes=files.verify(folder),
-        parent=told.get("espalier.parent"),
-        by=told.get("espalier.by", ""),
-        more=told | {f"{_ORIGIN}{key}": value for key, value in origin.items()},
-    )
-    metrics = registry.client.get_run(held.run_id).data.metrics
+    evidence = find_gate_evidence(registry, alias, champion.version, champion.content)
+    found = registry.client.get_model_version(registry.name, champion.version)
+    run = registry.client.get_run(found.run_id)
+    # metrics with a slash come from files of the model and are read from there
+    metrics = {name: value for name, value in run.data.metrics.items() if "/" not in name}
     return Release(
-        model,
-        registry.holds(held),
-        {name: value for name, value in metrics.items() if "/" not in name},
-        approval,
-        registry.name,
-        registry.store,
+        model=_model_of(registry, found, folder, evidence),
+        stored=stored_version(found),
+        metrics=metrics,
+        evidence=evidence,
+        name=registry.name,
+        store=registry.store,
     )
 
 
-def copy(registry: Registry, shipment: Release) -> str:
-    """The version of a registered model that holds a shipment: the one there is, or a new one.
+def import_release(registry: Registry, release: Release, draft: Path) -> str:
+    """Find or make the version of a registered model that holds a release, and check its files.
 
     Args:
-        registry: Where to.
-        shipment: What.
+        registry: The registered model that receives the release.
+        release: The release.
+        draft: A folder for the files that are downloaded for the check.
 
     Returns:
-        The number of the version. Its files have still to be fetched and checked: a store accepts anything.
+        The number of the version.
+
+    Raises:
+        BadInput: If the files in the store are not those of the release.
     """
-    held = registry.find(shipment.model)
-    if held is None and registry.store.uri == shipment.store.uri and shipment.held.logged:
-        held = registry.refer(shipment.held, shipment.model.tags())
-    return (held or registry.add(shipment.model, shipment.metrics)).version
+    version = _find_or_add(registry, release).version
+    content = fetch(registry, version, draft)
+    if content != release.model.content:
+        raise BadInput(
+            f"Expected version {version} of {registry.name} to hold {release.model.content[:12]}, "
+            f"a copy of {release.origin}; found {content[:12]}."
+        )
+    return version
+
+
+def _find_or_add(registry: Registry, release: Release) -> StoredVersion:
+    found = find_version(registry, release.model)
+    if found is not None:
+        return found
+    is_same_store = registry.store.uri == release.store.uri
+    if is_same_store and release.stored.logged:
+        return add_reference(registry, release.stored, release.model.tags())
+    return add_version(registry, release.model, release.metrics)
+
+
+def _model_of(registry: Registry, version: Any, folder: Path, evidence: GateEvidence) -> Model:
+    """The downloaded folder as a model, with the tags of its version and of its origin."""
+    tags = {key: value for key, value in version.tags.items() if not key.startswith("mlflow.")}
+    if "espalier.entry" not in tags:
+        raise BadInput(
+            f"Expected a tag `espalier.entry` at version {version.version} of {registry.name}; "
+            "found none."
+        )
+    origin = {
+        f"{_ORIGIN}model": registry.name,
+        f"{_ORIGIN}version": str(version.version),
+        f"{_ORIGIN}store": registry.store.shown,
+        f"{_ORIGIN}run": evidence.run,
+    }
+    return Model(
+        entry=tags["espalier.entry"],
+        folder=folder,
+        hashes=files.verify(folder),
+        parent=tags.get("espalier.parent"),
+        by=tags.get("espalier.by", ""),
+        more=tags | origin,
+    )

@@ -1,4 +1,4 @@
-"""`espalier promote --into NAME`: let an alias of another registered model stand at a copy of who bears it here."""
+"""Promotion into another registered model: copy the current champion there, and move that model's alias to the copy."""
 
 import sys
 import tempfile
@@ -8,41 +8,49 @@ from typing import TYPE_CHECKING
 
 from espalier.data.prepared import Split, data_hash, read_split
 from espalier.errors import BadInput
-from espalier.gates import Figures, Gates, Policy, Verdict, judge, read_policies
+from espalier.gates import Figures, Gates, Policy, judge
 from espalier.judging import compare
 from espalier.params import Params, read_params
-from espalier.paths import DATASET, GATES, PREPARED
-from espalier.registry.connection.names import check_name
-from espalier.registry.connection.store import Store, connect, find_store
+from espalier.paths import DATASET, PREPARED
+from espalier.registry.connection import Store, check_name, connect, find_store
+from espalier.registry.promotion.alias_moves import (
+    AliasMove,
+    complete_unfinished_moves,
+    move_alias,
+)
+from espalier.registry.promotion.audit import Move
+from espalier.registry.promotion.champion import Champion, fetch_champion
 from espalier.registry.promotion.evaluator import answer
-from espalier.registry.promotion.gate_evidence import REPORT
-from espalier.registry.promotion.gate_report import as_json, refusal, show
-from espalier.registry.promotion.move_alias import Swap, finish, swap, where
-from espalier.registry.promotion.release import Release, copy, take
-from espalier.registry.promotion.webhook import tell
-from espalier.registry.versions.fetch import fetch
-from espalier.registry.versions.registry import Registry, open_registry
+from espalier.registry.promotion.gate_report import (
+    REPORT,
+    Candidate,
+    as_json,
+    print_report,
+    refusal,
+)
+from espalier.registry.promotion.policies import read_policy
+from espalier.registry.promotion.release import Release, export_release, import_release
+from espalier.registry.promotion.webhook import send_webhook
+from espalier.registry.versions import Registry, open_registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from espalier.registry.promotion.audit import Move
 
 _COMPARISON = "comparison.json"  # beside the gate report, in the run of a copy
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What is to be taken where.
+class _Transfer:
+    """A requested copy.
 
     Attributes:
         root: The project.
         params: Its parameters.
-        alias: What is to be moved there.
-        policy: Its gates.
-        into: The registered model.
-        shipment: Who bears it here.
-        draft: A folder for what is fetched there.
+        alias: Alias to move in the receiving registered model.
+        policy: Policy of the alias.
+        into: Name of the receiving registered model.
+        release: The current champion of the project.
+        draft: Folder for downloads from the receiving store.
     """
 
     root: Path
@@ -50,154 +58,149 @@ class _Order:
     alias: str
     policy: Policy
     into: str
-    shipment: Release
+    release: Release
     draft: Path
 
+    @property
+    def address(self) -> str:
+        """The alias that is moved, with its registered model."""
+        return f"{self.into}@{self.alias}"
 
-@dataclass(frozen=True)
-class _Champion:
-    """Who bears the alias there: its version, the hash of its files, and where they were fetched to."""
-
-    version: str
-    content: str
-    folder: Path
+    @property
+    def model_entry(self) -> str:
+        """Entry of the released model."""
+        return self.release.model.entry
 
 
-def run(root: Path, into: str, at: str | None = None, alias: str = "champion") -> "list[Move]":
-    """Copy who bears an alias into another registered model, and move the alias there if it is not worse.
+def promote_elsewhere(
+    root: Path, into: str, at: str | None = None, alias: str = "champion"
+) -> Move | None:
+    """Copy the current champion to another registered model and point that model's alias at the copy.
 
-    The project's own registry is only read.
+    The champion is copied only if it is not worse than the champion there. The project's own
+    registry is only read.
 
     Args:
         root: The project.
-        into: The other registered model.
-        at: The store that it is in, as in `MLFLOW_TRACKING_URI`; the project's by default.
-        alias: Which.
+        into: Name of the other registered model.
+        at: Address of its store, in the form of `MLFLOW_TRACKING_URI`; the project's store by
+            default.
+        alias: Name of the alias, here and there.
 
     Returns:
-        The move in the other one's audit; none if the alias stands at this content there already.
+        The line in the audit of the other registered model; None if the alias points to this
+        content there already.
 
     Raises:
-        BadInput: If the version here did not pass its gates by a finished promotion, or its files or the data are not
-            those that were judged.
-        RefusedError: If it may be worse than who bears the alias there.
-        OvertakenError: If somebody else moved the alias there meanwhile.
+        BadInput: If there is no evidence that the champion passed its gates, or its files or the
+            data changed.
+        RefusedError: If it may be worse than the champion there.
+        ConcurrentMoveError: If another process moved the alias there meanwhile.
     """
-    params, policies = read_params(root), read_policies(root / GATES)
-    here, there, name = find_store(root), find_store(root, at), params.registry.name
-    if alias not in policies:
+    params = read_params(root)
+    policy = read_policy(root, alias)
+    here, there = find_store(root), find_store(root, at)
+    if check_name(into) == params.registry.name and there.uri == here.uri:
         raise BadInput(
-            f"The alias should be one that {GATES} has gates for: {', '.join(policies)}. Found {alias!r}."
+            f"Expected --into to name another registered model than the project's; found {into!r}."
         )
-    if check_name(into) == name and there.uri == here.uri:
-        raise BadInput(
-            f"--into should name another registered model than the project's. Found {into!r}."
-        )
-    with tempfile.TemporaryDirectory() as drafts:
-        draft = Path(drafts)
+    with tempfile.TemporaryDirectory() as draft:
+        folder = Path(draft)
         with connect(here, make=False) as client:
-            shipment = take(Registry(client, here, name, ""), alias, draft / "model")
+            own = Registry(client, here, params.registry.name)
+            release = export_release(own, alias, folder / "model")
+        transfer = _Transfer(root, params, alias, policy, into, release, folder)
         with connect(there) as client:
-            move = _deliver(
-                client, there, _Order(root, params, alias, policies[alias], into, shipment, draft)
-            )
-    if move is None:
-        return []
-    tell(params.registry.webhook, into, move)
-    former = f"; it was version {move.former}" if move.former else ""
-    _say(f"{into}@{alias} is version {move.to} now: {shipment.model.entry}, {move.reason}{former}")
-    return [move]
+            move = _deliver(client, there, transfer)
+    if move is not None:
+        send_webhook(params.registry.webhook, into, move)
+        former = f"; it was version {move.former}" if move.former else ""
+        _print(
+            f"{transfer.address} is version {move.to} now: "
+            f"{transfer.model_entry}, {move.reason}{former}"
+        )
+    return move
 
 
-def _deliver(client: "MlflowClient", there: Store, order: _Order) -> "Move | None":
-    shipment, alone = order.shipment, there.database is not None
-    finish(client, order.into, alone=alone)
-    bearer = _bearer(Registry(client, there, order.into, ""), order)
-    if bearer and bearer.content == shipment.model.content:
-        _say(
-            f"{order.into}@{order.alias} stays at version {bearer.version}: {shipment.model.entry}, as it is here"
+def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move | None:
+    """Judge the release against the champion of the receiving model, import it, and move the alias."""
+    # nothing is created in the receiving store before the release is judged
+    reader = Registry(client, there, transfer.into)
+    complete_unfinished_moves(reader)
+    champion = fetch_champion(reader, transfer.alias, transfer.draft / "champion")
+    if champion and champion.content == transfer.release.model.content:
+        _print(
+            f"{transfer.address} stays at version {champion.version}: "
+            f"{transfer.model_entry}, as it is here"
         )
         return None
-    figures = _figures(order, bearer)
-    verdicts = judge(Gates(champion_drop=order.policy.gates.champion_drop), figures)
-    registry = open_registry(client, there, order.into)
-    run = _keep(registry, order, figures, verdicts)
-    if not all(verdict.passed for verdict in verdicts):
-        placed = f"{order.into}@{order.alias}"
-        raise refusal(placed, bearer.version if bearer else None, {shipment.model.entry: verdicts})
-    version = _arrived(registry, copy(registry, shipment), order)
-    wish = Swap(
-        alias=order.alias,
-        expected=bearer.version if bearer else None,
-        to=version,
-        content=shipment.model.content,
-        former_content=bearer.content if bearer else None,
-        reason=f"copied from {shipment.origin}",
+    candidate = _judge_release(transfer, champion)
+    print_report([candidate], candidate.entry if candidate.passed else None)
+    registry = open_registry(client, there, transfer.into)
+    run = _log_reports(registry, transfer, candidate)
+    if not candidate.passed:
+        raise refusal(transfer.address, champion.version if champion else None, [candidate])
+    request = AliasMove(
+        alias=transfer.alias,
+        expected=champion.version if champion else None,
+        to=import_release(registry, transfer.release, transfer.draft / "imported"),
+        content=candidate.content,
+        former_content=champion.content if champion else None,
+        reason=f"copied from {transfer.release.origin}",
         run=run,
     )
-    return swap(client, order.into, wish, alone=alone)
+    return move_alias(registry, request)
 
 
-def _bearer(registry: Registry, order: _Order) -> _Champion | None:
-    version = where(registry.client, registry.name, order.alias)
-    if version is None:
-        return None
-    folder = order.draft / "bearer"
-    return _Champion(version, fetch(registry, version, folder), folder)
+def _judge_release(transfer: _Transfer, champion: Champion | None) -> Candidate:
+    """Judge the release by the gate `champion_drop`, against the champion of the receiving model."""
+    figures = _figures(transfer, champion)
+    gates = Gates(champion_drop=transfer.policy.gates.champion_drop)
+    model = transfer.release.model
+    return Candidate(model.entry, model.content, figures, judge(gates, figures))
 
 
-def _figures(order: _Order, bearer: _Champion | None) -> Figures:
-    """What the gate report found, and how much may be lost against who bears the alias there, on the same images."""
-    recorded = order.shipment.approval.figures
-    test = _test(order, recorded.current_data)
-    lost = None
-    if bearer is not None:
-        ours, theirs = (
-            answer(folder, test, order.params.evaluation)
-            for folder in (order.shipment.model.folder, bearer.folder)
-        )
-        lost = compare(test.targets.numpy(), ours, theirs).drop.high
-    return replace(recorded, champion_drop=lost)
+def _figures(transfer: _Transfer, champion: Champion | None) -> Figures:
+    """The values of the gate report, with the drop from the champion there, on the same test split."""
+    recorded = transfer.release.evidence.figures
+    test = _read_test_split(transfer, recorded.current_data)
+    drop = None
+    if champion is not None:
+        evaluation = transfer.params.evaluation
+        own = answer(transfer.release.model.folder, test, evaluation)
+        theirs = answer(champion.folder, test, evaluation)
+        drop = compare(test.targets.numpy(), own, theirs).drop.high
+    return replace(recorded, champion_drop=drop)
 
 
-def _test(order: _Order, judged: str) -> Split:
-    """The test split, if it is that of the gate report: what cannot be compared may not pass."""
-    prepared = order.root / PREPARED
-    found = data_hash(prepared) if (prepared / DATASET).is_file() else ""
-    if found != judged:
+def _read_test_split(transfer: _Transfer, judged_data: str) -> Split:
+    """Read the test split.
+
+    Raises:
+        BadInput: If the prepared data are not those of the gate report.
+    """
+    prepared = transfer.root / PREPARED
+    has_data = (prepared / DATASET).is_file()
+    found = data_hash(prepared) if has_data else ""
+    if found != judged_data:
+        shown = found[:12] if found else "none. Run `espalier prepare` first"
         raise BadInput(
-            f"{PREPARED}/ should be the data {judged[:12]} on which {order.shipment.origin} passed its gates, to judge "
-            f"it by. Found {found[:12] or 'none: `espalier prepare` first'}."
+            f"Expected {PREPARED}/ to be the data {judged_data[:12]} on which "
+            f"{transfer.release.origin} passed its gates; found {shown}."
         )
     return read_split(prepared, "test")
 
 
-def _keep(registry: Registry, order: _Order, figures: Figures, verdicts: list[Verdict]) -> str:
-    """Print the comparison, and keep it in a run, beside the gate report that came with the version."""
-    entry, content = order.shipment.model.entry, order.shipment.model.content
-    passed = all(verdict.passed for verdict in verdicts)
-    chosen = entry if passed else None
-    show({entry: verdicts}, chosen)
-    compared = as_json(order.alias, {entry: verdicts}, {entry: figures}, {entry: content}, chosen)
-    run = registry.client.create_run(
-        registry.experiment, run_name=f"copy {order.alias}"
-    ).info.run_id
-    registry.client.log_dict(run, compared, _COMPARISON)
-    registry.client.log_text(run, order.shipment.approval.text, REPORT)
-    registry.client.set_terminated(run, "FINISHED" if passed else "FAILED")
-    return str(run)
+def _log_reports(registry: Registry, transfer: _Transfer, candidate: Candidate) -> str:
+    """Store the comparison in a run, beside the gate report of the release; MLflow's id of the run."""
+    client, alias = registry.client, transfer.alias
+    comparison = as_json(alias, [candidate], candidate.entry if candidate.passed else None)
+    run = str(client.create_run(registry.experiment, run_name=f"copy {alias}").info.run_id)
+    client.log_dict(run, comparison, _COMPARISON)
+    client.log_text(run, transfer.release.evidence.text, REPORT)
+    client.set_terminated(run, "FINISHED" if candidate.passed else "FAILED")
+    return run
 
 
-def _arrived(registry: Registry, version: str, order: _Order) -> str:
-    """The version, if the files that it has there are those that left."""
-    content = fetch(registry, version, order.draft / "arrived")
-    if content != order.shipment.model.content:
-        raise BadInput(
-            f"Version {version} of {registry.name} should hold {order.shipment.model.content[:12]}, a copy of "
-            f"{order.shipment.origin}. Found {content[:12]}."
-        )
-    return version
-
-
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")

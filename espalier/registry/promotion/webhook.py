@@ -1,4 +1,4 @@
-"""Telling others that an alias was moved. Whoever cannot be told does not undo it."""
+"""Notification of a moved alias. A failed notification does not undo the move."""
 
 import json
 import urllib.request
@@ -11,11 +11,13 @@ from espalier.registry.promotion.audit import Move
 _SECONDS = 10.0
 
 
-def tell(address: str, name: str, move: Move) -> None:
-    """POST a move to an address, as JSON: the attributes of the `Move`, and `model`, the registered model's name.
+def send_webhook(address: str, name: str, move: Move) -> None:
+    """POST a move as JSON: the attributes of the `Move`, and `model`, the name of the registered model.
+
+    A failure is a warning.
 
     Args:
-        address: http or https; nothing is sent to an empty one.
+        address: http or https address; nothing is sent to an empty one.
         name: The registered model.
         move: The line of the audit.
     """
@@ -28,7 +30,7 @@ def tell(address: str, name: str, move: Move) -> None:
             pass
     except OSError as error:
         warnings.warn(
-            f"{address} should be told that {name}@{move.alias} moved. Found: {error}.",
+            f"Expected {address} to accept the move of {name}@{move.alias}; found {error}.",
             Notice,
             stacklevel=2,
         )

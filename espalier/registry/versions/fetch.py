@@ -1,4 +1,4 @@
-"""Getting a version's files back, checked: MLflow accepts versions whose files do not exist, and keeps no hashes."""
+"""Download of a version with a check of its files: MLflow accepts versions whose files are missing or changed."""
 
 from pathlib import Path
 
@@ -10,41 +10,47 @@ from espalier.registry.versions.registry import Registry
 
 
 def fetch(registry: Registry, version: str, target: Path) -> str:
-    """Download a version of the registered model as a model folder.
+    """Download a version of the registered model as a model folder, and check its files.
 
     Args:
-        registry: Where from.
-        version: Its number.
+        registry: The registered model.
+        version: The number of the version.
         target: The folder to fill.
 
     Returns:
-        The hash of what it holds, which is the one that the version is tagged with.
+        The hash of the content, equal to the version's tag `espalier.content`.
 
     Raises:
-        BadInput: If files are missing, were changed, or are not those of the version.
+        BadInput: If files are missing, were changed, or belong to another model.
     """
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
-
-    named = f"models:/{registry.name}/{version}"
-    tagged = registry.client.get_model_version(registry.name, version).tags.get("espalier.content")
-    try:
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=named, dst_path=str(target), tracking_uri=registry.store.uri
-        )
-    except (MlflowException, OSError) as error:
-        raise BadInput(
-            f"{named} should have the files of a model. Found: {' '.join(str(error).split())}"
-        ) from error
+    address = f"models:/{registry.name}/{version}"
+    tags = registry.client.get_model_version(registry.name, version).tags
+    tagged = tags.get("espalier.content")
+    _download(registry, address, target)
     if not (target / MANIFEST).is_file():
-        raise BadInput(f"{named} should have the files of a model. Found no {MANIFEST} among them.")
+        raise BadInput(f"Expected {address} to hold a model folder; found no {MANIFEST}.")
     hashes = files.verify(target)
     missing = [name for name in CONTENT_FILES if name not in hashes]
     if missing:
-        raise BadInput(f"{named} should hold {missing[0]}. Found {', '.join(sorted(hashes))}.")
+        found = ", ".join(sorted(hashes))
+        raise BadInput(f"Expected {address} to hold {missing[0]}; found {found}.")
     content = files.digest({name: hashes[name] for name in CONTENT_FILES})
     if content != tagged:
         raise BadInput(
-            f"{named} should hold the content {str(tagged)[:12]} that it is tagged with. Found {content[:12]}."
+            f"Expected {address} to hold the content {str(tagged)[:12]} with which it is tagged; "
+            f"found {content[:12]}."
         )
     return content
+
+
+def _download(registry: Registry, address: str, target: Path) -> None:
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=address, dst_path=str(target), tracking_uri=registry.store.uri
+        )
+    except (MlflowException, OSError) as error:
+        found = " ".join(str(error).split())
+        raise BadInput(f"Expected {address} to hold a model folder; found: {found}") from error

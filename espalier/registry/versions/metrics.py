@@ -1,7 +1,8 @@
-"""Figures of a model as MLflow's metrics: its history with the steps and times it had, and what was measured since.
+"""Values of the files of a model as metrics of MLflow.
 
-Names tell the file: `history/loss` is a column of `history.csv` (validation, while training), `metrics/loss` is of
-`metrics.json`, and the plain ones (`accuracy`, `macs`, ...) are columns of `reports/models.csv` (the test split).
+The name of a metric tells its file: `history/loss` is a column of `history.csv` (validation split,
+during training), `metrics/loss` is a key of `metrics.json`, and a plain name (`accuracy`, `macs`,
+...) is a column of `reports/models.csv` (test split, deployed file).
 """
 
 import csv
@@ -15,16 +16,24 @@ from espalier import files
 from espalier.errors import BadInput
 from espalier.paths import PAGE, REPORTS, TABLE
 
-_NO_METRIC = frozenset({"step", "epoch", "time", "seconds"})
-_WORDS = frozenset(
-    {"model", "parent", "by", "device", "front", "worst_class"}
-)  # a class may be called "3"
-_UNFIT = re.compile(r"[^\w\-. /]")
+_PLACES = frozenset(
+    {"step", "epoch", "time", "seconds"}
+)  # columns of a history that are no metrics
+# columns of the report that hold words; a class may be named "3"
+_WORDS = frozenset({"model", "parent", "by", "device", "front", "worst_class"})
+_FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a metric
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One value of one metric. `time` is in seconds since 1970."""
+class MetricPoint:
+    """One value of one metric.
+
+    Attributes:
+        name: Name of the metric.
+        value: A finite number.
+        step: Optimizer steps of the training so far; 0 for a metric without a history.
+        time: Seconds since 1970.
+    """
 
     name: str
     value: float
@@ -34,104 +43,114 @@ class Figure:
 
 @dataclass(frozen=True)
 class History:
-    """What `history.csv` says: figures, and when the training began and ended, if it says so."""
+    """The content of `history.csv`.
 
-    figures: tuple[Figure, ...] = ()
+    Attributes:
+        points: Values of all metrics, in the order of the rows.
+        span: When the training began and ended, in seconds since 1970; None if no row has a time.
+    """
+
+    points: tuple[MetricPoint, ...] = ()
     span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page of the report, and its hash."""
+    """The page of the report.
+
+    Attributes:
+        path: Path of the file.
+        sha256: Hash of the file.
+    """
 
     path: Path
     sha256: str
 
 
 def read_history(path: Path, now: float) -> History:
-    """Read a history; a missing or empty one is empty.
+    """Read the history of a training.
 
     Args:
-        path: The file.
-        now: The time of rows that give none.
-
-    Returns:
-        A figure for each finite number in a column that is a metric.
+        path: The file; a missing or empty one is an empty history.
+        now: Time of rows that have none, in seconds since 1970.
 
     Raises:
         BadInput: If a row has no step.
     """
     if not path.is_file():
         return History()
-    figures: list[Figure] = []
+    points: list[MetricPoint] = []
     span = None
-    for number, row in enumerate(_rows(path), start=2):
-        step, time = _number(row.get("step")), _number(row.get("time"))
+    for line, row in enumerate(_rows(path), start=2):
+        step = _number(row.get("step"))
         if step is None:
             raise BadInput(
-                f"Line {number} of {path} should have a number in the column `step`. Found {row.get('step')!r}."
+                f"Expected a number in the column `step` of line {line} of {path}; "
+                f"found {row.get('step')!r}."
             )
+        time = _number(row.get("time"))
         if time is not None:
-            span = (span[0] if span else time - (_number(row.get("seconds")) or 0.0), time)
-        figures += figures_of(row, int(step), now if time is None else time)
-    return History(tuple(figures), span)
+            duration = _number(row.get("seconds")) or 0.0
+            began = span[0] if span else time - duration
+            span = (began, time)
+        points += points_of(row, int(step), now if time is None else time)
+    return History(tuple(points), span)
 
 
-def figures_of(row: Mapping[str, object], step: int, time: float) -> list[Figure]:
-    """The figures of one row of a history: a finite number in a column that is a metric is one.
+def points_of(row: Mapping[str, object], step: int, time: float) -> list[MetricPoint]:
+    """The metrics of one row of a history: each finite number in a column of a metric.
 
     Args:
-        row: Its cells by column, as text or as numbers.
-        step: Of the row.
-        time: When it was, in seconds since 1970.
+        row: Cells by column, as text or as numbers.
+        step: Step of the row.
+        time: Time of the row, in seconds since 1970.
     """
-    values = ((name, _number(cell)) for name, cell in row.items() if name not in _NO_METRIC)
-    return [
-        Figure(f"history/{_fit(name)}", value, step, time)
-        for name, value in values
-        if value is not None
-    ]
+    points = []
+    for name, cell in row.items():
+        value = _number(cell)
+        if name not in _PLACES and value is not None:
+            points.append(MetricPoint(f"history/{_metric_name(name)}", value, step, time))
+    return points
 
 
 def read_metrics(path: Path) -> dict[str, float]:
-    """The numbers of `metrics.json`; a missing file has none."""
+    """Read the finite numbers of `metrics.json`, by the name of the metric; a missing file has none."""
     content = files.read_json(path) if path.is_file() else {}
-    numbers = {name: value for name, value in content.items() if isinstance(value, int | float)}
-    return {
-        f"metrics/{_fit(name)}": float(value)
-        for name, value in numbers.items()
-        if math.isfinite(value)
-    }
+    metrics = {}
+    for name, value in content.items():
+        if isinstance(value, int | float) and math.isfinite(value):
+            metrics[f"metrics/{_metric_name(name)}"] = float(value)
+    return metrics
 
 
 def read_report(root: Path) -> dict[str, dict[str, float]]:
-    """The figures of `reports/models.csv`, by model: the numbers of all columns but those that hold words.
+    """Read `reports/models.csv`: for each model its metrics by name. Columns of words are left out.
 
     Raises:
-        BadInput: If it has no column `model`.
+        BadInput: If the table has no column `model`.
     """
     path = root / REPORTS / TABLE
     if not path.is_file():
         return {}
     rows = _rows(path)
     if rows and "model" not in rows[0]:
-        raise BadInput(f"{path} should have a column `model`. Found {', '.join(rows[0])}.")
-    table = {
-        row["model"]: {
-            _fit(name): _number(text) for name, text in row.items() if name not in _WORDS
-        }
-        for row in rows
-    }
-    return {
-        model: {name: value for name, value in numbers.items() if value is not None}
-        for model, numbers in table.items()
-    }
+        raise BadInput(f"Expected a column `model` in {path}; found {', '.join(rows[0])}.")
+    return {row["model"]: _report_metrics(row) for row in rows}
 
 
 def read_page(root: Path) -> Page | None:
-    """The page `reports/index.html`, if there is one."""
+    """The page `reports/index.html`, if it exists."""
     path = root / REPORTS / PAGE
     return Page(path, files.sha256(path)) if path.is_file() else None
+
+
+def _report_metrics(row: Mapping[str, str]) -> dict[str, float]:
+    metrics = {}
+    for name, cell in row.items():
+        value = _number(cell)
+        if name not in _WORDS and value is not None:
+            metrics[_metric_name(name)] = value
+    return metrics
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -140,7 +159,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _number(cell: object) -> float | None:
-    """A finite number, or none: an empty cell, a word and a loss that was not finite are no figures."""
+    """The finite number in a cell; None for an empty cell, a word, NaN or infinity."""
     try:
         value = float(str(cell))
     except ValueError:
@@ -148,5 +167,5 @@ def _number(cell: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _fit(name: str) -> str:
-    return _UNFIT.sub("_", name)
+def _metric_name(column: str) -> str:
+    return _FORBIDDEN.sub("_", column)

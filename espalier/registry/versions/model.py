@@ -1,4 +1,4 @@
-"""A model folder as the registry sees it: what it is, what was measured on it, and where it came from."""
+"""A model folder in the view of the registry: its content, its lineage, and the tags and parameters from them."""
 
 import re
 from collections.abc import Mapping
@@ -12,23 +12,22 @@ from espalier.params import Params
 from espalier.paths import ARCHITECTURE, LINEAGE, MANIFEST, MODELS, ONNX, WEIGHTS
 
 CONTENT_FILES = (ARCHITECTURE, WEIGHTS, ONNX)
-_VALUE_LIMIT = (
-    5000  # characters; MLflow refuses tags above 5000 on some stores, parameters above 6000
-)
-_UNFIT = re.compile(r"[^\w\-. /]")  # in a name of a parameter or a metric
+# some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
+_VALUE_LIMIT = 5000
+_FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a parameter
 
 
 @dataclass(frozen=True)
 class Model:
-    """A sealed folder that was checked against its manifest.
+    """A sealed model folder whose files were checked against its manifest.
 
     Attributes:
-        entry: Its name in `params.yaml`.
-        folder: Where it lies.
+        entry: Name of the model in `params.yaml`.
+        folder: Path of the folder.
         hashes: SHA-256 of each file, by name.
-        parent: The entry it was made from; none for the teacher.
-        by: The operation that made it.
-        more: Tags beside those that say the above: where it was copied from.
+        parent: The entry from which the model was made; None for the teacher.
+        by: The operation that made the model.
+        more: Further tags, such as the origin of a copy; the tags of the model have priority.
     """
 
     entry: str
@@ -40,33 +39,47 @@ class Model:
 
     @property
     def content(self) -> str:
-        """The same as `espalier.models.content_hash`, without importing torch and hashing every file once more."""
+        """The content hash: one digest over the hashes of architecture, weights and deployed file.
+
+        Two folders with the same content are the same model, whenever and wherever they were made:
+        history, metrics and lineage do not count. Equal to `espalier.models.content_hash`, without
+        torch and without reading the files again.
+        """
         return files.digest({name: self.hashes[name] for name in CONTENT_FILES})
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of the files that make the model what it is, as they were sealed."""
+        """Sizes in bytes of the files that the content hash covers, by the manifest."""
         entries = files.read_json(self.folder / MANIFEST)["files"]
         return {name: int(entries[name]["bytes"]) for name in CONTENT_FILES}
 
     def lineage(self) -> dict[str, Any]:
-        """What `lineage.json` holds; empty if there is none."""
-        return dict(files.read_json(self.folder / LINEAGE)) if LINEAGE in self.hashes else {}
+        """The content of `lineage.json`; empty if the file is missing."""
+        if LINEAGE not in self.hashes:
+            return {}
+        return dict(files.read_json(self.folder / LINEAGE))
 
     def parameters(self) -> dict[str, str]:
-        """The lineage as flat MLflow parameters: those of the entry by their own names, the rest under `lineage.`."""
+        """Parameters of the run: the keys of the entry by their own names, the rest of the lineage under `lineage.`.
+
+        Nested keys are joined by dots: `{"entry": {"finetune": {"epochs": 3}}}` becomes
+        `{"finetune.epochs": "3"}`.
+        """
         lineage = self.lineage()
-        own = lineage.pop("entry", {})
-        flat = _flat(lineage, "lineage.") | _flat(own, "")
-        return {_UNFIT.sub("_", name): value[:_VALUE_LIMIT] for name, value in flat.items()}
+        entry = lineage.pop("entry", {})
+        flat = _flat(lineage, "lineage.") | _flat(entry, "")
+        return {_FORBIDDEN.sub("_", name): value[:_VALUE_LIMIT] for name, value in flat.items()}
 
     def made(self) -> tuple[float, float] | None:
-        """When making it began and ended, in seconds since 1970, if the lineage says so."""
+        """When the making of the model began and ended, in seconds since 1970; None without such a lineage."""
         lineage = self.lineage()
-        ended, seconds = lineage.get("finished"), lineage.get("seconds", 0.0)
-        return (float(ended) - float(seconds), float(ended)) if ended is not None else None
+        ended = lineage.get("finished")
+        if ended is None:
+            return None
+        seconds = float(lineage.get("seconds", 0.0))
+        return float(ended) - seconds, float(ended)
 
     def tags(self) -> dict[str, str]:
-        """The tags of its run and its version. The first two are the key by which it is found again."""
+        """Tags of the run and of the version. Entry and content are the key by which both are found again."""
         data = self.lineage().get("data")
         tags = {
             "espalier.entry": self.entry,
@@ -75,22 +88,26 @@ class Model:
             "espalier.parent": self.parent or "",
             "espalier.data": data if isinstance(data, str) else "",
         }
-        return {**self.more, **{name: value for name, value in tags.items() if value}}
+        given = {name: value for name, value in tags.items() if value}
+        return {**self.more, **given}
 
 
 def read_model(root: Path, params: Params, entry: str) -> Model:
     """Read and check the folder of an entry.
 
     Raises:
-        BadInput: If it is not sealed, or a file is missing or damaged; it names the file.
+        BadInput: If the folder is not sealed, or a file is missing or damaged; the message names
+            the file.
     """
     folder = root / MODELS / entry
     hashes = files.verify(folder)
     for name in CONTENT_FILES:
         if name not in hashes:
-            raise BadInput(f"{folder} should hold {name}. Found {', '.join(sorted(hashes))}.")
+            found = ", ".join(sorted(hashes))
+            raise BadInput(f"Expected {folder} to hold {name}; found {found}.")
     declared = params.entry(entry)
-    return Model(entry, folder, hashes, getattr(declared, "parent", None), declared.by)
+    parent = getattr(declared, "parent", None)
+    return Model(entry, folder, hashes, parent, declared.by)
 
 
 def _flat(value: dict[str, Any], prefix: str) -> dict[str, str]:

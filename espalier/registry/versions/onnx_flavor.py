@@ -1,9 +1,9 @@
-"""The folder that MLflow serves: the model folder itself, file by file, and beside it what the ONNX flavour needs."""
+"""The folder that MLflow serves: the files of the model folder, and the description of MLflow's ONNX flavor."""
 
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,94 +16,118 @@ from espalier.registry.versions.model import Model
 
 EXAMPLES = 4
 _ELEMENTS = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
+_FREE = -1  # a dimension of any size, in MLflow's notation
 
 
-def write_flavour(
+class _Value(NamedTuple):
+    """An input or output of the deployed file."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+def write_flavor(
     model: Model, target: Path, *, run: str, logged: str, examples: NDArray[np.uint8] | None
 ) -> None:
-    """Write the folder that a version consists of.
+    """Write the folder of a version.
 
-    Every file of the model folder comes with it, byte for byte: whoever downloads the version can check it against the
-    manifest and load it as a model folder.
+    It holds every file of the model folder, byte for byte, so that a downloaded version can be
+    checked against the manifest and loaded as a model folder.
 
     Args:
         model: The model.
-        target: Where to write; must not exist.
-        run: The run it belongs to.
-        logged: MLflow's id of the model.
-        examples: Images that show what goes in, `(n, C, H, W)`.
+        target: The folder to write; must not exist.
+        run: MLflow's id of the run.
+        logged: MLflow's id of the logged model.
+        examples: Example inputs (N, C, H, W); None if there are no prepared data.
 
     Raises:
-        BadInput: If the deployed file takes or gives something else than it should.
+        BadInput: If inputs or outputs of the deployed file are not the expected ones.
     """
     import mlflow.onnx
     from mlflow.models import Model as Description
 
     deployed = onnx.load(model.folder / ONNX)
+    requirements = [f"{name}=={version(name)}" for name in ("onnx", "onnxruntime", "numpy")]
     mlflow.onnx.save_model(
         deployed,
         target,
         mlflow_model=Description(run_id=run, model_uuid=logged, model_id=logged),
-        signature=_signature(model, deployed, examples),
+        signature=_signature(model.folder / ONNX, deployed, examples),
         input_example=examples,
-        pip_requirements=[f"{name}=={version(name)}" for name in ("onnx", "onnxruntime", "numpy")],
-        onnx_execution_providers=[
-            "CPUExecutionProvider"
-        ],  # without it, a machine without CUDA warns
+        pip_requirements=requirements,
+        # without it, loading warns on a machine without CUDA
+        onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
-    for name in (
-        *model.hashes,
-        MANIFEST,
-    ):  # MLflow wrote model.onnx anew, which can change its bytes
+    # MLflow serializes model.onnx again, which can change its bytes: all files are copied over
+    for name in (*model.hashes, MANIFEST):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model.folder / name, target / name)
 
 
 def read_examples(root: Path) -> NDArray[np.uint8] | None:
-    """The first validation images; none if there are no prepared data here."""
+    """The first validation examples; None if the project has no prepared data."""
     path = root / PREPARED / "validation.safetensors"
     if not path.is_file():
         return None
     with safe_open(path, framework="np") as tensors:
-        images: NDArray[np.uint8] = tensors.get_slice("images")[:EXAMPLES]
-    return images
+        examples: NDArray[np.uint8] = tensors.get_slice("images")[:EXAMPLES]
+    return examples
 
 
-def _signature(model: Model, deployed: onnx.ModelProto, examples: NDArray[np.uint8] | None) -> Any:
+def _signature(path: Path, deployed: onnx.ModelProto, examples: NDArray[np.uint8] | None) -> Any:
+    """MLflow's signature of the deployed file, after a check of its inputs and outputs."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     weights = {tensor.name for tensor in deployed.graph.initializer}
-    inputs = [_described(value) for value in deployed.graph.input if value.name not in weights]
-    outputs = [_described(value) for value in deployed.graph.output]
-    shape = inputs[0][2] if inputs else ()
-    if (
-        [i[:2] for i in inputs] != [("image", "uint8")]
-        or len(shape) != 4
-        or shape[0] != -1
-        or min(shape[1:]) < 1
-    ):
-        raise BadInput(
-            f"{model.folder / ONNX} should take `image`, uint8 (batch, C, H, W). Found {inputs} (-1: free)."
-        )
-    if [o[:2] for o in outputs] != [("logits", "float32")] or len(outputs[0][2]) != 2:
-        raise BadInput(
-            f"{model.folder / ONNX} should give `logits`, float32 (batch, classes). Found {outputs}."
-        )
-    if examples is not None and examples.shape[1:] != shape[1:]:
-        raise BadInput(
-            f"{model.folder / ONNX} should take images as the prepared ones, {examples.shape[1:]}. Found {shape[1:]}."
-        )
-    specs = [
-        [TensorSpec(np.dtype(kind), sizes, name) for name, kind, sizes in side]
-        for side in (inputs, outputs)
-    ]
-    return ModelSignature(inputs=Schema(specs[0]), outputs=Schema(specs[1]))
+    inputs = [_value(one) for one in deployed.graph.input if one.name not in weights]
+    outputs = [_value(one) for one in deployed.graph.output]
+    _check_inputs(path, inputs, examples)
+    _check_outputs(path, outputs)
+
+    def schema(values: list[_Value]) -> Any:
+        return Schema([TensorSpec(np.dtype(one.kind), one.shape, one.name) for one in values])
+
+    return ModelSignature(inputs=schema(inputs), outputs=schema(outputs))
 
 
-def _described(value: onnx.ValueInfoProto) -> tuple[str, str, tuple[int, ...]]:
+def _check_inputs(path: Path, inputs: list[_Value], examples: NDArray[np.uint8] | None) -> None:
+    if [one[:2] for one in inputs] != [("image", "uint8")] or not _is_image(inputs[0].shape):
+        raise BadInput(
+            f"Expected {path} to take `image`, uint8 (batch, C, H, W); "
+            f"found {_listed(inputs)} ({_FREE}: free)."
+        )
+    shape = inputs[0].shape[1:]
+    if examples is not None and examples.shape[1:] != shape:
+        raise BadInput(
+            f"Expected {path} to take images of the shape of the prepared ones, "
+            f"{examples.shape[1:]}; found {shape}."
+        )
+
+
+def _check_outputs(path: Path, outputs: list[_Value]) -> None:
+    if [one[:2] for one in outputs] != [("logits", "float32")] or len(outputs[0].shape) != 2:
+        raise BadInput(
+            f"Expected {path} to give `logits`, float32 (batch, classes); found {_listed(outputs)}."
+        )
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    """Whether a shape is (batch, C, H, W) with a free batch."""
+    return len(shape) == 4 and shape[0] == _FREE and min(shape[1:]) >= 1
+
+
+def _listed(values: list[_Value]) -> list[tuple[object, ...]]:
+    return [tuple(value) for value in values]
+
+
+def _value(value: onnx.ValueInfoProto) -> _Value:
     tensor = value.type.tensor_type
-    sizes = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in tensor.shape.dim)
-    kind = _ELEMENTS.get(tensor.elem_type, onnx.TensorProto.DataType.Name(tensor.elem_type).lower())
-    return value.name, kind, sizes
+    sizes = [size.dim_value if size.HasField("dim_value") else _FREE for size in tensor.shape.dim]
+    kind = _ELEMENTS.get(tensor.elem_type)
+    if kind is None:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    return _Value(value.name, kind, tuple(sizes))

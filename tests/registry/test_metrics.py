@@ -2,8 +2,8 @@ import pytest
 
 from espalier.errors import BadInput
 from espalier.registry.versions.metrics import (
-    Figure,
     History,
+    MetricPoint,
     read_history,
     read_metrics,
     read_report,
@@ -28,7 +28,10 @@ def test_a_history_is_read_with_its_steps_and_times(tmp_path):
         "step,epoch,loss,seconds,time\n10,1,0.5,3,1000\n20,2,0.25,4,2000.5\n",
     )
     assert read_history(path, now=7.0) == History(
-        (Figure("history/loss", 0.5, 10, 1000.0), Figure("history/loss", 0.25, 20, 2000.5)),
+        (
+            MetricPoint("history/loss", 0.5, 10, 1000.0),
+            MetricPoint("history/loss", 0.25, 20, 2000.5),
+        ),
         span=(997.0, 2000.5),
     )
 
@@ -37,14 +40,12 @@ def test_what_is_no_finite_number_is_no_figure(tmp_path):
     path = write(
         tmp_path / "history.csv", "step,loss,accuracy,phase\n1,nan,0.5,warm\n2,inf,,cold\n"
     )
-    assert read_history(path, now=7.0).figures == (Figure("history/accuracy", 0.5, 1, 7.0),)
+    assert read_history(path, now=7.0).points == (MetricPoint("history/accuracy", 0.5, 1, 7.0),)
 
 
 def test_a_row_without_a_step_is_refused(tmp_path):
     path = write(tmp_path / "history.csv", "step,loss\n1,0.5\nx,0.5\n")
-    with pytest.raises(
-        BadInput, match=r"Line 3 of .*history\.csv should have a number .*Found 'x'"
-    ):
+    with pytest.raises(BadInput, match=r"Expected a number .* line 3 of .*history\.csv; found 'x'"):
         read_history(path, now=7.0)
 
 
@@ -73,7 +74,7 @@ def test_columns_of_words_are_no_figures_also_where_a_word_reads_as_a_number(tmp
 
 def test_a_report_that_names_no_model_is_refused(tmp_path):
     write(tmp_path / "reports" / "models.csv", "name,accuracy\nteacher,0.9\n")
-    with pytest.raises(BadInput, match=r"should have a column `model`\. Found name, accuracy"):
+    with pytest.raises(BadInput, match=r"a column `model` in .*; found name, accuracy"):
         read_report(tmp_path)
 
 

@@ -1,0 +1,171 @@
+"""Promotion: judge all candidates of an alias, and move the alias to the best one that passes its gates."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from espalier.errors import BadInput
+from espalier.gates import Policy, choose, judge, read_policies
+from espalier.params import read_params
+from espalier.paths import GATES
+from espalier.registry.connection import connect, find_store
+from espalier.registry.promotion.alias_moves import (
+    AliasMove,
+    complete_unfinished_moves,
+    move_alias,
+)
+from espalier.registry.promotion.audit import Move
+from espalier.registry.promotion.champion import Champion, fetch_champion
+from espalier.registry.promotion.errors import RefusedError
+from espalier.registry.promotion.evaluator import Evaluator
+from espalier.registry.promotion.gate_report import (
+    REPORT,
+    Candidate,
+    as_json,
+    print_report,
+    refusal,
+)
+from espalier.registry.promotion.policies import read_policy
+from espalier.registry.promotion.webhook import send_webhook
+from espalier.registry.versions import (
+    Model,
+    Registry,
+    fetch,
+    model_filter,
+    open_registry,
+    quoted,
+    read_model,
+)
+
+
+def promote(root: Path, alias: str | None = None) -> list[Move]:
+    """Judge all candidates, and move the aliases of `mlflow/gates.yaml` that a better model may get.
+
+    Args:
+        root: The project.
+        alias: The only alias to move; all by default.
+
+    Returns:
+        The moves that were made; an alias that points to the chosen model already is not moved.
+
+    Raises:
+        BadInput: If the policy, the reports or the registry are not as expected.
+        RefusedError: If no candidate passes, for at least one alias; the other aliases were moved.
+        ConcurrentMoveError: If another process moved the alias meanwhile.
+    """
+    policies = {alias: read_policy(root, alias)} if alias else read_policies(root / GATES)
+    evaluator = Evaluator.open(root, read_params(root))
+    moves, refusals = [], []
+    for name, policy in policies.items():
+        try:
+            move = _promote_alias(evaluator, name, policy)
+        except RefusedError as error:
+            refusals.append(str(error))
+            continue
+        if move is not None:
+            moves.append(move)
+    if refusals:
+        raise RefusedError("\n".join(refusals))
+    return moves
+
+
+def _promote_alias(evaluator: Evaluator, alias: str, policy: Policy) -> Move | None:
+    """Promote the best candidate of one alias; None if the alias points to it already."""
+    store = find_store(evaluator.root)
+    settings = evaluator.params.registry
+    with tempfile.TemporaryDirectory() as draft, connect(store) as client:
+        registry = open_registry(client, store, settings.name)
+        complete_unfinished_moves(registry)
+        champion = fetch_champion(registry, alias, Path(draft, "champion"))
+        candidates = _judge_candidates(registry, evaluator, policy, champion)
+        chosen = _choose(candidates, policy)
+        print_report(candidates, chosen.entry if chosen else None)
+        if chosen and champion and chosen.content == champion.content:
+            sys.stdout.write(
+                f"{settings.name}@{alias} stays at version {champion.version}: "
+                f"{chosen.entry}, as it is now\n"
+            )
+            return None
+        run = _log_report(registry, alias, candidates, chosen)
+        if chosen is None:
+            version = champion.version if champion else None
+            raise refusal(f"{settings.name}@{alias}", version, candidates)
+        request = AliasMove(
+            alias=alias,
+            expected=champion.version if champion else None,
+            to=chosen.version,
+            content=chosen.content,
+            former_content=champion.content if champion else None,
+            reason="promoted",
+            run=run,
+        )
+        move = move_alias(registry, request)
+    send_webhook(settings.webhook, settings.name, move)
+    former = f"; it was version {move.former}" if move.former else ""
+    sys.stdout.write(f"{settings.name}@{alias} is version {move.to} now: {chosen.entry}{former}\n")
+    return move
+
+
+def _judge_candidates(
+    registry: Registry, evaluator: Evaluator, policy: Policy, champion: Champion | None
+) -> list[Candidate]:
+    """Judge the registered version of every candidate by the gates of a policy."""
+    entries = evaluator.candidates(policy)
+    models = [read_model(evaluator.root, evaluator.params, entry) for entry in entries]
+    versions = [_registered_version(registry, model) for model in models]
+    champion_answers = evaluator.answers(champion.folder) if champion else None
+    candidates = []
+    for model, version in zip(models, versions, strict=True):
+        damage = _damage(registry, version, model)
+        figures = evaluator.figures(model.entry, champion_answers, damage)
+        verdicts = judge(policy.gates, figures)
+        candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))
+    return candidates
+
+
+def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
+    """The candidate that the policy prefers among those that pass; None if none passes."""
+    passed = {candidate.entry: candidate for candidate in candidates if candidate.passed}
+    if not passed:
+        return None
+    figures = {entry: candidate.figures for entry, candidate in passed.items()}
+    return passed[choose(policy.choose, figures)]
+
+
+def _log_report(
+    registry: Registry, alias: str, candidates: Sequence[Candidate], chosen: Candidate | None
+) -> str:
+    """Store the gate report in a run; MLflow's id of the run."""
+    client = registry.client
+    report = as_json(alias, candidates, chosen.entry if chosen else None)
+    run = str(client.create_run(registry.experiment, run_name=f"promote {alias}").info.run_id)
+    client.log_dict(run, report, REPORT)
+    client.set_terminated(run, "FINISHED" if chosen else "FAILED")
+    return run
+
+
+def _registered_version(registry: Registry, model: Model) -> str:
+    """The newest version whose tags name a model; its files are checked later.
+
+    Raises:
+        BadInput: If there is none.
+    """
+    wanted = f"name = {quoted(registry.name)} and {model_filter(model.entry, model.content)}"
+    found = [int(one.version) for one in registry.client.search_model_versions(wanted)]
+    if not found:
+        raise BadInput(
+            f"Expected {registry.name} to have a version of {model.entry} as it is now; "
+            "found none. Run `espalier register` first."
+        )
+    return str(max(found))
+
+
+def _damage(registry: Registry, version: str, model: Model) -> str:
+    """The difference between the files of a version and those of the model; empty if there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            content = fetch(registry, version, Path(folder))
+        except BadInput as error:
+            return str(error).replace(f"{folder}/", "")
+    return "" if content == model.content else f"version {version} holds {content[:12]}"

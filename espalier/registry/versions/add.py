@@ -1,0 +1,126 @@
+"""Adding versions, so that a crash at any moment leaves nothing that a repetition does not complete or remove.
+
+A registration makes three things: a run, its files, and a version. The run gets the tag
+`espalier.complete` when everything of it is logged; the version is made afterwards, with all its
+tags, in one request. A crash therefore leaves one of three states, and the next registration of the
+same model proceeds from it:
+
+| crash | state of the store | next registration |
+|---|---|---|
+| while the run is logged | run without `espalier.complete`, lease expired | deletes the run, logs another one |
+| between mark and version | complete run without a version | adopts the run: makes its version |
+| after the version | version on a complete run | finds the version, adds nothing |
+"""
+
+import time
+from collections.abc import Mapping
+
+from espalier.registry.connection import is_active, remove_lease
+from espalier.registry.versions.log_run import (
+    BEGUN,
+    COMPLETE,
+    WRITER,
+    log_points,
+    log_run,
+    single_points,
+)
+from espalier.registry.versions.metrics import Page
+from espalier.registry.versions.model import Model
+from espalier.registry.versions.registry import Registry
+from espalier.registry.versions.requests import model_filter, quoted
+from espalier.registry.versions.stored import StoredVersion, has_files, stored_version
+
+PAGE_HASH = "espalier.report"  # tag with the hash of the page that is logged to the run
+_PAGE_FOLDER = "report"
+_VERSION_TIMEOUT = 60  # seconds until MLflow's new version is ready
+
+
+def add_version(registry: Registry, model: Model, report: Mapping[str, float]) -> StoredVersion:
+    """Make a version of a model, from the run of an interrupted registration if that run is complete.
+
+    Args:
+        registry: The registered model.
+        model: The model to register.
+        report: Metrics of the evaluation, by name.
+    """
+    run, logged = _adopt_run(registry, model) or log_run(registry, model, report)
+    return add_reference(registry, StoredVersion("", run, logged), model.tags())
+
+
+def add_reference(
+    registry: Registry, stored: StoredVersion, tags: Mapping[str, str]
+) -> StoredVersion:
+    """Make a version that refers to run and files in the same store, of any registered model.
+
+    Args:
+        registry: The registered model that gets the version.
+        stored: The run and the files.
+        tags: Tags of the new version.
+    """
+    version = registry.client.create_model_version(
+        registry.name,
+        f"models:/{stored.logged}",
+        stored.run,
+        tags=dict(tags),
+        model_id=stored.logged,
+        await_creation_for=_VERSION_TIMEOUT,
+    )
+    return stored_version(version)
+
+
+def refresh_version(
+    registry: Registry,
+    stored: StoredVersion,
+    report: Mapping[str, float],
+    page: Page | None = None,
+) -> None:
+    """Log the metrics and the page of a repeated evaluation; what the run has already is not logged again.
+
+    Args:
+        registry: The registered model.
+        stored: The version whose run is updated.
+        report: Metrics of the evaluation, by name.
+        page: The page of the report.
+    """
+    client = registry.client
+    known = client.get_run(stored.run).data
+    changed = {name: value for name, value in report.items() if known.metrics.get(name) != value}
+    log_points(registry, stored.run, stored.logged, single_points(changed, time.time()))
+    if page and known.tags.get(PAGE_HASH) != page.sha256:
+        client.log_artifact(stored.run, str(page.path), _PAGE_FOLDER)
+        # set after the file, so that a crash between the two repeats the upload
+        client.set_tag(stored.run, PAGE_HASH, page.sha256)
+
+
+def _adopt_run(registry: Registry, model: Model) -> tuple[str, str] | None:
+    """Find a complete run of a model that lacks its version; delete the runs of crashed registrations.
+
+    Returns:
+        MLflow's ids of the run and of its files; None if there is no such run.
+    """
+    adopted = None
+    wanted = model_filter(model.entry, model.content)
+    for run in registry.client.search_runs([registry.experiment], wanted):
+        logged = run.data.tags.get(COMPLETE)
+        if logged is None:
+            _delete_if_crashed(registry, run.info.run_id, run.data.tags)
+        elif has_files(registry, logged, model, hashes=True):
+            adopted = run.info.run_id, logged
+    return adopted
+
+
+def _delete_if_crashed(registry: Registry, run: str, tags: Mapping[str, str]) -> None:
+    """Delete an incomplete run, unless another machine is still logging it."""
+    lease = tags.get(WRITER, "")
+    root = registry.store.root
+    # a local store is locked by this process, so that no other process can be logging
+    may_be_written = not registry.store.is_local
+    if may_be_written and is_active(root, lease, float(tags.get(BEGUN, 0)), "registering"):
+        return
+    client = registry.client
+    for logged in client.search_logged_models(
+        [registry.experiment], f"source_run_id = {quoted(run)}"
+    ):
+        client.delete_logged_model(logged.model_id)
+    client.delete_run(run)
+    remove_lease(root, lease, "registering")

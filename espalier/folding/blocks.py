@@ -184,13 +184,6 @@ def _average(one: nn.Module, other: nn.Module) -> None:
             value.add_(held[name]).div_(2)
 
 
-def _output_shapes(
-    network: nn.Module, names: list[str], example: Tensor
-) -> dict[str, tuple[int, ...]]:
-    found = next(outputs(network, names, [example]))
-    return {name: tuple(output.shape[1:]) for name, output in zip(names, found, strict=True)}
-
-
 @torch.no_grad()
 def outputs(
     network: nn.Module, names: list[str], images: Iterable[Tensor]

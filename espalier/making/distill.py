@@ -3,6 +3,7 @@
 from espalier.making.job import Job
 from espalier.making.networks import new, refuse_quantized
 from espalier.making.result import OperationResult
+from espalier.making.teaching import objective_from_teacher
 from espalier.measures.macs import count_macs
 from espalier.params import Distill
 
@@ -13,5 +14,5 @@ def distill(job: Job) -> OperationResult:
     assert isinstance(entry, Distill)
     refuse_quantized(job)
     network = new(job, entry.model, entry)
-    history = job.fit(network, job.from_teacher(entry.parent, network))
+    history = job.fit(network, objective_from_teacher(job, entry.parent, network))
     return OperationResult(network, count_macs(network, job.dataset.shape), history)

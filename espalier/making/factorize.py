@@ -6,6 +6,7 @@ from espalier.factorization import factorize
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.result import OperationResult
+from espalier.making.teaching import objective_from_teacher
 from espalier.measures.macs import count_parameters
 from espalier.params import Factorize
 from espalier.paths import TEACHER
@@ -30,5 +31,5 @@ def factorized(job: Job) -> OperationResult:
         base=base_macs if entry.keep_macs is not None else base_parameters,
     )
     recalibrate(network, job.train, job.look)
-    history = job.fit(network, job.from_teacher(TEACHER, network))
+    history = job.fit(network, objective_from_teacher(job, TEACHER, network))
     return OperationResult(network, base_macs, history)

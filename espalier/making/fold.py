@@ -11,6 +11,7 @@ from espalier.folding import fold_batch_norms, fold_blocks, fold_linears
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.result import OperationResult
+from espalier.making.teaching import objective_from_teacher
 from espalier.models.structure import edits_of
 from espalier.params import Fold
 from espalier.paths import TEACHER
@@ -38,7 +39,7 @@ def folded(job: Job) -> OperationResult:
         _warn_if_unchanged(entry, whole, network)
     else:
         network = _fold_blocks(job, entry, whole, example, base)
-    history = job.fit(network, job.from_teacher(TEACHER, network))
+    history = job.fit(network, objective_from_teacher(job, TEACHER, network))
     return OperationResult(network, base, history)
 
 

@@ -149,17 +149,6 @@ class Job:
         """The objective without a teacher."""
         return from_labels(self.recipe.label_smoothing)
 
-    def from_teacher(
-        self, teacher: str, network: torch.nn.Module, *, inside: bool = True
-    ) -> Objective:
-        """The objective that this entry asks for when `teacher`, or those that it names instead, teach `network`.
-
-        Without `inside` losses between layers are left out: their adapters say nothing before they are trained.
-        """
-        from espalier.making.teaching import teach  # here: it works with jobs
-
-        return teach(self, teacher, network, inside=inside)
-
     @property
     def progress(self) -> Path:
         """Where this job saves how far it is: outside the stage's outputs, under the hash of its inputs."""

@@ -15,6 +15,7 @@ from espalier.errors import BadInput, Notice
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.result import OperationResult
+from espalier.making.teaching import objective_from_teacher
 from espalier.models.folder import load, save
 from espalier.params import Prune
 from espalier.paths import CUT, STATE, TEACHER
@@ -66,7 +67,7 @@ def _sparsify(job: Job, network: nn.Module) -> list[Row]:
     assert isinstance(entry, Prune)
     assert entry.sparsify is not None
     objective = sparse(
-        job.from_teacher(TEACHER, network),
+        objective_from_teacher(job, TEACHER, network),
         network.eval(),
         _example(job),
         penalty=entry.sparsify.penalty,
@@ -115,7 +116,7 @@ def _losses(job: Job, score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
     data = SCORES[score].data
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
-        objective = job.from_teacher(TEACHER, network, inside=False)
+        objective = objective_from_teacher(job, TEACHER, network, inside=False)
         count = min(_SCORED[data], len(job.train))
         for batch in job.train.batches(in_order(count, _BATCH[data])):
             inputs = job.look(job.views.apply(batch.inputs, batch.index, 0))
@@ -131,7 +132,7 @@ def _recover(job: Job, network: nn.Module, step: int, *, last: bool) -> list[Row
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
     validation = Inference(job.open("validation"), job.look)
     before = validation.loss_and_accuracy(network)[1]
-    objective = job.from_teacher(TEACHER, network)
+    objective = objective_from_teacher(job, TEACHER, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
     after = history[-1]["accuracy"] if history else before
     if last and after < before:

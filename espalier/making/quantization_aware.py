@@ -11,6 +11,7 @@ from torch import nn
 
 from espalier.folding import fold_batch_norms
 from espalier.making.job import Job
+from espalier.making.teaching import objective_from_teacher
 from espalier.paths import ONNX, TEACHER
 from espalier.quantization.aware import aware
 from espalier.quantization.deploy import export_integers
@@ -57,7 +58,7 @@ def train_aware(
     learner = aware(
         folded, seen, calibration=calibration, per_channel=per_channel, reduce_range=reduce_range
     )
-    history = job.fit(learner, job.from_teacher(TEACHER, learner.network), part="aware")
+    history = job.fit(learner, objective_from_teacher(job, TEACHER, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ONNX
         export_integers(learner, path, pixels, job.dataset.mean, job.dataset.std)

@@ -9,6 +9,7 @@ from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.result import OperationResult
+from espalier.making.teaching import objective_from_teacher
 from espalier.params import Share
 from espalier.params.share import Widths
 from espalier.paths import TEACHER
@@ -29,7 +30,7 @@ def _share_by_kmeans(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Mod
     widths = entry.bits
     bits = Bits(widths.conv, widths.linear) if isinstance(widths, Widths) else widths
     network = share(network, bits=bits, price=entry.price, vectors=entry.vectors)
-    history = job.fit(network, job.from_teacher(TEACHER, network))
+    history = job.fit(network, objective_from_teacher(job, TEACHER, network))
     round_centroids(network)
     if entry.vectors == "half":
         round_vectors(network)
@@ -41,7 +42,7 @@ def _share_by_rate(job: Job, entry: Share, network: nn.Module) -> tuple[nn.Modul
         raise BadInput(
             f"Expected models.{job.name}.finetune.epochs of at least 1 for `method: rate`; found 0."
         )
-    objective = job.from_teacher(TEACHER, network)
+    objective = objective_from_teacher(job, TEACHER, network)
     names = [
         name
         for name, value in network.named_parameters()

@@ -46,7 +46,9 @@ _OF_THE_SUM = (
 )  # the other keys are those of the loss
 
 
-def teach(job: Job, teacher: str, network: nn.Module, *, inside: bool = True) -> Objective:
+def objective_from_teacher(
+    job: Job, teacher: str, network: nn.Module, *, inside: bool = True
+) -> Objective:
     """The weighted sum of the losses of a job's entry.
 
     Args:

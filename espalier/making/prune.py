@@ -25,7 +25,6 @@ from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.pruning.prune_to_target import MEASURES
 from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import sparse
-from espalier.pruning.target import unit
 from espalier.training.batches import in_order
 from espalier.training.device import to_device
 from espalier.training.engine import LossInputs
@@ -92,7 +91,7 @@ def _start(job: Job, network: nn.Module, base: Size) -> float:
         values = elements.sum_over_producers(dict(network.named_parameters()))
         return float((values != 0).mean())
     measured = MEASURES[target.name](network, _example(job))
-    return measured / unit(target.name, base)
+    return measured / base.unit(target.name)
 
 
 def _cut(job: Job, network: nn.Module, target: Target | None, base: Size) -> nn.Module:

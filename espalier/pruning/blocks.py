@@ -17,7 +17,8 @@ from espalier.pruning.budgets import Kept, Layer, Portion
 from espalier.pruning.costs import Cost, compute_layer_times, cost, products
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import BlockGroups
-from espalier.pruning.scores import SCORES, Losses
+from espalier.pruning.scores import SCORES
+from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 
 

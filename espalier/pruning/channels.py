@@ -14,7 +14,8 @@ from espalier.pruning.budgets import Kept, Layer, layers_of
 from espalier.pruning.costs import Cost, layer_times, macs, one_tensor, parameters
 from espalier.pruning.finding import traced_shapes
 from espalier.pruning.groups import DependencyGroups
-from espalier.pruning.scores import SCORES, Losses
+from espalier.pruning.scores import SCORES
+from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery import cut
 

@@ -2,18 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from espalier.pruning.budgets import BUDGETS
-from espalier.pruning.finding import (
-    find_blocks,
-    find_dependency_groups,
-    find_heads,
-    find_weight_elements,
-)
-from espalier.pruning.groups import Groups
+    from espalier.pruning.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -21,7 +16,7 @@ class Pattern:
     """A kind of groups.
 
     Attributes:
-        find: finds the groups of a network: (network, example, keep) to groups.
+        finder: function of `espalier.pruning.finding` that finds the groups of a network.
         noun: name of the groups in messages.
         cuts: whether groups are removed, so that the network shrinks; else they are masked.
         aligned: whether the widths that are left are multiples of `align`.
@@ -29,24 +24,31 @@ class Pattern:
         budgets: names of the budgets that fit.
     """
 
-    find: Callable[[nn.Module, Any, tuple[str, ...]], Groups]
+    finder: str
     noun: str
     cuts: bool
     aligned: bool
     targets: tuple[str, ...]
     budgets: tuple[str, ...]
 
+    @property
+    def find(self) -> "Callable[[nn.Module, Any, tuple[str, ...]], Groups]":
+        """The finder: (network, example, keep) to groups. It is imported when it is first used."""
+        find: Callable[[nn.Module, Any, tuple[str, ...]], Groups]
+        find = resolve_name(f"espalier.pruning.finding:{self.finder}")
+        return find
+
 
 _SIZES = ("keep_macs", "keep_parameters", "bytes", "milliseconds")
-_ALL = tuple(BUDGETS)
-_WITHOUT_TIME = tuple(name for name in BUDGETS if name != "latency")
+_WITHOUT_TIME = ("global", "uniform", "sensitivity")
+_ALL = (*_WITHOUT_TIME, "latency")
 
 PATTERNS: dict[str, Pattern] = {
-    "channels": Pattern(find_dependency_groups, "channels", True, True, (*_SIZES, "below"), _ALL),
-    "heads": Pattern(find_heads, "attention heads", True, True, _SIZES, _ALL),
-    "blocks": Pattern(find_blocks, "residual blocks of one shape", True, False, _SIZES, _ALL),
+    "channels": Pattern("find_dependency_groups", "channels", True, True, (*_SIZES, "below"), _ALL),
+    "heads": Pattern("find_heads", "attention heads", True, True, _SIZES, _ALL),
+    "blocks": Pattern("find_blocks", "residual blocks of one shape", True, False, _SIZES, _ALL),
     "weights": Pattern(
-        find_weight_elements, "weights", False, False, ("sparsity", "below"), _WITHOUT_TIME
+        "find_weight_elements", "weights", False, False, ("sparsity", "below"), _WITHOUT_TIME
     ),
-    "n_of_m": Pattern(find_weight_elements, "weights", False, False, (), ("global",)),
+    "n_of_m": Pattern("find_weight_elements", "weights", False, False, (), ("global",)),
 }

@@ -16,9 +16,10 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
 from espalier.pruning.budgets import BUDGETS, Kept, Layer, Problem
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
-from espalier.pruning.scores import SCORES, Losses
+from espalier.pruning.scores import SCORES
+from espalier.pruning.scores.score import Losses
+from espalier.pruning.size import Size, shape_of
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.target import Size, shape_of
 
 _NEAR = 0.02  # relative distance to the limit that is not reported
 _TRIES = 4

@@ -2,31 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
-
-from torch import nn
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from espalier.errors import BadInput
-from espalier.measures.macs import count_macs, count_parameters
-from espalier.models.graph import Example
 
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a network that no pruning has touched, to which fractions refer.
-
-    Attributes:
-        macs: multiply-accumulates for one example.
-        parameters: number of learned parameters.
-    """
-
-    macs: int
-    parameters: int
-
-    @classmethod
-    def of(cls, network: nn.Module, example: Example) -> Self:
-        """The size of a network for inputs like `example`."""
-        return cls(count_macs(network, shape_of(example)), count_parameters(network))
+if TYPE_CHECKING:
+    from espalier.pruning.size import Size
 
 
 class TargetKind(NamedTuple):
@@ -86,22 +67,10 @@ class Target:
         """The noun of what is limited."""
         return TARGETS[self.name].noun
 
-    def limit(self, base: Size) -> float:
+    def limit(self, base: "Size") -> float:
         """The largest amount that may be left.
 
         Example:
             `keep_macs` of 0.5 of a base with 10 million multiply-accumulates: 5 million.
         """
-        return self.value * unit(self.name, base)
-
-
-def unit(name: str, base: Size) -> int:
-    """The amount that a target's value of 1 stands for."""
-    return {"keep_macs": base.macs, "keep_parameters": base.parameters}.get(name, 1)
-
-
-def shape_of(example: Example) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
-    """The shape of one example, or of each of its inputs, without the batch."""
-    if isinstance(example, tuple):
-        return tuple(tuple(one.shape[1:]) for one in example)
-    return tuple(example.shape[1:])
+        return self.value * base.unit(self.name)

@@ -14,7 +14,8 @@ from espalier.errors import BadInput, Notice
 from espalier.models.structure import Masked, record
 from espalier.pruning.groups import WeightElements
 from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
-from espalier.pruning.scores import SCORES, Losses, Score
+from espalier.pruning.scores import SCORES, Score
+from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 
 _BATCHES = {"": 4, "batches": 4, "examples": 256}  # over which a loss is averaged, per layer

@@ -14,8 +14,9 @@ from espalier.models.structure import removed_layers
 from espalier.pruning import prune
 from espalier.pruning.blocks import PrunableBlocks
 from espalier.pruning.finding import find_blocks
+from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.target import Size, Target
+from espalier.pruning.target import Target
 
 SHAPE = (3, 8, 8)
 SEVERAL = pytest.mark.filterwarnings("ignore::espalier.errors.Notice")

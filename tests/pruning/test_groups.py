@@ -16,7 +16,7 @@ from tiny_networks_layers import LAYERS
 from tiny_networks_shapes import SHAPES
 
 from espalier.pruning.budgets import Problem, global_budget
-from espalier.pruning.scores import magnitude
+from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.surgery import cut
 
 CASES = LAYERS | SHAPES | ATTENTION

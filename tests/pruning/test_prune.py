@@ -14,7 +14,7 @@ from espalier.models import build
 from espalier.pruning import costs, prune
 from espalier.pruning.budgets import Problem, global_budget
 from espalier.pruning.finding import find_dependency_groups
-from espalier.pruning.target import Size
+from espalier.pruning.size import Size
 
 SHAPE = (1, 8, 8)
 

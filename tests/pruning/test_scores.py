@@ -15,21 +15,18 @@ from espalier.models import build
 from espalier.pruning import prune
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import WeightElements
-from espalier.pruning.scores import (
-    SCORES,
-    activation,
-    fisher,
-    geometric_median,
-    hessian,
-    l1,
-    lamp,
-    magnitude,
-    norm_scale,
-    random,
-    score_named,
-    taylor,
-    threshold,
-)
+from espalier.pruning.scores import SCORES, score_named
+from espalier.pruning.scores.activation import activation
+from espalier.pruning.scores.fisher import fisher
+from espalier.pruning.scores.geometric_median import geometric_median
+from espalier.pruning.scores.hessian import hessian
+from espalier.pruning.scores.l1 import l1
+from espalier.pruning.scores.lamp import lamp
+from espalier.pruning.scores.magnitude import magnitude
+from espalier.pruning.scores.norm_scale import norm_scale
+from espalier.pruning.scores.random import random
+from espalier.pruning.scores.taylor import taylor
+from espalier.pruning.scores.threshold import threshold
 from espalier.pruning.surgery import cut
 from espalier.training.views import normaliser
 

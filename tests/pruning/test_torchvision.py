@@ -17,7 +17,7 @@ from espalier.models import build, load, save
 from espalier.models.attention import make_attention_prunable
 from espalier.pruning import prune
 from espalier.pruning.budgets import Problem, global_budget
-from espalier.pruning.scores import magnitude
+from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.surgery import cut
 
 SIDES = {

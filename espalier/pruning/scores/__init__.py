@@ -1,39 +1,60 @@
 """Scores: the importance of groups. Each maps (network, groups, losses) to a number per group.
 
-`losses` yields, for each batch of training examples, the loss that the network must keep small.
+`losses` yields, for each batch of training examples, the loss that the network must keep small. A
+score is a function in the module of its name, which is imported when it is first used.
 """
 
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
+
 from espalier.errors import BadInput
-from espalier.pruning.scores.activation import activation
-from espalier.pruning.scores.fisher import fisher
-from espalier.pruning.scores.geometric_median import geometric_median
-from espalier.pruning.scores.hessian import hessian
-from espalier.pruning.scores.l1 import l1
-from espalier.pruning.scores.lamp import lamp
-from espalier.pruning.scores.magnitude import magnitude
-from espalier.pruning.scores.norm_scale import norm_scale
-from espalier.pruning.scores.random import random
-from espalier.pruning.scores.score import Function, Losses, Score, normalize_by_layer
-from espalier.pruning.scores.taylor import taylor
-from espalier.pruning.scores.threshold import threshold
+
+if TYPE_CHECKING:
+    from espalier.pruning.scores.score import Function
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measure of the importance of groups.
+
+    Attributes:
+        name: its name, and that of its function and its module.
+        patterns: kinds of groups that it fits: `channels`, `heads`, `blocks`, `weights`, `n_of_m`.
+        data: data that it uses: none, batches of examples, or batches of one example each.
+        reason: reason why it does not fit the other patterns.
+    """
+
+    name: str
+    patterns: tuple[str, ...] = ("channels", "heads", "blocks", "weights", "n_of_m")
+    data: Literal["", "batches", "examples"] = ""
+    reason: str = ""
+
+    @property
+    def function(self) -> "Function":
+        """The function that computes it."""
+        function: Function = resolve_name(f"{__name__}.{self.name}:{self.name}")
+        return function
+
 
 _FILTERS = "it compares whole filters"
 _LAYERS = "it makes layers comparable, and these groups have no layer"
 _COUNT = "the target says how many of these groups go"
 
-SCORES: dict[str, Score] = {
-    "magnitude": Score(magnitude),
-    "l1": Score(l1),
-    "random": Score(random),
-    "taylor": Score(taylor, data="batches"),
-    "fisher": Score(fisher, data="examples"),
-    "hessian": Score(hessian, data="batches"),
-    "geometric_median": Score(geometric_median, ("channels", "heads"), reason=_FILTERS),
-    "norm_scale": Score(norm_scale, ("channels",), reason="a norm scales whole channels"),
-    "lamp": Score(lamp, ("channels", "heads", "weights"), reason=_LAYERS),
-    "activation": Score(activation, ("channels", "heads"), "batches", reason=_FILTERS),
-    "threshold": Score(threshold, ("channels", "weights"), reason=_COUNT),
-}
+_ROWS = (
+    Score("magnitude"),
+    Score("l1"),
+    Score("random"),
+    Score("taylor", data="batches"),
+    Score("fisher", data="examples"),
+    Score("hessian", data="batches"),
+    Score("geometric_median", ("channels", "heads"), reason=_FILTERS),
+    Score("norm_scale", ("channels",), reason="a norm scales whole channels"),
+    Score("lamp", ("channels", "heads", "weights"), reason=_LAYERS),
+    Score("activation", ("channels", "heads"), "batches", reason=_FILTERS),
+    Score("threshold", ("channels", "weights"), reason=_COUNT),
+)
+SCORES: dict[str, Score] = {score.name: score for score in _ROWS}
 
 
 def score_named(name: str, pattern: str) -> Score:
@@ -51,24 +72,3 @@ def score_named(name: str, pattern: str) -> Score:
             f"`pattern: {pattern}`, but {score.reason}."
         )
     return score
-
-
-__all__ = [
-    "SCORES",
-    "Function",
-    "Losses",
-    "Score",
-    "activation",
-    "fisher",
-    "geometric_median",
-    "hessian",
-    "l1",
-    "lamp",
-    "magnitude",
-    "norm_scale",
-    "normalize_by_layer",
-    "random",
-    "score_named",
-    "taylor",
-    "threshold",
-]

@@ -1,8 +1,6 @@
-"""The type of a score, and the normalisation that scores share."""
+"""The types of scores, and the normalisation that they share."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +13,6 @@ Losses = Callable[[nn.Module], Iterator[Tensor]]
 
 Function = Callable[[nn.Module, Groups, Losses | None], NDArray[np.float64]]
 """Maps a network in evaluation mode to the importance of each group (count,), larger for more."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A measure of the importance of groups.
-
-    Attributes:
-        function: computes it.
-        patterns: kinds of groups that it fits: `channels`, `heads`, `blocks`, `weights`, `n_of_m`.
-        data: data that it uses: none, batches of examples, or batches of one example each.
-        reason: reason why it does not fit the other patterns.
-    """
-
-    function: Function
-    patterns: tuple[str, ...] = ("channels", "heads", "blocks", "weights", "n_of_m")
-    data: Literal["", "batches", "examples"] = ""
-    reason: str = ""
 
 
 def normalize_by_layer(scores: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:

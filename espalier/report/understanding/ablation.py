@@ -11,7 +11,7 @@ from torch import nn
 
 from espalier.measures.macs import count_macs
 from espalier.pruning.groups import DependencyGroups
-from espalier.pruning.scores import magnitude
+from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.surgery import cut
 from espalier.training.scoring import Inference
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
-from espalier.pruning.scores import activation
+from espalier.pruning.scores.activation import activation
 
 _COLUMNS = ["layer", "kept", "cut"]
 

@@ -9,9 +9,10 @@ from espalier.pruning.channels import PrunableChannels, verify_cut
 from espalier.pruning.costs import one_tensor
 from espalier.pruning.groups import BlockGroups, DependencyGroups, KeptOutputs, record_kept_outputs
 from espalier.pruning.prune_to_target import prune_below, prune_to_target
-from espalier.pruning.scores import Losses
+from espalier.pruning.scores.score import Losses
+from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.target import Size, Target
+from espalier.pruning.target import Target
 from espalier.pruning.weights import mask_weights
 
 

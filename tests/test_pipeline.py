@@ -130,7 +130,7 @@ def test_a_run_in_which_nothing_passes_says_so_and_keeps_the_champion(ran):
     former = path.read_text()
     strict = {"champion": {"candidates": ["teacher-p70"], "gates": {"bytes": 10}}}
     path.write_text(yaml.safe_dump(strict))
-    assert "Found none (teacher-p70: bytes" in call(folder, "espalier", "run")
+    assert "found none (teacher-p70: bytes" in call(folder, "espalier", "run")
     assert champion(folder) == (bearer, moves)
     path.write_text(former)
 

@@ -19,7 +19,7 @@ import yaml
 
 from espalier import files
 from espalier.commands import evaluate, make, prepare
-from espalier.data.converting import png
+from espalier.inputs.image import encode
 from espalier.params import read_params
 
 SEEDS = (0, 1, 2)
@@ -128,7 +128,8 @@ def write_data(source: Path, target: Path) -> None:
         images = read_idx(source / f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[index]
         labels = read_idx(source / f"{stem}-labels-idx1-ubyte.gz", 8)[index]
         column = pa.array(
-            [{"bytes": png(image[None])} for image in images], pa.struct([("bytes", pa.binary())])
+            [{"bytes": encode(image[None])} for image in images],
+            pa.struct([("bytes", pa.binary())]),
         )
         label = pa.array(labels.astype(np.int64))
         tables.append(pa.table({"image": column, "label": label, "split": [split] * len(labels)}))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from espalier.errors import Notice
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, load, save
 from espalier.pruning import prune
@@ -95,7 +96,9 @@ def measure(variant: str, side: int) -> Result:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         save(smaller, folder)
         loaded = float((load(folder)(images) - smaller(images)).abs().max())
-        agreement = export(smaller, Path(folder) / "model.onnx", pixels, (0.5,) * 3, (0.25,) * 3)
+        agreement = export(
+            smaller, Path(folder) / "model.onnx", pixels, Normalize((0.5,) * 3, (0.25,) * 3)
+        )
     return Result(
         before=count_macs(network, shape),
         after=count_macs(smaller, shape),

@@ -30,16 +30,16 @@ from espalier.data.splits import Rules
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_labels, from_teacher
 from espalier.errors import BadInput, Notice
+from espalier.inputs.image import ImageAugmentations
 from espalier.models import build, load, save
 from espalier.pruning import prune
+from espalier.seeds import seed_all
 from espalier.training.batches import Resident
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import join_process_group, to_device
 from espalier.training.engine import Objective, fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
-from espalier.training.views import Augmentations, normaliser
 
 SHAPE, CLASSES, SEED = (1, 28, 28), 10, 0
 LABELS = Recipe(
@@ -113,12 +113,12 @@ class Evaluator:
             prepare(work / "data", data, **settings, seed=SEED, workshop=work / "draft")
         self.team = join_process_group(LABELS)
         dataset = read_dataset(data)
-        self.look = normaliser(dataset.mean, dataset.std, self.team.device)
+        self.front = dataset.front(self.team.device)
         self.splits = {
             name: Resident(read_split(data, name), self.team.device) for name in dataset.counts
         }
         self.validation, self.test = (
-            Inference(self.splits[name], self.look) for name in ("validation", "test")
+            Inference(self.splits[name], self.front) for name in ("validation", "test")
         )
 
     def train(self, network: nn.Module, objective: Objective, recipe: Recipe, name: str) -> None:
@@ -130,7 +130,7 @@ class Evaluator:
             objective,
             recipe,
             views=self.views(recipe.views),
-            look=self.look,
+            front=self.front,
             team=self.team,
             checkpoints=Checkpoints(self.work / "checkpoints" / name),
             report=lambda row: print(
@@ -138,9 +138,9 @@ class Evaluator:
             ),
         )
 
-    def views(self, count: int) -> Augmentations:
+    def views(self, count: int) -> ImageAugmentations:
         """Shifted by up to two pixels."""
-        return Augmentations(len(self.splits["train"]), 2, False, SEED, count)
+        return ImageAugmentations(len(self.splits["train"]), 2, False, SEED, count)
 
     def made(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """The model of that name: read if it is there, else made and kept."""
@@ -164,7 +164,7 @@ def taught(bench: Evaluator) -> Objective:
     """What every other network learns from: the teacher's probabilities for the very view, and the labels."""
     views, scoring, held = (
         bench.views(TAUGHT.views),
-        Inference(bench.splits["train"], bench.look),
+        Inference(bench.splits["train"], bench.front),
         [],
     )
 

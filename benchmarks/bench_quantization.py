@@ -23,8 +23,8 @@ from onnx import numpy_helper
 
 from espalier import files
 from espalier.commands import make, prepare
-from espalier.data.converting import png
 from espalier.data.prepared import read_split
+from espalier.inputs.image import encode
 from espalier.params import read_params
 from espalier.runtimes.onnx_runtime import Runtime
 
@@ -154,7 +154,7 @@ def read_idx(source: Path, split: str, count: int) -> tuple[list[bytes], list[in
     images = np.frombuffer(contents[0], np.uint8)[16:].reshape(-1, 28, 28)
     labels = np.frombuffer(contents[1], np.uint8)[8:]
     chosen = np.random.default_rng(0).permutation(len(labels))[:count]
-    return [png(image[None]) for image in images[chosen]], labels[chosen].tolist()
+    return [encode(image[None]) for image in images[chosen]], labels[chosen].tolist()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import nn
 
 from espalier.errors import Notice
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.measures.device import processor
 from espalier.measures.macs import count_macs
 from espalier.measures.sittings import in_sittings
@@ -58,7 +59,7 @@ def deployed(made: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> 
             folder / f"{number}.onnx",
             folder / f"{number}.int8.onnx",
         )
-        export(network, paths[name], images[:4], (0.5,) * 3, (0.25,) * 3)
+        export(network, paths[name], images[:4], Normalize((0.5,) * 3, (0.25,) * 3))
         quantize(paths[name], paths[f"{name}, int8"], images.numpy(), calibration="minmax")
     return paths
 

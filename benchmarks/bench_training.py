@@ -16,6 +16,7 @@ import torch
 from espalier.data.prepared import Split
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_teacher
+from espalier.inputs.image import ImageAugmentations, Normalize
 from espalier.making.job import device_name
 from espalier.models import build
 from espalier.training.batches import Resident
@@ -23,7 +24,6 @@ from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.views import Augmentations, normaliser
 
 SHAPE, IMAGES, ROUNDS = (3, 32, 32), 1024, 3
 
@@ -35,9 +35,11 @@ def main() -> None:
         0, 256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     train = Resident(Split(pixels, torch.arange(IMAGES) % 10), team.device)
-    look = normaliser((0.5,) * 3, (0.25,) * 3, team.device)
-    views = Augmentations(IMAGES, 4, True, 0, 10)
-    validation = Inference(Resident(Split(pixels[:128], torch.arange(128) % 10), team.device), look)
+    front = Normalize((0.5,) * 3, (0.25,) * 3, team.device)
+    views = ImageAugmentations(IMAGES, 4, True, 0, 10)
+    validation = Inference(
+        Resident(Split(pixels[:128], torch.arange(128) % 10), team.device), front
+    )
     teacher = (
         build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 56})
         .to(team.device)
@@ -45,7 +47,7 @@ def main() -> None:
     )
 
     def answer(view: int) -> torch.Tensor:
-        return Inference(train, look).outputs(
+        return Inference(train, front).outputs(
             teacher, lambda images, index: views.apply(images, index, view)
         )[0]
 
@@ -53,7 +55,7 @@ def main() -> None:
         student = build("espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": 20})
         objective = from_teacher(Bank(folder, answer), temperature=4, weight=0.9)
         started = time.perf_counter()
-        fit(student, train, validation, objective, recipe, views=views, look=look, team=team)
+        fit(student, train, validation, objective, recipe, views=views, front=front, team=team)
         return time.perf_counter() - started
 
     times: dict[str, list[float]] = {"teacher asked": [], "teacher's answers read": []}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sklearn.datasets import load_digits
 
 from espalier import files
-from espalier.data.converting import png
+from espalier.inputs.image import encode
 
 SOURCE = {
     "name": "digits",
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     digits = load_digits()
     pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
     images = pa.array(
-        [{"bytes": png(image[None])} for image in pixels], pa.struct([("bytes", pa.binary())])
+        [{"bytes": encode(image[None])} for image in pixels], pa.struct([("bytes", pa.binary())])
     )
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(

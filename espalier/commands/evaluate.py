@@ -214,7 +214,7 @@ def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
     """The teacher as torch runs it: what many take as the base of a speed-up, most of which is then the runtime's."""
     torch.set_num_threads(params.evaluation.threads)
     teacher = (
-        Deployed(load(root / MODELS / TEACHER, trusted=params.trusted), dataset.mean, dataset.std)
+        Deployed(load(root / MODELS / TEACHER, trusted=params.trusted), dataset.front())
         .cpu()
         .eval()
     )

@@ -26,7 +26,6 @@ from espalier.params import read_params
 from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PACKED, STATE
 from espalier.runtimes.onnx_runtime import Runtime
 from espalier.training.history import COLUMNS, Row
-from espalier.training.views import normaliser
 
 _COMPARED = 256  # images on which the deployed file is compared with the network
 
@@ -74,13 +73,11 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
         if made.deploy:
             made.deploy(draft / ONNX)
         else:
-            export(network, draft / ONNX, images[:_COMPARED], dataset.mean, dataset.std)
+            export(network, draft / ONNX, images[:_COMPARED], dataset.front())
         save(network, draft)
         logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
         with torch.no_grad():
-            ours = network(
-                normaliser(dataset.mean, dataset.std, torch.device("cpu"))(images[:_COMPARED])
-            ).numpy()
+            ours = network(dataset.front()(images[:_COMPARED])).numpy()
         metrics = {
             "validation_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
             "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),

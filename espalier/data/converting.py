@@ -1,28 +1,18 @@
 """Standard data sets become parquet: a file per split, images as PNG, which loses nothing."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from espalier import files
 from espalier.data.names import SPLITS
-from espalier.data.source import CLASSES, Array, Source
+from espalier.data.source import CLASSES, Source
 from espalier.errors import BadInput
+from espalier.inputs.image import encode
 
 _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", pa.int64())])
-
-
-def png(pixels: Array) -> bytes:
-    """An image (C, H, W), gray or RGB, as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(
-        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    ).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def convert(source: Source, folder: Path, expected: str | None) -> None:
@@ -47,7 +37,7 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
     start = 0
     for chunk in source.images():
         rows = slice(start, start + len(chunk))
-        images = [{"bytes": png(np.asarray(pixels))} for pixels in chunk]
+        images = [{"bytes": encode(np.asarray(pixels))} for pixels in chunk]
         writers[str(splits[start])].write_table(pa.table([images, labels[rows]], schema=_SCHEMA))
         start = rows.stop
     for writer in writers.values():

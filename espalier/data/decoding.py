@@ -1,7 +1,6 @@
 """Encoded images become pixels: all of one shape, hashed, and kept on disk so that memory does not bound a data set."""
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,13 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from espalier.data.source import Array, Source
 from espalier.errors import BadInput
-
-# Named, because pillow also opens formats that run other programs (EPS) or that hold no pixels.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+from espalier.inputs.image import FORMATS, decode
 
 
 @dataclass(frozen=True)
@@ -35,24 +31,6 @@ class _Survey:
     unreadable: list[tuple[int, str]] = field(default_factory=list)
 
 
-def decode(content: bytes) -> Array:
-    """The pixels of an encoded image, (C, H, W) with C = 1 or 3.
-
-    Raises:
-        ValueError: If it cannot be read, or is no 8-bit gray or colour image without transparency.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            pixels = np.asarray(_plain(image))
-    except UnidentifiedImageError:
-        raise ValueError(f"{len(content)} bytes that begin like no image") from None
-    except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
-        raise ValueError(
-            " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        ) from error
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
 def decode_all(source: Source, scratch: Path) -> Pixels:
     """Decode every image of a data set into the file `scratch`.
 
@@ -67,17 +45,6 @@ def decode_all(source: Source, scratch: Path) -> Pixels:
     _refuse_shapes(source, survey)
     shape = next(iter(survey.shapes))
     return Pixels(np.memmap(scratch, np.uint8, "r", shape=(len(hashes), *shape)), hashes)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
-        return image.convert(image.mode[:-1])
-    target = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}.get(image.mode)
-    if target is None or "transparency" in image.info:
-        raise ValueError(
-            f"an image of mode {image.mode}, neither 8-bit gray nor RGB, or with transparency"
-        )
-    return image.convert(target)
 
 
 def _every(source: Source, survey: _Survey) -> Iterator[Array | None]:

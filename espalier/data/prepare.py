@@ -18,6 +18,7 @@ from espalier.data.prepared import Dataset, file_name
 from espalier.data.source import Array, Source, content_hash
 from espalier.data.splits import Rules, assign
 from espalier.errors import BadInput
+from espalier.inputs import INPUTS
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,16 @@ def _write(folder: Path, data: Checked, crop: int, flip: bool, seed: int) -> Dat
             folder / file_name(name), data.images, part.index.to_numpy(), part["label"].to_numpy()
         )
     writing.write_examples(folder, pd.concat(parts.values()))
-    mean, std = writing.statistics(data.images, parts[TRAIN].index.to_numpy())
-    channels, height, width = data.images.shape[1:]
+    train = parts[TRAIN].index.to_numpy()
     dataset = Dataset(
         name=data.source.name,
         classes=data.classes,
-        shape=(channels, height, width),
-        mean=mean,
-        std=std,
+        shape=data.images.shape[1:],
         counts=data.counts,
-        crop=crop,
-        flip=flip,
         seed=seed,
         source_hash=content_hash(data.source.folder),
         files={file_name(name): files.sha256(folder / file_name(name)) for name in SPLITS},
+        facts=INPUTS["image"].facts(data.images, train, crop=crop, flip=flip),
         dropped=data.dropped,
     )
     writing.write_dataset(folder, dataset)

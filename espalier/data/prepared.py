@@ -1,6 +1,6 @@
 """Prepared data: three splits as tensors, each checked against the hash that was recorded when it was written."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +12,100 @@ from safetensors.torch import load_file
 from espalier import files
 from espalier.data.names import SPLITS
 from espalier.errors import BadInput
+from espalier.inputs import Front, InputKind, input_named
 from espalier.paths import DATASET
+
+_IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
+
+_ORDER = (  # of the keys in `dataset.json`, whose hash is the version of the data
+    "name",
+    "classes",
+    "shape",
+    "mean",
+    "std",
+    "counts",
+    "crop",
+    "flip",
+    "seed",
+    "source_hash",
+    "files",
+    "dropped",
+)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of prepared data without reading an image.
+    """The description of prepared data.
 
     Attributes:
-        name: Of the data set.
-        classes: Names by label.
-        shape: Of every image: channels, height, width.
-        mean: Of the train split's pixels per channel, scaled to [0, 1].
-        std: Likewise, the standard deviation; 1 where a channel is constant.
-        counts: Examples per split.
-        crop: Pixels by which training images may be shifted.
-        flip: Whether they may be mirrored.
-        seed: That the splits were drawn with.
+        name: name of the data set.
+        classes: names of the classes, by label.
+        shape: shape of every input: channels, height, width.
+        counts: number of examples of each split.
+        seed: seed of the splits.
         source_hash: SHA-256 over names and contents of the files in `data/`.
         files: SHA-256 of each split's file, by the file's name.
-        dropped: Examples left out because a stricter split holds the same image.
+        facts: what the kind of input records of the data, such as `ImageFacts`.
+        dropped: number of examples left out because a stricter split holds the same image.
+        kind: kind of input, one of `espalier.inputs.INPUTS`.
+        task: task, one of `espalier.prediction.TASKS`.
     """
 
     name: str
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    shape: tuple[int, ...]
     counts: dict[str, int]
-    crop: int
-    flip: bool
     seed: int
     source_hash: str
     files: dict[str, str]
+    facts: Any
     dropped: int = 0
+    kind: str = _IMAGE
+    task: str = _CLASSIFICATION
+
+    @property
+    def input(self) -> InputKind:
+        """The kind of input."""
+        return input_named(self.kind)
+
+    def front(self, device: torch.device | str = "cpu") -> Front:
+        """The module that maps stored inputs to what a network sees, on a device."""
+        return self.input.front(self.facts).to(device)
+
+    def zeros(self, count: int) -> torch.Tensor:
+        """Stored inputs (count, ...) that are all zero."""
+        return torch.zeros(count, *self.shape, dtype=self.input.dtype)
+
+    def example(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Two examples as a network sees them, all zero, to trace a network with."""
+        return torch.zeros(2, *self.shape, device=device)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `dataset.json`."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = asdict(own.pop("facts"))
+        values = {**own, **facts}
+        if self.kind == _IMAGE:
+            del values["kind"]
+        if self.task == _CLASSIFICATION:
+            del values["task"]
+        first = {key: values.pop(key) for key in _ORDER if key in values}
+        return {**first, **values}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Dataset":
+        """The description in the content of `dataset.json`.
+
+        Raises:
+            BadInput: if the kind of input is unknown.
+            ValidationError: if a value is missing or of another type.
+        """
+        kind = input_named(content.get("kind", _IMAGE))
+        names = {field.name for field in fields(kind.facts_type)}
+        facts = {key: value for key, value in content.items() if key in names}
+        own = {key: value for key, value in content.items() if key not in names}
+        validated = TypeAdapter(kind.facts_type).validate_python(facts)
+        return TypeAdapter(cls).validate_python({**own, "facts": validated})
 
 
 @dataclass(frozen=True)
@@ -84,9 +144,6 @@ class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, i
         return self.__dict__ | {"_inputs": None}  # a mapped file cannot be sent to another process
 
 
-_DATASET = TypeAdapter(Dataset)
-
-
 def file_name(split: str) -> str:
     """The name of a split's file.
 
@@ -106,7 +163,7 @@ def read_dataset(folder: Path) -> Dataset:
     """
     content = files.read_json(folder / DATASET)
     try:
-        return _DATASET.validate_python(content)
+        return Dataset.from_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -1,7 +1,6 @@
 """The files of prepared data, written split by split, so that memory does not bound them; equal input, equal bytes."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -45,23 +44,6 @@ def write_split(
             file.write(images[rows[start : start + IMAGES_AT_ONCE]].tobytes())
 
 
-def statistics(
-    images: Array, rows: npt.NDArray[np.int64]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, scaled to [0, 1], from exact counts of the 256 values."""
-    counts = np.zeros((images.shape[1], 256), np.int64)
-    for start in range(0, len(rows), IMAGES_AT_ONCE):
-        chunk = images[rows[start : start + IMAGES_AT_ONCE]]
-        for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
-    values = np.arange(256)
-    total = counts.sum(axis=1)
-    mean = (counts @ values) / total
-    variance = (counts @ values**2) / total - mean**2
-    std = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 255.0)
-    return tuple(float(value / 255) for value in mean), tuple(float(value / 255) for value in std)
-
-
 def write_examples(folder: Path, examples: pd.DataFrame) -> None:
     """Write the manifest: a row per example, in the order of the splits' files."""
     names = ["file", "row", "label", "split", "sha256"]
@@ -71,4 +53,4 @@ def write_examples(folder: Path, examples: pd.DataFrame) -> None:
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
     """Write what is known of the data; last, because it holds the hashes of the rest."""
-    files.write_json(folder / DATASET, asdict(dataset))
+    files.write_json(folder / DATASET, dataset.to_json())

@@ -1,5 +1,6 @@
 """A network as an ONNX file that takes pixels, so that nobody can normalise them another way."""
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from espalier.errors import EspalierError
 from espalier.export.denormals import flush_denormals
+from espalier.export.front import lift_front
 from espalier.runtimes.onnx_runtime import Runtime
 
 INPUT, OUTPUT = "image", "logits"
@@ -18,21 +20,16 @@ _AGREEMENT = 1e-4
 
 
 class Deployed(nn.Module):
-    """A network behind the normalisation of its input: uint8 pixels (N, C, H, W) to logits (N, classes)."""
+    """A network behind its front: stored inputs (N, ...) to outputs (N, ...)."""
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, network: nn.Module, front: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.scale: Tensor
-        self.shift: Tensor
-        self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std])[:, None, None])
-        self.register_buffer(
-            "shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
-        )
+        self.front = front
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map pixels to logits."""
-        logits: Tensor = self.network(image.float() * self.scale + self.shift)
+        """Map stored inputs to outputs."""
+        logits: Tensor = self.network(self.front(image))
         return logits
 
 
@@ -40,17 +37,14 @@ class Disagreement(EspalierError):
     """The exported file does not compute what the network does: a defect of the export."""
 
 
-def export(
-    network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
-) -> float:
+def export(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> float:
     """Write a network as ONNX, and check that it gives the same logits.
 
     Args:
         network: A classifier.
         path: Where to write.
         images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
-        mean: Per channel, of pixels in [0, 1].
-        std: Likewise.
+        front: module between stored inputs and the network; it is not changed.
 
     Returns:
         The largest difference between the logits of the two, relative to the largest logit where that is above 1.
@@ -58,7 +52,7 @@ def export(
     Raises:
         Disagreement: If that is above 1e-4.
     """
-    deployed = write(network, path, images, mean, std)
+    deployed = write(network, path, images, front)
     with torch.no_grad():
         ours = deployed(images).numpy()
     difference = relative_difference(ours, Runtime(path).logits(images.numpy()))
@@ -69,11 +63,9 @@ def export(
     return difference
 
 
-def write(
-    network: nn.Module, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Deployed:
+def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> Deployed:
     """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
-    deployed = Deployed(network, mean, std).cpu().eval()
+    deployed = Deployed(network, copy.deepcopy(front)).cpu().eval()
     with warnings.catch_warnings():
         # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the old way one day
         warnings.simplefilter("ignore")
@@ -88,6 +80,7 @@ def write(
             opset_version=_OPSET,
             dynamo=False,
         )
+    lift_front(path)
     flush_denormals(path)
     return deployed
 

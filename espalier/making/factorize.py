@@ -1,7 +1,5 @@
 """`by: factorize`."""
 
-import torch
-
 from espalier.factorization import factorize
 from espalier.making.job import Job
 from espalier.making.networks import parent
@@ -23,13 +21,13 @@ def factorized(job: Job) -> OperationResult:
     base_parameters = int(lineage.get("base_parameters", count_parameters(network)))
     network = factorize(
         network,
-        torch.zeros(2, *job.dataset.shape, device=job.team.device),
+        job.dataset.example(job.team.device),
         keep_macs=entry.keep_macs,
         keep_parameters=entry.keep_parameters,
         align=entry.align,
         keep=entry.keep,
         base=base_macs if entry.keep_macs is not None else base_parameters,
     )
-    recalibrate(network, job.train, job.look)
+    recalibrate(network, job.train, job.front)
     history = job.fit(network, objective_from_teacher(job, TEACHER, network))
     return OperationResult(network, base_macs, history)

@@ -33,7 +33,7 @@ def folded(job: Job) -> OperationResult:
     assert isinstance(entry, Fold)
     base = int(job.lineage(entry.parent)["base_macs"])
     whole = parent(job)
-    example = torch.zeros(2, *job.dataset.shape, device=job.team.device)
+    example = job.dataset.example(job.team.device)
     if entry.fold in _EXACT:
         network = _EXACT[entry.fold](whole, example)
         _warn_if_unchanged(entry, whole, network)
@@ -54,7 +54,7 @@ def _fold_blocks(
     job: Job, entry: Fold, network: nn.Module, example: Tensor, base: int
 ) -> nn.Module:
     """Merge similar blocks; each candidate is validated with recomputed batch norms."""
-    validation = Inference(job.open("validation"), job.look)
+    validation = Inference(job.open("validation"), job.front)
     count = min(_COMPARED, len(job.train))
     spread = torch.linspace(0, len(job.train) - 1, count).long()
 
@@ -63,10 +63,10 @@ def _fold_blocks(
         # the unbiased estimate of CKA needs 4 examples
         sufficient = [batch for batch in batches if len(batch) >= 4]
         for batch in job.train.batches(sufficient):
-            yield job.look(batch.inputs)
+            yield job.front(batch.inputs)
 
     def validate(candidate: nn.Module) -> float:
-        recalibrate(candidate, job.train, job.look)
+        recalibrate(candidate, job.train, job.front)
         return validation.loss_and_accuracy(candidate)[0]
 
     return fold_blocks(

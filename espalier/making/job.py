@@ -13,6 +13,7 @@ from espalier.data.names import TEST
 from espalier.data.prepared import Dataset, data_hash, read_dataset
 from espalier.distillation.objectives import from_labels
 from espalier.errors import BadInput
+from espalier.inputs import Augmentations, Front
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
 from espalier.params import Entry, Params, Recovered, Teacher
@@ -24,7 +25,6 @@ from espalier.training.engine import Objective, fit
 from espalier.training.history import Reporter, Row
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.views import Augmentations, Look, normaliser
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,20 @@ class Job:
         return self.open("train")
 
     @cached_property
-    def look(self) -> Look:
-        """What turns pixels into what networks see."""
-        return normaliser(self.dataset.mean, self.dataset.std, self.team.device)
+    def front(self) -> Front:
+        """The module between stored inputs and networks, on the device."""
+        return self.dataset.front(self.team.device)
 
     @cached_property
     def views(self) -> Augmentations:
         """The augmented versions of the training split, the same for all entries."""
-        augment, dataset = self.recipe.augment, self.dataset
-        crop, flip = (dataset.crop, dataset.flip) if augment else (0, False)
-        return Augmentations(
-            len(self.train), crop, flip, self.params.seed, self.recipe.views if augment else 1
+        augment = self.recipe.augment
+        return self.dataset.input.augmentations(
+            self.dataset.facts,
+            examples=len(self.train),
+            seed=self.params.seed,
+            count=self.recipe.views if augment else 1,
+            active=augment,
         )
 
     def load(self, name: str) -> torch.nn.Module:
@@ -177,11 +180,11 @@ class Job:
             return fit(
                 network,
                 self.train,
-                Inference(self.open("validation"), self.look),
+                Inference(self.open("validation"), self.front),
                 objective,
                 recipe,
                 views=self.views,
-                look=self.look,
+                front=self.front,
                 team=self.team,
                 checkpoints=Checkpoints(self.progress / part),
                 report=report,

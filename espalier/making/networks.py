@@ -6,7 +6,7 @@ from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.models.build import build
 from espalier.params import Distill, Teacher, Train
-from espalier.training.seeds import seed_all
+from espalier.seeds import seed_all
 
 
 def new(job: Job, factory: str, entry: Teacher | Train | Distill) -> nn.Module:

@@ -101,7 +101,7 @@ def _cut(job: Job, network: nn.Module, target: Target | None, base: Size) -> nn.
     spec = _single(entry.spec, target)
     losses = _losses(job, entry.score)
     smaller = prune_by_spec(network, _example(job), spec, losses=losses, base=base)
-    recalibrate(smaller, job.train, job.look)
+    recalibrate(smaller, job.train, job.front)
     return smaller
 
 
@@ -118,7 +118,7 @@ def _losses(job: Job, score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
         objective = objective_from_teacher(job, TEACHER, network, inside=False)
         count = min(_SCORED[data], len(job.train))
         for batch in job.train.batches(in_order(count, _BATCH[data])):
-            inputs = job.look(job.views.apply(batch.inputs, batch.index, 0))
+            inputs = job.front(job.views.apply(batch.inputs, batch.index, 0))
             yield objective(LossInputs(network(inputs), inputs, batch, view=0, progress=0.0))
 
     return losses
@@ -129,7 +129,7 @@ def _recover(job: Job, network: nn.Module, step: int, *, last: bool) -> list[Row
     entry = job.entry
     assert isinstance(entry, Prune)
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
-    validation = Inference(job.open("validation"), job.look)
+    validation = Inference(job.open("validation"), job.front)
     before = validation.loss_and_accuracy(network)[1]
     objective = objective_from_teacher(job, TEACHER, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
@@ -187,4 +187,4 @@ def _appended(former: list[Row], rows: list[Row]) -> list[Row]:
 
 
 def _example(job: Job) -> Tensor:
-    return torch.zeros(2, *job.dataset.shape, device=job.team.device)
+    return job.dataset.example(job.team.device)

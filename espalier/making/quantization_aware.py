@@ -53,7 +53,7 @@ def train_aware(
         reduce_range: Likewise.
     """
     pixels = torch.from_numpy(images)
-    seen = job.look(pixels.to(job.team.device))
+    seen = job.front(pixels.to(job.team.device))
     folded = fold_batch_norms(network, seen[:2])
     learner = aware(
         folded, seen, calibration=calibration, per_channel=per_channel, reduce_range=reduce_range
@@ -61,5 +61,5 @@ def train_aware(
     history = job.fit(learner, objective_from_teacher(job, TEACHER, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ONNX
-        export_integers(learner, path, pixels, job.dataset.mean, job.dataset.std)
+        export_integers(learner, path, pixels, job.dataset.front())
         return Trained(learner.network, onnx.load(path), history)

@@ -204,4 +204,4 @@ def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
 
 
 def _zeros(job: Job, size: int) -> np.ndarray:
-    return np.zeros((size, *job.dataset.shape), np.uint8)
+    return job.dataset.zeros(size).numpy()

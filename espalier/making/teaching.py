@@ -31,10 +31,10 @@ from espalier.params.losses import (
     Similarity,
 )
 from espalier.paths import PREPARED, STATE
+from espalier.seeds import seed_all
 from espalier.training.device import autocast
 from espalier.training.engine import Objective
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
 
 _OF_THE_SUM = (
     "loss",
@@ -75,8 +75,9 @@ def objective_from_teacher(
 
 
 def example_of(job: Job) -> Tensor:
-    """Two black images, as networks see them."""
-    return job.look(torch.zeros(2, *job.dataset.shape, dtype=torch.uint8, device=job.team.device))
+    """Two stored inputs of zeros, as networks see them."""
+    example: Tensor = job.front(job.dataset.zeros(2).to(job.team.device))
+    return example
 
 
 def bank_of(job: Job, teacher: str) -> Bank:
@@ -85,10 +86,10 @@ def bank_of(job: Job, teacher: str) -> Bank:
     depends = {
         "teacher": job.weights_hash(teacher),
         "data": data_hash(job.root / PREPARED),
-        "views": [views.crop, views.flip, views.seed],
+        "views": views.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
-    scoring = Inference(job.train, job.look)
+    scoring = Inference(job.train, job.front)
     held: list[nn.Module] = []  # loaded when the first answer is missing
 
     def answer(view: int) -> Tensor:

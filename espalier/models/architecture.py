@@ -43,7 +43,7 @@ class Architecture:
 
     factory: str
     classes: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     quantization: dict[str, Any] | None = None

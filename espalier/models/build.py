@@ -34,7 +34,7 @@ def build(
     factory: str,
     *,
     classes: int,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     arguments: dict[str, Any] | None = None,
     trusted: Collection[str] = (),
 ) -> nn.Module:
@@ -90,7 +90,7 @@ def _call(
     function: Factory,
     name: str,
     classes: int,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     arguments: dict[str, Any],
 ) -> nn.Module:
     try:

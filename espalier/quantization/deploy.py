@@ -5,7 +5,7 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from espalier.export.onnx import Disagreement, write
 from espalier.quantization.aware import Aware
@@ -19,9 +19,7 @@ _AGREEMENT = (
 )
 
 
-def export_integers(
-    network: Aware, path: Path, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
-) -> float:
+def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module) -> float:
     """Write the integer file of a network that was trained for it, and check that it computes the same.
 
     Layer by layer, each from the integers of the file: over many layers, the few values that go the other way are
@@ -31,8 +29,7 @@ def export_integers(
         network: It is left as it is.
         path: Where to write.
         images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
-        mean: Per channel, of pixels in [0, 1].
-        std: Likewise.
+        front: module between stored inputs and the network.
 
     Returns:
         The mean difference of the integers of a tensor, in levels, of the worst tensor.
@@ -41,7 +38,7 @@ def export_integers(
         Disagreement: If that is above 0.5.
     """
     frozen = network.frozen()
-    deployed = write(frozen, path, images, mean, std)
+    deployed = write(frozen, path, images, front)
     model = onnx.load(path)
     names = _integers(model)
     onnx.save(with_integer_weights(model), path)

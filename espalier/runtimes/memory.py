@@ -21,7 +21,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory(
-    paths: Sequence[Path], image: tuple[int, int, int], batches: Sequence[int], threads: int
+    paths: Sequence[Path], image: tuple[int, ...], batches: Sequence[int], threads: int
 ) -> np.ndarray:
     """The bytes by which the resident memory of a process grows, at its peak, when it opens a file and runs it.
 

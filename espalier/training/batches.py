@@ -85,8 +85,8 @@ def open_examples(
     folder: Path, dataset: Dataset, split: str, device: torch.device, resident_bytes: int
 ) -> Examples:
     """Open a split of prepared data: on the device if its pixels fit into `resident_bytes`, else streamed."""
-    channels, height, width = dataset.shape
-    if dataset.counts[split] * channels * height * width <= resident_bytes:
+    size = dataset.counts[split] * dataset.zeros(1).nbytes
+    if size <= resident_bytes:
         return Resident(read_split(folder, split), device)
     return Streamed(open_split(folder, split), device)
 

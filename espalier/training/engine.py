@@ -12,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from espalier.errors import BadInput, Stopped
+from espalier.inputs import Augmentations, Front
+from espalier.seeds import generator, seed_all
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore
 from espalier.training.constraints import constraints_of
@@ -23,8 +25,6 @@ from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
-from espalier.training.seeds import generator, seed_all
-from espalier.training.views import Augmentations, Look
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def fit(
     recipe: Recipe,
     *,
     views: Augmentations,
-    look: Look,
+    front: Front,
     team: ProcessGroup,
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
@@ -94,7 +94,7 @@ def fit(
         objective: The loss.
         recipe: Every knob.
         views: The augmented versions of the training split; epoch `e` sees view `e`. Its seed seeds everything.
-        look: Turns uint8 pixels into what the network sees.
+        front: maps stored inputs to what the network sees.
         team: The processes that train together.
         checkpoints: Where to save after each epoch and when stopped; nothing is saved without.
         report: Is given each row of the history.
@@ -107,7 +107,7 @@ def fit(
         BadInput: If the loss was not finite more often than the recipe allows to go back.
     """
     run = _Run(
-        network, train, validation, objective, recipe, views, look, team, checkpoints, report
+        network, train, validation, objective, recipe, views, front, team, checkpoints, report
     )
     with on_sigterm() as wish:
         run.load()
@@ -131,7 +131,7 @@ class _Run:
         objective: Objective,
         recipe: Recipe,
         views: Augmentations,
-        look: Look,
+        front: Front,
         team: ProcessGroup,
         checkpoints: Checkpoints | None,
         report: Report,
@@ -143,9 +143,9 @@ class _Run:
             objective,
             recipe,
         )
-        self.views, self.look, self.team, self.checkpoints, self.report = (
+        self.views, self.front, self.team, self.checkpoints, self.report = (
             views,
-            look,
+            front,
             team,
             checkpoints,
             report,
@@ -220,7 +220,7 @@ class _Run:
         seed_all(self.views.seed, "step", state.step, self.team.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(state.step)
-        images = self.look(
+        images = self.front(
             self.views.apply(batch.inputs, batch.index, view) if recipe.augment else batch.inputs
         )
         with autocast(recipe, self.team.device):

@@ -3,20 +3,20 @@
 import torch
 from torch import nn
 
+from espalier.inputs import Front
 from espalier.training.batches import Examples, in_order
-from espalier.training.views import Look
 
 
 @torch.no_grad()
 def recalibrate(
-    network: nn.Module, examples: Examples, look: Look, *, most: int = 4096, batch_size: int = 256
+    network: nn.Module, examples: Examples, front: Front, *, most: int = 4096, batch_size: int = 256
 ) -> None:
     """Let running means and variances be the plain average over some training images, in place.
 
     Args:
         network: What was cut; its weights stay.
         examples: The training split, of which the first `most` images are seen, without augmentation.
-        look: Turns pixels into what the network sees.
+        front: maps stored inputs to what the network sees.
         most: How many images at the most.
         batch_size: Images per step.
     """
@@ -36,7 +36,7 @@ def recalibrate(
         norm.train()
     for batch in examples.batches(in_order(min(most, len(examples)), batch_size)):
         if len(batch.targets) > 1:
-            network(look(batch.inputs))
+            network(front(batch.inputs))
     network.eval()
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum

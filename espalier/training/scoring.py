@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from espalier.inputs import Front
 from espalier.training.batches import Examples, in_order
 from espalier.training.heads import heads_of, labels_of
-from espalier.training.views import Look
 
 
 class Inference:
     """Runs networks over one split in evaluation mode, always in the same batches: the same bits each time."""
 
-    def __init__(self, examples: Examples, look: Look, batch_size: int = 512) -> None:
-        self._examples, self._look, self._batch_size = examples, look, batch_size
+    def __init__(self, examples: Examples, front: Front, batch_size: int = 512) -> None:
+        self._examples, self._front, self._batch_size = examples, front, batch_size
 
     @torch.no_grad()
     def outputs(
@@ -37,7 +37,7 @@ class Inference:
         logits, labels = [], []
         for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
-            logits.append(list(heads_of(network(self._look(images))).values())[head])
+            logits.append(list(heads_of(network(self._front(images))).values())[head])
             labels.append(labels_of(batch.targets, head))
         network.train(training)
         return torch.cat(logits), torch.cat(labels)

@@ -14,15 +14,15 @@ from espalier.data.sources import bring
 from espalier.data.splits import Rules
 from espalier.distillation.objectives import from_labels
 from espalier.errors import Notice
+from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
 from espalier.pruning import prune
+from espalier.seeds import seed_all
 from espalier.training.batches import Resident
 from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
-from espalier.training.views import Augmentations, normaliser
 
 IMAGES = 10_000
 
@@ -59,13 +59,13 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
         precision="float32",
     )
     team = join_process_group(recipe)
-    look = normaliser(dataset.mean, dataset.std, team.device)
+    front = dataset.front(team.device)
     resident = {name: Resident(split, team.device) for name, split in splits.items()}
 
     def train(network, objective, epochs):
         validation, views = (
-            Inference(resident["validation"], look),
-            Augmentations(IMAGES, 2, False, 0, 200),
+            Inference(resident["validation"], front),
+            ImageAugmentations(IMAGES, 2, False, 0, 200),
         )
         chosen = replace(recipe, epochs=epochs)
         fit(
@@ -75,7 +75,7 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
             objective,
             chosen,
             views=views,
-            look=look,
+            front=front,
             team=team,
         )
 
@@ -90,6 +90,6 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
     round_to_steps(network)
     size = pack(network, tmp_path / "packed")
     decoded = unpack(tmp_path / "packed")
-    error = 1 - Inference(resident["test"], look).loss_and_accuracy(decoded)[1]
+    error = 1 - Inference(resident["test"], front).loss_and_accuracy(decoded)[1]
     assert size < 4 * 266_610 / 100
     assert error < 0.04

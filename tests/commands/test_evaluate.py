@@ -52,7 +52,7 @@ def made(digits, tmp_path_factory) -> Path:
         ).eval()
         folder = root / "models" / name
         save(network, folder)
-        export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+        export(network, folder / "model.onnx", images, dataset.front())
         figures = {"parameters": count_parameters(network), "macs": count_macs(network, (1, 8, 8))}
         figures |= {"bytes": (folder / "model.onnx").stat().st_size}
         if name == "nan":
@@ -163,7 +163,7 @@ def test_a_model_that_gives_no_numbers_is_told_by_every_figure(project):
     )
     network = build("espalier:mlp", classes=10, shape=(1, 8, 8), arguments={"hidden": [16]}).eval()
     folder = project / "models" / "student"
-    export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+    export(network, folder / "model.onnx", images, dataset.front())
     model = onnx.load(folder / "model.onnx")
     weights = model.graph.initializer[-1]
     weights.CopyFrom(

@@ -175,7 +175,7 @@ def test_the_metrics_are_flat_and_those_of_the_deployed_file(grown, name):
     network = load(folder)
     assert metrics["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     with torch.no_grad():
-        ours = network(job.look(images)).numpy()
+        ours = network(job.front(images)).numpy()
     difference = abs(ours - logits).max() / max(1, abs(ours).max())
     assert difference <= 1e-4 or name == "student-int8"
 

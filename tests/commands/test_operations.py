@@ -150,9 +150,9 @@ def check(user_package, one, other):
 
 def agrees(user_package, name, network, images):
     """The deployed file answers as the network does."""
-    look = Job.of(user_package.root, name, read_params(user_package.root)).look
+    front = Job.of(user_package.root, name, read_params(user_package.root)).front
     with torch.no_grad():
-        ours = network(look(images)).numpy()
+        ours = network(front(images)).numpy()
     deployed = Runtime(user_package.root / "models" / name / "model.onnx", 1).logits(images.numpy())
     if is_quantized(network):
         # what was trained to be integers is another network in floats

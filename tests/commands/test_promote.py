@@ -85,7 +85,7 @@ def never(folder, label, *, deployed=True):
         prepared = folder.parents[1] / "prepared"
         dataset = read_dataset(prepared)
         images = read_split(prepared, "validation").inputs[:32]
-        export(network, folder / "model.onnx", images, dataset.mean, dataset.std)
+        export(network, folder / "model.onnx", images, dataset.front())
     else:
         (folder / "model.onnx").write_bytes(kept["model.onnx"])
     files.seal(folder)

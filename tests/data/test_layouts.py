@@ -11,9 +11,9 @@ import pytest
 import torchvision.datasets
 
 from espalier.data import layout
-from espalier.data.decoding import decode
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
+from espalier.inputs.image import decode
 
 TRAIN, TEST = slice(0, 1400), slice(1400, None)
 
@@ -141,7 +141,7 @@ def cifar(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("above", [True, False])
 def test_cifar_is_read_in_its_own_format(cifar, prepared, tmp_path, above):
     dataset = prepared(cifar.parent if above else cifar)
-    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == (
+    assert (dataset.name, dataset.shape, dataset.facts.crop, dataset.facts.flip) == (
         "cifar10",
         (3, 32, 32),
         4,

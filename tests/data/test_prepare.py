@@ -23,7 +23,7 @@ def manifest(folder: Path) -> pd.DataFrame:
 def test_digits_are_split_by_class_and_described(digits, prepared, tmp_path):
     dataset = prepared(digits)
     assert dataset == read_dataset(tmp_path / "prepared")
-    assert (dataset.name, dataset.shape, dataset.crop, dataset.flip) == (
+    assert (dataset.name, dataset.shape, dataset.facts.crop, dataset.facts.flip) == (
         "digits",
         (1, 8, 8),
         1,
@@ -40,7 +40,7 @@ def test_digits_are_split_by_class_and_described(digits, prepared, tmp_path):
 
 
 def test_the_manifest_tells_where_each_image_came_from(digits, table, prepared, tmp_path):
-    from espalier.data.decoding import decode
+    from espalier.inputs.image import decode
 
     prepared(digits)
     rows = manifest(tmp_path / "prepared")
@@ -61,8 +61,8 @@ def test_the_manifest_tells_where_each_image_came_from(digits, table, prepared, 
 def test_mean_and_deviation_are_those_of_the_train_pixels(digits, prepared, tmp_path):
     dataset = prepared(digits)
     pixels = read_split(tmp_path / "prepared", "train").inputs.double() / 255
-    assert dataset.mean == pytest.approx([pixels.mean().item()], abs=1e-12)
-    assert dataset.std == pytest.approx([pixels.std(correction=0).item()], abs=1e-12)
+    assert dataset.facts.mean == pytest.approx([pixels.mean().item()], abs=1e-12)
+    assert dataset.facts.std == pytest.approx([pixels.std(correction=0).item()], abs=1e-12)
 
 
 def test_the_same_input_gives_the_same_bytes_and_another_seed_another_split(
@@ -136,9 +136,9 @@ def test_augmentation_follows_the_name_and_the_parameters_win(
     write(table, tmp_path / "data" / "all.parquet")
     (tmp_path / "data" / "source.json").write_text(f'{{"name": "{name}"}}')
     dataset = prepared(tmp_path / "data")
-    assert (dataset.crop, dataset.flip) == (crop, flip)
+    assert (dataset.facts.crop, dataset.facts.flip) == (crop, flip)
     dataset = prepared(tmp_path / "data", crop=0, flip=not flip)
-    assert (dataset.crop, dataset.flip) == (0, not flip)
+    assert (dataset.facts.crop, dataset.facts.flip) == (0, not flip)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_the_standard_files_give_the_published_statistics(
     dataset = prepared(shared_data / name)
     assert dataset.name == name
     assert dataset.counts == {"train": 51000, "validation": 9000, "test": 10000}
-    assert dataset.mean == pytest.approx([mean], abs=5e-4)
-    assert dataset.std == pytest.approx([std], abs=5e-4)
+    assert dataset.facts.mean == pytest.approx([mean], abs=5e-4)
+    assert dataset.facts.std == pytest.approx([std], abs=5e-4)
     rows = manifest(tmp_path / "prepared")
     hashes = rows.loc[rows["split"] == "train", "sha256"].reset_index(drop=True)
     images = read_split(tmp_path / "prepared", "train").inputs.numpy()
@@ -168,7 +168,7 @@ def test_the_standard_files_give_the_published_statistics(
 def test_cifar_fits_time_and_gives_the_published_statistics(shared_data, prepared):
     dataset = prepared(shared_data / "cifar10")
     assert dataset.counts == {"train": 42500, "validation": 7500, "test": 10000}
-    assert dataset.mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)
+    assert dataset.facts.mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)
 
 
 def test_a_full_disk_is_one_sentence_and_costs_nothing(digits, prepared, tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_images_larger_than_one_chunk_keep_their_order(shared_data, tmp_path):
     """CIFAR's test file, read as a set of its own: several batches, colour, lossless WebP."""
     import pyarrow.parquet as pq
 
-    from espalier.data.decoding import decode
+    from espalier.inputs.image import decode
 
     (tmp_path / "data").mkdir()
     pq.write_table(
@@ -217,7 +217,7 @@ def test_images_larger_than_one_chunk_keep_their_order(shared_data, tmp_path):
     dataset = prepare(
         tmp_path / "data", tmp_path / "prepared", **settings, workshop=tmp_path / "work"
     )
-    assert (dataset.shape, dataset.crop) == ((3, 32, 32), 4)
+    assert (dataset.shape, dataset.facts.crop) == ((3, 32, 32), 4)
     source = pq.read_table(tmp_path / "data" / "c.parquet").to_pylist()
     rows = manifest(tmp_path / "prepared")
     rows = rows[rows["split"] == "test"].reset_index(drop=True)

@@ -10,12 +10,12 @@ import pytest
 import torchvision.datasets
 
 from espalier.data import layout
-from espalier.data.decoding import decode
 from espalier.data.known import KNOWN
 from espalier.data.source import content_hash
 from espalier.data.sources import DIGITS_MD5, bring
 from espalier.data.splits import Rules
 from espalier.errors import BadInput, TryAgain
+from espalier.inputs.image import decode
 
 RULES = Rules(0.15, 0.2, "refuse", 0)
 

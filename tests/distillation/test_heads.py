@@ -11,13 +11,13 @@ from espalier.distillation.heads import from_heads
 from espalier.distillation.losses import soft_targets
 from espalier.distillation.objectives import from_labels, from_logits
 from espalier.errors import BadInput
+from espalier.inputs.image import ImageAugmentations
 from espalier.training.batches import Batch, Resident
 from espalier.training.device import ProcessGroup
 from espalier.training.engine import LossInputs, fit
 from espalier.training.heads import heads_of
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.views import Augmentations
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -47,14 +47,14 @@ def split(digits):
     return Split(train.inputs, torch.stack([train.targets, train.targets // 5], 1))
 
 
-def look(images):
+def front(images):
     return images.float() / 127 - 1
 
 
 def train(network, split, objective):
     examples = Resident(split, CPU)
-    inference = Inference(examples, look)
-    views = Augmentations(len(examples), 0, False, 0, 1)
+    inference = Inference(examples, front)
+    views = ImageAugmentations(len(examples), 0, False, 0, 1)
     history = fit(
         network,
         examples,
@@ -62,7 +62,7 @@ def train(network, split, objective):
         objective,
         RECIPE,
         views=views,
-        look=look,
+        front=front,
         team=ProcessGroup(0, 1, CPU),
     )
     return history, inference

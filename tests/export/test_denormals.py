@@ -7,6 +7,7 @@ from torch import nn
 from espalier.export.denormals import flush_denormals
 from espalier.export.onnx import export
 from espalier.folding import fold_batch_norms
+from espalier.inputs.image import Normalize
 from espalier.models.structure import Masked, record
 
 TINY = np.finfo(np.float32).tiny
@@ -56,7 +57,7 @@ def test_a_deployed_file_has_no_denormals_after_masks_and_folding(tmp_path):
         ("whole", network),
         ("folded", fold_batch_norms(network, torch.zeros(2, 1, 8, 8))),
     ):
-        difference = export(one, tmp_path / f"{name}.onnx", images(), (0.5,), (0.5,))
+        difference = export(one, tmp_path / f"{name}.onnx", images(), Normalize((0.5,), (0.5,)))
         assert difference < 1e-6
         assert denormals(tmp_path / f"{name}.onnx") == 0
         assert sum(values.size for values in constants(tmp_path / f"{name}.onnx")) > 1400

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from espalier.export.onnx import Disagreement, export, relative_difference
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.runtimes.onnx_runtime import Runtime
 
@@ -40,7 +41,7 @@ def test_pixels_go_in_and_the_logits_are_the_networks(factory, arguments, tmp_pa
     network = build(
         f"espalier:{factory}", classes=5, shape=(3, 16, 16), arguments=arguments
     ).train()
-    difference = export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
+    difference = export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
     logits = Runtime(tmp_path / "model.onnx").run(IMAGES.numpy())
     with torch.no_grad():
         exact = network.eval().double()(seen(IMAGES)).numpy()
@@ -54,7 +55,7 @@ def exported(tmp_path):
     network = build(
         "espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4}
     )
-    export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
+    export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
     return tmp_path / "model.onnx"
 
 
@@ -92,7 +93,7 @@ def test_the_same_network_gives_the_same_file(exported, tmp_path):
     network = build(
         "espalier:resnet", classes=5, shape=(3, 16, 16), arguments={"depth": 8, "width": 4}
     )
-    export(network, tmp_path / "again.onnx", IMAGES, MEAN, STD)
+    export(network, tmp_path / "again.onnx", IMAGES, Normalize(MEAN, STD))
     assert (tmp_path / "again.onnx").read_bytes() == exported.read_bytes()
 
 
@@ -105,14 +106,14 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch, e
         Disagreement,
         match=r"should agree with the network to 0.0001. Found a difference of (0\.0\d+|nan)",
     ):
-        export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
+        export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
 
 
 def test_the_exporters_own_words_stay_inside(tmp_path, capfd, recwarn):
     network = build(
         "espalier:mobilenet", classes=5, shape=(3, 16, 16), arguments={"multiplier": 0.25}
     )
-    export(network, tmp_path / "model.onnx", IMAGES, MEAN, STD)
+    export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
     assert capfd.readouterr() == ("", "")
     assert not list(recwarn)
 

@@ -6,14 +6,14 @@ from espalier.data.prepared import read_dataset, read_split
 from espalier.distillation.objectives import from_labels
 from espalier.folding.blocks import outputs
 from espalier.folding.cka import batched_cka, linear_cka
+from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
+from espalier.seeds import seed_all
 from espalier.training.batches import Resident
 from espalier.training.device import ProcessGroup
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
-from espalier.training.views import Augmentations, normaliser
 
 CPU = torch.device("cpu")
 
@@ -104,7 +104,7 @@ def test_outputs_of_any_shape_are_compared():
 def test_corresponding_layers_of_two_trained_networks_are_the_most_similar(digits):
     """Kornblith et al. 2019, section 6.1: networks of other seeds have similar layers."""
     dataset, views = read_dataset(digits), 6
-    look = normaliser(dataset.mean, dataset.std, CPU)
+    front = dataset.front(CPU)
     train, validation = (
         Resident(read_split(digits, split), CPU) for split in ("train", "validation")
     )
@@ -116,12 +116,12 @@ def test_corresponding_layers_of_two_trained_networks_are_the_most_similar(digit
         )
         recipe = Recipe(epochs=6, batch_size=64, threads=1, views=views)
         options = {
-            "views": Augmentations(len(train), 1, False, seed, views),
-            "look": look,
+            "views": ImageAugmentations(len(train), 1, False, seed, views),
+            "front": front,
             "team": ProcessGroup(0, 1, CPU),
         }
-        fit(networks[-1], train, Inference(validation, look), from_labels(), recipe, **options)
-    images = [look(batch.inputs) for batch in train.batches(list(torch.arange(1024).split(128)))]
+        fit(networks[-1], train, Inference(validation, front), from_labels(), recipe, **options)
+    images = [front(batch.inputs) for batch in train.batches(list(torch.arange(1024).split(128)))]
     layers = [name for name, layer in networks[0].named_modules() if isinstance(layer, nn.ReLU)]
     found = (list(outputs(network, layers, images)) for network in networks)
     count = len(layers)

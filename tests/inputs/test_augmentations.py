@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from espalier.data.prepared import read_dataset, read_split
-from espalier.training.views import Augmentations, normaliser
+from espalier.inputs.image import ImageAugmentations, Normalize
 
 IMAGES = torch.randint(
     1, 256, (50, 2, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -28,16 +28,18 @@ def found_shift(image, seen, most):
 
 
 def test_a_view_of_an_example_is_the_same_picture_in_whatever_batch_it_comes():
-    views = Augmentations(50, 2, True, seed=7, count=5)
+    views = ImageAugmentations(50, 2, True, seed=7, count=5)
     whole = views.apply(IMAGES, ALL, 3)
     order = torch.randperm(50)
     assert torch.equal(views.apply(IMAGES[order], order, 3), whole[order])
     assert torch.equal(views.apply(IMAGES[11:12], torch.tensor([11]), 3), whole[11:12])
-    assert torch.equal(Augmentations(50, 2, True, seed=7, count=5).apply(IMAGES, ALL, 3), whole)
+    assert torch.equal(
+        ImageAugmentations(50, 2, True, seed=7, count=5).apply(IMAGES, ALL, 3), whole
+    )
 
 
 def test_every_example_is_moved_by_at_most_the_crop_in_each_direction():
-    seen = Augmentations(50, 2, False, seed=0, count=9).apply(IMAGES, ALL, 0)
+    seen = ImageAugmentations(50, 2, False, seed=0, count=9).apply(IMAGES, ALL, 0)
     shifts = [found_shift(image, view, 3) for image, view in zip(IMAGES, seen, strict=True)]
     assert all(len(places) == 1 for places in shifts)
     rows, columns = zip(*(places[0] for places in shifts), strict=True)
@@ -45,37 +47,37 @@ def test_every_example_is_moved_by_at_most_the_crop_in_each_direction():
 
 
 def test_about_half_of_the_examples_are_mirrored_when_asked_and_none_otherwise():
-    seen = Augmentations(50, 0, True, seed=0, count=9).apply(IMAGES, ALL, 0)
+    seen = ImageAugmentations(50, 0, True, seed=0, count=9).apply(IMAGES, ALL, 0)
     mirrored = [torch.equal(view, image.flip(-1)) for image, view in zip(IMAGES, seen, strict=True)]
     same = [torch.equal(view, image) for image, view in zip(IMAGES, seen, strict=True)]
     assert all(one != other for one, other in zip(mirrored, same, strict=True))
     assert 15 < sum(mirrored) < 35
-    assert torch.equal(Augmentations(50, 0, False, seed=0, count=9).apply(IMAGES, ALL, 0), IMAGES)
+    assert torch.equal(
+        ImageAugmentations(50, 0, False, seed=0, count=9).apply(IMAGES, ALL, 0), IMAGES
+    )
 
 
 def test_views_differ_and_begin_again_after_the_last():
-    views = Augmentations(50, 1, True, seed=0, count=4)
+    views = ImageAugmentations(50, 1, True, seed=0, count=4)
     seen = [views.apply(IMAGES, ALL, view) for view in range(8)]
     for view in range(4):
         assert torch.equal(seen[view], seen[view + 4])
         assert not any(torch.equal(seen[view], seen[other]) for other in range(view))
     assert not torch.equal(
-        Augmentations(50, 1, True, seed=1, count=4).apply(IMAGES, ALL, 0), seen[0]
+        ImageAugmentations(50, 1, True, seed=1, count=4).apply(IMAGES, ALL, 0), seen[0]
     )
 
 
 def test_pixels_stay_bytes_and_the_images_given_are_not_written_to():
     before = IMAGES.clone()
-    seen = Augmentations(50, 2, True, seed=0, count=1).apply(IMAGES, ALL, 0)
+    seen = ImageAugmentations(50, 2, True, seed=0, count=1).apply(IMAGES, ALL, 0)
     assert (seen.dtype, seen.shape) == (torch.uint8, IMAGES.shape)
     assert torch.equal(IMAGES, before)
 
 
 def test_the_normalised_training_split_has_mean_0_and_deviation_1(digits):
     dataset = read_dataset(digits)
-    images = normaliser(dataset.mean, dataset.std, torch.device("cpu"))(
-        read_split(digits, "train").inputs
-    ).double()
+    images = dataset.front(torch.device("cpu"))(read_split(digits, "train").inputs).double()
     assert images.dtype == torch.float64
     assert images.mean((0, 2, 3)).tolist() == pytest.approx([0], abs=1e-5)
     assert images.std((0, 2, 3), correction=0).tolist() == pytest.approx([1], abs=1e-5)
@@ -83,7 +85,7 @@ def test_the_normalised_training_split_has_mean_0_and_deviation_1(digits):
 
 def test_each_channel_is_normalised_by_its_own_figures():
     mean, std = (0.2, 0.7), (0.5, 0.25)
-    seen = normaliser(mean, std, torch.device("cpu"))(IMAGES)
+    seen = Normalize(mean, std)(IMAGES)
     assert seen.dtype == torch.float32
     for channel in (0, 1):
         expected = (IMAGES[:, channel].double() / 255 - mean[channel]) / std[channel]
@@ -93,5 +95,5 @@ def test_each_channel_is_normalised_by_its_own_figures():
 @pytest.mark.parametrize("crop", [0, 1])
 def test_the_training_default_of_the_digits_is_reproduced_by_hand(digits, crop):
     images = read_split(digits, "train").inputs[:20]
-    seen = Augmentations(20, crop, False, 0, 3).apply(images, torch.arange(20), 1)
+    seen = ImageAugmentations(20, crop, False, 0, 3).apply(images, torch.arange(20), 1)
     assert all(found_shift(image, view, crop) for image, view in zip(images, seen, strict=True))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.export.onnx import export, relative_difference
+from espalier.inputs.image import Normalize
 from espalier.measures.macs import count_macs, fraction_of_zeros
 from espalier.models import build, load, save
 from espalier.pruning import prune
@@ -89,7 +90,7 @@ def test_every_sensible_score_cuts_every_pattern(cut, score, case, tmp_path):
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_every_pattern_is_exported(cut, tmp_path):
     smaller = pruned(made(cut.networks[0]), cut, "magnitude")
-    export(smaller, tmp_path / "model.onnx", images(4), (0.0,), (1.0,))
+    export(smaller, tmp_path / "model.onnx", images(4), Normalize((0.0,), (1.0,)))
     found = Runtime(tmp_path / "model.onnx").logits(images(4).numpy())
     with torch.no_grad():
         assert relative_difference(smaller(images(4) / 255).numpy(), found) < 1e-4

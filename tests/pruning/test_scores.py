@@ -28,7 +28,6 @@ from espalier.pruning.scores.random import random
 from espalier.pruning.scores.taylor import taylor
 from espalier.pruning.scores.threshold import threshold
 from espalier.pruning.surgery import cut
-from espalier.training.views import normaliser
 
 SHAPE = (1, 8, 8)
 KINDS = pytest.mark.parametrize(
@@ -466,7 +465,7 @@ def test_what_looks_at_data_is_refused_without(name):
 def trained(digits):
     """Five small networks that know the digits, with training and validation images as they see them, and labels."""
     dataset = read_dataset(digits)
-    look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
+    front = dataset.front(torch.device("cpu"))
     train, validation = read_split(digits, "train"), read_split(digits, "validation")
     networks = []
     for seed in range(5):
@@ -478,13 +477,15 @@ def trained(digits):
         for _ in range(4):
             for index in torch.randperm(len(train.targets)).split(64):
                 optimizer.zero_grad()
-                F.cross_entropy(network(look(train.inputs[index])), train.targets[index]).backward()
+                F.cross_entropy(
+                    network(front(train.inputs[index])), train.targets[index]
+                ).backward()
                 optimizer.step()
         networks.append(network.eval())
     return (
         networks,
-        (look(train.inputs), train.targets),
-        (look(validation.inputs), validation.targets),
+        (front(train.inputs), train.targets),
+        (front(validation.inputs), validation.targets),
     )
 
 

@@ -15,7 +15,6 @@ from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.sparse import PENALTIES, sparse
 from espalier.training.batches import Batch
 from espalier.training.engine import LossInputs
-from espalier.training.views import normaliser
 
 SHAPE = (1, 8, 8)
 EXAMPLE = torch.zeros(2, *SHAPE)
@@ -186,7 +185,7 @@ def test_what_is_trained_along_stays_so_and_the_network_is_not_registered():
 def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
     """Beside the same training without a penalty, in the mean over seeds: most with growing regularisation."""
     dataset = read_dataset(digits)
-    look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
+    front = dataset.front(torch.device("cpu"))
     images, validation = read_split(digits, "train"), read_split(digits, "validation")
 
     def train(network, objective, epochs, rate, seed):
@@ -203,14 +202,14 @@ def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
         for step, index in enumerate(groups):
             batch = Batch(index, images.inputs[index], images.targets[index])
             optimizer.zero_grad()
-            view = look(batch.inputs)
+            view = front(batch.inputs)
             objective(LossInputs(network(view), view, batch, 0, step / len(groups))).backward()
             optimizer.step()
         return network.eval()
 
     @torch.no_grad()
     def loss(network) -> float:
-        return F.cross_entropy(network(look(validation.inputs)), validation.targets).item()
+        return F.cross_entropy(network(front(validation.inputs)), validation.targets).item()
 
     def low_mass(network) -> float:
         """The part of the norms that the lower third of each layer has."""

@@ -12,6 +12,7 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerB
 
 from espalier.errors import Notice
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.models.attention import make_attention_prunable
@@ -157,6 +158,8 @@ def test_a_family_is_pruned_trained_saved_and_exported(name, tmp_path):
         assert torch.equal(load(tmp_path / "model")(images), smaller.eval()(images))
     pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     assert (
-        export(smaller, tmp_path / "model.onnx", pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        export(
+            smaller, tmp_path / "model.onnx", pixels, Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        )
         <= 1e-4
     )

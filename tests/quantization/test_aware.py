@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from espalier.errors import BadInput
 from espalier.export.onnx import Disagreement
 from espalier.folding import fold_batch_norms
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.models.structure import Masked, record
 from espalier.quantization import CALIBRATIONS, aware, export_integers
@@ -74,7 +75,7 @@ def learner():
 def deployed(learner, tmp_path_factory):
     path = tmp_path_factory.mktemp("aware") / "model.onnx"
     with assert_input_untouched(learner):
-        export_integers(learner, path, PIXELS, MEAN, STD)
+        export_integers(learner, path, PIXELS, Normalize(MEAN, STD))
     return path
 
 
@@ -270,7 +271,7 @@ def test_every_multiplication_is_executed_in_integers(factory, arguments, per_ch
     made = aware(
         network(factory, **arguments), IMAGES, calibration="minmax", per_channel=per_channel
     )
-    export_integers(made, tmp_path / "model.onnx", PIXELS, MEAN, STD)
+    export_integers(made, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD))
     found = kernels(tmp_path / "model.onnx", tmp_path)
     assert not {"Conv", "FusedConv", "Gemm", "MatMul", "FusedGemm"} & found.keys()
     assert sum(count for kind, count in found.items() if kind in ("QLinearConv", "QGemm")) == len(
@@ -300,7 +301,7 @@ def test_a_bias_fits_into_32_bits_however_small_its_weights_are(per_channel, tmp
         first.weight.mul_(1e-9)
         first.bias.fill_(3.0)
     learner = aware(made, IMAGES, calibration="minmax", per_channel=per_channel)
-    assert export_integers(learner, tmp_path / "model.onnx", PIXELS, MEAN, STD) < 0.05
+    assert export_integers(learner, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD)) < 0.05
     biases = [
         value
         for value in weights(tmp_path / "model.onnx").values()
@@ -319,4 +320,4 @@ def test_a_file_that_computes_something_else_is_refused(learner, tmp_path, monke
     with pytest.raises(
         Disagreement, match=r"should be the network's to 0.5 levels. Found a difference of \d"
     ):
-        export_integers(learner, tmp_path / "model.onnx", PIXELS, MEAN, STD)
+        export_integers(learner, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD))

@@ -11,6 +11,7 @@ from properties import assert_explains
 
 from espalier.errors import BadInput
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import quantize_dynamically
 from espalier.runtimes.onnx_runtime import Runtime
@@ -25,7 +26,7 @@ def deployed(path, factory, **arguments):
     network = build(
         f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=arguments
     ).eval()
-    export(network, path / "parent.onnx", PIXELS[:4], (0.3,), (0.4,))
+    export(network, path / "parent.onnx", PIXELS[:4], Normalize((0.3,), (0.4,)))
     return path / "parent.onnx"
 
 
@@ -68,7 +69,7 @@ def test_the_same_file_gives_the_same_file(tmp_path):
 
 def test_a_network_without_linear_layers_is_refused_and_nothing_written(tmp_path):
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 10, 16), torch.nn.Flatten()).eval()
-    export(network, tmp_path / "parent.onnx", PIXELS[:4], (0.3,), (0.4,))
+    export(network, tmp_path / "parent.onnx", PIXELS[:4], Normalize((0.3,), (0.4,)))
     with pytest.raises(BadInput) as caught:
         quantize_dynamically(tmp_path / "parent.onnx", tmp_path / "model.onnx")
     assert_explains(caught.value, "linear layers")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from espalier.export.onnx import export
 from espalier.folding import fold_batch_norms
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize
 from espalier.quantization.ladder import Ladder
@@ -35,7 +36,7 @@ def read(folder, stem: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def look(pixels: torch.Tensor) -> torch.Tensor:
+def front(pixels: torch.Tensor) -> torch.Tensor:
     return (pixels.float() / 255 - MEAN[0]) / STD[0]
 
 
@@ -49,7 +50,7 @@ def train(network, pixels, labels, epochs: int, rate: float, seed: int = 0) -> N
             : len(labels) // 64 * 64
         ].split(64):
             optimizer.zero_grad()
-            F.cross_entropy(network(look(pixels[index])), labels[index]).backward()
+            F.cross_entropy(network(front(pixels[index])), labels[index]).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -78,9 +79,9 @@ def hard(images, tmp_path_factory):
         if isinstance(module, torch.nn.ReLU6):
             network.set_submodule(name, torch.nn.ReLU(inplace=True))
     train(network, *images[0], epochs=4, rate=0.1)
-    folded = fold_batch_norms(network, look(images[0][0][:2]))
+    folded = fold_batch_norms(network, front(images[0][0][:2]))
     with torch.no_grad():
-        exact = folded(look(images[1][0]))
+        exact = folded(front(images[1][0]))
         for number, block in enumerate(
             module for module in folded.modules() if hasattr(module, "residual")
         ):
@@ -95,9 +96,9 @@ def hard(images, tmp_path_factory):
             layers[-2].weight.mul_(factor.view(-1, 1, 1, 1))
             layers[-2].bias.mul_(factor)
             layers[-1].weight.div_(factor.view(1, -1, 1, 1))
-        torch.testing.assert_close(folded(look(images[1][0])), exact, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(folded(front(images[1][0])), exact, rtol=1e-3, atol=1e-3)
     path = tmp_path_factory.mktemp("hard") / "model.onnx"
-    export(folded, path, images[0][0][:32], MEAN, STD)
+    export(folded, path, images[0][0][:32], Normalize(MEAN, STD))
     return folded, path
 
 
@@ -121,10 +122,10 @@ def test_training_for_integers_repairs_what_static_int8_breaks(hard, images, tmp
     broken = accuracy(tmp_path / "static.onnx", validation)
     assert broken < before - 0.1
     learner = aware(
-        copy.deepcopy(network), look(pixels[:128]), calibration="minmax", per_channel=False
+        copy.deepcopy(network), front(pixels[:128]), calibration="minmax", per_channel=False
     )
     train(learner, pixels, labels, epochs=5, rate=0.005)
-    export_integers(learner, tmp_path / "aware.onnx", pixels[:64], MEAN, STD)
+    export_integers(learner, tmp_path / "aware.onnx", pixels[:64], Normalize(MEAN, STD))
     repaired = accuracy(tmp_path / "aware.onnx", validation)
     assert repaired > broken + 0.7 * (before - broken)
 

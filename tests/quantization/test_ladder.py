@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization.ladder import Ladder
 from espalier.quantization.sensitivity import sensitivity
@@ -27,7 +28,7 @@ def observed(tmp_path_factory):
     second = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)][1]
     with torch.no_grad():
         second.weight[0].mul_(300)
-    export(network, path, PIXELS[:4], (0.3,), (0.4,))
+    export(network, path, PIXELS[:4], Normalize((0.3,), (0.4,)))
     return observe_file(path, [PIXELS.numpy()])
 
 

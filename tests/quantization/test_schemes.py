@@ -9,6 +9,7 @@ from properties import assert_input_untouched
 
 from espalier.export.onnx import export
 from espalier.folding import fold_batch_norms
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize, quantize_dynamically
 from espalier.runtimes.onnx_runtime import Runtime
@@ -32,7 +33,7 @@ def parent(request, tmp_path_factory):
         for _ in range(20):
             network(IMAGES)
     path = tmp_path_factory.mktemp("parent") / "model.onnx"
-    export(network.eval(), path, PIXELS, MEAN, STD)
+    export(network.eval(), path, PIXELS, Normalize(MEAN, STD))
     return network, path
 
 

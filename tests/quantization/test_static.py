@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from espalier.data.prepared import Split, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import CALIBRATIONS, quantize
 from espalier.quantization.observe import observe
 from espalier.quantization.ranges import minmax
 from espalier.runtimes.onnx_runtime import Outputs, Runtime
-from espalier.training.views import normaliser
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,15 @@ def source(digits, tmp_path_factory):
         "espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 16}
     )
     dataset, train = read_dataset(digits), read_split(digits, "train")
-    look = normaliser(dataset.mean, dataset.std, torch.device("cpu"))
+    front = dataset.front(torch.device("cpu"))
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     for _ in range(5):
         for index in torch.randperm(len(train.targets)).split(64):
             optimizer.zero_grad()
-            F.cross_entropy(network(look(train.inputs[index])), train.targets[index]).backward()
+            F.cross_entropy(network(front(train.inputs[index])), train.targets[index]).backward()
             optimizer.step()
     path = tmp_path_factory.mktemp("parent") / "model.onnx"
-    export(network, path, train.inputs[:64], dataset.mean, dataset.std)
+    export(network, path, train.inputs[:64], dataset.front())
     return path
 
 
@@ -205,7 +205,12 @@ def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
         "vgg": {"depth": 11, "width": 8},
     }[factory]
     network = build(f"espalier:{factory}", classes=10, shape=(1, 8, 8), arguments=arguments)
-    export(network, tmp_path / "parent.onnx", torch.from_numpy(calibration[:8]), (0.3,), (0.4,))
+    export(
+        network,
+        tmp_path / "parent.onnx",
+        torch.from_numpy(calibration[:8]),
+        Normalize((0.3,), (0.4,)),
+    )
     quantize(tmp_path / "parent.onnx", tmp_path / "model.onnx", calibration, calibration="minmax")
     parent, child = (
         Runtime(tmp_path / f"{name}.onnx").logits(calibration) for name in ("parent", "model")

@@ -14,7 +14,9 @@ from PIL import Image
 NAMES = ("chromium-headless-shell", "chrome-headless-shell")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no headless Chromium on this machine")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="there is no headless Chromium on this machine"
+)
 
 
 def opened(page, folder, width, *options):

@@ -10,7 +10,10 @@ from torch import nn
 
 from espalier.data.prepared import Split, read_dataset, read_split
 from espalier.distillation.objectives import from_labels
+from espalier.inputs import Front
+from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
+from espalier.seeds import seed_all
 from espalier.training.batches import Examples, Resident
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import ProcessGroup
@@ -18,8 +21,6 @@ from espalier.training.engine import Objective, fit
 from espalier.training.history import Report, Row, silent
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
-from espalier.training.views import Augmentations, Look, normaliser
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=32, threads=1, views=2, precision="float32")
@@ -31,7 +32,7 @@ class Setting:
 
     examples: Examples
     validation: Inference
-    look: Look
+    front: Front
     recipe: Recipe = RECIPE
     team: ProcessGroup = field(default_factory=lambda: ProcessGroup(0, 1, CPU))
 
@@ -68,8 +69,10 @@ class Setting:
             self.validation,
             objective or from_labels(),
             replace(self.recipe, **changes),
-            views=Augmentations(len(examples or self.examples), 1, False, 0, self.recipe.views),
-            look=self.look,
+            views=ImageAugmentations(
+                len(examples or self.examples), 1, False, 0, self.recipe.views
+            ),
+            front=self.front,
             team=team or self.team,
             checkpoints=Checkpoints(checkpoints) if checkpoints else None,
             report=report,
@@ -79,9 +82,9 @@ class Setting:
 @pytest.fixture(scope="session")
 def setting(digits: Path) -> Setting:
     dataset = read_dataset(digits)
-    look = normaliser(dataset.mean, dataset.std, CPU)
+    front = dataset.front(CPU)
     train, validation = read_split(digits, "train"), read_split(digits, "validation")
     examples = Resident(
         Split(train.inputs[:263], train.targets[:263]), CPU
     )  # the last seven make no whole batch
-    return Setting(examples, Inference(Resident(validation, CPU), look), look)
+    return Setting(examples, Inference(Resident(validation, CPU), front), front)

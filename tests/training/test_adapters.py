@@ -10,7 +10,7 @@ from torch import nn
 from espalier.distillation.features import FeatureTerm, FromFeatures
 from espalier.distillation.losses import hints
 from espalier.distillation.objectives import WeightedSum, from_labels
-from espalier.training.seeds import seed_all
+from espalier.seeds import seed_all
 
 PAIRS = {"stages.1": "stages.1", "stages": "stages"}
 

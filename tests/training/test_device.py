@@ -50,7 +50,7 @@ def test_a_network_is_placed_with_its_filters_in_channels_last_and_its_features_
     network = to_device(setting.built("espalier:resnet", depth=8, width=16), CPU)
     assert network.conv.weight.is_contiguous(memory_format=torch.channels_last)
     (batch,) = setting.examples.batches([torch.arange(8)])
-    features = network.stages[:1](torch.relu(network.bn(network.conv(setting.look(batch.inputs)))))
+    features = network.stages[:1](torch.relu(network.bn(network.conv(setting.front(batch.inputs)))))
     assert features.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -69,7 +69,7 @@ def test_but_not_where_that_layout_overruns_the_memory(setting, width):
     layouts = []
     (batch,) = setting.examples.batches([torch.arange(32)])
     for one in (network, exact):
-        images = setting.look(batch.inputs).to(next(one.parameters()).dtype)
+        images = setting.front(batch.inputs).to(next(one.parameters()).dtype)
         torch.nn.functional.cross_entropy(one(images), batch.targets).backward()
     assert layouts == [True] * 9
     for (name, one), other in zip(network.named_parameters(), exact.parameters(), strict=True):

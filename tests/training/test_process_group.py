@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 from torch import nn
 
-from espalier.training.seeds import seed_all
+from espalier.seeds import seed_all
 
 pytestmark = pytest.mark.slow  # three imports of torch's distributed half
 
@@ -28,14 +28,14 @@ from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
-from espalier.training.seeds import seed_all
-from espalier.training.views import Augmentations, normaliser
+from espalier.seeds import seed_all
+from espalier.inputs.image import ImageAugmentations
 
 digits, checkpoints = map(Path, sys.argv[1:])
 recipe = Recipe(epochs=2, batch_size=32, threads=1, views=2, precision="float32")
 team = join_process_group(recipe)
 dataset = read_dataset(digits)
-look = normaliser(dataset.mean, dataset.std, team.device)
+front = dataset.front(team.device)
 train, validation = read_split(digits, "train"), read_split(digits, "validation")
 examples = Resident(Split(train.inputs[:263], train.targets[:263]), team.device)
 seed_all(0, "weights")
@@ -45,8 +45,8 @@ labels = from_labels()
 def objective(seen):
     met.append(sorted(seen.batch.index.tolist()))
     return labels(seen)
-history = fit(network, examples, Inference(Resident(validation, team.device), look), objective, recipe,
-    views=Augmentations(263, 1, False, 0, 2), look=look, team=team,
+history = fit(network, examples, Inference(Resident(validation, team.device), front), objective, recipe,
+    views=ImageAugmentations(263, 1, False, 0, 2), front=front, team=team,
     checkpoints=Checkpoints(checkpoints), report=told.append)
 weights = [p.detach().double().flatten().tolist() for p in network.parameters()]
 print(json.dumps({"weights": sum(weights, []), "losses": [row["loss"] for row in history], "told": len(told),

@@ -9,10 +9,10 @@ def test_running_statistics_become_the_exact_averages(setting):
     """Of the first norm: the mean over all images and positions, and the mean of the batches' unbiased variances."""
     network = setting.built("espalier:resnet", depth=8, width=4)
     network.bn.running_mean.fill_(100)
-    recalibrate(network, setting.examples, setting.look, most=256, batch_size=64)
+    recalibrate(network, setting.examples, setting.front, most=256, batch_size=64)
     (batch,) = setting.examples.batches([torch.arange(256)])
     with torch.no_grad():
-        features = network.double().conv(setting.look(batch.inputs).double())
+        features = network.double().conv(setting.front(batch.inputs).double())
     mean = features.mean((0, 2, 3))
     variance = torch.stack([part.var((0, 2, 3)) for part in features.split(64)]).mean(0)
     torch.testing.assert_close(network.bn.running_mean, mean, rtol=0, atol=1e-5)
@@ -36,7 +36,7 @@ def test_weights_momentum_and_dropout_stay_out_of_it(setting):
             arguments=arguments | {"dropout": dropout},
         )
         weights = [p.detach().clone() for p in network.parameters()]
-        recalibrate(network, setting.examples, setting.look)
+        recalibrate(network, setting.examples, setting.front)
         assert all(torch.equal(p, q) for p, q in zip(network.parameters(), weights, strict=True))
         assert not any(module.training for module in network.modules())
         assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
@@ -51,9 +51,9 @@ def test_it_is_a_function_of_the_network_and_the_data(setting):
         setting.built("espalier:resnet", depth=8, width=4),
         setting.built("espalier:resnet", depth=8, width=4),
     )
-    recalibrate(one, setting.examples, setting.look)
+    recalibrate(one, setting.examples, setting.front)
     other.bn.running_mean.fill_(100)
-    recalibrate(other, setting.examples, setting.look)
+    recalibrate(other, setting.examples, setting.front)
     assert all(
         torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items()
     )
@@ -65,8 +65,8 @@ def test_a_last_batch_of_one_image_is_left_out(setting):
         setting.built("espalier:resnet", depth=8, width=4),
         setting.built("espalier:resnet", depth=8, width=4),
     )
-    recalibrate(one, setting.examples, setting.look, most=65, batch_size=64)
-    recalibrate(other, setting.examples, setting.look, most=64, batch_size=64)
+    recalibrate(one, setting.examples, setting.front, most=65, batch_size=64)
+    recalibrate(other, setting.examples, setting.front, most=64, batch_size=64)
     assert all(
         torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items()
     )
@@ -75,5 +75,5 @@ def test_a_last_batch_of_one_image_is_left_out(setting):
 def test_a_network_without_norms_is_left_as_it_is(setting):
     network = setting.built("espalier:mlp", hidden=[8])
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    recalibrate(network, setting.examples, setting.look)
+    recalibrate(network, setting.examples, setting.front)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

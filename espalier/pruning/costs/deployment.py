@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput
 from espalier.export.onnx import export
+from espalier.inputs.image import Normalize
 from espalier.measures.comparison import Comparison, compare_latency
 from espalier.measures.sittings import Run
 from espalier.models.graph import Example
@@ -67,6 +68,6 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> Path:
     channels = example.shape[1]
     shape = (2, *example.shape[1:])
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator())
-    mean, std = (0.5,) * channels, (0.25,) * channels
-    export(copy.deepcopy(network).float(), path, pixels, mean, std)
+    front = Normalize((0.5,) * channels, (0.25,) * channels)
+    export(copy.deepcopy(network).float(), path, pixels, front)
     return path

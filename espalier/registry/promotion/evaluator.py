@@ -31,7 +31,6 @@ from espalier.paths import (
 from espalier.runtimes.onnx_runtime import Runtime
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
-from espalier.training.views import normaliser
 
 
 def answer(folder: Path, test: Split, evaluation: Evaluation) -> np.ndarray:
@@ -153,7 +152,7 @@ class Evaluator:
         torch.set_num_threads(self.params.evaluation.threads)
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
         device = torch.device("cpu")
-        front = normaliser(self.dataset.mean, self.dataset.std, device)
+        front = self.dataset.front(device)
         logits = Inference(Resident(self.test, device), front).outputs(network)[0].numpy()
         return float((answers(logits) == deployed).mean())
 

@@ -86,7 +86,7 @@ def ablations(network: nn.Module, groups: DependencyGroups) -> list[Ablation]:
 
 def plan_ablations(
     networks: Mapping[str, tuple[nn.Module, int]],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     device: torch.device,
 ) -> AblationPlan:
     """As many images as keep the work below 2e11 multiply-accumulates; at least 32, at most 512.

@@ -14,6 +14,7 @@ from espalier import files
 from espalier.data.names import VALIDATION
 from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
+from espalier.inputs import Front
 from espalier.judging import answers
 from espalier.measures.macs import count_macs
 from espalier.models.folder import load
@@ -32,7 +33,6 @@ from espalier.report.understanding.saliency import saliency_maps
 from espalier.training.batches import Resident
 from espalier.training.device import default_device, to_device
 from espalier.training.scoring import Inference
-from espalier.training.views import Look, normaliser
 
 _IMAGES = 6  # images that are shown
 _COMPARED = 64  # images over which maps are compared, where that is cheap
@@ -52,21 +52,20 @@ class _Project:
         params: its parameters.
         dataset: description of its prepared data.
         device: device of the networks.
-        look: maps stored images to the network's inputs.
+        front: maps stored images to the network's inputs.
     """
 
     root: Path
     params: Params
     dataset: Dataset
     device: torch.device
-    look: Look
+    front: Front
 
     @classmethod
     def open(cls, root: Path, params: Params) -> "_Project":
         """Open a project on the default device."""
         dataset, device = read_dataset(root / PREPARED), default_device()
-        look = normaliser(dataset.mean, dataset.std, device)
-        return cls(root, params, dataset, device, look)
+        return cls(root, params, dataset, device, dataset.front(device))
 
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""
@@ -75,7 +74,7 @@ class _Project:
 
     def example(self) -> torch.Tensor:
         """Two images as networks see them, to trace them."""
-        return torch.zeros(2, *self.dataset.shape, device=self.device)
+        return self.dataset.example(self.device)
 
 
 def explain(
@@ -119,7 +118,7 @@ def _write_saliency(
     affordable = int(_MACS / max(1, work))
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
-    images = project.look(test.inputs[examples].to(project.device))
+    images = project.front(test.inputs[examples].to(project.device))
     networks = ((name, project.network(name)) for name in predicted if name in names)
     answered = {name: predicted[name][examples] for name in names}
     saliency_maps(networks, images, answered, labels[shown], shown).write(path)
@@ -135,7 +134,7 @@ def _write_ablations(project: _Project, reports: Path) -> None:
     plan = plan_ablations(counts, project.dataset.shape, project.device)
     every = open_split(project.root / PREPARED, VALIDATION)
     split = _chosen(every, evenly_spaced(len(every), plan.images))
-    validation = Inference(Resident(split, project.device), project.look, _BATCH)
+    validation = Inference(Resident(split, project.device), project.front, _BATCH)
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
         rows = measure_ablations(network, groups, validation, plan.layers)
@@ -156,7 +155,7 @@ def _activities(
     cuts = _cuts(project, name)
     if not cuts:
         return []
-    batches = (project.look(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
+    batches = (project.front(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
     means = mean_activations(network, groups, batches)
     return [activity(groups, means, kept).assign(model=child) for child, kept in cuts.items()]
 

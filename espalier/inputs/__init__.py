@@ -1,0 +1,26 @@
+"""Inputs: what an example is, how it is stored, and what the network sees of it.
+
+One package for each kind. It owns decoding, the stored type, the facts for `dataset.json`, the
+*front* (the module before the network), augmentation, and the picture in a report. Training looks
+through the front, the exporter puts it into the deployed file, and no method sees it.
+"""
+
+from espalier.errors import BadInput
+from espalier.inputs.image import ImageInput
+from espalier.inputs.kind import Augmentations, Front, InputKind
+
+INPUTS: dict[str, InputKind] = {"image": ImageInput()}
+
+
+def input_named(name: str) -> InputKind:
+    """The input kind of a name.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    if name not in INPUTS:
+        raise BadInput(f"Expected an input kind of {', '.join(INPUTS)}; found {name!r}.")
+    return INPUTS[name]
+
+
+__all__ = ["INPUTS", "Augmentations", "Front", "InputKind", "input_named"]

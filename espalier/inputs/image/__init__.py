@@ -1,0 +1,89 @@
+"""Images: 8-bit pixels (C, H, W), gray or RGB, all of one shape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from espalier.inputs.image.augmentations import ImageAugmentations
+from espalier.inputs.image.decoding import FORMATS, decode, encode
+from espalier.inputs.image.front import Normalize
+from espalier.inputs.image.statistics import channel_statistics
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What `dataset.json` records of images.
+
+    Attributes:
+        mean: mean of each channel over the train split, for pixels in [0, 1].
+        std: standard deviation, likewise; 1 for a constant channel.
+        crop: largest shift of a training image, in pixels.
+        flip: whether training images may be mirrored.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: int
+    flip: bool
+
+
+class ImageInput:
+    """The kind `image`."""
+
+    name = "image"
+    plural = "images"
+    dtype = torch.uint8
+    facts_type = ImageFacts
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """The pixels (C, H, W) of an encoded image.
+
+        Raises:
+            ValueError: if it is damaged, or not 8-bit gray or RGB.
+        """
+        return decode(content)
+
+    def facts(
+        self, inputs: NDArray[np.uint8], train: NDArray[np.int64], **options: Any
+    ) -> ImageFacts:
+        """The facts of a data set of images.
+
+        Args:
+            inputs: images (N, C, H, W) of all splits.
+            train: rows of the train split.
+            options: `crop` and `flip`.
+        """
+        mean, std = channel_statistics(inputs, train)
+        return ImageFacts(mean, std, **options)
+
+    def front(self, facts: ImageFacts) -> Normalize:
+        """The normalisation."""
+        return Normalize(facts.mean, facts.std)
+
+    def augmentations(
+        self, facts: ImageFacts, *, examples: int, seed: int, count: int, active: bool
+    ) -> ImageAugmentations:
+        """Shifted and mirrored views, as far as the facts of the data set allow them."""
+        crop, flip = (facts.crop, facts.flip) if active else (0, False)
+        return ImageAugmentations(examples, crop, flip, seed, count)
+
+    def display(self, example: NDArray[np.uint8]) -> Image.Image:
+        """The image itself; grey unless it has three channels."""
+        colour = len(example) == 3
+        return Image.fromarray(example.transpose(1, 2, 0) if colour else example[0])
+
+
+__all__ = [
+    "FORMATS",
+    "ImageAugmentations",
+    "ImageFacts",
+    "ImageInput",
+    "Normalize",
+    "channel_statistics",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,95 @@
+"""The interface of input kinds."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+Front = nn.Module
+"""Maps stored inputs to what the network sees. Training and the deployed file use the same one."""
+
+
+class Augmentations(Protocol):
+    """The views of a data set: augmented versions, each a function of its number.
+
+    View `count` is view 0 again; `key` leaves out the number of the view and the example.
+    """
+
+    @property
+    def seed(self) -> int:
+        """Seed of all views."""
+
+    @property
+    def count(self) -> int:
+        """Number of different views."""
+
+    @property
+    def key(self) -> list[int]:
+        """What fixes the values of a view."""
+
+    def apply(self, inputs: Tensor, index: Tensor, view: int) -> Tensor:
+        """One view of some examples.
+
+        Args:
+            inputs: stored inputs (N, ...), on any device.
+            index: indices (N,) int64 of the examples in the data set, on the CPU.
+            view: number of the view.
+
+        Returns:
+            Inputs of the same shape, type and device.
+        """
+
+
+class InputKind(Protocol):
+    """A kind of input: what an example is, how it is stored, and what the network sees of it.
+
+    Attributes:
+        name: name of the kind, as in `dataset.json`.
+        plural: word for examples in messages.
+        dtype: stored type.
+        facts_type: dataclass of what `dataset.json` records for the front and the augmentation, in
+            plain JSON values.
+    """
+
+    name: str
+    plural: str
+    dtype: torch.dtype
+    facts_type: type[Any]
+
+    def decode(self, content: bytes) -> NDArray[Any]:
+        """One example from the bytes of a file or a table cell.
+
+        Raises:
+            ValueError: if it cannot be read; the message says why, without a full stop.
+        """
+
+    def facts(self, inputs: NDArray[Any], train: NDArray[np.int64], **options: Any) -> Any:
+        """The facts of a data set.
+
+        Args:
+            inputs: stored inputs (N, ...) of all splits, perhaps mapped from disk.
+            train: rows of the train split; no other rows are used.
+            options: settings of the augmentation.
+        """
+
+    def front(self, facts: Any) -> Front:
+        """The module between stored inputs (N, ...) and the network, on the CPU."""
+
+    def augmentations(
+        self, facts: Any, *, examples: int, seed: int, count: int, active: bool
+    ) -> Augmentations:
+        """The views of a data set.
+
+        Args:
+            facts: facts of the data set.
+            examples: number of its examples.
+            seed: seed of the views.
+            count: number of different views.
+            active: whether views differ from the stored inputs at all.
+        """
+
+    def display(self, example: NDArray[Any]) -> Image.Image:
+        """The picture of one stored example (...) in a report."""

@@ -15,6 +15,7 @@ from espalier.data.source import Array
 from espalier.paths import DATASET, EXAMPLES
 
 IMAGES_AT_ONCE = 4096
+_DTYPES = {"uint8": "U8", "float32": "F32"}  # of NumPy: of safetensors
 
 
 def write_split(
@@ -29,11 +30,16 @@ def write_split(
         labels: One for each of `rows`.
     """
     shape = [len(rows), *images.shape[1:]]
-    middle, end = 8 * len(rows), 8 * len(rows) + int(np.prod(shape))
+    middle = 8 * len(rows)
+    end = middle + images.itemsize * int(np.prod(shape))
     header = json.dumps(
         {
             "labels": {"dtype": "I64", "shape": [len(rows)], "data_offsets": [0, middle]},
-            "images": {"dtype": "U8", "shape": shape, "data_offsets": [middle, end]},
+            "images": {
+                "dtype": _DTYPES[images.dtype.name],
+                "shape": shape,
+                "data_offsets": [middle, end],
+            },
         }
     ).encode()
     header += b" " * (-len(header) % 8)

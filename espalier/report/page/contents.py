@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from espalier import files
 from espalier.data.names import TEST
@@ -24,6 +25,7 @@ from espalier.paths import (
     SENSITIVITY,
     TABLE,
 )
+from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
 
 Row = dict[str, Any]
@@ -81,6 +83,11 @@ class Contents:
     def test(self) -> StreamedSplit:
         """The test split; it is opened at the first use, since its hash is verified then."""
         return open_split(self.root / PREPARED, TEST)
+
+    def picture(self, example: int) -> Image.Image:
+        """The picture of a test example, reduced to its size on the page."""
+        stored = self.test[example][0].numpy()
+        return reduced(self.dataset.input.display(stored))
 
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; empty if it was not trained."""

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from espalier.judging.answers import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
-from espalier.report.page.pictures import picture, source
+from espalier.report.page.pictures import source
 
 _EACH = 8  # images of a model
 _BYTES = 2_000_000  # of all images together, so that the page stays small
@@ -75,7 +75,7 @@ def _most_probable(examples: pd.DataFrame) -> list[_Example]:
 
 def _shot(contents: Contents, example: _Example) -> Markup:
     classes = contents.dataset.classes
-    image = picture(contents.test[example.index][0].numpy())
+    image = contents.picture(example.index)
     drawn = tag("img", src=source(image), alt=f"test image {example.index}", width=76, height=76)
     if example.predicted == NO_ANSWER:
         answer, probability = "no answer", None

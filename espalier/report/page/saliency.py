@@ -6,7 +6,7 @@ from PIL import Image
 from espalier.judging.answers import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
-from espalier.report.page.pictures import SIDE, picture, source
+from espalier.report.page.pictures import SIDE, source
 from espalier.report.understanding.saliency import ModelSaliency, SaliencyMaps
 
 _COLOUR = (255, 96, 0)
@@ -55,7 +55,7 @@ def _row(
     """One image under the map of each model."""
     classes = contents.dataset.classes
     example, label = maps.examples[number], maps.labels[number]
-    image = _enlarged(picture(contents.test[example][0].numpy()))
+    image = _enlarged(contents.picture(example))
     plain = tag("img", src=source(image), alt=f"test image {example}", width=76, height=76)
     cells = []
     for name, model in models.items():

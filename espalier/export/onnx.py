@@ -24,8 +24,8 @@ class Deployed(nn.Module):
 
     def __init__(self, network: nn.Module, front: nn.Module) -> None:
         super().__init__()
+        self.front = front  # before the network, which fixes the order of tensors in the file
         self.network = network
-        self.front = front
 
     def forward(self, image: Tensor) -> Tensor:
         """Map stored inputs to outputs."""

@@ -128,3 +128,10 @@ def test_the_exporters_own_words_stay_inside(tmp_path, capfd, recwarn):
 )
 def test_differences_are_relative_to_the_largest_value_above_one(one, other, difference):
     assert relative_difference(np.array(one), np.array(other)) == pytest.approx(difference)
+
+
+def test_the_front_is_named_as_a_part_of_the_file(exported):
+    """Files keep the bytes of versions in which the front was no module: names, and their order."""
+    graph = onnx.load(exported).graph
+    assert [tensor.name for tensor in graph.initializer[:2]] == ["scale", "shift"]
+    assert [node.name for node in graph.node[:3]] == ["/Cast", "/Mul", "/Add"]

@@ -26,7 +26,7 @@ from espalier.commands import make, prepare
 from espalier.data.prepared import read_split
 from espalier.inputs.image import encode
 from espalier.params import read_params
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 TRAINED, TESTED, EPOCHS, AWARE = 3_000, 4_000, 6, 3
 NETWORKS = {
@@ -94,7 +94,7 @@ def one(source: Path, root: Path, network: dict[str, object]) -> pd.DataFrame:
     rows = {}
     for label, name in {"float32": "teacher", **NAMES}.items():
         path = root / "models" / name / "model.onnx"
-        right = Runtime(path).logits(test.inputs.numpy()).argmax(1) == test.targets.numpy()
+        right = DEFAULT.open(path).outputs(test.inputs.numpy()).argmax(1) == test.targets.numpy()
         rows[label] = {
             "accuracy": right.mean(),
             "scale": scale(path, root / "models" / "minmax" / "model.onnx"),

@@ -26,7 +26,7 @@ from espalier.measures.sittings import in_sittings
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.quantization import quantize
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 SHAPE, ROUNDS = (3, 32, 32), {1: 300, 64: 20}
 
@@ -75,7 +75,7 @@ def main() -> None:
         paths = deployed(made, images, Path(folder))
         load = os.getloadavg()[0]
         taken = in_sittings(
-            lambda: {name: Runtime(path).run for name, path in paths.items()},
+            lambda: {name: DEFAULT.open(path).run for name, path in paths.items()},
             {size: images[:size].numpy() for size in ROUNDS},
             ROUNDS,
         )

@@ -23,7 +23,7 @@ EXAMPLES = "manifest.parquet"
 # a model folder
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
-ONNX = "model.onnx"
+DEPLOYED = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
 METRICS = "metrics.json"

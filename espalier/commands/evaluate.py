@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import torch
 
@@ -25,10 +24,10 @@ from espalier.params import Params, read_params
 from espalier.paths import (
     CLASSES,
     CONDITIONS,
+    DEPLOYED,
     LINEAGE,
     METRICS,
     MODELS,
-    ONNX,
     PREDICTIONS,
     PREPARED,
     REPORTS,
@@ -39,8 +38,7 @@ from espalier.paths import (
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
-from espalier.runtimes.memory import peak_memory
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import OpenModel, runtime_named
 
 _BATCHES = {
     1: 10,
@@ -58,13 +56,13 @@ def run(root: Path) -> None:
     """
     params = read_params(root)
     _drop_undeclared(root / MODELS, params)
-    hashes = {name: files.verify(root / MODELS / name)[ONNX] for name in params.names}
+    hashes = {name: files.verify(root / MODELS / name)[DEPLOYED] for name in params.names}
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
     images, labels = test.inputs.numpy(), test.targets.numpy()
     conditions = _conditions(root, params, hashes)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
         logits = {
-            name: _open(root, params, name).logits(images, params.evaluation.batch_size)
+            name: _open(root, params, name).outputs(images, params.evaluation.batch_size)
             for name in hashes
         }
         judged, classes = _judge(logits, labels, dataset)
@@ -120,12 +118,14 @@ def _drop_undeclared(models: Path, params: Params) -> None:
             shutil.rmtree(folder)
 
 
-def _open(root: Path, params: Params, name: str) -> Runtime:
-    return Runtime(root / MODELS / name / ONNX, params.evaluation.threads)
+def _open(root: Path, params: Params, name: str) -> OpenModel:
+    runtime = runtime_named(params.evaluation.runtime)
+    return runtime.open(root / MODELS / name / DEPLOYED, params.evaluation.threads)
 
 
 def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[str, Any]:
     """On what all this was measured, and under what load."""
+    runtime = runtime_named(params.evaluation.runtime)
     return {
         "data": data_hash(root / PREPARED),
         "commit": commit_of(root),
@@ -135,7 +135,8 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[s
         "processes": 1,
         "threads": params.evaluation.threads,
         "load": os.getloadavg()[0],
-        "onnxruntime": onnxruntime.__version__,
+        "runtime": runtime.name,
+        runtime.name: runtime.version,
         "torch": torch.__version__,
         "started": time.time(),
     }
@@ -172,8 +173,10 @@ def _facts(root: Path, params: Params) -> pd.DataFrame:
 
 
 def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:
-    paths = [root / MODELS / name / ONNX for name in params.names]
-    peaks = peak_memory(paths, dataset.shape, list(_BATCHES), params.evaluation.threads)
+    paths = [root / MODELS / name / DEPLOYED for name in params.names]
+    runtime = runtime_named(params.evaluation.runtime)
+    example = dataset.zeros(1)[0].numpy()
+    peaks = runtime.peak_memory(paths, example, list(_BATCHES), params.evaluation.threads)
     return pd.DataFrame(peaks, index=params.names, columns=[f"memory_{size}" for size in _BATCHES])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import onnxruntime
 import torch
 
 from espalier import files
@@ -23,8 +22,7 @@ from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.models.structure import shared_weights
 from espalier.params import read_params
-from espalier.paths import HISTORY, LINEAGE, METRICS, MODELS, ONNX, PACKED, STATE
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.paths import DEPLOYED, HISTORY, LINEAGE, METRICS, MODELS, PACKED, STATE
 from espalier.training.history import COLUMNS, Row
 
 _COMPARED = 256  # images on which the deployed file is compared with the network
@@ -71,11 +69,11 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
     network, dataset = made.network.cpu(), job.dataset
     with files.replacing(job.root / MODELS / job.name, job.root / STATE / "work") as draft:
         if made.deploy:
-            made.deploy(draft / ONNX)
+            made.deploy(draft / DEPLOYED)
         else:
-            export(network, draft / ONNX, images[:_COMPARED], dataset.front())
+            export(network, draft / DEPLOYED, images[:_COMPARED], dataset.front(), job.runtime)
         save(network, draft)
-        logits = Runtime(draft / ONNX, job.recipe.threads).logits(images.numpy())
+        logits = job.runtime.open(draft / DEPLOYED, job.recipe.threads).outputs(images.numpy())
         with torch.no_grad():
             ours = network(dataset.front()(images[:_COMPARED])).numpy()
         metrics = {
@@ -85,7 +83,7 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
             "zeros": fraction_of_zeros(network),
             "macs": count_macs(network, dataset.shape),
             "base_macs": made.base_macs,
-            "bytes": (draft / ONNX).stat().st_size,
+            "bytes": (draft / DEPLOYED).stat().st_size,
             **_pack(made, draft),
             "epochs": len(made.history),
             "seconds": round(seconds, 3),
@@ -97,7 +95,7 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
         files.seal(draft)
-        tell_if_slower(job, draft / ONNX, images.numpy())
+        tell_if_slower(job, draft / DEPLOYED, images.numpy())
     print(_summary(job.name, metrics))  # noqa: T201
 
 
@@ -125,7 +123,7 @@ def _lineage(job: Job, made: OperationResult, seconds: float) -> dict[str, Any]:
         "architecture": architecture_of(made.network).factory,
         "base_macs": made.base_macs,
         "base_parameters": _base_parameters(job, made),
-        "onnxruntime": onnxruntime.__version__,
+        job.runtime.name: job.runtime.version,
         "seconds": round(seconds, 3),
         "finished": time.time(),
     }

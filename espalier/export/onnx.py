@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from espalier.errors import EspalierError
 from espalier.export.denormals import flush_denormals
 from espalier.export.front import lift_front
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT, Runtime
 
 INPUT, OUTPUT = "image", "logits"
 _OPSET = 17  # the newest that torch's own exporter writes without converting
@@ -37,7 +37,9 @@ class Disagreement(EspalierError):
     """The exported file does not compute what the network does: a defect of the export."""
 
 
-def export(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> float:
+def export(
+    network: nn.Module, path: Path, images: Tensor, front: nn.Module, runtime: Runtime = DEFAULT
+) -> float:
     """Write a network as ONNX, and check that it gives the same logits.
 
     Args:
@@ -45,6 +47,7 @@ def export(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> 
         path: Where to write.
         images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
         front: module between stored inputs and the network; it is not changed.
+        runtime: runtime whose outputs are compared.
 
     Returns:
         The largest difference between the logits of the two, relative to the largest logit where that is above 1.
@@ -55,7 +58,7 @@ def export(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> 
     deployed = write(network, path, images, front)
     with torch.no_grad():
         ours = deployed(images).numpy()
-    difference = relative_difference(ours, Runtime(path).logits(images.numpy()))
+    difference = relative_difference(ours, runtime.open(path).outputs(images.numpy()))
     if not difference <= _AGREEMENT:
         raise Disagreement(
             f"The exported file should agree with the network to {_AGREEMENT}. Found a difference of {difference:.2g}."

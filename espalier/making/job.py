@@ -18,6 +18,7 @@ from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
 from espalier.params import Entry, Params, Recovered, Teacher
 from espalier.paths import LINEAGE, MODELS, PREPARED, STATE, TEACHER, WEIGHTS
+from espalier.runtimes import Runtime, runtime_named
 from espalier.training.batches import Examples, open_examples
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import ProcessGroup, join_process_group, to_device
@@ -106,6 +107,11 @@ class Job:
         return open_examples(
             self.root / PREPARED, self.dataset, split, self.team.device, self.recipe.resident_bytes
         )
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime that executes deployed files."""
+        return runtime_named(self.params.evaluation.runtime)
 
     @cached_property
     def train(self) -> Examples:

@@ -10,8 +10,7 @@ from espalier.making.job import Job
 from espalier.measures.comparison import compare_latency
 from espalier.measures.sittings import Run
 from espalier.params import Prune
-from espalier.paths import MODELS, ONNX
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.paths import DEPLOYED, MODELS
 
 
 def tell_if_slower(job: Job, file: Path, images: np.ndarray) -> None:
@@ -24,10 +23,10 @@ def tell_if_slower(job: Job, file: Path, images: np.ndarray) -> None:
     """
     if not isinstance(job.entry, Prune):
         return
-    parent = job.root / MODELS / job.entry.parent / ONNX
+    parent = job.root / MODELS / job.entry.parent / DEPLOYED
 
     def opened() -> dict[str, Run]:
-        return {"parent": Runtime(parent).run, "child": Runtime(file).run}
+        return {"parent": job.runtime.open(parent).run, "child": job.runtime.open(file).run}
 
     found = compare_latency(opened, images[:1])
     if found and found.slower:

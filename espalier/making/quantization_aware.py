@@ -12,7 +12,7 @@ from torch import nn
 from espalier.folding import fold_batch_norms
 from espalier.making.job import Job
 from espalier.making.teaching import objective_from_teacher
-from espalier.paths import ONNX, TEACHER
+from espalier.paths import DEPLOYED, TEACHER
 from espalier.quantization.aware import aware
 from espalier.quantization.deploy import export_integers
 from espalier.training.history import Row
@@ -60,6 +60,6 @@ def train_aware(
     )
     history = job.fit(learner, objective_from_teacher(job, TEACHER, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ONNX
+        path = Path(folder) / DEPLOYED
         export_integers(learner, path, pixels, job.dataset.front())
         return Trained(learner.network, onnx.load(path), history)

@@ -13,7 +13,7 @@ import torch
 
 from espalier import files
 from espalier.data.prepared import open_split
-from espalier.errors import Notice
+from espalier.errors import BadInput, Notice
 from espalier.making.job import Job
 from espalier.making.networks import parent
 from espalier.making.quantization_aware import Trained, train_aware
@@ -21,13 +21,12 @@ from espalier.making.result import OperationResult
 from espalier.measures.comparison import compare_latency
 from espalier.measures.sittings import Run
 from espalier.params import Quantize
-from espalier.paths import METRICS, MODELS, ONNX, PREPARED
+from espalier.paths import DEPLOYED, METRICS, MODELS, PREPARED
 from espalier.quantization.dynamic import quantize_dynamically
 from espalier.quantization.ladder import Ladder, LadderStep
 from espalier.quantization.resamples import resamples
 from espalier.quantization.stability import stability
 from espalier.quantization.static import insert, observe_file
-from espalier.runtimes.onnx_runtime import Runtime
 from espalier.training.history import Row
 
 _MEASURED = 64  # calibration images on which the sensitivity of layers is measured
@@ -50,6 +49,11 @@ def quantized(job: Job) -> OperationResult:
     """Quantize the parent's deployed file; the weights beside it stay the parent's, unless they are trained for it."""
     entry = job.entry
     assert isinstance(entry, Quantize)
+    if entry.scheme not in job.runtime.integer_forms:
+        raise BadInput(
+            f"Expected a `scheme` that {job.runtime.name} executes in integers, of "
+            f"{', '.join(sorted(job.runtime.integer_forms))}; found `scheme: {entry.scheme}`."
+        )
     network = parent(job)
     result = _SCHEMES[entry.scheme](job, entry, network)
     architecture = replace(job.architecture(entry.parent), quantization=result.record)
@@ -67,7 +71,7 @@ def quantized(job: Job) -> OperationResult:
 
 def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
     samples = _samples(job, entry)
-    observed = observe_file(job.root / MODELS / entry.parent / ONNX, samples)
+    observed = observe_file(job.root / MODELS / entry.parent / DEPLOYED, samples)
     options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
     record: dict[str, Any] = {"scheme": "static", "calibration": entry.calibration, **options}
     judge = _judge(job)
@@ -117,8 +121,8 @@ def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
 def _dynamic(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
     options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / ONNX
-        quantize_dynamically(job.root / MODELS / entry.parent / ONNX, target, **options)
+        target = Path(folder) / DEPLOYED
+        quantize_dynamically(job.root / MODELS / entry.parent / DEPLOYED, target, **options)
         return _Result(onnx.load(target), network, {"scheme": "dynamic", **options}, {}, [])
 
 
@@ -155,7 +159,7 @@ def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
     images, labels = batches[0].inputs.cpu().numpy(), batches[0].targets.cpu().numpy()
 
     def judge(model: onnx.ModelProto) -> float:
-        logits = Runtime(model.SerializeToString(), job.recipe.threads).logits(images)
+        logits = job.runtime.open(model.SerializeToString(), job.recipe.threads).outputs(images)
         return float((logits.argmax(1) == labels).mean())
 
     return judge
@@ -184,8 +188,8 @@ def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
 
     def opened() -> dict[str, Run]:
         return {
-            "parent": Runtime(job.root / MODELS / entry.parent / ONNX).run,
-            "child": Runtime(content).run,
+            "parent": job.runtime.open(job.root / MODELS / entry.parent / DEPLOYED).run,
+            "child": job.runtime.open(content).run,
         }
 
     found = {size: compare_latency(opened, _zeros(job, size), _SECONDS) for size in _BATCHES}

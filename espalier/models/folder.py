@@ -12,7 +12,7 @@ from espalier import files
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.rebuilding import check_rebuildable, rebuild
-from espalier.paths import ARCHITECTURE, ONNX, WEIGHTS
+from espalier.paths import ARCHITECTURE, DEPLOYED, WEIGHTS
 
 
 def save(network: nn.Module, folder: str | Path) -> None:
@@ -74,7 +74,7 @@ def content_hash(folder: Path) -> str:
         BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
     """
     hashes = files.verify(folder)
-    names = (ARCHITECTURE, WEIGHTS, ONNX)
+    names = (ARCHITECTURE, WEIGHTS, DEPLOYED)
     missing = [name for name in names if name not in hashes]
     if missing:
         found = ", ".join(sorted(hashes))

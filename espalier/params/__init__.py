@@ -77,11 +77,13 @@ class Evaluation(Strict):
 
     Attributes:
         rounds: How often each model is timed at batch 64; ten times as often at batch 1.
+        runtime: program that executes the deployed files, one of `espalier.runtimes.RUNTIMES`.
         threads: Of the runtime.
         batch_size: Images per call where answers are asked for, not times.
     """
 
     rounds: int = Field(60, ge=3)
+    runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: int = Field(1, ge=1)
     batch_size: int = Field(256, ge=1)
 

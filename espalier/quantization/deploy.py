@@ -11,7 +11,7 @@ from espalier.export.onnx import Disagreement, write
 from espalier.quantization.aware import Aware
 from espalier.quantization.lsq import Step
 from espalier.quantization.qdq import with_integer_weights
-from espalier.runtimes.onnx_runtime import Outputs
+from espalier.runtimes import DEFAULT
 
 _VALUES = "network.values."  # what the names of steps begin with
 _AGREEMENT = (
@@ -73,7 +73,7 @@ def _difference(
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names.values())
-    found = Outputs(opened.SerializeToString(), list(names.values())).run(images.numpy())
+    found = DEFAULT.open(opened.SerializeToString()).tensors(images.numpy(), list(names.values()))
     differences = [0.0]
 
     def follow(integers: Tensor) -> Any:

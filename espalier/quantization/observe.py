@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from espalier.quantization.ranges import BINS, Histogram
-from espalier.runtimes.onnx_runtime import Outputs
+from espalier.runtimes import DEFAULT
 
 _BATCH = 64
 
@@ -28,17 +28,17 @@ def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[
     names = _tensors(model, operators)
     given = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
-    outputs = Outputs(model.SerializeToString(), names)
+    opened = DEFAULT.open(model.SerializeToString())
     low = dict.fromkeys(names, np.inf)
     high = dict.fromkeys(names, -np.inf)
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     for batch in batches:
-        for name, values in outputs.run(batch).items():
+        for name, values in opened.tensors(batch, names).items():
             low[name] = min(low[name], float(values.min()))
             high[name] = max(high[name], float(values.max()))
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for batch in batches:
-        for name, values in outputs.run(batch).items():
+        for name, values in opened.tensors(batch, names).items():
             most = max(abs(low[name]), abs(high[name]), float(np.finfo(np.float32).tiny))
             counts[name] += np.histogram(np.abs(values), BINS, (0.0, most))[0]
     return {name: Histogram(low[name], high[name], counts[name]) for name in names}

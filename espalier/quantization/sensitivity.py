@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from espalier.quantization.static import Observed, insert
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 
 def sensitivity(
@@ -30,13 +30,13 @@ def sensitivity(
     Returns:
         By the layer's name, the mean square of the change over that of the logits; the worst first.
     """
-    exact = Runtime(observed.model.SerializeToString(), threads).logits(images)
+    exact = DEFAULT.open(observed.model.SerializeToString(), threads).outputs(images)
     scale = max(float(np.square(exact).mean()), float(np.finfo(np.float32).tiny))
     changes = {}
     for layer in observed.layers:
         model = insert(
             observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range, only=[layer]
         )
-        logits = Runtime(model.SerializeToString(), threads).logits(images)
+        logits = DEFAULT.open(model.SerializeToString(), threads).outputs(images)
         changes[layer] = float(np.square(logits - exact).mean()) / scale
     return dict(sorted(changes.items(), key=lambda one: -one[1]))

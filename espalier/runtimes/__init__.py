@@ -1,1 +1,25 @@
-"""Runtimes: who executes a deployed file."""
+"""Runtimes: programs that execute deployed files.
+
+Whatever opens, times or profiles a deployed file does it through a row of `RUNTIMES`.
+"""
+
+from espalier.errors import BadInput
+from espalier.runtimes.onnx_runtime import OnnxRuntime
+from espalier.runtimes.runtime import OpenModel, Runtime
+
+RUNTIMES: dict[str, Runtime] = {"onnxruntime": OnnxRuntime()}
+DEFAULT = RUNTIMES["onnxruntime"]
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of a name.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    if name not in RUNTIMES:
+        raise BadInput(f"Expected a runtime of {', '.join(RUNTIMES)}; found {name!r}.")
+    return RUNTIMES[name]
+
+
+__all__ = ["DEFAULT", "RUNTIMES", "OpenModel", "Runtime", "runtime_named"]

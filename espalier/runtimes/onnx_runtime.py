@@ -1,54 +1,99 @@
-"""ONNX Runtime on the processor: what executes a deployed file here."""
+"""ONNX Runtime on the CPU."""
 
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
-onnxruntime.set_default_logger_severity(3)  # its warnings speak of graphs, not to users
+from espalier.runtimes.memory import peak_memory
+
+onnxruntime.set_default_logger_severity(3)  # its warnings are about graphs, not for users
+
+_KERNEL = "_kernel_time"  # suffix of the profiler's events that time a node
 
 
-def _session(model: str | bytes, threads: int) -> onnxruntime.InferenceSession:
+class OnnxRuntime:
+    """ONNX Runtime with its CPU provider."""
+
+    name = "onnxruntime"
+    integer_forms = frozenset({"static", "dynamic", "aware"})
+
+    @property
+    def version(self) -> str:
+        """The version that is installed."""
+        version: str = onnxruntime.__version__
+        return version
+
+    def open(self, file: Path | bytes, threads: int = 1) -> "Session":
+        """Open a deployed file, or its content, to be run on a number of threads."""
+        return Session(file, threads)
+
+    def profile_layers(
+        self, model: bytes, inputs: Mapping[str, NDArray[Any]], calls: int
+    ) -> dict[str, list[float]]:
+        """The microseconds that each node takes in each call, by its name; the profiler truncates."""
+        options = _options(threads=1)
+        options.enable_profiling = True
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = _session(model, options)
+            for _ in range(calls):
+                session.run(None, dict(inputs))
+            events = json.loads(Path(session.end_profiling()).read_text())
+        times: dict[str, list[float]] = defaultdict(list)
+        for event in events:
+            if event["cat"] == "Node" and event["name"].endswith(_KERNEL):
+                times[event["name"].removesuffix(_KERNEL)].append(event["dur"])
+        return times
+
+    def peak_memory(
+        self, paths: Sequence[Path], example: NDArray[Any], batches: Sequence[int], threads: int
+    ) -> NDArray[np.float64]:
+        """The peaks in bytes (files, batches); see `espalier.runtimes.memory`."""
+        return peak_memory(Session, paths, example, batches, threads)
+
+
+class Session:
+    """A deployed file that ONNX Runtime has opened."""
+
+    def __init__(self, file: Path | bytes, threads: int = 1) -> None:
+        model = file if isinstance(file, bytes) else str(file)
+        self._session = _session(model, _options(threads))
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The outputs (N, ...) for one batch of stored inputs (N, ...)."""
+        outputs: NDArray[np.float32] = self._session.run(None, {self._input: inputs})[0]
+        return outputs
+
+    def outputs(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
+        """The outputs (N, ...) for stored inputs (N, ...), computed in batches."""
+        starts = range(0, len(inputs), batch_size)
+        return np.concatenate([self.run(inputs[start : start + batch_size]) for start in starts])
+
+    def tensors(self, inputs: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Some outputs of the file, by name, for one batch of stored inputs (N, ...)."""
+        values = self._session.run(list(names), {self._input: inputs})
+        return dict(zip(names, values, strict=True))
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # threads that spin starve neighbours
+    # threads that spin take time from other processes
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
+
+
+def _session(
+    model: str | bytes, options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-class Runtime:
-    """A deployed file, ready to run."""
-
-    def __init__(self, file: Path | bytes, threads: int = 1) -> None:
-        """Load a file, or its content, to be run by so many threads."""
-        self._session = _session(file if isinstance(file, bytes) else str(file), threads)
-        self._input = self._session.get_inputs()[0].name
-
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """The logits (N, classes) float32 of images (N, C, H, W) uint8."""
-        logits: np.ndarray = self._session.run(None, {self._input: images})[0]
-        return logits
-
-    def logits(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-        """Likewise, in batches."""
-        starts = range(0, len(images), batch_size)
-        return np.concatenate([self.run(images[start : start + batch_size]) for start in starts])
-
-
-class Outputs:
-    """Several named tensors of a model in memory."""
-
-    def __init__(self, model: bytes, names: list[str]) -> None:
-        """Load a serialized model, of which these outputs are wanted."""
-        self._session = _session(model, threads=1)
-        self._names = names
-        self._input = self._session.get_inputs()[0].name
-
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The wanted tensors for images (N, C, H, W) uint8, by name."""
-        return dict(
-            zip(self._names, self._session.run(self._names, {self._input: images}), strict=True)
-        )

@@ -22,7 +22,7 @@ from espalier.errors import BadInput, Stopped
 from espalier.making.job import Job
 from espalier.models import content_hash, load
 from espalier.params import read_params
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 CONTRACT = {
     "architecture.json",
@@ -170,7 +170,7 @@ def test_the_metrics_are_flat_and_those_of_the_deployed_file(grown, name):
     assert metrics["bytes"] == (folder / "model.onnx").stat().st_size
     job = Job.of(grown, name, read_params(grown))
     images, labels = make._validation(job)
-    logits = Runtime(folder / "model.onnx", 1).logits(images.numpy())
+    logits = DEFAULT.open(folder / "model.onnx", 1).outputs(images.numpy())
     assert metrics["validation_accuracy"] == (logits.argmax(1) == labels.numpy()).mean()
     network = load(folder)
     assert metrics["parameters"] == sum(parameter.numel() for parameter in network.parameters())

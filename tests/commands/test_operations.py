@@ -22,7 +22,7 @@ from espalier.models import architecture_of, load, save
 from espalier.models.structure import masked_weights, removed_layers, shared_weights
 from espalier.params import read_params
 from espalier.pruning import prune
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 from espalier.training.engine import _Run
 
 pytestmark = pytest.mark.filterwarnings(
@@ -153,7 +153,9 @@ def agrees(user_package, name, network, images):
     front = Job.of(user_package.root, name, read_params(user_package.root)).front
     with torch.no_grad():
         ours = network(front(images)).numpy()
-    deployed = Runtime(user_package.root / "models" / name / "model.onnx", 1).logits(images.numpy())
+    deployed = DEFAULT.open(user_package.root / "models" / name / "model.onnx", 1).outputs(
+        images.numpy()
+    )
     if is_quantized(network):
         # what was trained to be integers is another network in floats
         least = 0.8 if architecture_of(network).quantization["scheme"] == "aware" else 0.9

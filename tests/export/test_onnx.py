@@ -12,7 +12,8 @@ import torch
 from espalier.export.onnx import Disagreement, export, relative_difference
 from espalier.inputs.image import Normalize
 from espalier.models import build
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
+from espalier.runtimes.onnx_runtime import Session
 
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
 IMAGES = torch.randint(
@@ -42,7 +43,7 @@ def test_pixels_go_in_and_the_logits_are_the_networks(factory, arguments, tmp_pa
         f"espalier:{factory}", classes=5, shape=(3, 16, 16), arguments=arguments
     ).train()
     difference = export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
-    logits = Runtime(tmp_path / "model.onnx").run(IMAGES.numpy())
+    logits = DEFAULT.open(tmp_path / "model.onnx").run(IMAGES.numpy())
     with torch.no_grad():
         exact = network.eval().double()(seen(IMAGES)).numpy()
     assert difference <= 1e-4
@@ -64,14 +65,14 @@ def test_the_batch_is_free_and_everything_else_is_fixed(exported):
     (given,), (result,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("image", "tensor(uint8)", ["batch", 3, 16, 16])
     assert (result.name, result.type, result.shape) == ("logits", "tensor(float)", ["batch", 5])
-    runtime = Runtime(exported)
+    runtime = DEFAULT.open(exported)
     whole = runtime.run(IMAGES.numpy())
     one_by_one = np.concatenate(
         [runtime.run(IMAGES[i : i + 1].numpy()) for i in range(len(IMAGES))]
     )
     np.testing.assert_allclose(one_by_one, whole, rtol=0, atol=1e-5)
     np.testing.assert_allclose(
-        runtime.logits(IMAGES.numpy(), batch_size=3), whole, rtol=0, atol=1e-5
+        runtime.outputs(IMAGES.numpy(), batch_size=3), whole, rtol=0, atol=1e-5
     )
 
 
@@ -99,8 +100,8 @@ def test_the_same_network_gives_the_same_file(exported, tmp_path):
 
 @pytest.mark.parametrize("error", [0.01, float("nan")])
 def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch, error):
-    honest = Runtime.logits
-    monkeypatch.setattr(Runtime, "logits", lambda self, images: honest(self, images) + error)
+    honest = Session.outputs
+    monkeypatch.setattr(Session, "outputs", lambda self, images: honest(self, images) + error)
     network = build("espalier:mlp", classes=5, shape=(3, 16, 16), arguments={"hidden": [8]})
     with pytest.raises(
         Disagreement,

@@ -19,7 +19,7 @@ from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.inputs import INPUTS
 from espalier.pruning import prune
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 from espalier.seeds import seed_all
 from espalier.training.batches import open_examples
 from espalier.training.device import ProcessGroup
@@ -149,7 +149,7 @@ def test_training_looks_through_its_front_and_the_deployed_file_holds_it(prepare
     test = read_split(prepared, "test")
     difference = export(network, tmp_path / "model.onnx", test.inputs[:8], dataset.front())
     assert difference < 1e-4
-    answers = Runtime(tmp_path / "model.onnx").logits(test.inputs.numpy()).argmax(1)
+    answers = DEFAULT.open(tmp_path / "model.onnx").outputs(test.inputs.numpy()).argmax(1)
     assert (answers == test.targets.numpy()).mean() > 0.9
 
 

@@ -14,7 +14,7 @@ from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.pruning.patterns import PATTERNS
 from espalier.pruning.scores import SCORES
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::espalier.errors.Notice"
@@ -91,7 +91,7 @@ def test_every_sensible_score_cuts_every_pattern(cut, score, case, tmp_path):
 def test_every_pattern_is_exported(cut, tmp_path):
     smaller = pruned(made(cut.networks[0]), cut, "magnitude")
     export(smaller, tmp_path / "model.onnx", images(4), Normalize((0.0,), (1.0,)))
-    found = Runtime(tmp_path / "model.onnx").logits(images(4).numpy())
+    found = DEFAULT.open(tmp_path / "model.onnx").outputs(images(4).numpy())
     with torch.no_grad():
         assert relative_difference(smaller(images(4) / 255).numpy(), found) < 1e-4
 

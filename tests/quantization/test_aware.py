@@ -23,7 +23,8 @@ from espalier.models import build
 from espalier.models.structure import Masked, record
 from espalier.quantization import CALIBRATIONS, aware, export_integers
 from espalier.quantization.lsq import Step
-from espalier.runtimes.onnx_runtime import Outputs, Runtime
+from espalier.runtimes import DEFAULT
+from espalier.runtimes.onnx_runtime import Session
 from espalier.training.constraints import constraints_of
 
 MEAN, STD = (0.2,), (0.4,)  # with this mean every pixel is a level, none lies between two
@@ -224,7 +225,7 @@ def test_every_layer_of_the_file_computes_what_the_networks_does(learner, deploy
         node.input[1].removeprefix("network.values.").removesuffix(".step"): node.output[0]
         for node in quantizers
     }
-    found = Outputs(model.SerializeToString(), list(names.values())).run(PIXELS.numpy())
+    found = DEFAULT.open(model.SerializeToString()).tensors(PIXELS.numpy(), list(names.values()))
     theirs = {
         learner.values[name]: torch.from_numpy(found[output]) for name, output in names.items()
     }
@@ -251,7 +252,7 @@ def test_every_layer_of_the_file_computes_what_the_networks_does(learner, deploy
 def test_the_answers_of_the_file_are_the_networks(learner, deployed):
     with torch.no_grad():
         ours = learner(IMAGES).numpy()
-    theirs = Runtime(deployed).logits(PIXELS.numpy())
+    theirs = DEFAULT.open(deployed).outputs(PIXELS.numpy())
     assert np.abs(ours - theirs).mean() < 0.01 * ours.std()
     assert (ours.argmax(1) == theirs.argmax(1)).mean() > 0.95
 
@@ -286,9 +287,9 @@ def test_the_file_has_integers_only_and_takes_any_batch(deployed, learner):
     assert sum(int(np.prod(one.dims)) for one in floats) < 0.1 * sum(
         p.numel() for p in learner.parameters()
     )
-    runtime = Runtime(deployed)
+    runtime = DEFAULT.open(deployed)
     whole = runtime.run(PIXELS.numpy())
-    np.testing.assert_allclose(runtime.logits(PIXELS.numpy(), 7), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(runtime.outputs(PIXELS.numpy(), 7), whole, rtol=0, atol=1e-5)
     onnx.checker.check_model(onnx.load(deployed), full_check=True)
 
 
@@ -311,12 +312,12 @@ def test_a_bias_fits_into_32_bits_however_small_its_weights_are(per_channel, tmp
 
 
 def test_a_file_that_computes_something_else_is_refused(learner, tmp_path, monkeypatch):
-    honest = Outputs.run
+    honest = Session.tensors
 
-    def other(outputs, images):
-        return {name: 255 - values for name, values in honest(outputs, images).items()}
+    def other(opened, images, names):
+        return {name: 255 - values for name, values in honest(opened, images, names).items()}
 
-    monkeypatch.setattr(Outputs, "run", other)
+    monkeypatch.setattr(Session, "tensors", other)
     with pytest.raises(
         Disagreement, match=r"should be the network's to 0.5 levels. Found a difference of \d"
     ):

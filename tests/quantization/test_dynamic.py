@@ -14,7 +14,7 @@ from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import quantize_dynamically
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 PIXELS = torch.randint(
     0, 256, (32, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -47,7 +47,8 @@ def test_linear_layers_become_integers_and_answers_stay(per_channel, tmp_path):
     assert len(matrices) == 3
     assert max(np.abs(one.astype(int)).max() for one in matrices) <= 64
     ours, theirs = (
-        Runtime(tmp_path / f"{name}.onnx").logits(PIXELS.numpy()) for name in ("model", "parent")
+        DEFAULT.open(tmp_path / f"{name}.onnx").outputs(PIXELS.numpy())
+        for name in ("model", "parent")
     )
     assert 0 < np.abs(ours - theirs).mean() < 0.05 * theirs.std()
     assert (tmp_path / "model.onnx").stat().st_size < 0.35 * len(before)

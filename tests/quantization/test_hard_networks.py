@@ -15,7 +15,7 @@ from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize
 from espalier.quantization.ladder import Ladder
 from espalier.quantization.static import observe_file
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def hard(images, tmp_path_factory):
 
 def accuracy(file, validation) -> float:
     pixels, labels = validation
-    return float((Runtime(file).logits(pixels.numpy()).argmax(1) == labels.numpy()).mean())
+    return float((DEFAULT.open(file).outputs(pixels.numpy()).argmax(1) == labels.numpy()).mean())
 
 
 def test_training_for_integers_repairs_what_static_int8_breaks(hard, images, tmp_path):

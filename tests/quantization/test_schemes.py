@@ -12,7 +12,7 @@ from espalier.folding import fold_batch_norms
 from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import aware, export_integers, quantize, quantize_dynamically
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 MEAN, STD = (0.2,), (0.4,)
 PIXELS = torch.randint(
@@ -48,8 +48,7 @@ def quantized(parent, case, target):
             aware(fold_batch_norms(network, IMAGES[:2]), IMAGES, **case.keys),
             target,
             PIXELS,
-            MEAN,
-            STD,
+            Normalize(MEAN, STD),
         )
     return target
 
@@ -62,11 +61,11 @@ def test_a_quantized_network_answers_as_its_parent_does(parent, case, tmp_path):
         path = quantized(parent, case, tmp_path / "model.onnx")
     assert source.read_bytes() == before
     onnx.checker.check_model(onnx.load(path))
-    exact, runtime = Runtime(source).logits(PIXELS.numpy()), Runtime(path)
-    logits = runtime.logits(PIXELS.numpy())
+    exact, runtime = DEFAULT.open(source).outputs(PIXELS.numpy()), DEFAULT.open(path)
+    logits = runtime.outputs(PIXELS.numpy())
     assert not np.array_equal(exact, logits)
     # seen over images, as entropy gives up the tails of these few random ones
     assert np.corrcoef(exact.ravel(), logits.ravel())[0, 1] > 0.98
     if case.scheme != "dynamic":  # whose ranges are those of the batch
-        np.testing.assert_allclose(runtime.logits(PIXELS.numpy(), 5), logits, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(runtime.outputs(PIXELS.numpy(), 5), logits, rtol=0, atol=1e-5)
     assert quantized(parent, case, tmp_path / "again.onnx").read_bytes() == path.read_bytes()

@@ -17,7 +17,7 @@ from espalier.models import build
 from espalier.quantization import CALIBRATIONS, quantize
 from espalier.quantization.observe import observe
 from espalier.quantization.ranges import minmax
-from espalier.runtimes.onnx_runtime import Outputs, Runtime
+from espalier.runtimes import DEFAULT
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def weights(path) -> dict[str, np.ndarray]:
 
 def accuracy(path, split: Split) -> float:
     return float(
-        (Runtime(path).logits(split.inputs.numpy()).argmax(1) == split.targets.numpy()).mean()
+        (DEFAULT.open(path).outputs(split.inputs.numpy()).argmax(1) == split.targets.numpy()).mean()
     )
 
 
@@ -171,7 +171,7 @@ def test_every_scale_is_the_range_that_was_chosen_over_its_levels(source, calibr
     scale = next(values[node.input[1]] for node in graph.node if node.op_type == "QuantizeLinear")
     model = onnx.load(source)
     model.graph.output.append(onnx.ValueInfoProto(name=name))
-    seen = Outputs(model.SerializeToString(), [name]).run(calibration)[name]
+    seen = DEFAULT.open(model.SerializeToString()).tensors(calibration, [name])[name]
     assert scale == pytest.approx((max(seen.max(), 0) - min(seen.min(), 0)) / 255, rel=1e-5)
 
 
@@ -185,7 +185,7 @@ def test_what_is_observed_is_every_value_of_every_image(source, calibration):
     assert set(found) == {name for node in convolutions for name in (node.input[0], node.output[0])}
     name = convolutions[0].output[0]
     model.graph.output.append(onnx.ValueInfoProto(name=name))
-    values = Outputs(model.SerializeToString(), [name]).run(images)[name]
+    values = DEFAULT.open(model.SerializeToString()).tensors(images, [name])[name]
     assert found[name].counts.sum() == values.size
     assert minmax(found[name]) == pytest.approx((values.min(), values.max()))
 
@@ -213,7 +213,7 @@ def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
     )
     quantize(tmp_path / "parent.onnx", tmp_path / "model.onnx", calibration, calibration="minmax")
     parent, child = (
-        Runtime(tmp_path / f"{name}.onnx").logits(calibration) for name in ("parent", "model")
+        DEFAULT.open(tmp_path / f"{name}.onnx").outputs(calibration) for name in ("parent", "model")
     )
     assert not np.array_equal(parent, child)
     assert np.abs(parent - child).mean() < 0.1 * parent.std()

@@ -13,7 +13,7 @@ from espalier.inputs.image import Normalize
 from espalier.measures.comparison import Comparison, compare_latency
 from espalier.measures.sittings import Run
 from espalier.models.graph import Example
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import DEFAULT
 
 
 def one_tensor(example: Example) -> Tensor:
@@ -56,7 +56,7 @@ def compare_network_latency(parent: nn.Module, child: nn.Module, example: Tensor
             second = _write(child, example, Path(folder) / "child.onnx")
 
         def opened() -> dict[str, Run]:
-            return {"parent": Runtime(first).run, "child": Runtime(second).run}
+            return {"parent": DEFAULT.open(first).run, "child": DEFAULT.open(second).run}
 
         comparison = compare_latency(opened, stored, patient=True)
     assert comparison is not None

@@ -4,9 +4,7 @@ Layers are measured inside one graph by the runtime's own profiler: without the 
 in the memory layout that they have inside a network. A file in the user's cache keeps the results.
 """
 
-import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from espalier import files
 from espalier.measures.device import processor
+from espalier.runtimes import DEFAULT
 
 _ROUNDS = 16
 _AT_ONCE = 128 * 1024 * 1024  # bytes of weights and inputs in one graph
@@ -111,8 +109,7 @@ def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Poi
 def default_cache() -> Path:
     """The cache of this processor and this version of the runtime."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    version = onnxruntime.__version__
-    key = files.digest({"processor": processor(), "onnxruntime": version, "threads": 1})
+    key = files.digest({"processor": processor(), DEFAULT.name: DEFAULT.version, "threads": 1})
     return home / "espalier" / "latency" / f"{key[:32]}.json"
 
 
@@ -123,33 +120,13 @@ def measure(points: Sequence[Point], rounds: int = _ROUNDS) -> list[float]:
         f"x{number}": np.full(point.input_shape, 0.5, np.float32)
         for number, point in enumerate(points)
     }
-    times = _profile(model, inputs, rounds + 2)
-    return [_typical(times[number][2:]) for number in range(len(points))]
-
-
-def _profile(
-    model: bytes, inputs: dict[str, NDArray[np.float32]], calls: int
-) -> dict[int, list[float]]:
-    """The microseconds of each call of each layer, by the layer's number."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        providers = ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(model, options, providers=providers)
-        for _ in range(calls):
-            session.run(None, inputs)
-        events = json.loads(Path(session.end_profiling()).read_text())
-    times: dict[int, list[float]] = defaultdict(list)
-    for event in events:
-        name = event["name"]
-        is_kernel = event["cat"] == "Node" and name.endswith("_kernel_time")
-        if is_kernel and name.startswith("layer"):
+    times = DEFAULT.profile_layers(model, inputs, rounds + 2)
+    layers: dict[int, list[float]] = defaultdict(list)
+    for name, own in times.items():
+        if name.startswith("layer"):
             number = int(name.removeprefix("layer").partition("_")[0])
-            times[number].append(event["dur"])
-    return times
+            layers[number] += own
+    return [_typical(layers[number][2:]) for number in range(len(points))]
 
 
 def _typical(microseconds: Sequence[float]) -> float:

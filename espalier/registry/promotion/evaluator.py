@@ -18,17 +18,17 @@ from espalier.models.folder import load
 from espalier.params import Evaluation, Params
 from espalier.paths import (
     CONDITIONS,
+    DEPLOYED,
     LINEAGE,
     MANIFEST,
     MODELS,
-    ONNX,
     PREDICTIONS,
     PREPARED,
     REPORTS,
     TABLE,
     TEACHER,
 )
-from espalier.runtimes.onnx_runtime import Runtime
+from espalier.runtimes import runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 
@@ -44,16 +44,16 @@ def answer(folder: Path, test: Split, evaluation: Evaluation) -> np.ndarray:
     Raises:
         BadInput: If the file takes images of another shape.
     """
-    sizes = onnx.load(folder / ONNX).graph.input[0].type.tensor_type.shape.dim
+    sizes = onnx.load(folder / DEPLOYED).graph.input[0].type.tensor_type.shape.dim
     found = tuple(size.dim_value for size in sizes[1:])
     shape = tuple(test.inputs.shape[1:])
     if found != shape:
         raise BadInput(
-            f"Expected {folder / ONNX} to take images of the shape of the test split, {shape}; "
+            f"Expected {folder / DEPLOYED} to take images of the shape of the test split, {shape}; "
             f"found {found}."
         )
-    runtime = Runtime(folder / ONNX, evaluation.threads)
-    logits = runtime.logits(test.inputs.numpy(), evaluation.batch_size)
+    model = runtime_named(evaluation.runtime).open(folder / DEPLOYED, evaluation.threads)
+    logits = model.outputs(test.inputs.numpy(), evaluation.batch_size)
     answered: np.ndarray = answers(logits)
     return answered
 
@@ -167,7 +167,7 @@ def _check_reports(root: Path, params: Params, data: str) -> None:
         )
     for name in params.names:
         manifest = files.read_json(root / MODELS / name / MANIFEST)
-        deployed = manifest["files"][ONNX]["sha256"]
+        deployed = manifest["files"][DEPLOYED]["sha256"]
         if conditions["models"].get(name) != deployed:
             raise BadInput(
                 f"Expected {REPORTS}/ to be of {name} as it is now; found another {name}. "

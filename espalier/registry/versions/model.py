@@ -9,9 +9,9 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import ARCHITECTURE, LINEAGE, MANIFEST, MODELS, ONNX, WEIGHTS
+from espalier.paths import ARCHITECTURE, DEPLOYED, LINEAGE, MANIFEST, MODELS, WEIGHTS
 
-CONTENT_FILES = (ARCHITECTURE, WEIGHTS, ONNX)
+CONTENT_FILES = (ARCHITECTURE, WEIGHTS, DEPLOYED)
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
 _VALUE_LIMIT = 5000
 _FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a parameter

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from espalier.errors import BadInput
-from espalier.paths import MANIFEST, ONNX, PREPARED
+from espalier.paths import DEPLOYED, MANIFEST, PREPARED
 from espalier.registry.versions.model import Model
 
 EXAMPLES = 4
@@ -48,13 +48,13 @@ def write_flavor(
     import mlflow.onnx
     from mlflow.models import Model as Description
 
-    deployed = onnx.load(model.folder / ONNX)
+    deployed = onnx.load(model.folder / DEPLOYED)
     requirements = [f"{name}=={version(name)}" for name in ("onnx", "onnxruntime", "numpy")]
     mlflow.onnx.save_model(
         deployed,
         target,
         mlflow_model=Description(run_id=run, model_uuid=logged, model_id=logged),
-        signature=_signature(model.folder / ONNX, deployed, examples),
+        signature=_signature(model.folder / DEPLOYED, deployed, examples),
         input_example=examples,
         pip_requirements=requirements,
         # without it, loading warns on a machine without CUDA

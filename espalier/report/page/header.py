@@ -14,6 +14,7 @@ def header(contents: Contents) -> Markup:
     examples = int(next(iter(contents.rows.values()))["examples"])
     started = datetime.fromtimestamp(conditions["started"], UTC)
     commit = conditions.get("commit")
+    runtime = conditions.get("runtime", "onnxruntime")  # earlier reports do not name it
     facts = {
         "test images": f"{examples:,}",
         "models": len(contents.rows),
@@ -21,7 +22,7 @@ def header(contents: Contents) -> Markup:
         "threads, of processors": f"{conditions['threads']} of {conditions['processors']}",
         "load at the start": f"{conditions['load']:.1f}",
         "measured": f"{started:%Y-%m-%d %H:%M} UTC",
-        "ONNX Runtime, torch": f"{conditions['onnxruntime']}, {conditions['torch']}",
+        "runtime, torch": f"{runtime} {conditions[runtime]}, {conditions['torch']}",
         "data": tag("code", conditions["data"][:12], title=conditions["data"]),
         "commit": tag("code", commit) if commit else "not in a repository",
     }

@@ -8,12 +8,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from espalier.errors import EspalierError
-from espalier.runtimes.memory import peak_memory
+from espalier.runtimes import DEFAULT
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells the peak of a process"
 )
 MEBI = 2**20
+IMAGE = np.zeros((1, 8, 8), np.uint8)
 
 
 def model(path, weights_mebi: int, widening: int = 1):
@@ -51,7 +52,7 @@ def test_weights_and_activations_are_seen_and_what_is_open_here_is_not(tmp_path)
     held = np.ones(64 * MEBI, np.uint8)  # of this process
     small, heavy = model(tmp_path / "small.onnx", 1), model(tmp_path / "heavy.onnx", 33)
     wide = model(tmp_path / "wide.onnx", 1, widening=2048)  # 0.5 MiB for an image, 32 for 64
-    peaks = peak_memory([small, heavy, wide, small], (1, 8, 8), (1, 64), threads=1)
+    peaks = DEFAULT.peak_memory([small, heavy, wide, small], IMAGE, (1, 64), threads=1)
     assert peaks.shape == (4, 2)
     assert (peaks[:, 1] >= peaks[:, 0]).all()
     assert peaks[0].max() < 48 * MEBI < held.nbytes
@@ -66,6 +67,6 @@ def test_weights_and_activations_are_seen_and_what_is_open_here_is_not(tmp_path)
 def test_a_file_that_does_not_run_is_told(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(
-        EspalierError, match=r"should run in a process of their own\. Found [\s\S]*broken"
+        EspalierError, match=r"Expected the deployed files to run\. Found [\s\S]*broken"
     ):
-        peak_memory([tmp_path / "broken.onnx"], (1, 8, 8), (1,), threads=1)
+        DEFAULT.peak_memory([tmp_path / "broken.onnx"], IMAGE, (1,), threads=1)

@@ -67,6 +67,7 @@ def test_weights_and_activations_are_seen_and_what_is_open_here_is_not(tmp_path)
 def test_a_file_that_does_not_run_is_told(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(
-        EspalierError, match=r"Expected the deployed files to run\. Found [\s\S]*broken"
+        EspalierError,
+        match=r"Expected the deployed files to run in a separate process; found [\s\S]*broken",
     ):
         DEFAULT.peak_memory([tmp_path / "broken.onnx"], IMAGE, (1,), threads=1)

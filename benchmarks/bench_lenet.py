@@ -150,7 +150,7 @@ class Evaluator:
 
     def error(self, network: nn.Module, split: Inference) -> float:
         """In percent."""
-        return 100 * (1 - split.loss_and_accuracy(to_device(network, self.team.device))[1])
+        return 100 * (1 - split.loss_and_score(to_device(network, self.team.device))[1])
 
 
 def teacher(bench: Evaluator) -> nn.Module:

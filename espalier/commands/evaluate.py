@@ -16,7 +16,7 @@ from espalier import files
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.export.onnx import Deployed
-from espalier.judging import Interval, answers, forgotten, front, judgement, ratio
+from espalier.judging import Interval, forgotten, front, judgement, ratio
 from espalier.making.job import device_name
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import load
@@ -35,6 +35,7 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
+from espalier.prediction import answers
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain

@@ -23,7 +23,8 @@ from espalier.models.folder import save
 from espalier.models.structure import shared_weights
 from espalier.params import read_params
 from espalier.paths import DEPLOYED, HISTORY, LINEAGE, METRICS, MODELS, PACKED, STATE
-from espalier.training.history import COLUMNS, Row
+from espalier.prediction import Headline
+from espalier.training.history import Row, columns
 
 _COMPARED = 256  # images on which the deployed file is compared with the network
 
@@ -74,10 +75,11 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
             export(network, draft / DEPLOYED, images[:_COMPARED], dataset.front(), job.runtime)
         save(network, draft)
         logits = job.runtime.open(draft / DEPLOYED, job.recipe.threads).outputs(images.numpy())
+        scores = job.task.score(torch.from_numpy(logits), labels)
         with torch.no_grad():
             ours = network(dataset.front()(images[:_COMPARED])).numpy()
         metrics = {
-            "validation_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
+            f"validation_{job.task.headline.name}": float(scores.double().mean()),
             "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),
             "parameters": count_parameters(network),
             "zeros": fraction_of_zeros(network),
@@ -89,14 +91,14 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
             "seconds": round(seconds, 3),
             **made.metrics,
         }
-        files.write(draft / HISTORY, _csv(made.history))
+        files.write(draft / HISTORY, _csv(made.history, job.task.headline))
         for name, record in made.records.items():
             files.write_json(draft / name, record)
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, made, seconds))
         files.seal(draft)
         tell_if_slower(job, draft / DEPLOYED, images.numpy())
-    print(_summary(job.name, metrics))  # noqa: T201
+    print(_summary(job.name, metrics, job.task.headline))  # noqa: T201
 
 
 def _pack(made: OperationResult, draft: Path) -> dict[str, int]:
@@ -139,17 +141,18 @@ def _base_parameters(job: Job, made: OperationResult) -> int:
     )
 
 
-def _csv(history: list[Row]) -> str:
+def _csv(history: list[Row], headline: Headline) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns(headline), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
 
 
-def _summary(name: str, metrics: dict[str, float]) -> str:
+def _summary(name: str, metrics: dict[str, float], headline: Headline) -> str:
+    score = headline.text(metrics[f"validation_{headline.name}"])
     return (
-        f"{name}: {100 * metrics['validation_accuracy']:.2f} % on validation, "
+        f"{name}: {score} on validation, "
         f"{metrics['macs'] / 1e6:.2f} M multiply-accumulates, {metrics['bytes'] / 1e3:.1f} kB, "
         f"{metrics['seconds']:.1f} s"
     )

@@ -5,13 +5,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from espalier.distillation.bank import Bank
 from espalier.distillation.losses import soft_targets
 from espalier.distillation.losses.averages import average
 from espalier.distillation.modifiers import confidence, focal, subset
 from espalier.distillation.settings import Focus, Ramp, at
+from espalier.prediction import CLASSIFICATION, Task
 from espalier.training.engine import LossInputs, Objective
 
 Combine = Literal["average", "confidence"]
@@ -19,21 +19,26 @@ Combine = Literal["average", "confidence"]
 
 
 def from_labels(
-    smoothing: float = 0.0, *, class_weights: Tensor | None = None, focus: Focus | None = None
+    smoothing: float = 0.0,
+    *,
+    class_weights: Tensor | None = None,
+    focus: Focus | None = None,
+    task: Task = CLASSIFICATION,
 ) -> Objective:
-    """Cross-entropy with the labels.
+    """The loss of the task, for classification the cross-entropy with the labels.
 
     Args:
         smoothing: The part of the target that is spread over all classes.
         class_weights: (classes,) Of the examples of each class.
         focus: More weight for hard examples; the student judges.
+        task: what is asked of an example.
     """
 
     def objective(seen: LossInputs) -> Tensor:
         labels = seen.batch.targets
         if class_weights is None and focus is None:
-            return F.cross_entropy(seen.outputs, labels, label_smoothing=smoothing)
-        each = F.cross_entropy(seen.outputs, labels, reduction="none", label_smoothing=smoothing)
+            return task.loss(seen.outputs, labels, smoothing=smoothing)
+        each = task.loss(seen.outputs, labels, smoothing=smoothing, reduction="none")
         weights = torch.ones_like(each) if class_weights is None else class_weights[labels]
         return average(
             each,

@@ -4,10 +4,9 @@ An answer is the label that a model gives to an example, or `NO_ANSWER`, which i
 """
 
 from espalier.judging.accuracy import accuracy, top
-from espalier.judging.answers import NO_ANSWER, answers, forgotten
 from espalier.judging.calibration import expected_calibration_error
 from espalier.judging.classes import class_drops, worst
-from espalier.judging.comparison import Comparison, compare
+from espalier.judging.comparison import Comparison, compare, forgotten
 from espalier.judging.drop import drop_interval
 from espalier.judging.front import front
 from espalier.judging.interval import Interval, non_inferior
@@ -16,11 +15,9 @@ from espalier.judging.mcnemar import mcnemar
 from espalier.judging.noise import ratio
 
 __all__ = [
-    "NO_ANSWER",
     "Comparison",
     "Interval",
     "accuracy",
-    "answers",
     "class_drops",
     "compare",
     "drop_interval",

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import binomtest
 
-from espalier.judging.answers import NO_ANSWER, answers
 from espalier.judging.interval import LEVEL, Interval
+from espalier.prediction import NO_ANSWER, answers
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray, level: float = LEVEL) -> Interval:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import binned_statistic
 
-from espalier.judging.answers import answers
+from espalier.prediction import answers
 
 
 def expected_calibration_error(labels: np.ndarray, logits: np.ndarray, bins: int = 15) -> float:

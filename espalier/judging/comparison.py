@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espalier.judging.answers import NO_ANSWER
 from espalier.judging.drop import drop_interval
 from espalier.judging.interval import LEVEL, Interval
 from espalier.judging.mcnemar import mcnemar
+from espalier.prediction import NO_ANSWER
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,14 @@ def compare(
         lost=lost,
         gained=gained,
     )
+
+
+def forgotten(labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The indices of the examples that the reference has right and the model has wrong.
+
+    Args:
+        labels: labels (N,) of the examples.
+        predicted: answers (N,) of the model.
+        reference: answers (N,) of the reference.
+    """
+    return np.flatnonzero((reference == labels) & (predicted != labels))

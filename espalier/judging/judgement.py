@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from espalier.judging.accuracy import accuracy, top
-from espalier.judging.answers import answers
 from espalier.judging.calibration import expected_calibration_error
 from espalier.judging.classes import class_drops, worst
 from espalier.judging.comparison import compare
+from espalier.prediction import answers
 
 _TOP = 5
 

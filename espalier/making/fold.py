@@ -54,7 +54,7 @@ def _fold_blocks(
     job: Job, entry: Fold, network: nn.Module, example: Tensor, base: int
 ) -> nn.Module:
     """Merge similar blocks; each candidate is validated with recomputed batch norms."""
-    validation = Inference(job.open("validation"), job.front)
+    validation = Inference(job.open("validation"), job.front, task=job.task)
     count = min(_COMPARED, len(job.train))
     spread = torch.linspace(0, len(job.train) - 1, count).long()
 
@@ -67,7 +67,7 @@ def _fold_blocks(
 
     def validate(candidate: nn.Module) -> float:
         recalibrate(candidate, job.train, job.front)
-        return validation.loss_and_accuracy(candidate)[0]
+        return validation.loss_and_score(candidate)[0]
 
     return fold_blocks(
         network,

@@ -18,6 +18,7 @@ from espalier.models.architecture import Architecture
 from espalier.models.folder import load, read_architecture
 from espalier.params import Entry, Params, Recovered, Teacher
 from espalier.paths import LINEAGE, MODELS, PREPARED, STATE, TEACHER, WEIGHTS
+from espalier.prediction import Task, task_named
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.batches import Examples, open_examples
 from espalier.training.checkpoint import Checkpoints
@@ -109,6 +110,11 @@ class Job:
         )
 
     @property
+    def task(self) -> Task:
+        """What is asked of an example."""
+        return task_named(self.dataset.task)
+
+    @property
     def runtime(self) -> Runtime:
         """The runtime that executes deployed files."""
         return runtime_named(self.params.evaluation.runtime)
@@ -156,7 +162,7 @@ class Job:
 
     def from_labels(self) -> Objective:
         """The objective without a teacher."""
-        return from_labels(self.recipe.label_smoothing)
+        return from_labels(self.recipe.label_smoothing, task=self.task)
 
     @property
     def progress(self) -> Path:
@@ -182,11 +188,11 @@ class Job:
         recipe = recipe or self.recipe
         if not recipe.epochs:
             return []
-        with Reporter(self.name, recipe.epochs) as report:
+        with Reporter(self.name, recipe.epochs, self.task.headline) as report:
             return fit(
                 network,
                 self.train,
-                Inference(self.open("validation"), self.front),
+                Inference(self.open("validation"), self.front, task=self.task),
                 objective,
                 recipe,
                 views=self.views,

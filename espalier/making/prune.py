@@ -129,15 +129,16 @@ def _recover(job: Job, network: nn.Module, step: int, *, last: bool) -> list[Row
     entry = job.entry
     assert isinstance(entry, Prune)
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
-    validation = Inference(job.open("validation"), job.front)
-    before = validation.loss_and_accuracy(network)[1]
+    validation = Inference(job.open("validation"), job.front, task=job.task)
+    before = validation.loss_and_score(network)[1]
     objective = objective_from_teacher(job, TEACHER, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
-    after = history[-1]["accuracy"] if history else before
+    after = history[-1][job.task.headline.name] if history else before
     if last and after < before:
         warnings.warn(
-            f"Expected fine-tuning to improve the network; found {100 * after:.2f} % on validation "
-            f"after it, and {100 * before:.2f} % right after the cut. A smaller `learning_rate` "
+            f"Expected fine-tuning to improve the network; found "
+            f"{job.task.headline.text(after)} on validation after it, and "
+            f"{job.task.headline.text(before)} right after the cut. A smaller `learning_rate` "
             "may help.",
             Notice,
             stacklevel=2,

@@ -91,7 +91,9 @@ def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
         return trained[-1].model
 
     before = float(
-        files.read_json(job.root / MODELS / entry.parent / METRICS)["validation_accuracy"]
+        files.read_json(job.root / MODELS / entry.parent / METRICS)[
+            f"validation_{job.task.headline.name}"
+        ]
     )
     ladder = Ladder(
         observed,
@@ -105,7 +107,7 @@ def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
         **options,
     )
     tried, chosen = ladder.climb()
-    _tell(job, tried, chosen, before, entry.ladder.limit)
+    _report_ladder(job, tried, chosen, before, entry.ladder.limit)
     record |= {"ladder": [rung.record() for rung in tried], "chosen": chosen.record()}
     if chosen.measure == "aware":
         return _Result(
@@ -153,31 +155,35 @@ def _samples(job: Job, entry: Quantize) -> list[np.ndarray]:
 
 
 def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
-    """What tells the accuracy of a file on the validation split."""
+    """A function that computes the mean score of a file on the validation split."""
     validation = job.open("validation")
     batches = list(validation.batches([torch.arange(len(validation))]))
-    images, labels = batches[0].inputs.cpu().numpy(), batches[0].targets.cpu().numpy()
+    images, targets = batches[0].inputs.cpu().numpy(), batches[0].targets.cpu()
 
     def judge(model: onnx.ModelProto) -> float:
-        logits = job.runtime.open(model.SerializeToString(), job.recipe.threads).outputs(images)
-        return float((logits.argmax(1) == labels).mean())
+        opened = job.runtime.open(model.SerializeToString(), job.recipe.threads)
+        outputs = torch.from_numpy(opened.outputs(images))
+        return float(job.task.score(outputs, targets).double().mean())
 
     return judge
 
 
-def _tell(
-    job: Job, tried: list[LadderStep], chosen: LadderStep, before: float, limit: float
+def _report_ladder(
+    job: Job, steps: list[LadderStep], chosen: LadderStep, before: float, limit: float
 ) -> None:
-    """Say what was tried, and warn if nothing was enough."""
+    """Print the steps of the ladder, and warn if none was enough."""
     if job.team.rank:
         return
-    for rung in tried:
-        detail = rung.detail if isinstance(rung.detail, str) else ", ".join(rung.detail)
-        print(f"{job.name}: {rung.measure} {detail}: {100 * rung.accuracy:.2f} % on validation")  # noqa: T201
-    if chosen.accuracy < before - limit:
+    headline = job.task.headline
+    for step in steps:
+        detail = step.detail if isinstance(step.detail, str) else ", ".join(step.detail)
+        score = headline.text(step.score)
+        print(f"{job.name}: {step.measure} {detail}: {score} on validation")  # noqa: T201
+    if chosen.score < before - limit:
         warnings.warn(
-            f"{job.name} should lose at most {100 * limit:.2f} points on validation. Found {100 * before:.2f} % before "
-            f"and {100 * chosen.accuracy:.2f} % after the best of {len(tried)} measures ({chosen.measure}).",
+            f"Expected {job.name} to lose at most {headline.text(limit)} on validation; found "
+            f"{headline.text(before)} before and {headline.text(chosen.score)} after the best of "
+            f"{len(steps)} steps ({chosen.measure}).",
             Notice,
             stacklevel=2,
         )

@@ -20,18 +20,18 @@ class LadderStep:
     Attributes:
         measure: `calibration`, `float` or `aware`.
         detail: The calibration; the layers in floating point; or the calibration that training began with.
-        accuracy: On validation.
+        score: mean score on validation.
         model: The quantized file.
     """
 
     measure: str
     detail: str | tuple[str, ...]
-    accuracy: float
+    score: float
     model: onnx.ModelProto
 
     def record(self) -> dict[str, Any]:
         """What is kept of it in `architecture.json`."""
-        return {"measure": self.measure, "detail": self.detail, "accuracy": self.accuracy}
+        return {"measure": self.measure, "detail": self.detail, "accuracy": self.score}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Ladder:
     Attributes:
         observed: The file to quantize.
         calibration: The first that is tried.
-        judge: The accuracy of a quantized file on validation.
-        enough: The accuracy that ends the search.
+        judge: computes the mean score of a quantized file on validation.
+        enough: mean score that ends the search.
         images: (N, C, H, W) uint8, on which the sensitivity of layers is measured.
         layers: How many layers may stay in floating point.
         aware: Trains for integers, beginning with a calibration; none, if that is not wanted.
@@ -69,15 +69,15 @@ class Ladder:
             All that were tried, in their order, and the one to take: the best.
         """
         tried = [self._static(self.calibration)]
-        if tried[0].accuracy < self.enough:
+        if tried[0].score < self.enough:
             tried += [self._static(name) for name in CALIBRATIONS if name != self.calibration]
-        best = max(tried, key=lambda rung: rung.accuracy)
+        best = max(tried, key=lambda rung: rung.score)
         for measure in (self._floats, self._trained):
-            for rung in measure(str(best.detail)) if best.accuracy < self.enough else ():
+            for rung in measure(str(best.detail)) if best.score < self.enough else ():
                 tried.append(rung)
-                if rung.accuracy >= self.enough:
+                if rung.score >= self.enough:
                     return tried, rung
-        return tried, max(tried, key=lambda rung: rung.accuracy)
+        return tried, max(tried, key=lambda rung: rung.score)
 
     def _static(self, calibration: str) -> LadderStep:
         model = self._insert(self.observed.ranges(calibration))

@@ -100,7 +100,8 @@ def fit(
         report: Is given each row of the history.
 
     Returns:
-        The history: a row per epoch with step, epoch, loss, validation_loss, accuracy, learning_rate, seconds, time.
+        The history, a row per epoch: step, epoch, loss, validation_loss, the mean score by the name
+        of the task's headline, learning_rate, seconds, time.
 
     Raises:
         Stopped: If SIGTERM arrived; the checkpoint is written.
@@ -254,7 +255,7 @@ class _Run:
     def _close_epoch(self, started: float) -> None:
         state = self.state
         judged = self.average.module if self.average is not None else self.network
-        loss, accuracy = self.validation.loss_and_accuracy(judged)
+        loss, score = self.validation.loss_and_score(judged)
         if not math.isfinite(loss):
             raise _NotFiniteError(f"validation loss {loss}")
         state.epoch += 1
@@ -263,7 +264,7 @@ class _Run:
             "epoch": state.epoch,
             "loss": state.loss / self.steps,
             "validation_loss": loss,
-            "accuracy": accuracy,
+            self.validation.task.headline.name: score,
             "learning_rate": self._rate(state.step - 1),
             "seconds": state.seconds + time.monotonic() - started,
             "time": time.time(),

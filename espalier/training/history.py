@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "loss",
-    "validation_loss",
-    "accuracy",
-    "learning_rate",
-    "seconds",
-    "time",
-)
+from espalier.prediction import CLASSIFICATION, Headline
+
 Row = dict[str, float]
+
+
+def columns(headline: Headline) -> tuple[str, ...]:
+    """The columns of a history, for a task of this headline."""
+    measured = ("loss", "validation_loss", headline.name)
+    return ("step", "epoch", *measured, "learning_rate", "seconds", "time")
+
+
 Report = Callable[[Row], None]
 
 
@@ -30,8 +30,10 @@ def silent(row: Row) -> None:
 class Reporter:
     """Reports epochs under a name; use it as a context, call it with every row of the history."""
 
-    def __init__(self, name: str, epochs: int) -> None:
-        self._name, self._epochs = name, epochs
+    def __init__(
+        self, name: str, epochs: int, headline: Headline = CLASSIFICATION.headline
+    ) -> None:
+        self._name, self._epochs, self._headline = name, epochs, headline
         self._bar: Progress | None = None
         if sys.stdout.isatty():
             columns = (
@@ -54,7 +56,8 @@ class Reporter:
     def __call__(self, row: Row) -> None:
         """Tell one epoch."""
         if self._bar:
-            figures = f"loss {row['loss']:.3f}  validation {100 * row['accuracy']:.2f} %"
+            score = self._headline.text(row[self._headline.name])
+            figures = f"loss {row['loss']:.3f}  validation {score}"
             self._bar.update(self._task, completed=row["epoch"], figures=figures)
         else:
             line: dict[str, Any] = {"model": self._name, "epochs": self._epochs, **row}

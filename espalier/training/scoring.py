@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from espalier.inputs import Front
+from espalier.prediction import CLASSIFICATION, Task
 from espalier.training.batches import Examples, in_order
 from espalier.training.heads import heads_of, labels_of
 
@@ -14,8 +14,16 @@ from espalier.training.heads import heads_of, labels_of
 class Inference:
     """Runs networks over one split in evaluation mode, always in the same batches: the same bits each time."""
 
-    def __init__(self, examples: Examples, front: Front, batch_size: int = 512) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        front: Front,
+        batch_size: int = 512,
+        *,
+        task: Task = CLASSIFICATION,
+    ) -> None:
         self._examples, self._front, self._batch_size = examples, front, batch_size
+        self.task = task
 
     @torch.no_grad()
     def outputs(
@@ -42,9 +50,9 @@ class Inference:
         network.train(training)
         return torch.cat(logits), torch.cat(labels)
 
-    def loss_and_accuracy(self, network: nn.Module) -> tuple[float, float]:
-        """The mean cross-entropy and the fraction of right answers."""
-        logits, labels = self.outputs(network)
-        return F.cross_entropy(logits, labels).item(), (
-            logits.argmax(1) == labels
-        ).float().mean().item()
+    def loss_and_score(self, network: nn.Module) -> tuple[float, float]:
+        """The mean loss and the mean score of the split, by the task."""
+        outputs, targets = self.outputs(network)
+        loss = self.task.loss(outputs, targets).item()
+        score = self.task.score(outputs, targets).mean().item()
+        return loss, score

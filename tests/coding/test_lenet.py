@@ -90,6 +90,6 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
     round_to_steps(network)
     size = pack(network, tmp_path / "packed")
     decoded = unpack(tmp_path / "packed")
-    error = 1 - Inference(resident["test"], front).loss_and_accuracy(decoded)[1]
+    error = 1 - Inference(resident["test"], front).loss_and_score(decoded)[1]
     assert size < 4 * 266_610 / 100
     assert error < 0.04

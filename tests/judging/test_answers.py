@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from espalier.judging import NO_ANSWER, accuracy, answers, forgotten, top
+from espalier.judging import accuracy, forgotten, top
+from espalier.prediction import NO_ANSWER, answers
 
 
 @pytest.fixture

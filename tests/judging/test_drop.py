@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from espalier.judging import NO_ANSWER, Interval, compare, drop_interval, mcnemar, non_inferior
+from espalier.judging import Interval, compare, drop_interval, mcnemar, non_inferior
+from espalier.prediction import NO_ANSWER
 
 Z = norm.ppf(0.975)
 few = settings(max_examples=40, deadline=None)  # a root takes milliseconds

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from espalier.judging import (
     accuracy,
-    answers,
     class_drops,
     compare,
     drop_interval,
@@ -20,6 +19,7 @@ from espalier.judging import (
     ratio,
     worst,
 )
+from espalier.prediction import answers
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 

@@ -87,11 +87,11 @@ def test_a_rise_is_that_of_the_network_whose_channels_are_set_to_zero_by_hand():
     assert rows["layer"].tolist() == ["0", "3"]
     assert rows["units"].tolist() == [8, 6]
     assert rows["removed"].tolist() == [4, 3]
-    before = validation.loss_and_accuracy(network)
+    before = validation.loss_and_score(network)
     for row, place in zip(rows.to_dict("records"), (0, 3), strict=True):
         silent = chain()
         silence(silent, place, lowest(network, place))
-        expected = validation.loss_and_accuracy(silent)
+        expected = validation.loss_and_score(silent)
         assert (row["loss_without"], row["accuracy_without"]) == pytest.approx(expected, rel=1e-5)
         assert (row["loss"], row["accuracy"]) == pytest.approx(before)
         assert row["loss_without"] != pytest.approx(row["loss"], rel=1e-3)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from properties import assert_equal_outputs, assert_equal_weights
 
-from espalier.training.history import COLUMNS, Reporter
+from espalier.prediction import CLASSIFICATION
+from espalier.training.history import Reporter, columns
 from espalier.training.schedules import one_cycle
 
 
@@ -51,11 +52,11 @@ def test_the_history_has_a_row_per_epoch_that_says_what_was_measured(setting):
     network, told = setting.network(), []
     history = setting.train(network, report=told.append)
     assert history == told
-    assert [tuple(row) for row in history] == [COLUMNS] * 3
+    assert [tuple(row) for row in history] == [columns(CLASSIFICATION.headline)] * 3
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 8), (2, 16), (3, 24)]
     rates = [0.1 * one_cycle(row["step"] - 1, 24, 0.2) for row in history]
     assert [row["learning_rate"] for row in history] == rates
-    assert setting.validation.loss_and_accuracy(network) == (
+    assert setting.validation.loss_and_score(network) == (
         history[-1]["validation_loss"],
         history[-1]["accuracy"],
     )

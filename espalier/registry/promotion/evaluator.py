@@ -13,7 +13,7 @@ from espalier import files
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.gates import Figures, Policy
-from espalier.judging import answers, compare
+from espalier.judging import compare
 from espalier.models.folder import load
 from espalier.params import Evaluation, Params
 from espalier.paths import (
@@ -28,6 +28,7 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
+from espalier.prediction import answers
 from espalier.runtimes import runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference

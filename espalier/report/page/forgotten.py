@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from espalier.judging.answers import NO_ANSWER
+from espalier.prediction import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
 from espalier.report.page.pictures import source

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from espalier.judging.answers import NO_ANSWER
+from espalier.prediction import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
 from espalier.report.page.pictures import SIDE, source

@@ -126,14 +126,14 @@ def measure_ablations(
         `accuracy_without` (NaN if the network does not run without), and `sets` (the number of
         ablations there are).
     """
-    loss, accuracy = validation.loss_and_accuracy(network)
+    loss, score = validation.loss_and_score(network)
     every = ablations(network, groups)
     rows = []
     for one in _evenly_spaced(every, most):
         names = (one.layers[0], " ".join(one.layers))
         removed = int((~one.kept).sum())
         without = _measured(network, groups, one, validation)
-        rows.append((*names, one.groups, removed, loss, accuracy, *without, len(every)))
+        rows.append((*names, one.groups, removed, loss, score, *without, len(every)))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -158,7 +158,7 @@ def _measured(
 ) -> tuple[float, float]:
     """Loss and accuracy under an ablation; NaN where the forward pass spells a width."""
     try:
-        return validation.loss_and_accuracy(cut(network, groups, ablation.kept))
+        return validation.loss_and_score(cut(network, groups, ablation.kept))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:

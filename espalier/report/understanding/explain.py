@@ -15,11 +15,11 @@ from espalier.data.names import VALIDATION
 from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
 from espalier.inputs import Front
-from espalier.judging import answers
 from espalier.measures.macs import count_macs
 from espalier.models.folder import load
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
+from espalier.prediction import answers
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from espalier import files
 from espalier.errors import BadInput, Notice
-from espalier.judging import NO_ANSWER
+from espalier.prediction import NO_ANSWER
 from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
 
 Map = list[list[int]]

@@ -1,0 +1,58 @@
+"""Single-label classification: one class for each example."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from espalier.prediction.task import Headline
+
+NO_ANSWER = -1
+
+
+class Classification:
+    """The task `classification`: targets are labels (N,) int64, outputs are logits (N, classes)."""
+
+    name = "classification"
+    headline = Headline("accuracy", "%", 100)
+    bounded = True
+    teacher_losses = frozenset({"outputs", "features"})
+
+    def width(self, classes: Sequence[str]) -> int:
+        """The number of classes."""
+        return len(classes)
+
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        *,
+        smoothing: float = 0.0,
+        reduction: Literal["mean", "none"] = "mean",
+    ) -> Tensor:
+        """Cross-entropy of logits (N, classes) with labels (N,).
+
+        Source: for the smoothing Szegedy et al. (2016), section 7.
+        """
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing, reduction=reduction)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """1 for each example whose label has the largest logit, else 0."""
+        return (outputs.argmax(1) == targets).float()
+
+    def answers(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
+        """The label (N,) of the largest logit; `NO_ANSWER` where a logit is not finite."""
+        return answers(outputs)
+
+    def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """The labels."""
+        return targets
+
+
+def answers(logits: NDArray[Any]) -> NDArray[np.int64]:
+    """The label (N,) of the largest of the logits (N, classes); `NO_ANSWER` if one is not finite."""
+    finite = np.isfinite(logits).all(1)
+    return np.where(finite, logits.argmax(1), NO_ANSWER)

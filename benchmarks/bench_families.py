@@ -100,8 +100,8 @@ def measure(variant: str, side: int) -> Result:
             smaller, Path(folder) / "model.onnx", pixels, Normalize((0.5,) * 3, (0.25,) * 3)
         )
     return Result(
-        before=count_macs(network, shape),
-        after=count_macs(smaller, shape),
+        before=count_macs(network, torch.zeros(1, *shape)),
+        after=count_macs(smaller, torch.zeros(1, *shape)),
         parameters=(count_parameters(network), count_parameters(smaller)),
         pruning=pruning,
         whole=time.process_time() - start,

@@ -89,3 +89,10 @@ def assert_explains(error: BaseException, *words: str) -> None:
     assert_refuses(error, *words)
     text = str(error)
     assert ("Expected " in text and "found" in text) or ("should" in text and "Found" in text), text
+
+
+def example_of(shape):
+    """One example of zeros, or one for each of several inputs, for the shapes without the batch."""
+    if isinstance(shape[0], tuple):
+        return tuple(torch.zeros(1, *one) for one in shape)
+    return torch.zeros(1, *shape)

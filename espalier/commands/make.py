@@ -83,7 +83,7 @@ def _publish(job: Job, made: OperationResult, seconds: float) -> None:
             "difference_from_torch": relative_difference(ours, logits[:_COMPARED]),
             "parameters": count_parameters(network),
             "zeros": fraction_of_zeros(network),
-            "macs": count_macs(network, dataset.shape),
+            "macs": count_macs(network, dataset.example()),
             "base_macs": made.base_macs,
             "bytes": (draft / DEPLOYED).stat().st_size,
             **_pack(made, draft),

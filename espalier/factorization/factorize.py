@@ -64,9 +64,8 @@ def factorize(
     """
     target, fraction = _check_target(keep_macs, keep_parameters)
     _check_arguments(network, align, keep)
-    shape = tuple(example.shape[1:])
     count_uses = target == "keep_macs"
-    cost = count_macs(network, shape) if count_uses else count_parameters(network)
+    cost = count_macs(network, example) if count_uses else count_parameters(network)
     base = cost if base is None else base
     candidates = _candidates(network, example, keep, count_uses)
     needed = cost - fraction * base
@@ -83,7 +82,7 @@ def factorize(
         assert is_factorable(layer)
         replace_layer(factorized, name, factorize_layer(layer, rank))
     _check_calls(network, factorized, ranks, example)
-    reached = count_macs(factorized, shape) if count_uses else count_parameters(factorized)
+    reached = count_macs(factorized, example) if count_uses else count_parameters(factorized)
     _report(_NOUNS[target], cost, reached, fraction * base, align)
     return factorized
 

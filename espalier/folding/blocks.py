@@ -52,11 +52,10 @@ def fold_blocks(
             traced, or `keep_macs` is out of reach.
     """
     _check(keep_macs, similarity)
-    shape = tuple(example.shape[1:])
-    target = (keep_macs or 0) * (base_macs or count_macs(network, shape))
+    target = (keep_macs or 0) * (base_macs or count_macs(network, example))
     merged = copy.deepcopy(network).eval()
     shapes = residual_blocks(merged, example)
-    before = reached = count_macs(merged, shape)
+    before = reached = count_macs(merged, example)
     while reached > target:
         pair = most_similar(merged, shapes, images())
         if pair is None or pair.similarity < (similarity or 0):
@@ -65,7 +64,7 @@ def fold_blocks(
             break
         merged, removed = _merge(merged, pair, validate)
         del shapes[removed]
-        reached = count_macs(merged, shape)
+        reached = count_macs(merged, example)
     _report(reached, before, target)
     return merged
 

@@ -15,4 +15,4 @@ def distill(job: Job) -> OperationResult:
     refuse_quantized(job)
     network = new(job, entry.model, entry)
     history = job.fit(network, objective_from_teacher(job, entry.parent, network))
-    return OperationResult(network, count_macs(network, job.dataset.shape), history)
+    return OperationResult(network, count_macs(network, job.dataset.example()), history)

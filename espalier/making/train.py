@@ -14,4 +14,4 @@ def train(job: Job) -> OperationResult:
     network = new(job, entry.model, entry) if entry.model else parent(job)
     history = job.fit(network, job.from_labels())
     base = None if entry.model else job.lineage(str(job.parent))["base_macs"]
-    return OperationResult(network, base or count_macs(network, job.dataset.shape), history)
+    return OperationResult(network, base or count_macs(network, job.dataset.example()), history)

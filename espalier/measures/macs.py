@@ -4,26 +4,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-Shape = tuple[int, ...] | tuple[tuple[int, ...], ...]
-"""Of one image, or of each of several inputs, without the batch."""
+from espalier.models.graph import Example
 
 
 @torch.no_grad()
-def count_macs(network: nn.Module, shape: Shape) -> int:
-    """Multiply-accumulates for one image of `shape` (C, H, W): of convolutions, matrix products and attention."""
+def count_macs(network: nn.Module, example: Example) -> int:
+    """Multiply-accumulates for one example: of convolutions, matrix products and attention.
+
+    Args:
+        network: network; its modes are left as they were.
+        example: inputs (N, ...) as the network sees them, of any N, or one such tensor for each of
+            several inputs. Their values are not used.
+    """
     first = next(network.parameters(), None)
-    device = first.device if first is not None else torch.device("cpu")
-    dtype = first.dtype if first is not None else torch.float32
+    inputs = [
+        _one(value, first) for value in (example if isinstance(example, tuple) else (example,))
+    ]
     modes = {module: module.training for module in network.modules()}
     network.eval()
     with counted() as counter:
-        network(*(torch.zeros(1, *one, device=device, dtype=dtype) for one in _each(shape)))
+        network(*inputs)
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops() // 2)
+
+
+def _one(value: Tensor, weight: Tensor | None) -> Tensor:
+    """One example of zeros, on the network's device and in its type where it is not integer."""
+    zeros = torch.zeros(1, *value.shape[1:], dtype=value.dtype)
+    if weight is None:
+        return zeros.to(value.device)
+    return zeros.to(weight) if zeros.is_floating_point() else zeros.to(weight.device)
 
 
 @contextmanager
@@ -50,8 +64,3 @@ def fraction_of_zeros(network: nn.Module) -> float:
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / max(1, sum(weight.numel() for weight in weights))
-
-
-def _each(shape: Shape) -> list[tuple[int, ...]]:
-    inner = [one for one in shape if isinstance(one, tuple)]
-    return inner or [tuple(one for one in shape if isinstance(one, int))]

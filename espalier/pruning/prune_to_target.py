@@ -18,7 +18,7 @@ from espalier.pruning.budgets import BUDGETS, Kept, Layer, Problem
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
 from espalier.pruning.scores import SCORES
 from espalier.pruning.scores.score import Losses
-from espalier.pruning.size import Size, shape_of
+from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 
 _NEAR = 0.02  # relative distance to the limit that is not reported
@@ -81,7 +81,7 @@ class _Cut:
 
 
 MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
-    "keep_macs": lambda network, example: count_macs(network, shape_of(example)),
+    "keep_macs": count_macs,
     "keep_parameters": lambda network, example: count_parameters(network),
     "bytes": lambda network, example: file_bytes(network, one_tensor(example)),
     "milliseconds": lambda network, example: (

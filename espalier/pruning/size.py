@@ -24,15 +24,8 @@ class Size:
     @classmethod
     def of(cls, network: nn.Module, example: Example) -> Self:
         """The size of a network for inputs like `example`."""
-        return cls(count_macs(network, shape_of(example)), count_parameters(network))
+        return cls(count_macs(network, example), count_parameters(network))
 
     def unit(self, target: str) -> int:
         """The amount that a target's value of 1 stands for, by the name of the target."""
         return {"keep_macs": self.macs, "keep_parameters": self.parameters}.get(target, 1)
-
-
-def shape_of(example: Example) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
-    """The shape of one example, or of each of its inputs, without the batch."""
-    if isinstance(example, tuple):
-        return tuple(tuple(one.shape[1:]) for one in example)
-    return tuple(example.shape[1:])

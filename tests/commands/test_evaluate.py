@@ -9,6 +9,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from properties import example_of
 
 from espalier import files
 from espalier.commands import evaluate, show
@@ -53,7 +54,10 @@ def made(digits, tmp_path_factory) -> Path:
         folder = root / "models" / name
         save(network, folder)
         export(network, folder / "model.onnx", images, dataset.front())
-        figures = {"parameters": count_parameters(network), "macs": count_macs(network, (1, 8, 8))}
+        figures = {
+            "parameters": count_parameters(network),
+            "macs": count_macs(network, example_of((1, 8, 8))),
+        }
         figures |= {"bytes": (folder / "model.onnx").stat().st_size}
         if name == "nan":
             figures["packed_bytes"] = 321

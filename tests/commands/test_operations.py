@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from cases import OPERATIONS
-from properties import assert_equal_outputs, assert_explains
+from properties import assert_equal_outputs, assert_explains, example_of
 
 from espalier import files
 from espalier.commands import make
@@ -141,7 +141,7 @@ def check(user_package, one, other):
     assert lineage["models"][one] == before["weights.safetensors"]
     network, images = user_package.network(name), user_package.images()
     inherited = files.read_json(user_package.root / "models" / one / "lineage.json")["base_macs"]
-    own = count_macs(network, (1, 8, 8))
+    own = count_macs(network, example_of((1, 8, 8)))
     assert lineage["base_macs"] == (own if "model" in entry else inherited)
     if "model" not in entry:
         holds(user_package.network(one), network)

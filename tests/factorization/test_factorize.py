@@ -14,6 +14,7 @@ from properties import (
     assert_explains,
     assert_input_untouched,
     assert_random_numbers_untouched,
+    example_of,
 )
 from torch import nn
 
@@ -151,7 +152,7 @@ def test_the_target_is_reached_and_not_exceeded(network, target, fraction):
     with assert_input_untouched(network), assert_random_numbers_untouched():
         smaller = small(network, **{target: fraction})
     measure = {
-        "keep_macs": lambda one: count_macs(one, (1, 16, 16)),
+        "keep_macs": lambda one: count_macs(one, example_of((1, 16, 16))),
         "keep_parameters": count_parameters,
     }[target]
     assert 0.9 * fraction * measure(network) < measure(smaller) <= fraction * measure(network)
@@ -159,9 +160,9 @@ def test_the_target_is_reached_and_not_exceeded(network, target, fraction):
 
 
 def test_the_fraction_may_refer_to_an_ancestor(network):
-    base = 2 * count_macs(network, (1, 16, 16))
+    base = 2 * count_macs(network, example_of((1, 16, 16)))
     smaller = small(network, keep_macs=0.3, base=base)
-    assert count_macs(smaller, (1, 16, 16)) <= 0.3 * base
+    assert count_macs(smaller, example_of((1, 16, 16))) <= 0.3 * base
 
 
 def test_nothing_changes_where_the_target_is_met(network):

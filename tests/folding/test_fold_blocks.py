@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from properties import assert_equal_outputs, assert_explains, assert_input_untouched
+from properties import assert_equal_outputs, assert_explains, assert_input_untouched, example_of
 from torch import nn
 
 from espalier.errors import BadInput, Notice
@@ -48,7 +48,7 @@ def test_a_block_without_effect_is_removed_first_and_outputs_are_equal(network, 
         folded = fold(network)
     assert removed_layers(folded) == ("stages.1.2",)
     assert_equal_outputs(folded, network, IMAGES)
-    assert count_macs(folded, SHAPE) < count_macs(network, SHAPE)
+    assert count_macs(folded, example_of(SHAPE)) < count_macs(network, example_of(SHAPE))
     save(folded, tmp_path / "model")
     assert_equal_outputs(load(tmp_path / "model"), folded, IMAGES)
 
@@ -108,14 +108,14 @@ def test_blocks_that_were_narrowed_differently_are_not_averaged(network):
 @pytest.mark.parametrize("keep_macs", [0.9, 0.6])
 def test_blocks_are_merged_until_the_target_is_reached(network, keep_macs):
     folded = fold(network, similarity=None, keep_macs=keep_macs)
-    base = count_macs(network, SHAPE)
-    assert count_macs(folded, SHAPE) <= keep_macs * base
-    last = count_macs(network.stages[1][1], (8, 4, 4))  # all blocks cost about the same
-    assert count_macs(folded, SHAPE) >= keep_macs * base - 1.3 * last
+    base = count_macs(network, example_of(SHAPE))
+    assert count_macs(folded, example_of(SHAPE)) <= keep_macs * base
+    last = count_macs(network.stages[1][1], example_of((8, 4, 4)))  # all blocks cost about the same
+    assert count_macs(folded, example_of(SHAPE)) >= keep_macs * base - 1.3 * last
 
 
 def test_the_fraction_refers_to_the_base(network):
-    base = 2 * count_macs(network, SHAPE)
+    base = 2 * count_macs(network, example_of(SHAPE))
     with pytest.warns(Notice, match="merged no blocks"):
         assert not removed_layers(fold(network, similarity=None, keep_macs=0.5, base_macs=base))
 

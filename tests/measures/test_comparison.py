@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from properties import example_of
 from torch import nn
 from torchvision.models import VisionTransformer
 
@@ -67,6 +68,6 @@ def test_attention_is_counted_whichever_way_torch_computes_it(grad):
     network = VisionTransformer(16, 8, 2, 4, 32, 48, num_classes=7).eval().requires_grad_(grad)
     patches = 4 * 32 * 3 * 64
     layer = 5 * (3 * 32 * 32 + 32 * 32 + 2 * 32 * 48) + 2 * 5 * 5 * 32
-    assert count_macs(network, (3, 16, 16)) == patches + 2 * layer + 32 * 7
+    assert count_macs(network, example_of((3, 16, 16))) == patches + 2 * layer + 32 * 7
     assert isinstance(network, nn.Module)
     assert torch.backends.mha.get_fastpath_enabled()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from properties import example_of
 from torch import nn
 
 from espalier.measures.macs import count_macs, count_parameters
@@ -20,7 +21,7 @@ from espalier.measures.macs import count_macs, count_parameters
 )
 def test_macs_and_parameters_are_those_of_the_text_books(layers, shape, macs, parameters):
     network = nn.Sequential(*layers)
-    assert count_macs(network, shape) == macs
+    assert count_macs(network, example_of(shape)) == macs
     assert count_parameters(network) == parameters
 
 
@@ -32,20 +33,20 @@ def test_attention_is_work_too():
             heads = x.reshape(len(x), 2, 5, 4)
             return nn.functional.scaled_dot_product_attention(heads, heads, heads)
 
-    assert count_macs(Attention(), (1, 5, 8)) == 2 * (2 * 5 * 5 * 4)
+    assert count_macs(Attention(), example_of((1, 5, 8))) == 2 * (2 * 5 * 5 * 4)
 
 
 def test_shared_weights_count_once_and_work_each_time():
     layer = nn.Linear(4, 4)
     network = nn.Sequential(nn.Flatten(), layer, layer)
     assert count_parameters(network) == 20
-    assert count_macs(network, (1, 2, 2)) == 32
+    assert count_macs(network, example_of((1, 2, 2))) == 32
 
 
 def test_counting_leaves_every_layer_as_it_was():
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     network[1].eval()
     state = {name: value.clone() for name, value in network.state_dict().items()}
-    count_macs(network, (1, 5, 5))
+    count_macs(network, example_of((1, 5, 5)))
     assert [module.training for module in network.modules()] == [True, True, False, True]
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

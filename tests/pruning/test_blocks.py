@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from properties import assert_input_untouched
+from properties import assert_input_untouched, example_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,7 +48,7 @@ def test_the_cost_of_what_is_kept_is_what_is_counted(seed):
     prunable = PrunableBlocks(network, images(), blocks, spec, None)
     kept = np.random.default_rng(seed).random(10) < 0.5
     shorter = prunable.cut(kept)
-    assert prunable.cost("keep_macs", whole.macs)(kept) == count_macs(shorter, SHAPE)
+    assert prunable.cost("keep_macs", whole.macs)(kept) == count_macs(shorter, example_of(SHAPE))
     assert prunable.cost("keep_parameters", whole.parameters)(kept) == count_parameters(shorter)
     assert removed(shorter) == tuple(np.array(blocks.names)[~kept])
     assert not removed(network)
@@ -113,8 +113,8 @@ def test_the_target_is_met_from_below_by_what_comes_nearest(keep):
     network = resnet()
     with assert_input_untouched(network):
         shorter = prune(network, images(), keep_macs=keep, pattern="blocks")
-    limit, block = keep * count_macs(network, SHAPE), 2 * 8 * 8 * 9 * 64
-    assert limit - block < count_macs(shorter, SHAPE) <= limit
+    limit, block = keep * count_macs(network, example_of(SHAPE)), 2 * 8 * 8 * 9 * 64
+    assert limit - block < count_macs(shorter, example_of(SHAPE)) <= limit
 
 
 def test_how_far_the_nearest_is_below_is_told():
@@ -147,7 +147,11 @@ def test_blocks_and_channels_go_after_each_other_and_all_is_saved(tmp_path):
     ]
     for number, step in enumerate(steps):
         network = prune(network, images(), base=base, **step)
-        assert 0.8 * step["keep_macs"] < count_macs(network, SHAPE) / base.macs <= step["keep_macs"]
+        assert (
+            0.8 * step["keep_macs"]
+            < count_macs(network, example_of(SHAPE)) / base.macs
+            <= step["keep_macs"]
+        )
         save(network, tmp_path / str(number))
         again = load(tmp_path / str(number))
         assert torch.equal(again(images()), network(images()))
@@ -209,5 +213,9 @@ def test_torchvisions_families_lose_blocks(name):
     shape = (3, FAMILIES[name], FAMILIES[name])
     network = build(f"torchvision:{name}", classes=10, shape=shape).eval()
     shorter = prune(network, torch.randn(2, *shape), keep_macs=0.6, pattern="blocks")
-    assert 0.45 < count_macs(shorter, shape) / count_macs(network, shape) <= 0.6
+    assert (
+        0.45
+        < count_macs(shorter, example_of(shape)) / count_macs(network, example_of(shape))
+        <= 0.6
+    )
     assert shorter(torch.randn(3, *shape)).shape == (3, 10)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cases import NETWORKS
+from properties import example_of
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
@@ -63,7 +64,7 @@ def test_what_is_foreseen_is_what_is_counted(name):
     make, shape = MADE[name]
     network = make().eval()
     units = find_dependency_groups(network, images(*shape))
-    work = costs.macs(network, units).with_whole(count_macs(network, shape))
+    work = costs.macs(network, units).with_whole(count_macs(network, example_of(shape)))
     numbers = costs.parameters(network, units)
     assert units.count
     for seed in range(3):
@@ -71,14 +72,14 @@ def test_what_is_foreseen_is_what_is_counted(name):
         for layer in np.unique(units.layer):
             kept[np.flatnonzero(units.layer == layer)[0]] = True
         smaller = cut(network, units, kept)
-        assert work(kept) == count_macs(smaller, shape)
+        assert work(kept) == count_macs(smaller, example_of(shape))
         assert numbers(kept) == count_parameters(smaller)
 
 
 @pytest.mark.parametrize(
     ("target", "measure"),
     [
-        ("keep_macs", lambda network: count_macs(network, SHAPE)),
+        ("keep_macs", lambda network: count_macs(network, example_of(SHAPE))),
         ("keep_parameters", count_parameters),
     ],
 )
@@ -334,7 +335,9 @@ def test_what_contradicts_itself_is_refused_with_the_reason(arguments, message):
 def test_heads_are_all_that_goes_where_only_heads_may():
     network = transformer()
     smaller = prune(network, images(3, 16, 16), keep_macs=0.85, pattern="heads")
-    assert count_macs(smaller, (3, 16, 16)) <= 0.85 * count_macs(network, (3, 16, 16))
+    assert count_macs(smaller, example_of((3, 16, 16))) <= 0.85 * count_macs(
+        network, example_of((3, 16, 16))
+    )
     before, after = network.state_dict(), smaller.state_dict()
     changed = {
         name.rpartition("self_attention.")[2]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from properties import example_of
 from torch import nn
 
 from espalier.errors import BadInput, Notice
@@ -150,13 +151,13 @@ def test_the_time_of_a_cut_is_the_sum_over_its_layers(monkeypatch):
     kept = np.ones(units.count, bool)
     assert (
         time(kept)
-        == count_macs(network, SHAPE)
+        == count_macs(network, example_of(SHAPE))
         == sum(compute_layer_times(network, units.compute_layers, images()).values())
     )
     for layer in np.unique(units.layer):
         members = np.flatnonzero(units.layer == layer)
         kept[members[: len(members) // 2]] = False
-    assert time(kept) == count_macs(cut(network, units, kept), SHAPE)
+    assert time(kept) == count_macs(cut(network, units, kept), example_of(SHAPE))
 
 
 def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
@@ -215,7 +216,7 @@ def test_milliseconds_are_measured_on_the_whole_network(monkeypatch, pattern):
     """A device that needs a millisecond for 100,000 multiplications, and a fifth more than its layers say."""
 
     def taken(network):
-        return 1.2 * count_macs(network, SHAPE) / 1e5
+        return 1.2 * count_macs(network, example_of(SHAPE)) / 1e5
 
     def races(one, other, example):
         return Comparison(taken(one), taken(other))

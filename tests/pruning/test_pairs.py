@@ -3,7 +3,12 @@
 import pytest
 import torch
 from cases import CUTS, Cut, Network
-from properties import assert_equal_outputs, assert_input_untouched, assert_random_numbers_untouched
+from properties import (
+    assert_equal_outputs,
+    assert_input_untouched,
+    assert_random_numbers_untouched,
+    example_of,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,7 +83,9 @@ def test_every_sensible_score_cuts_every_pattern(cut, score, case, tmp_path):
     with assert_input_untouched(network), assert_random_numbers_untouched():
         smaller = pruned(network, cut, score)
     if cut.target.get("keep_macs"):
-        assert count_macs(smaller, case.shape) < count_macs(network, case.shape)
+        assert count_macs(smaller, example_of(case.shape)) < count_macs(
+            network, example_of(case.shape)
+        )
     else:
         assert fraction_of_zeros(smaller) > 0.05
     save(smaller, tmp_path)
@@ -106,5 +113,5 @@ def test_every_sensible_budget_cuts_every_pattern(cut, budget, score):
     network = made(cut.networks[0])
     with assert_input_untouched(network):
         smaller = pruned(network, cut, score, budget)
-    work = [count_macs(one, cut.networks[0].shape) for one in (smaller, network)]
+    work = [count_macs(one, example_of(cut.networks[0].shape)) for one in (smaller, network)]
     assert work[0] < work[1] or fraction_of_zeros(smaller) > 0.5

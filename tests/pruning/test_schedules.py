@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from properties import assert_equal_weights
+from properties import assert_equal_weights, example_of
 
 from espalier import files
 from espalier.commands import make
@@ -131,7 +131,9 @@ def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
     base = files.read_json(made / "models" / "teacher" / "metrics.json")["macs"]
     from espalier.measures.macs import count_macs
 
-    found = [count_macs(load(progress / f"step-{step}"), (1, 8, 8)) / base for step in (1, 2)]
+    found = [
+        count_macs(load(progress / f"step-{step}"), example_of((1, 8, 8))) / base for step in (1, 2)
+    ]
     assert found == pytest.approx(amounts("cubic", 1, 0.5, 2), rel=0.02)
     assert_equal_weights(
         load(made / "before"), load(made / "models" / "student")

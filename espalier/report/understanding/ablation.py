@@ -86,7 +86,7 @@ def ablations(network: nn.Module, groups: DependencyGroups) -> list[Ablation]:
 
 def plan_ablations(
     networks: Mapping[str, tuple[nn.Module, int]],
-    shape: tuple[int, ...],
+    example: torch.Tensor,
     device: torch.device,
 ) -> AblationPlan:
     """As many images as keep the work below 2e11 multiply-accumulates; at least 32, at most 512.
@@ -96,10 +96,10 @@ def plan_ablations(
 
     Args:
         networks: each network and its number of ablations, by name.
-        shape: shape (C, H, W) of an image.
+        example: inputs (N, ...) as the networks see them.
         device: device that computes.
     """
-    macs = {name: count_macs(network, shape) for name, (network, _) in networks.items()}
+    macs = {name: count_macs(network, example) for name, (network, _) in networks.items()}
     most = _MACS * (_ON_GPU if device.type == "cuda" else 1)
     work = sum(macs[name] * (1 + count) for name, (_, count) in networks.items())
     images = int(np.clip(most / max(1, work), _LEAST, _MOST))

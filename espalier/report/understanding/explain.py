@@ -114,7 +114,7 @@ def _write_saliency(
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
     labels = test.targets.numpy()
     shown = informative_examples(labels, predicted, TEACHER, _IMAGES)
-    work = 3 * len(names) * count_macs(project.network(TEACHER), project.dataset.shape)
+    work = 3 * len(names) * count_macs(project.network(TEACHER), project.example())
     affordable = int(_MACS / max(1, work))
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
@@ -131,7 +131,7 @@ def _write_ablations(project: _Project, reports: Path) -> None:
         name: (network, len(ablations(network, groups)))
         for name, (network, groups) in traced.items()
     }
-    plan = plan_ablations(counts, project.dataset.shape, project.device)
+    plan = plan_ablations(counts, project.example(), project.device)
     every = open_split(project.root / PREPARED, VALIDATION)
     split = _chosen(every, evenly_spaced(len(every), plan.images))
     validation = Inference(Resident(split, project.device), project.front, _BATCH)

@@ -23,7 +23,8 @@ from espalier.inputs.image import encode
 from espalier.params import read_params
 
 SEEDS = (0, 1, 2)
-IMAGES = 12_000  # of the 60,000 for training: the claims are about differences, and this is what one core can do
+# of the 60,000 for training: the claims are about differences, and this is what one core can do
+IMAGES = 12_000
 EPOCHS, RECOVERY = 10, 4
 RESNET = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
 WIDER = {

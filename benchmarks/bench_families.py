@@ -23,8 +23,8 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, load, save
 from espalier.pruning import prune
 
-# A size of each family, and the side of its images. alexnet and vgg pool to 6 and 7 places, which ONNX Runtime can do
-# from no fewer, and maxvit's windows divide no smaller image.
+# A size of each family, and the side of its images. alexnet and vgg pool to 6 and 7 places, which
+# ONNX Runtime can do from no fewer, and maxvit's windows divide no smaller image.
 FAMILIES = {
     "alexnet": ("alexnet", 224),
     "convnext": ("convnext_tiny", 64),
@@ -62,8 +62,10 @@ class Result:
         after: Those of the pruned network.
         parameters: Before and after.
         pruning: Seconds.
-        whole: Seconds of all: build, prune, a step forward and backward, save, load, export and compare.
-        agreement: The largest difference of the logits of the exported file, relative to the largest logit above 1.
+        whole: Seconds of all: build, prune, a step forward and backward, save, load, export and
+            compare.
+        agreement: The largest difference of the logits of the exported file, relative to the
+            largest logit above 1.
         loaded: The largest difference of the logits of the network that was saved and loaded.
     """
 

@@ -18,7 +18,8 @@ from espalier import __version__
 from espalier.errors import EspalierError, Notice
 
 _ENVIRONMENT = {
-    # threads that wait by spinning make two trainings side by side thirty times slower than one after the other
+    # threads that wait by spinning make two trainings side by side thirty times slower than one
+    # after the other
     "OMP_WAIT_POLICY": "PASSIVE",
     "DO_NOT_TRACK": "true",
 }
@@ -176,14 +177,14 @@ def _outside(error: Exception) -> tuple[int, str]:
         or isinstance(error, MemoryError)
         or starved
     ):
-        return 75, f"The device should have room for this step. Found: {error}"
+        return 75, f"Expected the device to have room for this step; found: {error}"
     if isinstance(error, PermissionError):
-        return 2, f"{error.filename} should be readable and writable. Found: {error.strerror}."
+        return 2, f"Expected {error.filename} to be readable and writable; found: {error.strerror}."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         where = error.filename or "The disk"
         return (
             2 if error.errno == errno.EROFS else 75,
-            f"{where} should be writable. Found: {error.strerror}.",
+            f"Expected {where} to be writable; found: {error.strerror}.",
         )
     return 0, ""
 

@@ -4,7 +4,10 @@ from typing import ClassVar
 
 
 class EspalierError(Exception):
-    """An error with a sentence for the user. `status` is the exit status of a stage that ends with it."""
+    """An error with a sentence for the user.
+
+    `status` is the exit status of a stage that ends with it.
+    """
 
     status: ClassVar[int] = 1
 

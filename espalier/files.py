@@ -72,9 +72,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise BadInput(f"{path} should exist. Found nothing there.") from None
+        raise BadInput(f"Expected {path} to exist; found nothing there.") from None
     except ValueError as error:
-        raise BadInput(f"{path} should hold JSON. Found {error}.") from None
+        raise BadInput(f"Expected {path} to hold JSON; found {error}.") from None
 
 
 @contextmanager
@@ -121,12 +121,14 @@ def verify(folder: Path) -> dict[str, str]:
         The SHA-256 of each file, by its name.
 
     Raises:
-        BadInput: If the manifest or a file is missing, or a file is not the one that was sealed; it names the file.
+        BadInput: If the manifest or a file is missing, or a file is not the one that was sealed; it
+            names the file.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise BadInput(
-            f"{folder} should be sealed by a {MANIFEST}. Found none: it was not completed; make it again."
+            f"Expected {folder} to be sealed by a {MANIFEST}; found none: it was not completed; "
+            "make it again."
         )
     entries = read_json(manifest)["files"]
     for name, entry in entries.items():
@@ -134,8 +136,10 @@ def verify(folder: Path) -> dict[str, str]:
         found = sha256(path) if path.is_file() else "no file"
         if found != entry["sha256"]:
             raise BadInput(
-                f"{path} should have the SHA-256 {entry['sha256'][:12]}… that {MANIFEST} recorded. "
-                f"Found {found if found == 'no file' else found[:12] + '…'}: it was changed or damaged; make it again."
+                f"Expected {path} to have the SHA-256 {entry['sha256'][:12]}… that {MANIFEST} "
+                "recorded; "
+                f"found {found if found == 'no file' else found[:12] + '…'}: it was changed or "
+                "damaged; make it again."
             )
     return {name: entry["sha256"] for name, entry in entries.items()}
 

@@ -1,4 +1,7 @@
-"""The name of every artefact, relative to the root of a project. Nothing else in the code spells one."""
+"""The name of every artefact, relative to the root of a project.
+
+Nothing else in the code spells one.
+"""
 
 from pathlib import Path
 
@@ -54,4 +57,4 @@ def root(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / PARAMS).is_file():
             return folder
-    raise BadInput(f"{PARAMS} should lie in {here} or a folder above it. Found none.")
+    raise BadInput(f"Expected {PARAMS} to lie in {here} or a folder above it; found none.")

@@ -1,4 +1,7 @@
-"""The environment of a run and of its stages. It is set before Prefect is imported, which reads it once."""
+"""The environment of a run and of its stages.
+
+It is set before Prefect is imported, which reads it once.
+"""
 
 import os
 import sys

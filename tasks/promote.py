@@ -1,4 +1,7 @@
-"""Promote the best model that passes the gates. If none passes, the champion stays and no run fails."""
+"""Promote the best model that passes the gates.
+
+If none passes, the champion stays and no run fails.
+"""
 
 import sys
 from typing import Any

@@ -138,7 +138,8 @@ def _run_dvc(stage: Stage, project: Project, allocation: Allocation, report: Rep
 
 
 def _command(stage: Stage) -> list[str]:
-    # DVC holds its lock on the project for a short time, but its default of 3 s is not always enough
+    # DVC holds its lock on the project for a short time, but its default of 3 s is not always
+    # enough
     force = ["--force"] if stage.forced else []
     repro = ["--wait-for-lock", "repro", "--single-item", *force, stage.name]
     return [sys.executable, "-m", "dvc", *repro]

@@ -23,7 +23,8 @@ from espalier.errors import Stopped
 Demand = Literal["none", "one", "all"]
 
 # Slots that a stage needs, by its name before the `@`; every other stage needs one. `evaluate`
-# measures latency and needs the machine alone. `prepare` and `register` are short, without a device.
+# measures latency and needs the machine alone. `prepare` and `register` are short, without a
+# device.
 DEMANDS: Mapping[str, Demand] = MappingProxyType(
     {"prepare": "none", "register": "none", "evaluate": "all"}
 )

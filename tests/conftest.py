@@ -75,7 +75,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with prepared digits and a made teacher. It is shared: copy it before changing it."""
+    """A project with prepared digits and a made teacher.
+
+    It is shared: copy it before changing it.
+    """
     from espalier.commands import make
 
     project = tmp_path_factory.mktemp("tiny")

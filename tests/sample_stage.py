@@ -1,6 +1,7 @@
 """A stage of the test projects.
 
-It records its start and end, runs `behave/STAGE.py` if that exists, and copies its inputs. `end` ends
+It records its start and end, runs `behave/STAGE.py` if that exists, and copies its inputs. `end`
+ends
 it as the command line ends a stage: with a status and a sentence.
 """
 

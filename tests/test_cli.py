@@ -71,8 +71,8 @@ def test_every_command_of_the_design_is_there_with_a_sentence_of_help(capsys):
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (BadInput("`a` should be b. Found c."), 2),
-        (TryAgain("The server should answer. Found nothing."), 75),
+        (BadInput("Expected `a` to be b; found c."), 2),
+        (TryAgain("Expected the server to answer; found nothing."), 75),
         (Stopped("Stopped as asked."), 143),
     ],
 )

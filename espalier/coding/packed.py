@@ -106,11 +106,13 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
     body, check = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if not content.startswith(_MAGIC):
         raise BadInput(
-            f"Expected {name} to begin with {_MAGIC!r}, as packed files do; found {content[: len(_MAGIC)]!r}."
+            f"Expected {name} to begin with {_MAGIC!r}, as packed files do; found "
+            f"{content[: len(_MAGIC)]!r}."
         )
     if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") != check:
         raise BadInput(
-            f"Expected the checksum of the content at the end of {name}; found another: it is damaged or truncated."
+            f"Expected the checksum of the content at the end of {name}; found another: it is "
+            "damaged or truncated."
         )
     size, position = _read_number(body, len(_MAGIC))
     architecture, additions = read_header(body[position : position + size])

@@ -40,11 +40,13 @@ def run(root: Path, source: str, files: Path | None) -> None:
     brought = bring(source, root / DATA, files, root / STATE / "work", rules, keep_the_old)
     counts = ", ".join(f"{count} {name}" for name, count in brought.counts.items())
     say(
-        f"{brought.name}: {counts}; {len(brought.classes)} classes, {'x'.join(map(str, brought.shape))}"
+        f"{brought.name}: {counts}; {len(brought.classes)} classes, "
+        f"{'x'.join(map(str, brought.shape))}"
     )
     if brought.dropped:
         say(
-            f"Warning: {brought.dropped} examples will be left out: their image is also in a stricter split."
+            f"Warning: {brought.dropped} examples will be left out: their image is also in a "
+            "stricter split."
         )
     say(f"{DATA}/ holds version {brought.source_hash[:12]}")
     if versioned:
@@ -52,7 +54,8 @@ def run(root: Path, source: str, files: Path | None) -> None:
         say(f"Next: git add {DATA}.dvc && git commit, then espalier run")
     else:
         say(
-            "It is not versioned: DVC is not installed, or this is no DVC project. Next: espalier prepare"
+            "It is not versioned: DVC is not installed, or this is no DVC project. Next: espalier "
+            "prepare"
         )
 
 
@@ -73,5 +76,5 @@ def _add(root: Path) -> None:
         reason = " ".join((done.stderr or done.stdout).split())
         busy = dvc_messages.BUSY.search(reason)
         raise (TryAgain if busy else EspalierError)(
-            f"`dvc add {DATA}` should succeed. Found: {reason}"
+            f"Expected `dvc add {DATA}` to succeed; found: {reason}"
         )

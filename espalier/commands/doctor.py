@@ -34,12 +34,14 @@ def run(root: Path) -> None:
     arithmetic = "bfloat16" if computes_bfloat16(device) else "float32"
     console.print(f"{'device':12} {device_name(device)}, computes in {arithmetic}")
     console.print(
-        f"{'processors':12} {os.cpu_count()}, {read_params(root).training.threads} for each training"
+        f"{'processors':12} {os.cpu_count()}, {read_params(root).training.threads} for each "
+        "training"
     )
     console.print(f"{'disk':12} {shutil.disk_usage(root).free / 1e9:.0f} GB free at {root}")
     for folder in (DATA, PREPARED, MODELS):
         console.print(f"{folder:12} {'there' if (root / folder).is_dir() else 'not there yet'}")
     if missing:
         raise EspalierError(
-            f"The pipeline should find {', '.join(missing)}. Found nothing: install espalier[pipeline]."
+            f"Expected the pipeline to find {', '.join(missing)}; found nothing: install "
+            "espalier[pipeline]."
         )

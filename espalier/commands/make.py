@@ -43,7 +43,8 @@ def run(root: Path, name: str) -> None:
         if not _is_made(job):
             OPERATIONS[job.entry.by](job)
         return
-    # one execution at a time, also beside the orphan of a killed `dvc repro`; the system frees the lock of the dead
+    # one execution at a time, also beside the orphan of a killed `dvc repro`; the system frees the
+    # lock of the dead
     lock = root / STATE / "locks" / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(lock):

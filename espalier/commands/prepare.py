@@ -13,7 +13,8 @@ def run(root: Path) -> None:
     """Check, split and write the data of the project in `root`.
 
     Raises:
-        BadInput: If the data or `params.yaml` are not as they should be; `prepared/` is then as it was.
+        BadInput: If the data or `params.yaml` are not as they should be; `prepared/` is then as it
+            was.
     """
     params = read_params(root)
     rules = params.data
@@ -31,10 +32,12 @@ def run(root: Path) -> None:
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
     say(
-        f"{dataset.name}: {counts}; {len(dataset.classes)} classes, {'x'.join(map(str, dataset.shape))}"
+        f"{dataset.name}: {counts}; {len(dataset.classes)} classes, "
+        f"{'x'.join(map(str, dataset.shape))}"
     )
     if dataset.dropped:
         say(
-            f"Warning: left out {dataset.dropped} examples whose image is also in a stricter split (data.duplicates)."
+            f"Warning: left out {dataset.dropped} examples whose image is also in a stricter split "
+            "(data.duplicates)."
         )
     say(f"{PREPARED}/ is ready, from data {dataset.source_hash[:12]}")

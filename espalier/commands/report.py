@@ -17,7 +17,9 @@ def run(root: Path) -> None:
     """
     table = root / REPORTS / TABLE
     if not table.is_file():
-        raise BadInput(f"{table} should exist. Found nothing there: run `espalier evaluate` first.")
+        raise BadInput(
+            f"Expected {table} to exist; found nothing there: run `espalier evaluate` first."
+        )
     write_page(root, root / REPORTS)
     print(f"wrote {root / REPORTS / PAGE}")  # noqa: T201
 

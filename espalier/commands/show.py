@@ -31,7 +31,8 @@ def run(root: Path, name: str | None = None) -> None:
     path = root / REPORTS / TABLE
     if not path.is_file():
         raise BadInput(
-            f"{path} should exist. Found nothing there: run `espalier run` or `dvc repro` first."
+            f"Expected {path} to exist; found nothing there: run `espalier run` or `dvc repro` "
+            "first."
         )
     return print_tree(pd.read_csv(path, keep_default_na=False))  # a model may be called nan
 
@@ -65,7 +66,8 @@ def _network(job: Job) -> nn.Module:
     if isinstance(entry, Teacher | Train | Distill) and entry.model:
         return new(job, entry.model, entry)
     raise BadInput(
-        f"{job.name} should be made before its layers can be listed: run `espalier make {job.name}`. Found no model."
+        f"Expected {job.name} to be made before its layers can be listed: run `espalier make "
+        f"{job.name}`; found no model."
     )
 
 

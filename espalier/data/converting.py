@@ -27,7 +27,7 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
         BadInput: If it is recognised as another.
     """
     if expected and source.name not in (expected, "data"):
-        raise BadInput(f"{source.folder} should hold {expected}. Found {source.name}.")
+        raise BadInput(f"Expected {source.folder} to hold {expected}; found {source.name}.")
     labels, splits = source.examples["label"].to_numpy(), source.examples["split"].to_numpy()
     writers = {
         name: pq.ParquetWriter(folder / f"{name}.parquet", _SCHEMA)

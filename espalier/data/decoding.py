@@ -35,7 +35,8 @@ def decode_all(source: Source, scratch: Path) -> Pixels:
     """Decode every image of a data set into the file `scratch`.
 
     Raises:
-        BadInput: If an image cannot be read or has another shape than the others; it names the first and how many.
+        BadInput: If an image cannot be read or has another shape than the others; it names the
+            first and how many.
     """
     survey, hashes = _Survey(), []
     with scratch.open("wb") as file:
@@ -75,8 +76,10 @@ def _refuse_unreadable(source: Source, survey: _Survey) -> None:
     if survey.unreadable:
         index, reason = survey.unreadable[0]
         raise BadInput(
-            f"Every image should be readable ({', '.join(FORMATS)}; 8-bit gray or RGB). Found {len(survey.unreadable)} "
-            f"that {'is' if len(survey.unreadable) == 1 else 'are'} not, the first in {source.place(index)}: {reason}."
+            f"Expected every image to be readable ({', '.join(FORMATS)}; 8-bit gray or RGB); found "
+            f"{len(survey.unreadable)} "
+            f"that {'is' if len(survey.unreadable) == 1 else 'are'} not, the first in "
+            f"{source.place(index)}: {reason}."
         )
 
 
@@ -89,8 +92,10 @@ def _refuse_shapes(source: Source, survey: _Survey) -> None:
             key=lambda item: item[1],
         )
         raise BadInput(
-            f"All images should have one shape, here {_words(expected)} like {count} of them. Found {others} that "
-            f"differ{'s' if others == 1 else ''}, the first in {source.place(index)}: {_words(shape)}."
+            f"Expected all images to have one shape, here {_words(expected)} like {count} of them; "
+            f"found {others} that "
+            f"differ{'s' if others == 1 else ''}, the first in {source.place(index)}: "
+            f"{_words(shape)}."
         )
 
 

@@ -33,7 +33,8 @@ def examples(
     Args:
         folder: That holds the splits or classes.
         paths: Its files.
-        classes: Names by label if they are known, else the names of the folders, sorted (as numbers if they are).
+        classes: Names by label if they are known, else the names of the folders, sorted (as numbers
+            if they are).
 
     Raises:
         BadInput: If a file lies at another depth, is no image, or is in a folder that is no class.
@@ -48,7 +49,8 @@ def examples(
                 len(other.parts) != depth or other.suffix.lower() not in ENDINGS for other in inside
             )
             raise BadInput(
-                f"Files in {folder} should be {shape}. Found {wrong} that are not, the first {path}."
+                f"Expected files in {folder} to be {shape}; found {wrong} that are not, the first "
+                f"{path}."
             )
     names = {path.parts[-2] for path in inside}
     known = classes or tuple(
@@ -57,7 +59,8 @@ def examples(
     for path in inside:
         if path.parts[-2] not in known:
             raise BadInput(
-                f"Class folders should be those of classes.json. Found {folder / path.parent}, which is not."
+                "Expected class folders to be those of classes.json; found "
+                f"{folder / path.parent}, which is not."
             )
     label = {name: number for number, name in enumerate(known)}
     splits = [SPELLINGS[path.parts[0].lower()] if split else "" for path in inside]

@@ -14,7 +14,8 @@ class Known:
     """A data set with a name.
 
     Attributes:
-        title: The class of `torchvision.datasets` that reads it, which is also the folder that it makes; "" for none.
+        title: The class of `torchvision.datasets` that reads it, which is also the folder that it
+            makes; "" for none.
         folder: Where that class keeps the files, below its root.
         crop: Pixels by which its images may be shifted and still be of their class.
         flip: Whether they may be mirrored; no digit may.
@@ -51,7 +52,8 @@ KNOWN = {
     CIFAR100: Known("CIFAR100", "cifar-100-python", 4, True),
 }
 
-# The first 16 digits of the SHA-256 of the labels of the test split tell the two sets apart that share file names.
+# The first 16 digits of the SHA-256 of the labels of the test split tell the two sets apart that
+# share file names.
 IDX_NAMES = {"ddeff807876a9661": MNIST, "3d0e6c6ea990b53b": FASHION}
 
 
@@ -60,7 +62,8 @@ def augmentation(name: str, side: int, crop: int, flip: bool | None) -> tuple[in
 
     Args:
         name: Of the data set.
-        side: The shorter side of its images, in pixels; an unknown set is shifted by an eighth of it.
+        side: The shorter side of its images, in pixels; an unknown set is shifted by an eighth of
+            it.
         crop: Pixels asked for; -1 for the data set's own.
         flip: What is asked for; None for the data set's own.
     """

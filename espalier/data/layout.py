@@ -16,7 +16,8 @@ def read(folder: Path, expected: str | None = None) -> Source:
     """Find the data set in a folder, in any layout; images are read when they are asked for.
 
     Args:
-        folder: That holds parquet files, an image folder, or the standard files of MNIST, Fashion-MNIST or CIFAR.
+        folder: That holds parquet files, an image folder, or the standard files of MNIST,
+            Fashion-MNIST or CIFAR.
         expected: The known data set that it should be; None takes any.
 
     Raises:
@@ -24,7 +25,8 @@ def read(folder: Path, expected: str | None = None) -> Source:
     """
     if not folder.is_dir():
         raise BadInput(
-            f"{folder} should be a folder with data. Found {'a file' if folder.exists() else 'nothing'}."
+            f"Expected {folder} to be a folder with data; found "
+            f"{'a file' if folder.exists() else 'nothing'}."
         )
     if folder.name in {KNOWN[name].folder for name in (CIFAR10, CIFAR100)}:
         folder = folder.parent  # torchvision's own folder was named
@@ -55,8 +57,10 @@ def _source(folder: Path, expected: str | None) -> Source:
             folder, "images", name or UNNAMED, classes, examples, partial(folders.images, paths)
         )
     raise BadInput(
-        f"{folder} should hold *.parquet, images in split/class/ or class/, or the standard files of MNIST, "
-        "Fashion-MNIST or CIFAR. Found none of them; `espalier data digits` brings the default data."
+        f"Expected {folder} to hold *.parquet, images in split/class/ or class/, or the standard "
+        "files of MNIST, "
+        "Fashion-MNIST or CIFAR; found none of them; `espalier data digits` brings the default "
+        "data."
     )
 
 
@@ -66,7 +70,7 @@ def _name(folder: Path) -> str | None:
         return None
     content = files.read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-        raise BadInput(f'{path} should hold {{"name": ...}}. Found {str(content)[:80]}.')
+        raise BadInput(f'Expected {path} to hold {{"name": ...}}; found {str(content)[:80]}.')
     return str(content["name"])
 
 
@@ -77,7 +81,9 @@ def _classes(folder: Path) -> tuple[str, ...] | None:
     names = files.read_json(path)
     sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not sound or len(set(names)) != len(names) or not names:
-        raise BadInput(f"{path} should hold a list of different names. Found {str(names)[:80]}.")
+        raise BadInput(
+            f"Expected {path} to hold a list of different names; found {str(names)[:80]}."
+        )
     return tuple(names)
 
 
@@ -89,13 +95,16 @@ def _refuse_labels(source: Source) -> None:
         row = first(wrong)
         bound = f"lie in 0..{limit - 1}, a label per class" if limit else "not be negative"
         raise BadInput(
-            f"Labels should {bound}. Found {int(wrong.sum())} that do not, the first in {source.place(row)}: "
+            f"Expected labels to {bound}; found {int(wrong.sum())} that do not, the first in "
+            f"{source.place(row)}: "
             f"{labels[row]}."
         )
     if limit is None and labels.nunique() <= int(labels.max()):
         _refuse_gap(source)
     if labels.nunique() < 2:
-        raise BadInput(f"{source.folder} should hold at least two classes. Found one: {labels[0]}.")
+        raise BadInput(
+            f"Expected {source.folder} to hold at least two classes; found one: {labels[0]}."
+        )
 
 
 def _refuse_gap(source: Source) -> None:
@@ -103,6 +112,8 @@ def _refuse_gap(source: Source) -> None:
     present, largest = set(labels), int(labels.max())
     absent = next(label for label in range(largest) if label not in present)
     raise BadInput(
-        f"Every label from 0 to the largest should have examples. Found none of {absent}; the largest, {largest}, "
-        f"is in {source.place(first(labels == largest))} (rows with it: {int((labels == largest).sum())})."
+        f"Expected every label from 0 to the largest to have examples; found none of {absent}; the "
+        f"largest, {largest}, "
+        f"is in {source.place(first(labels == largest))} (rows with it: "
+        f"{int((labels == largest).sum())})."
     )

@@ -26,8 +26,8 @@ def examples(paths: list[Path]) -> pd.DataFrame:
     """The examples of parquet files of one data set, by everything but their images.
 
     Raises:
-        BadInput: If a file is no parquet, has no rows or lacks a column, or a label or split is not as it should be;
-            it names the file, the first row and how many.
+        BadInput: If a file is no parquet, has no rows or lacks a column, or a label or split is not
+            as it should be; it names the file, the first row and how many.
     """
     tables = {path: _read(path) for path in paths}
     with_column = [path for path, table in tables.items() if "split" in table.column_names]
@@ -39,7 +39,8 @@ def examples(paths: list[Path]) -> pd.DataFrame:
         if some and len(some) < len(paths):
             other = next(path for path in paths if path not in some)
             raise BadInput(
-                f"All of {other.parent}/*.parquet should have {kind}, or none. Found {other.name} without."
+                f"Expected all of {other.parent}/*.parquet to have {kind}, or none; found "
+                f"{other.name} without."
             )
     return pd.concat([_examples(path, table) for path, table in tables.items()], ignore_index=True)
 
@@ -63,8 +64,9 @@ def images(paths: list[Path]) -> Iterator[Chunk]:
                 if contents.null_count:
                     empty = row + contents.is_null().index(True).as_py()
                     raise BadInput(
-                        f"Every row should hold an image. Found none in {path}, row {empty} "
-                        f"(such rows among {row}..{row + len(contents) - 1}: {contents.null_count})."
+                        f"Expected every row to hold an image; found none in {path}, row {empty} "
+                        f"(such rows among {row}..{row + len(contents) - 1}: "
+                        f"{contents.null_count})."
                     )
                 row += len(contents)
                 yield contents.to_pylist()
@@ -78,7 +80,8 @@ def _naming(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the file's
         raise BadInput(
-            f"{path} should be a sound parquet file. Found: {' '.join(str(error).split()).rstrip('.')}."
+            f"Expected {path} to be a sound parquet file; found: "
+            f"{' '.join(str(error).split()).rstrip('.')}."
         ) from None
 
 
@@ -88,12 +91,13 @@ def _read(path: Path) -> Any:
         absent = [name for name in ("image", "label") if name not in schema.names]
         if absent:
             raise BadInput(
-                f"{path} should have the columns `image` and `label`. Found no `{absent[0]}` among "
+                f"Expected {path} to have the columns `image` and `label`; found no `{absent[0]}` "
+                "among "
                 f"{', '.join(schema.names) or 'no columns'}."
             )
         _refuse_type(path, schema.field("image").type)
         if not file.metadata.num_rows:
-            raise BadInput(f"{path} should hold examples. Found 0 rows.")
+            raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
         return file.read(columns=[name for name in ("label", "split") if name in schema.names])
 
 
@@ -105,7 +109,8 @@ def _refuse_type(path: Path, kind: Any) -> None:
     )
     if not (pa.types.is_binary(plain) or pa.types.is_large_binary(plain)):
         raise BadInput(
-            f"Column `image` of {path} should hold encoded images, as bytes or {{bytes}}. Found {kind}."
+            f"Expected column `image` of {path} to hold encoded images, as bytes or {{bytes}}; "
+            f"found {kind}."
         )
 
 
@@ -113,7 +118,8 @@ def _examples(path: Path, table: Any) -> pd.DataFrame:
     label = table.column("label")
     if not pa.types.is_integer(label.type):
         raise BadInput(
-            f"Column `label` of {path} should hold whole numbers. Found {label.type} in row 0: {label[0]}."
+            f"Expected column `label` of {path} to hold whole numbers; found {label.type} in row "
+            f"0: {label[0]}."
         )
     _refuse_absent(path, "label", label)
     names: str | list[str] = ""
@@ -132,8 +138,9 @@ def _splits(path: Path, column: Any) -> list[str]:
     if splits.isna().any():
         row = first(splits.isna())
         raise BadInput(
-            f"Column `split` of {path} should hold {', '.join(dict.fromkeys(SPELLINGS.values()))}. "
-            f"Found {given[row]!r} in row {row}, and {int(splits.isna().sum())} such rows."
+            f"Expected column `split` of {path} to hold "
+            f"{', '.join(dict.fromkeys(SPELLINGS.values()))}; "
+            f"found {given[row]!r} in row {row}, and {int(splits.isna().sum())} such rows."
         )
     return list(splits)
 
@@ -142,6 +149,7 @@ def _refuse_absent(path: Path, name: str, column: Any) -> None:
     if column.null_count:
         row = column.to_pylist().index(None)
         raise BadInput(
-            f"Every row of {path} should have a {name}. Found {column.null_count} of {len(column)} without, "
+            f"Expected every row of {path} to have a {name}; found {column.null_count} of "
+            f"{len(column)} without, "
             f"the first is row {row}."
         )

@@ -65,7 +65,8 @@ def prepare(
     Args:
         source: A folder with a data set in one of the known layouts.
         target: The folder to be made; what is there stays until the new one is complete.
-        validation: Fraction of the examples outside the test split, where no validation split is given.
+        validation: Fraction of the examples outside the test split, where no validation split is
+            given.
         test: Fraction of all examples, where no test split is given.
         duplicates: What to do about the same image in two given splits.
         crop: Pixels by which training images may be shifted; -1 takes the data set's own default.
@@ -88,7 +89,8 @@ def disk_errors(workshop: Path) -> Iterator[None]:
     """Errors of the disk become a sentence with the path.
 
     Args:
-        workshop: Where work in progress is written: the path to name where the error has none, as when a disk is full.
+        workshop: Where work in progress is written: the path to name where the error has none, as
+            when a disk is full.
 
     Raises:
         BadInput: For any OSError inside the block.
@@ -98,7 +100,8 @@ def disk_errors(workshop: Path) -> Iterator[None]:
     except OSError as error:
         path = error.filename or workshop
         raise BadInput(
-            f"{path} should be readable, or writable with room to spare. Found: {error.strerror}."
+            f"Expected {path} to be readable, or writable with room to spare; found: "
+            f"{error.strerror}."
         ) from error
 
 
@@ -114,7 +117,8 @@ def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
         pixels = decode_all(source, Path(scratch) / "images")
         if len(pixels.hashes) != len(source.examples):
             raise BadInput(
-                f"{source.folder} should hold {len(source.examples)} images. Found {len(pixels.hashes)}: it was "
+                f"Expected {source.folder} to hold {len(source.examples)} images; found "
+                f"{len(pixels.hashes)}: it was "
                 "changed while it was read."
             )
         count = 1 + int(source.examples["label"].max())

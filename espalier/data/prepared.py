@@ -117,7 +117,9 @@ class Split:
 
 
 class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
-    """A split on disk, of which an item is read when it is asked for. Workers of a DataLoader may share it.
+    """A split on disk, of which an item is read when it is asked for.
+
+    Workers of a DataLoader may share it.
 
     An item is an image (C, H, W) uint8, its label (a scalar, int64), and its index.
     """
@@ -133,7 +135,7 @@ class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, i
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"An index should lie in 0..{len(self) - 1}. Found {index}.")
+            raise IndexError(f"Expected an index to lie in 0..{len(self) - 1}; found {index}.")
         index %= len(self)
         if self._inputs is None:
             file: Any = safe_open(self._path, framework="pt")
@@ -151,7 +153,7 @@ def file_name(split: str) -> str:
         BadInput: If there is no such split.
     """
     if split not in SPLITS:
-        raise BadInput(f"A split should be one of {', '.join(SPLITS)}. Found {split!r}.")
+        raise BadInput(f"Expected a split to be one of {', '.join(SPLITS)}; found {split!r}.")
     return f"{split}.safetensors"
 
 
@@ -168,7 +170,8 @@ def read_dataset(folder: Path) -> Dataset:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(
-            f"{folder / DATASET} should be as `espalier prepare` writes it. Found at `{where}`: {first['msg']}."
+            f"Expected {folder / DATASET} to be as `espalier prepare` writes it; found at "
+            f"`{where}`: {first['msg']}."
         ) from None
 
 
@@ -199,7 +202,7 @@ def data_hash(folder: Path) -> str:
     """
     path = folder / DATASET
     if not path.is_file():
-        raise BadInput(f"{path} should exist. Found nothing there: run `espalier prepare`.")
+        raise BadInput(f"Expected {path} to exist; found nothing there: run `espalier prepare`.")
     return files.sha256(path)
 
 
@@ -209,7 +212,8 @@ def _checked(folder: Path, split: str) -> Path:
     found = files.sha256(path) if path.is_file() else "no file"
     if found != expected:
         raise BadInput(
-            f"{path} should have the SHA-256 {expected[:12]} that {DATASET} recorded. Found {found[:12]}: it was "
+            f"Expected {path} to have the SHA-256 {expected[:12]} that {DATASET} recorded; found "
+            f"{found[:12]}: it was "
             "changed or damaged; run `espalier prepare` again."
         )
     return path

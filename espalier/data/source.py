@@ -38,9 +38,10 @@ class Source:
         kind: Its layout.
         name: What `source.json` calls it, else what its files are recognised as, else "data".
         classes: Names by label, where they are known.
-        examples: A row per example: `file` (relative to `folder`), `row` in it (-1: the file is the example),
-            `label` (int64), `split` ("" where none is given).
-        images: Yields all images in the order of `examples`, some at a time: encoded, or as (n, C, H, W).
+        examples: A row per example: `file` (relative to `folder`), `row` in it (-1: the file is the
+            example), `label` (int64), `split` ("" where none is given).
+        images: Yields all images in the order of `examples`, some at a time: encoded, or as (n, C,
+            H, W).
     """
 
     folder: Path

@@ -87,11 +87,12 @@ def _fill(draft: Path, source: str, root: Path | None, target: Path, workshop: P
     path = Path(source).expanduser()
     if root is not None:
         raise BadInput(
-            f"--root should go with a known data set: {', '.join(KNOWN)}. Found {source!r}."
+            f"Expected --root to go with a known data set: {', '.join(KNOWN)}; found {source!r}."
         )
     if not path.exists():
         raise BadInput(
-            f"SOURCE should be one of {', '.join(KNOWN)}, or a path. Found {source!r}: nothing there."
+            f"Expected SOURCE to be one of {', '.join(KNOWN)}, or a path; found {source!r}: "
+            "nothing there."
         )
     _take(path, draft, _name(path.resolve()))
     return path if path.is_dir() else path.parent
@@ -101,7 +102,9 @@ def _take(path: Path, draft: Path, name: str, expected: str | None = None) -> No
     single = path.is_file()
     folder = path.parent if single else path
     if single and path.suffix != ".parquet":
-        raise BadInput(f"{path} should be a folder or a parquet file. Found another kind of file.")
+        raise BadInput(
+            f"Expected {path} to be a folder or a parquet file; found another kind of file."
+        )
     copied = [path] if single else parquet.found(path)
     if (
         not copied
@@ -144,12 +147,14 @@ def _object(md5: str, objects: Path) -> bytes:
     path = objects / md5[:2] / md5[2:]
     if not path.is_file():
         raise BadInput(
-            f"{path} should hold a part of the default data. Found nothing: restore .dvc/embedded from git."
+            f"Expected {path} to hold a part of the default data; found nothing: restore "
+            ".dvc/embedded from git."
         )
     content = path.read_bytes()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5.removesuffix(".dir"):
         raise BadInput(
-            f"{path} should have the MD5 that is its name. Found {found}: restore .dvc/embedded from git."
+            f"Expected {path} to have the MD5 that is its name; found {found}: restore "
+            ".dvc/embedded from git."
         )
     return content

@@ -1,7 +1,7 @@
 """Which example is for training, which for choices, which for the final judgement.
 
-An example's place follows from the hash of its own pixels and the seed, never from its row: identical images stay
-together, and data that grow keep most of their examples where they were.
+An example's place follows from the hash of its own pixels and the seed, never from its row:
+identical images stay together, and data that grow keep most of their examples where they were.
 """
 
 import hashlib
@@ -20,9 +20,11 @@ class Rules:
     """How examples are split.
 
     Attributes:
-        validation: Fraction of the examples outside the test split, where no validation split is given.
+        validation: Fraction of the examples outside the test split, where no validation split is
+            given.
         test: Fraction of all examples, where no test split is given.
-        duplicates: What to do about the same image in two given splits: refuse, or drop it from the less strict one.
+        duplicates: What to do about the same image in two given splits: refuse, or drop it from the
+            less strict one.
         seed: Another seed, another split.
     """
 
@@ -74,8 +76,10 @@ def _resolve_duplicates(source: Source, examples: pd.DataFrame, rules: Rules) ->
     twin = first(twins)
     count = int(leak.sum())
     raise BadInput(
-        f"An image should be in one split alone. Found {count} in two, the first in {source.place(row)} "
-        f"({examples['split'][row]}): the same pixels as {source.place(twin)} ({examples['split'][twin]}). "
+        f"Expected an image to be in one split alone; found {count} in two, the first in "
+        f"{source.place(row)} "
+        f"({examples['split'][row]}): the same pixels as {source.place(twin)} "
+        f"({examples['split'][twin]}). "
         f"`data.duplicates: drop` in params.yaml drops them from {examples['split'][row]}."
     )
 
@@ -83,11 +87,14 @@ def _resolve_duplicates(source: Source, examples: pd.DataFrame, rules: Rules) ->
 def _refuse_missing(source: Source, examples: pd.DataFrame, classes: tuple[str, ...]) -> None:
     present = set(examples.loc[examples["split"] == TRAIN, "label"])
     if not present:
-        raise BadInput(f"The {TRAIN} split of {source.folder} should hold examples. Found none.")
+        raise BadInput(
+            f"Expected the {TRAIN} split of {source.folder} to hold examples; found none."
+        )
     absent = [label for label in range(len(classes)) if label not in present]
     if absent:
         raise BadInput(
-            f"Every class should have examples in train. Found none of class {absent[0]} ({classes[absent[0]]}) in "
+            f"Expected every class to have examples in train; found none of class {absent[0]} "
+            f"({classes[absent[0]]}) in "
             f"{source.folder}, {len(absent)} of {len(classes)} classes in all."
         )
 
@@ -99,8 +106,9 @@ def _refuse_too_few(examples: pd.DataFrame, classes: tuple[str, ...], missing: l
         found = int(images.get(label, 0))
         if found < 1 + len(missing):
             raise BadInput(
-                f"Class {label} ({name}) should have at least {1 + len(missing)} different images to be split into "
-                f"{' and '.join([TRAIN, *reversed(missing)])}. Found {found}."
+                f"Expected class {label} ({name}) to have at least {1 + len(missing)} different "
+                "images to be split into "
+                f"{' and '.join([TRAIN, *reversed(missing)])}; found {found}."
             )
 
 

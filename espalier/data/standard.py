@@ -63,7 +63,8 @@ def read_idx(folder: Path, place: Path) -> Standard:
         labels_path, labels = _read_idx(place, f"{prefix}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
             raise BadInput(
-                f"{labels_path} should hold a label for each of {len(images)} images. Found {len(labels)}."
+                f"Expected {labels_path} to hold a label for each of {len(images)} images; found "
+                f"{len(labels)}."
             )
         file = path.relative_to(folder).as_posix()
         tables.append(frame([file] * len(images), range(len(images)), labels, split))
@@ -94,7 +95,8 @@ def read_cifar(folder: Path, name: str) -> Standard:
             data = reader(folder, train=split == TRAIN)
         except RuntimeError as error:
             raise BadInput(
-                f"{folder / KNOWN[name].folder} should hold the files of {name}. Found: {error}."
+                f"Expected {folder / KNOWN[name].folder} to hold the files of {name}; found: "
+                f"{error}."
             ) from None
         parts = data.train_list if split == TRAIN else data.test_list
         each = len(data.data) // len(parts)
@@ -112,19 +114,21 @@ def _idx_path(folder: Path, name: str) -> Path | None:
 def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, Array]:
     path = _idx_path(folder, name)
     if path is None:
-        raise BadInput(f"{folder} should hold {name} or {name}.gz. Found neither.")
+        raise BadInput(f"Expected {folder} to hold {name} or {name}.gz; found neither.")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadInput(f"{path} should be a sound gzip file. Found: {error}.") from None
+        raise BadInput(f"Expected {path} to be a sound gzip file; found: {error}.") from None
     start = 4 + 4 * dimensions
     if len(content) < start or content[:4] != bytes((0, 0, 8, dimensions)):
         raise BadInput(
-            f"{path} should begin like an idx file of bytes in {dimensions} dimensions. Found it does not."
+            f"Expected {path} to begin like an idx file of bytes in {dimensions} dimensions; found "
+            "it does not."
         )
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
     if len(content) - start != int(np.prod(shape)) or not shape[0]:
         raise BadInput(
-            f"{path} should hold {shape} bytes after its header. Found {len(content) - start} bytes."
+            f"Expected {path} to hold {shape} bytes after its header; found {len(content) - start} "
+            "bytes."
         )
     return path, np.frombuffer(content, np.uint8, offset=start).reshape(shape)

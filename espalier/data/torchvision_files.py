@@ -20,7 +20,8 @@ def found(name: str, root: Path | None, workshop: Path) -> Iterator[Path]:
 
     Args:
         name: Of the data set.
-        root: Where the user has them: also as the archive of CIFAR that torchvision downloads. None downloads them.
+        root: Where the user has them: also as the archive of CIFAR that torchvision downloads. None
+            downloads them.
         workshop: A folder for work in progress.
 
     Raises:
@@ -29,7 +30,7 @@ def found(name: str, root: Path | None, workshop: Path) -> Iterator[Path]:
     """
     if root is not None and not root.is_dir():
         raise BadInput(
-            f"--root should be a folder with the files of {name}. Found no folder {root}."
+            f"Expected --root to be a folder with the files of {name}; found no folder {root}."
         )
     archive = root / _reader(name).filename if root and hasattr(_reader(name), "filename") else None
     if root and not (archive and archive.is_file() and not (root / KNOWN[name].folder).is_dir()):
@@ -55,7 +56,8 @@ def _unpack(name: str, archive: Path, folder: str) -> None:
 
     if not check_integrity(archive, _reader(name).tgz_md5):
         raise BadInput(
-            f"{archive} should have the MD5 {_reader(name).tgz_md5}. Found another: it is damaged or another."
+            f"Expected {archive} to have the MD5 {_reader(name).tgz_md5}; found another: it is "
+            "damaged or another."
         )
     extract_archive(str(archive), folder)
 
@@ -68,7 +70,8 @@ def _download(name: str, folder: str) -> None:
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise TryAgain(
-            f"{name} should be downloadable, or lie in a folder given with --root. Found: {reason}"
+            f"Expected {name} to be downloadable, or lie in a folder given with --root; found: "
+            f"{reason}"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -18,7 +18,8 @@ _LARGEST = torch.finfo(
 class Bank:
     """Logits (N, classes) by view, kept in half precision in a folder named by what they depend on.
 
-    Whether an answer comes from the folder or is computed now, it went through half precision: the same bits.
+    Whether an answer comes from the folder or is computed now, it went through half precision: the
+    same bits.
     """
 
     def __init__(self, folder: Path, answer: Callable[[int], Tensor]) -> None:

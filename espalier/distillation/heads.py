@@ -37,7 +37,9 @@ class _OfHead(nn.Module):
         """The loss of a batch."""
         names = list(seen.heads)
         if self._name not in names:
-            raise BadInput(f"A head should be one of {', '.join(names)}. Found {self._name!r}.")
+            raise BadInput(
+                f"Expected a head to be one of {', '.join(names)}; found {self._name!r}."
+            )
         labels = labels_of(seen.batch.targets, names.index(self._name))
         batch = replace(seen.batch, targets=labels)
         return self.objective(replace(seen, outputs=seen.heads[self._name], batch=batch))

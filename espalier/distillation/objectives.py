@@ -96,7 +96,10 @@ def from_logits(
 def from_teacher(
     bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
 ) -> Objective:
-    """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al. 2015)."""
+    """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al.
+
+    2015).
+    """
     soft = from_logits(soft_targets, [bank], temperature=temperature)
     return WeightedSum([(weight, soft), (1 - weight, from_labels(smoothing))])
 
@@ -104,7 +107,8 @@ def from_teacher(
 class WeightedSum(nn.Module):
     """A recipe: objectives, each times its weight, which may change while training goes on.
 
-    A module, so that what objectives train along is found; what has no weight at any time is not asked.
+    A module, so that what objectives train along is found; what has no weight at any time is not
+    asked.
     """
 
     def __init__(self, terms: Sequence[tuple[float | Ramp, Objective]]) -> None:

@@ -13,15 +13,16 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 def flush_denormals(path: Path) -> None:
     """Set the constants of an ONNX file below the smallest normal number of their type to zero.
 
-    Processors compute with such numbers up to a hundred times slower, and next to anything else they are rounding.
-    They come from weights that training lets fade, and from norms that the exporter folds into such. A file without
-    any stays as it is.
+    Processors compute with such numbers up to a hundred times slower, and next to anything else
+    they are rounding. They come from weights that training lets fade, and from norms that the
+    exporter folds into such. A file without any stays as it is.
     """
     model, changed = onnx.load(path), False
     for tensor in _constants(model.graph):
         if tensor.data_type in _FLOATS:
             values = numpy_helper.to_array(tensor)
-            # where the processor already takes them for zero, they are not unequal to it: so bytes are compared
+            # where the processor already takes them for zero, they are not unequal to it: so bytes
+            # are compared
             flushed = np.where(
                 np.abs(values) < np.finfo(values.dtype).tiny, values.dtype.type(0), values
             )

@@ -61,7 +61,8 @@ def export(
     difference = relative_difference(ours, runtime.open(path).outputs(images.numpy()))
     if not difference <= _AGREEMENT:
         raise Disagreement(
-            f"The exported file should agree with the network to {_AGREEMENT}. Found a difference of {difference:.2g}."
+            f"Expected the exported file to agree with the network to {_AGREEMENT}; found a "
+            f"difference of {difference:.2g}."
         )
     return difference
 
@@ -70,7 +71,8 @@ def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> D
     """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
     deployed = Deployed(network, copy.deepcopy(front)).cpu().eval()
     with warnings.catch_warnings():
-        # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the old way one day
+        # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the
+        # old way one day
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(

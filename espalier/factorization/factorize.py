@@ -72,8 +72,10 @@ def factorize(
     reachable = (cost - largest_saving(candidates, align)) / base
     if needed > 0 and reachable > fraction:
         raise BadInput(
-            f"Expected `{target}` of at least {reachable:.3g}, which the smallest ranks reach; found {fraction:g}. "
-            "Choose a smaller `align`, name fewer layers in `keep`, or factorize before weights are masked or shared."
+            f"Expected `{target}` of at least {reachable:.3g}, which the smallest ranks reach; "
+            f"found {fraction:g}. "
+            "Choose a smaller `align`, name fewer layers in `keep`, or factorize before weights "
+            "are masked or shared."
         )
     ranks = choose_ranks(candidates, needed, align)
     factorized = copy.deepcopy(network).eval()

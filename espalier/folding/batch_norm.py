@@ -24,9 +24,8 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     """Fold batch norms into the layers before them (Jacob et al. 2018, section 3.2, eq. 14).
 
     With gamma, beta, mean and variance of the norm, a layer of weight W and bias b becomes one of
-    weight `W gamma / sqrt(variance + eps)` and bias
-    `beta + (b - mean) gamma / sqrt(variance + eps)`: with W = 2, b = 1, mean = 1, variance + eps = 4,
-    gamma = 3 and beta = 5 they are 3 and 5.
+    weight `W gamma / sqrt(variance + eps)` and bias `beta + (b - mean) gamma / sqrt(variance +
+    eps)`: with W = 2, b = 1, mean = 1, variance + eps = 4, gamma = 3 and beta = 5 they are 3 and 5.
 
     A norm stays where it does not directly follow a convolution or linear layer, where another
     operation reads the layer's output, and where either is used more than once.
@@ -47,7 +46,8 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     scaled = with_codebook & {layer for layer, _ in pairs}
     if scaled:
         raise BadInput(
-            "Expected batch norms to be folded before weights are shared: they scale each channel by "
+            "Expected batch norms to be folded before weights are shared: they scale each channel "
+            "by "
             f"its own factor, and a codebook would be lost; found shared weights in {min(scaled)}."
         )
     folded = copy.deepcopy(network).eval()

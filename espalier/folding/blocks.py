@@ -126,7 +126,8 @@ def _out_of_reach(target: float, reached: int, pair: Pair | None, similarity: fl
             f"{pair.similarity:.3f}, below `similarity = {similarity}`"
         )
     return (
-        f"Expected at most {target:,.0f} multiply-accumulates after folding; found {reached:,} where "
+        f"Expected at most {target:,.0f} multiply-accumulates after folding; found {reached:,} "
+        "where "
         f"{reason}."
     )
 
@@ -138,7 +139,8 @@ def _report(reached: int, before: int, target: float) -> None:
         warnings.warn(message, Notice, stacklevel=3)
     elif reached < _CLOSE * target:
         message = (
-            f"Folding left {reached:,} multiply-accumulates where {target:,.0f} were allowed: blocks "
+            f"Folding left {reached:,} multiply-accumulates where {target:,.0f} were allowed: "
+            "blocks "
             "are removed as a whole."
         )
         warnings.warn(message, Notice, stacklevel=3)

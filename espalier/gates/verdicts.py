@@ -10,13 +10,16 @@ from espalier.gates.policy import Gates
 
 @dataclass(frozen=True)
 class Figures:
-    """What was found of a candidate on the current test data. NaN stands for what could not be found.
+    """What was found of a candidate on the current test data.
+
+    NaN stands for what could not be found.
 
     Attributes:
         examples: Test examples it was judged on.
         accuracy: The part it answers rightly.
         drop: Upper bound of the accuracy lost against the teacher.
-        champion_drop: Upper bound of that lost against the bearer of the alias; none if nobody bears it.
+        champion_drop: Upper bound of that lost against the bearer of the alias; none if nobody
+            bears it.
         worst_class_drop: Upper bound of what the class that lost most has lost against the teacher.
         bytes: Of the deployed file.
         bytes_ratio: To the teacher's.
@@ -52,7 +55,8 @@ class Figures:
     ) -> Self:
         """What the evaluation found, by its rows of a candidate and of the teacher.
 
-        Nobody bears the alias, and the answers of the torch network are not known, until somebody says otherwise.
+        Nobody bears the alias, and the answers of the torch network are not known, until somebody
+        says otherwise.
         """
         slowest = float(row["speedup_1_low"])
         return cls(

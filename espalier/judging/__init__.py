@@ -1,4 +1,6 @@
-"""Judging: how much worse a model is than another, for whom, and how sure that is. Pure functions of answers.
+"""Judging: how much worse a model is than another, for whom, and how sure that is.
+
+Pure functions of answers.
 
 An answer is the label that a model gives to an example, or `NO_ANSWER`, which is never right.
 """

@@ -30,7 +30,8 @@ def top(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
     """
     if logits.shape[1] <= k:
         raise ValueError(
-            f"There should be more than {k} classes for a top-{k} accuracy. Found {logits.shape[1]}."
+            f"Expected there to be more than {k} classes for a top-{k} accuracy; found "
+            f"{logits.shape[1]}."
         )
     among = (np.argpartition(-logits, k - 1, axis=1)[:, :k] == labels[:, None]).any(1)
     return float((among & (answers(logits) != NO_ANSWER)).mean())

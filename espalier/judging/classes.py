@@ -18,11 +18,11 @@ def class_drops(
 ) -> pd.DataFrame:
     """The accuracy of a model within each class, and its drop from a reference.
 
-    The chance that all intervals hold at once is `level`: each has the level of its root. It is that because classes
-    share no example, so that their errors are independent.
+    The chance that all intervals hold at once is `level`: each has the level of its root. It is
+    that because classes share no example, so that their errors are independent.
 
-    Source of the correction: Šidák (1967), "Rectangular confidence regions for the means of multivariate normal
-    distributions". Of the intervals: `drop_interval`.
+    Source of the correction: Šidák (1967), "Rectangular confidence regions for the means of
+    multivariate normal distributions". Of the intervals: `drop_interval`.
 
     Args:
         labels: Of the examples (N,).

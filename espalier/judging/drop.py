@@ -1,9 +1,10 @@
 """The interval of the difference of two accuracies on the same examples.
 
-Neither scipy nor statsmodels (0.15) has an interval for this difference. Of those in the literature, Tango's keeps
-what it promises where few answers differ, which is where a good compressed model is: tests/judging/test_simulation.py.
-The bootstrap does not (no lost answer in the sample, none in any resample: an interval of length 0), and Newcombe's
-method 10 lets up to 4 % pass at the margin instead of 2.5 %.
+Neither scipy nor statsmodels (0.15) has an interval for this difference. Of those in the
+literature, Tango's keeps what it promises where few answers differ, which is where a good
+compressed model is: tests/judging/test_simulation.py. The bootstrap does not (no lost answer in the
+sample, none in any resample: an interval of length 0), and Newcombe's method 10 lets up to 4 % pass
+at the margin instead of 2.5 %.
 """
 
 import numpy as np
@@ -41,8 +42,8 @@ def drop_interval(
     )
     if (np.minimum(lost, gained) < 0).any() or (lost + gained > total).any() or (total < 1).any():
         raise ValueError(
-            "Counts should be 0 or more, together no more than all examples, of which there should be some. "
-            f"Found {lost.tolist()} lost, {gained.tolist()} gained, of {total.tolist()}."
+            "Expected counts to be 0 or more, together no more than the examples, of at least one; "
+            f"found {lost.tolist()} lost, {gained.tolist()} gained, of {total.tolist()}."
         )
     z = float(norm.ppf((1 + level) / 2))
     return -_upper(gained, lost, total, z), _upper(lost, gained, total, z)

@@ -28,5 +28,5 @@ def non_inferior(drop: Interval, margin: float) -> bool:
         ValueError: If the margin is not in [0, 1].
     """
     if not 0 <= margin <= 1:
-        raise ValueError(f"A margin should lie in [0, 1]. Found {margin}.")
+        raise ValueError(f"Expected a margin to lie in [0, 1]; found {margin}.")
     return math.isfinite(drop.high) and drop.high <= margin

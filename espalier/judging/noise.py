@@ -6,7 +6,8 @@ from scipy.stats import t
 from espalier.judging.interval import LEVEL, Interval
 
 _TRIMMED = 0.2  # of the sittings, at either end
-_BETWEEN = 0.05  # what two evaluations differ by that the sittings of one do not tell: measured, docs/judging.md
+# what two evaluations differ by that the sittings of one do not tell: measured, docs/judging.md
+_BETWEEN = 0.05
 
 
 def ratio(

@@ -103,7 +103,7 @@ class Job:
         """
         if split == TEST:
             raise BadInput(
-                "A model should be made from the train and validation splits. Found a wish for test."
+                "Expected a model to be made from the train and validation splits; found test."
             )
         return open_examples(
             self.root / PREPARED, self.dataset, split, self.team.device, self.recipe.resident_bytes
@@ -182,7 +182,8 @@ class Job:
         Args:
             network: Trained in place.
             objective: What is minimised.
-            part: The name of this training among those of the job, each of which is resumed by itself.
+            part: The name of this training among those of the job, each of which is resumed by
+                itself.
             recipe: Its knobs, if they are not those of the entry.
         """
         recipe = recipe or self.recipe

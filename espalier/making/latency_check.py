@@ -31,8 +31,10 @@ def tell_if_slower(job: Job, file: Path, images: np.ndarray) -> None:
     found = compare_latency(opened, images[:1])
     if found and found.slower:
         warnings.warn(
-            f"Pruning should not make a model slower. Found {found.child:.3f} ms for {job.name} and {found.parent:.3f} "
-            f"ms for {job.entry.parent} at batch 1, on one thread: a larger `align` or `budget: latency` may serve.",
+            f"Expected pruning not to make a model slower; found {found.child:.3f} ms for "
+            f"{job.name} and {found.parent:.3f} "
+            f"ms for {job.entry.parent} at batch 1, on one thread: a larger `align` or `budget: "
+            "latency` may serve.",
             Notice,
             stacklevel=2,
         )

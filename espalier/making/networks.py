@@ -40,6 +40,7 @@ def refuse_quantized(job: Job) -> None:
     """
     if job.parent and job.architecture(job.parent).quantization:
         raise BadInput(
-            f"models.{job.name}.from should name a model in floating point. Found {job.parent!r}, which is quantized: "
+            f"Expected models.{job.name}.from to name a model in floating point; found "
+            f"{job.parent!r}, which is quantized: "
             "quantize last."
         )

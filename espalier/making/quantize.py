@@ -200,13 +200,15 @@ def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
 
     found = {size: compare_latency(opened, _zeros(job, size), _SECONDS) for size in _BATCHES}
     slower = [
-        f"{one.child:.3g} ms instead of {one.parent:.3g} ms at batch {size} ({one.speed:.2f} times as fast)"
+        f"{one.child:.3g} ms instead of {one.parent:.3g} ms at batch {size} ({one.speed:.2f} times "
+        "as fast)"
         for size, one in found.items()
         if one and one.slower
     ]
     if slower:
         warnings.warn(
-            f"{job.name} should be faster than {entry.parent} in the runtime, on one thread of this machine. Found "
+            f"Expected {job.name} to be faster than {entry.parent} in the runtime, on one thread "
+            "of this machine; found "
             f"{', '.join(slower)}.",
             Notice,
             stacklevel=2,

@@ -55,7 +55,8 @@ def objective_from_teacher(
         job: Its entry names the losses, and the teachers if they are others.
         teacher: Who teaches otherwise.
         network: Who is taught.
-        inside: Whether losses between layers count; where nothing else is asked for, the labels stand for them.
+        inside: Whether losses between layers count; where nothing else is asked for, the labels
+            stand for them.
 
     Raises:
         BadInput: If a loss names classes or layers that there are not.
@@ -157,7 +158,8 @@ def _default(loss: AnyFeatureLoss, pairs: dict[str, str]) -> dict[str, str]:
     """
     if not pairs:
         raise BadInput(
-            "Networks should have layers before the last one to be paired. Found none in one of them."
+            "Expected networks to have layers before the last one to be paired; found none in one "
+            "of them."
         )
     return dict(list(pairs.items())[-1:]) if isinstance(loss, Similarity | Relational) else pairs
 
@@ -171,7 +173,8 @@ def _check_places(names: Sequence[str], found: Sequence[Layer]) -> None:
     for layer in found:
         if layer.name in names and max(layer.size) == 1:
             raise BadInput(
-                f"Attention should be asked of layers with places. Found {layer.name!r}, which has none."
+                f"Expected attention to be asked of layers with places; found {layer.name!r}, "
+                "which has none."
             )
 
 
@@ -189,7 +192,7 @@ def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:
         return balanced(counts).to(job.team.device)
     if len(given) != classes:
         raise BadInput(
-            f"`class_weights` should be {classes} numbers, one a class. Found {len(given)}."
+            f"Expected `class_weights` to be {classes} numbers, one a class; found {len(given)}."
         )
     return torch.tensor(given, dtype=torch.float32, device=job.team.device)
 
@@ -204,7 +207,8 @@ def _numbers(job: Job, classes: tuple[int | str, ...] | None) -> list[int] | Non
     for one in classes or ():
         if isinstance(one, str) and one not in names:
             raise BadInput(
-                f"`classes` should be numbers, or names among {', '.join(names)}. Found {one!r}."
+                f"Expected `classes` to be numbers, or names among {', '.join(names)}; found "
+                f"{one!r}."
             )
     return (
         None

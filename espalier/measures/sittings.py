@@ -1,10 +1,12 @@
 """Latency in several sittings, between which every model is opened anew.
 
-Where a model's memory comes to lie changes its speed by some per cent, for as long as it is open: rounds in one
-sitting agree with each other and not with the next evaluation. Only sittings show how far a figure is to be trusted.
+Where a model's memory comes to lie changes its speed by some per cent, for as long as it is open:
+rounds in one sitting agree with each other and not with the next evaluation. Only sittings show how
+far a figure is to be trusted.
 
-Every call that is timed follows one of the same model that is not. A small model that is called after another finds the
-caches full of what that one used, and may take three times as long: what it was called after, not what it is.
+Every call that is timed follows one of the same model that is not. A small model that is called
+after another finds the caches full of what that one used, and may take three times as long: what it
+was called after, not what it is.
 """
 
 import time
@@ -23,7 +25,8 @@ class Times:
 
     Attributes:
         wall: By the clock on the wall: what a user waits.
-        busy: That the calling thread computed: without the time in which another process had its processor.
+        busy: That the calling thread computed: without the time in which another process had its
+            processor.
     """
 
     wall: np.ndarray

@@ -122,7 +122,8 @@ def architecture_of(module: nn.Module) -> Architecture:
     if not isinstance(architecture, Architecture):
         raise BadInput(
             "Expected a network of espalier.models.build, or one with an architecture "
-            f"(Architecture(...).attach(network)), to be saved; found a {type(module).__name__} without."
+            f"(Architecture(...).attach(network)), to be saved; found a {type(module).__name__} "
+            "without."
         )
     structural = [edit for edit in edits_of(module) if isinstance(edit, Removed | Replaced)]
     held = [edit for edit in edits_of(module) if isinstance(edit, Masked | Shared)]

@@ -63,7 +63,8 @@ def _find(name: str, trusted: Collection[str]) -> Factory:
     package, separator, function = name.partition(":")
     if not separator or not package or not function:
         raise BadInput(
-            f"Expected a model as `package:function`, for example `espalier:resnet`; found {name!r}."
+            "Expected a model as `package:function`, for example `espalier:resnet`; found "
+            f"{name!r}."
         )
     if package == "espalier":
         if function not in FACTORIES:
@@ -76,7 +77,8 @@ def _find(name: str, trusted: Collection[str]) -> Factory:
     if package.split(".")[0] not in trusted:
         root = package.split(".")[0]
         raise BadInput(
-            f"Expected the package {root!r}, whose code {name!r} runs, under `trusted` in params.yaml; "
+            f"Expected the package {root!r}, whose code {name!r} runs, under `trusted` in "
+            "params.yaml; "
             f"found there: {', '.join(trusted) or 'nothing'}."
         )
     try:

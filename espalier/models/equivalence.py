@@ -47,7 +47,8 @@ def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor)
         found = changed(inputs)
     except (AttributeError, RuntimeError, TypeError) as error:
         raise BadInput(
-            f"Expected a network that runs after its layers changed; found: {str(error).splitlines()[0]}"
+            "Expected a network that runs after its layers changed; found: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     finally:
         for module, training in modes.items():
@@ -56,7 +57,8 @@ def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor)
         difference = float((one - other).abs().max() / one.abs().max().clamp(min=1e-30))
         if not difference <= _TOLERANCE:  # also if it is no number
             raise BadInput(
-                f"Expected equal outputs after the layers changed; found a difference of {difference:.2g} of the "
+                "Expected equal outputs after the layers changed; found a difference of "
+                f"{difference:.2g} of the "
                 "largest output: the forward pass may use a layer otherwise than by calling it."
             )
 

@@ -71,7 +71,8 @@ def mobilenet(*, classes: int, shape: tuple[int, int, int], multiplier: float = 
     """
     if multiplier <= 0:
         raise BadInput(
-            f"Expected `multiplier` of espalier:mobilenet above 0; found `multiplier = {multiplier}`."
+            "Expected `multiplier` of espalier:mobilenet above 0; found `multiplier = "
+            f"{multiplier}`."
         )
     return he_initialised(MobileNet(multiplier, classes, shape[0]))
 

@@ -12,7 +12,8 @@ from espalier.models.structure import apply_edits
 from espalier.models.structure.resizing import CONVOLUTIONS
 
 _WAY_OUT = (
-    "Change layers with `remove` and `replace_layer` of espalier.models.structure, which record the change, or "
+    "Change layers with `remove` and `replace_layer` of espalier.models.structure, which record "
+    "the change, or "
     "write a factory that builds the network as it is"
 )
 _CONVOLUTION_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")

@@ -59,7 +59,8 @@ def resnet(
     """
     if depth < 8 or (depth - 2) % 6:
         raise BadInput(
-            f"Expected `depth` of espalier:resnet of 6n + 2 (8, 14, 20, ...); found `depth = {depth}`."
+            "Expected `depth` of espalier:resnet of 6n + 2 (8, 14, 20, ...); found `depth = "
+            f"{depth}`."
         )
     if width < 1:
         raise BadInput(

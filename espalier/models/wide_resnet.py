@@ -70,7 +70,8 @@ def wide_resnet(
     """
     if depth < 10 or (depth - 4) % 6:
         raise BadInput(
-            f"Expected `depth` of espalier:wide_resnet of 6n + 4 (10, 16, 22, ...); found `depth = {depth}`."
+            "Expected `depth` of espalier:wide_resnet of 6n + 4 (10, 16, 22, ...); found `depth = "
+            f"{depth}`."
         )
     if widen < 1:
         raise BadInput(

@@ -55,8 +55,10 @@ class Data(Strict):
     Attributes:
         validation: Fraction of the examples outside the test split that is held back for choices.
         test: Fraction held back for evaluation, where the data do not come with a test split.
-        duplicates: What to do about the same image in train and test: refuse, or drop it from train.
-        crop: Pixels by which training images are shifted at random; -1 takes the data set's own default.
+        duplicates: What to do about the same image in train and test: refuse, or drop it from
+            train.
+        crop: Pixels by which training images are shifted at random; -1 takes the data set's own
+            default.
         flip: Whether they are mirrored; absent takes the data set's own default.
     """
 
@@ -93,8 +95,10 @@ class Registry(Strict):
 
     Attributes:
         name: Its name.
-        promote: Whether a run ends with `espalier promote`, which moves the champion if the gates allow it.
-        webhook: An address that is told, in JSON, when an alias was moved by a promotion or a way back.
+        promote: Whether a run ends with `espalier promote`, which moves the champion if the gates
+            allow it.
+        webhook: An address that is told, in JSON, when an alias was moved by a promotion or a way
+            back.
     """
 
     name: str = Field("digits", pattern=r"^[^/:?@]+$")
@@ -125,7 +129,7 @@ class Params(Strict):
         if name not in self.models:
             known = ", ".join(self.names)
             raise BadInput(
-                f"A model should be one that {PARAMS} declares: {known}. Found {name!r}."
+                f"Expected a model to be one that {PARAMS} declares: {known}; found {name!r}."
             )
         return self.models[name]
 
@@ -158,7 +162,8 @@ class Params(Strict):
         unknown = sorted(set(overrides) - RECIPE_KEYS)
         if unknown:
             raise BadInput(
-                f"Training keys should be among {', '.join(sorted(RECIPE_KEYS))}. Found {unknown[0]!r}."
+                f"Expected training keys to be among {', '.join(sorted(RECIPE_KEYS))}; found "
+                f"{unknown[0]!r}."
             )
         merged = {name: getattr(self.training, name) for name in RECIPE_KEYS} | overrides
         return _RECIPE.validate_python(merged) if overrides else self.training
@@ -171,15 +176,18 @@ def read_params(folder: Path) -> Params:
     """Read and check `params.yaml` in `folder`.
 
     Raises:
-        BadInput: If it is missing, no YAML, or has a wrong, missing or unknown key; one sentence names the first.
+        BadInput: If it is missing, no YAML, or has a wrong, missing or unknown key; one sentence
+            names the first.
     """
     path = folder / PARAMS
     try:
         return check(yaml.safe_load(path.read_text()) or {})
     except FileNotFoundError:
-        raise BadInput(f"{path} should exist. Found nothing there.") from None
+        raise BadInput(f"Expected {path} to exist; found nothing there.") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"{path} should be YAML. Found {' '.join(str(error).split())}") from None
+        raise BadInput(
+            f"Expected {path} to be YAML; found {' '.join(str(error).split())}"
+        ) from None
 
 
 def check(content: Any) -> Params:
@@ -205,25 +213,29 @@ def _check_tree(params: Params) -> None:
     for name, entry in params.models.items():
         if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
             raise BadInput(
-                f"A model's name should be lower-case letters, digits, '-' and '_', and none of {', '.join(_RESERVED)} "
-                f"or v1, v2 ... Found {name!r} in {PARAMS}."
+                "Expected a model's name to be lower-case letters, digits, '-' and '_', and none "
+                f"of {', '.join(_RESERVED)} "
+                f"or v1, v2 ...; found {name!r} in {PARAMS}."
             )
         if entry.parent != TEACHER and entry.parent not in params.models:
             raise BadInput(
-                f"models.{name}.from should name the teacher or another model. Found {entry.parent!r}."
+                f"Expected models.{name}.from to name the teacher or another model; found "
+                f"{entry.parent!r}."
             )
     lost = sorted(set(params.models) - set(params.names))
     if lost:
         raise BadInput(
-            f"Every model should descend from the teacher. Found a circle through {', '.join(lost)}."
+            "Expected every model to descend from the teacher; found a circle through "
+            f"{', '.join(lost)}."
         )
     for name, entry in params.models.items():
         known = params.ancestors(name)
         for teacher in getattr(entry, "teachers", None) or ():
             if teacher not in known:  # then DVC would not know that it has to be made before
                 raise BadInput(
-                    f"models.{name}.teachers should be models that {name!r} descends from: {', '.join(known)}. "
-                    f"Found {teacher!r}."
+                    f"Expected models.{name}.teachers to be models that {name!r} descends from: "
+                    f"{', '.join(known)}; "
+                    f"found {teacher!r}."
                 )
 
 
@@ -234,12 +246,13 @@ def _sentence(error: ValidationError) -> str:
         "extra_forbidden",
         "unexpected_keyword_argument",
     ):  # of a section, of `training`
-        return (
-            f"{PARAMS} should have no key `{where}`. Found {first['input']!r} there; it is unknown."
-        )
+        return f"Expected {PARAMS} to have no key `{where}`; found {first['input']!r} there; it is unknown."
     if first["type"] == "missing":
-        return f"{PARAMS} should have the key `{where}`. Found none."
+        return f"Expected {PARAMS} to have the key `{where}`; found none."
     reason = first["msg"].removeprefix("Value error, ")
     if reason.startswith(("`", "Expected")):
         return f"models.{first['loc'][1]}: {reason}" if first["loc"][:1] == ("models",) else reason
-    return f"`{where}` in {PARAMS}: {reason[0].lower()}{reason[1:]}. Found {first['input']!r}."
+    found = f"found {first['input']!r}."
+    if reason.startswith("Input should "):
+        return f"Expected `{where}` in {PARAMS} to {reason.removeprefix('Input should ')}; {found}"
+    return f"Expected `{where}` in {PARAMS} to be valid: {reason[0].lower()}{reason[1:]}; {found}"

@@ -9,7 +9,10 @@ from espalier.params.strict import Strict, Trained
 
 
 class Soft(Strict):
-    """Soft targets (Hinton et al. 2015): the weight of the teacher's answers beside the labels, and the temperature."""
+    """Soft targets (Hinton et al.
+
+    2015): the weight of the teacher's answers beside the labels, and the temperature.
+    """
 
     temperature: Temperature = 4.0
     weight: float = Field(0.9, ge=0, le=1)
@@ -21,9 +24,10 @@ class Taught(Strict):
     Attributes:
         soft: The short form of a recipe: soft targets beside the labels.
         losses: The full form: a weighted sum of losses.
-        teachers: Models of the tree that this one descends from; by default the one that the operation takes.
-        combine: How the losses against several teachers are added up: all alike, or the more of each the more right
-            it is about the example.
+        teachers: Models of the tree that this one descends from; by default the one that the
+            operation takes.
+        combine: How the losses against several teachers are added up: all alike, or the more of
+            each the more right it is about the example.
     """
 
     soft: Soft = Soft()
@@ -35,15 +39,16 @@ class Taught(Strict):
     def _one_form(self) -> Self:
         if self.losses and "soft" in self.model_fields_set:
             raise ValueError(
-                "`soft` and `losses` should not be given both: `soft` is short for losses of `labels` and "
-                "`soft_targets`. Found both."
+                "Expected `soft` and `losses` not to be given both: `soft` is short for losses of "
+                "`labels` and "
+                "`soft_targets`; found both."
             )
         return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if not any(loss.weight for loss in self.terms):
-            raise ValueError("`losses` should have a weight above 0. Found none.")
+            raise ValueError("Expected `losses` to have a weight above 0; found none.")
         return self
 
     @property

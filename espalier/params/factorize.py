@@ -34,6 +34,7 @@ class Factorize(Recovered):
         if len(given) != 1:
             found = " and ".join(f"`{key}`" for key in given) or "none"
             raise ValueError(
-                f"`by: factorize` takes one target. Expected one of {', '.join(targets)}; found {found}."
+                f"`by: factorize` takes one target. Expected one of {', '.join(targets)}; found "
+                f"{found}."
             )
         return self

@@ -14,13 +14,13 @@ def _kind(given: Any) -> str:
 
 def _not_below_zero(ramp: Ramp) -> Ramp:
     if min(ramp.start, ramp.end) < 0:
-        raise ValueError("start and end should be at least 0")
+        raise ValueError("start and end must be at least 0")
     return ramp
 
 
 def _above_zero(ramp: Ramp) -> Ramp:
     if min(ramp.start, ramp.end) <= 0:
-        raise ValueError("start and end should be above 0")
+        raise ValueError("start and end must be above 0")
     return ramp
 
 
@@ -124,7 +124,8 @@ class FeatureLoss(Loss):
     """A loss between layers of the student and of the (first) teacher.
 
     Attributes:
-        pairs: The teacher's layer for each of the student's; by default those that `espalier show` prints.
+        pairs: The teacher's layer for each of the student's; by default those that `espalier show`
+            prints.
     """
 
     pairs: dict[str, str] | None = Field(None, min_length=1)
@@ -149,7 +150,10 @@ class Similarity(FeatureLoss):
 
 
 class Relational(FeatureLoss):
-    """Distances and angles between the examples of a batch (Park et al. 2019); by default of the last pair alone."""
+    """Distances and angles between the examples of a batch (Park et al.
+
+    2019); by default of the last pair alone.
+    """
 
     loss: Literal["relational"]
     distance: Moving = 25.0

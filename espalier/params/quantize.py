@@ -31,15 +31,19 @@ class Quantize(Recovered):
     """The parent's ONNX file in int8: unsigned activations, signed weights.
 
     Attributes:
-        scheme: `static`: ranges of activations are measured on training images; `dynamic`: in every call, for linear
-            layers alone; `aware`: they are learned with the weights, taught by the teacher.
+        scheme: `static`: ranges of activations are measured on training images; `dynamic`: in every
+            call, for linear layers alone; `aware`: they are learned with the weights, taught by the
+            teacher.
         calibration: How a range is chosen from what was measured; of `aware`, the first one.
         per_channel: A scale for every filter of a weight, instead of one for all of them.
         images: How many training images are measured.
-        reduce_range: 7-bit weights: exact on processors without VNNI, whose 8-bit products can saturate.
-        resamples: On how many samples of the training images ranges are measured, of which the median is taken.
+        reduce_range: 7-bit weights: exact on processors without VNNI, whose 8-bit products can
+            saturate.
+        resamples: On how many samples of the training images ranges are measured, of which the
+            median is taken.
         ladder: What to do when too much accuracy is lost.
-        finetune: Keys of `training` for quantization-aware training, over 5 epochs at a learning rate of 0.01.
+        finetune: Keys of `training` for quantization-aware training, over 5 epochs at a learning
+            rate of 0.01.
     """
 
     by: Literal["quantize"]
@@ -77,5 +81,5 @@ class Quantize(Recovered):
         found = [key for key in keys if key in self.model_fields_set]
         if found:
             raise ValueError(
-                f"`{found[0]}` should come with {partner}. Found `scheme: {self.scheme}`."
+                f"Expected `{found[0]}` to come with {partner}; found `scheme: {self.scheme}`."
             )

@@ -49,7 +49,8 @@ class Share(Recovered):
         if given:
             key = min(given)
             raise ValueError(
-                f"`{key}` belongs to another method. Expected it absent from `method: {self.method}`; "
+                f"`{key}` belongs to another method. Expected it absent from `method: "
+                f"{self.method}`; "
                 f"found `{key}`."
             )
         if isinstance(self.bits, int) and not 1 <= self.bits <= 12:

@@ -28,7 +28,7 @@ class Headline:
 
 
 class Task(Protocol):
-    """What is asked of an example.
+    """A question about an example.
 
     Attributes:
         name: its name in `dataset.json`.
@@ -58,7 +58,8 @@ class Task(Protocol):
         Args:
             outputs: outputs (N, ...) of a network.
             targets: targets (N, ...).
-            smoothing: fraction of the target that is spread over all outputs, where that has a meaning.
+            smoothing: fraction of the target that is spread over all outputs, where that has a
+                meaning.
             reduction: `mean`, or `none` for the losses (N,) of the examples.
         """
 

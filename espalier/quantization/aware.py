@@ -1,4 +1,7 @@
-"""A network that computes as its integer file will, so that it can be trained for it (Jacob et al. 2018, section 3)."""
+"""A network that computes as its integer file will, so that it can be trained for it (Jacob et al.
+
+2018, section 3).
+"""
 
 import copy
 from collections.abc import Mapping
@@ -18,7 +21,8 @@ from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
 class Aware(nn.Module):
     """A network with a learned step behind every value and weight that will be integers.
 
-    The network inside always runs in evaluation mode: what is folded has no batch, and what is dropped is not shipped.
+    The network inside always runs in evaluation mode: what is folded has no batch, and what is
+    dropped is not shipped.
 
     Attributes:
         network: The network, with its weights in floating point.
@@ -78,7 +82,8 @@ class Aware(nn.Module):
             return value
         if name != self.plan.values[number][0]:
             raise BadInput(
-                "A network that is trained for integers should make the same calls for every batch. Found "
+                "Expected a network that is trained for integers to make the same calls for every "
+                "batch; found "
                 f"{name!r} in place of {self.plan.values[number][0]!r} at call {number}."
             )
         made: Tensor = self.values[_key(number)](value)
@@ -113,7 +118,7 @@ def aware(
     """
     if calibration not in CALIBRATIONS:
         raise BadInput(
-            f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}."
+            f"Expected `calibration` to be one of {', '.join(CALIBRATIONS)}; found {calibration!r}."
         )
     network.eval()
     found = plan(network, images[:2])

@@ -34,9 +34,10 @@ class Plan:
     """Where integers stand in a network.
 
     Attributes:
-        values: The numbers of the calls whose results become integers, with the name of what was called, how many
-            values it gives for one image, and the largest that there can be.
-        weights: The numbers of the calls that multiply by a weight that becomes integers, with its name.
+        values: The numbers of the calls whose results become integers, with the name of what was
+            called, how many values it gives for one image, and the largest that there can be.
+        weights: The numbers of the calls that multiply by a weight that becomes integers, with its
+            name.
         moved: The numbers of the calls that only move such values, with the call that gave them.
     """
 

@@ -45,7 +45,8 @@ def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module
     difference = _difference(deployed, frozen, model, names, images)
     if not difference <= _AGREEMENT:
         raise Disagreement(
-            f"The integers of the file should be the network's to {_AGREEMENT} levels. Found a difference of "
+            f"Expected the integers of the file to be the network's to {_AGREEMENT} levels; found "
+            "a difference of "
             f"{difference:.2g}."
         )
     return difference

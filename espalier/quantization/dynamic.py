@@ -44,6 +44,6 @@ def quantize_dynamically(
         model = onnx.load(done)
     if not any(node.op_type in _INTEGER for node in model.graph.node):
         raise BadInput(
-            "A network to be quantized dynamically should have linear layers. Found none."
+            "Expected a network to be quantized dynamically to have linear layers; found none."
         )
     onnx.save(model, target)

@@ -19,7 +19,8 @@ class LadderStep:
 
     Attributes:
         measure: `calibration`, `float` or `aware`.
-        detail: The calibration; the layers in floating point; or the calibration that training began with.
+        detail: The calibration; the layers in floating point; or the calibration that training
+            began with.
         score: mean score on validation.
         model: The quantized file.
     """

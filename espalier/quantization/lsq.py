@@ -1,4 +1,7 @@
-"""Learned step size quantization (Esser et al. 2020): the step between two levels is trained along with the weights."""
+"""Learned step size quantization (Esser et al.
+
+2020): the step between two levels is trained along with the weights.
+"""
 
 import math
 
@@ -9,11 +12,13 @@ _SMALLEST = 1e-12  # of a step: what is divided by
 
 
 def fake_quantize(x: Tensor, step: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-    """What remains of `x` after a journey through integers, with a gradient for both (eq. 1, 2, 3 and 5).
+    """What remains of `x` after a journey through integers, with a gradient for both (eq.
 
-    The integer is `round(x / step) + zero`, held within `low..high`. Rounding passes gradients straight through, so
-    that of `x` is 1 inside the range and 0 outside, and that of the step is `round(x / step) - x / step` inside, and
-    the bound minus `zero` outside.
+    1, 2, 3 and 5).
+
+    The integer is `round(x / step) + zero`, held within `low..high`. Rounding passes gradients
+    straight through, so that of `x` is 1 inside the range and 0 outside, and that of the step is
+    `round(x / step) - x / step` inside, and the bound minus `zero` outside.
 
     Args:
         x: Any values.
@@ -35,8 +40,8 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 class Step(nn.Module):
     """A learned step of a tensor, or one for each of its channels.
 
-    The gradient of a step is divided by the root of how many values share it times the levels (section 2.2), so that
-    steps learn as fast as weights do.
+    The gradient of a step is divided by the root of how many values share it times the levels
+    (section 2.2), so that steps learn as fast as weights do.
     """
 
     def __init__(
@@ -50,7 +55,8 @@ class Step(nn.Module):
             low: The smallest integer.
             high: The largest.
             shared: How many values there are to a step; of activations, in one image.
-            most: The largest value that there is to be told apart: the step never grows past what it needs.
+            most: The largest value that there is to be told apart: the step never grows past what
+                it needs.
         """
         super().__init__()
         self.step = nn.Parameter(step.detach().clone())
@@ -105,6 +111,7 @@ def weight_step(weight: Tensor, *, per_channel: bool, reduce_range: bool) -> Ste
     high = 64 if reduce_range else 127
     values = weight.detach().abs()
     largest = values.flatten(1).amax(1) if per_channel else values.amax()
-    # a filter of nothing but zeros takes any step; a tiny one would make its bias too large an integer
+    # a filter of nothing but zeros takes any step; a tiny one would make its bias too large an
+    # integer
     largest = torch.where(largest > 0, largest, values.amax().clamp_min(1e-3))
     return Step(largest / high, 0, -high, high, shared=weight.numel() / largest.numel())

@@ -17,7 +17,8 @@ class Histogram:
     Attributes:
         low: The smallest value.
         high: The largest value.
-        counts: (BINS,) how many values fell into each of equal bins of [0, largest magnitude], by magnitude.
+        counts: (BINS,) how many values fell into each of equal bins of [0, largest magnitude], by
+            magnitude.
     """
 
     low: float

@@ -22,7 +22,7 @@ def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str)
     """
     if calibration not in CALIBRATIONS:
         raise BadInput(
-            f"`calibration` should be one of {', '.join(CALIBRATIONS)}. Found {calibration!r}."
+            f"Expected `calibration` to be one of {', '.join(CALIBRATIONS)}; found {calibration!r}."
         )
     choose = CALIBRATIONS[calibration]
     return [{name: choose(histogram) for name, histogram in sample.items()} for sample in samples]

@@ -17,7 +17,9 @@ def sensitivity(
     reduce_range: bool = True,
     threads: int = 1,
 ) -> dict[str, float]:
-    """The change of the logits when one layer alone computes in integers (Wu et al. 2020, on partial quantization).
+    """The change of the logits when one layer alone computes in integers (Wu et al.
+
+    2020, on partial quantization).
 
     Args:
         observed: The file.

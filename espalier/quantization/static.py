@@ -85,16 +85,19 @@ def quantize(
 ) -> None:
     """Quantize a deployed file: unsigned 8-bit activations, signed 8-bit weights.
 
-    Unsigned activations are what processors multiply fast with signed weights; both signed is slower than float32.
+    Unsigned activations are what processors multiply fast with signed weights; both signed is
+    slower than float32.
 
     Args:
         source: The file to quantize; it is left as it is.
         target: Where to write.
         images: (N, C, H, W) uint8, of the training split, on which ranges are measured.
-        calibration: How a range is chosen from what was measured: `minmax`, `percentile` or `entropy` (KL).
+        calibration: How a range is chosen from what was measured: `minmax`, `percentile` or
+            `entropy` (KL).
         per_channel: A scale for every filter of a weight, instead of one for all of them.
-        reduce_range: Use 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which
-            can saturate; with 7 bits the same file gives the same answers everywhere.
+        reduce_range: Use 7 bits for weights. Processors without VNNI add pairs of 8-bit products in
+            16 bits, which can saturate; with 7 bits the same file gives the same answers
+            everywhere.
 
     Raises:
         BadInput: If the calibration is unknown or there are no images.
@@ -117,7 +120,7 @@ def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
         BadInput: If there are no images.
     """
     if not samples or not all(len(images) for images in samples):
-        raise BadInput("Calibration should be given images. Found none.")
+        raise BadInput("Expected calibration to be given images; found none.")
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
@@ -159,7 +162,8 @@ def insert(
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
-        quantizer.model.topological_sort()  # its own runtime reads nodes in any order, the standard wants this one
+        # its own runtime reads nodes in any order, the standard wants this one
+        quantizer.model.topological_sort()
     return quantizer.model.model
 
 

@@ -31,7 +31,10 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and progress of the furthest intact checkpoint, or nothing. A damaged one does not count."""
+        """The tensors and progress of the furthest intact checkpoint, or nothing.
+
+        A damaged one does not count.
+        """
         intact = [
             (_progress(path), path) for path in files.find_hashed(self.folder, _STEM, _SUFFIX)
         ]

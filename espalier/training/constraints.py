@@ -55,8 +55,9 @@ class Shared:
     def before_step(self) -> None:
         """Let all members of a centroid have the mean of their gradients.
 
-        The mean is the gradient's projection on what may be moved, so a learning rate for free weights serves here; the
-        gradient of the centroid (Han et al. 2016, eq. 3) is the sum, so many times the mean as there are members.
+        The mean is the gradient's projection on what may be moved, so a learning rate for free
+        weights serves here; the gradient of the centroid (Han et al. 2016, eq. 3) is the sum, so
+        many times the mean as there are members.
         """
         gradient = self._weight.grad
         if gradient is None:

@@ -42,7 +42,8 @@ class ProcessGroup:
 def join_process_group(recipe: Recipe) -> ProcessGroup:
     """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
     torch.set_num_threads(recipe.threads)
-    # the runtime sets this for the thread that asks it, and for good: the bits must not depend on who asked it before
+    # the runtime sets this for the thread that asks it, and for good: the bits must not depend on
+    # who asked it before
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
     if torch.cuda.is_available():
@@ -82,8 +83,9 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
     able = computes_bfloat16(device)
     if recipe.precision == "bfloat16" and not able:
         raise BadInput(
-            f"`precision` should be float32 or auto on this {device.type}, which has no bfloat16 arithmetic. "
-            "Found `precision = bfloat16`."
+            f"Expected `precision` to be float32 or auto on this {device.type}, which has no "
+            "bfloat16 arithmetic; "
+            "found `precision = bfloat16`."
         )
     if able and recipe.precision != "float32":
         return torch.autocast(device.type, torch.bfloat16)

@@ -37,7 +37,8 @@ class LossInputs:
         batch: The examples and their targets.
         view: The number of the view.
         progress: The part of all steps that is behind, in [0, 1).
-        heads: Outputs of every head by its name, where the network has several; `outputs` are those of the first.
+        heads: Outputs of every head by its name, where the network has several; `outputs` are those
+            of the first.
     """
 
     outputs: Tensor
@@ -54,7 +55,10 @@ Objective = Callable[[LossInputs], Tensor]
 
 @dataclass
 class _State:
-    """Where a run is. Everything random is a function of it, so it and the tensors are all there is to save."""
+    """Where a run is.
+
+    Everything random is a function of it, so it and the tensors are all there is to save.
+    """
 
     epoch: int = 0
     step: int = 0  # over all epochs
@@ -192,8 +196,10 @@ class _Run:
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
         if rollbacks > self.recipe.rollbacks:
             raise BadInput(
-                f"The loss should be finite. Found {error} in epoch {self.state.epoch + 1}, again after "
-                f"{self.recipe.rollbacks} returns to the last good epoch with half the learning rate each; "
+                f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, "
+                "again after "
+                f"{self.recipe.rollbacks} returns to the last good epoch with half the learning "
+                "rate each; "
                 f"`learning_rate = {self.recipe.learning_rate}` may be too large."
             )
         self._adopt(*self.good)

@@ -15,7 +15,10 @@ class StopRequest:
 
 @contextmanager
 def on_sigterm() -> Iterator[StopRequest]:
-    """While inside, SIGTERM sets the wish instead of ending the process. Only the main thread can ask for that."""
+    """While inside, SIGTERM sets the wish instead of ending the process.
+
+    Only the main thread can ask for that.
+    """
     wish = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,8 @@ def recalibrate(
 
     Args:
         network: What was cut; its weights stay.
-        examples: The training split, of which the first `most` images are seen, without augmentation.
+        examples: The training split, of which the first `most` images are seen, without
+            augmentation.
         front: maps stored inputs to what the network sees.
         most: How many images at the most.
         batch_size: Images per step.

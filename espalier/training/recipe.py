@@ -8,27 +8,36 @@ from espalier.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The knobs of one training run. The same recipe, data, seed, device and thread count give the same bits.
+    """The knobs of one training run.
+
+    The same recipe, data, seed, device and thread count give the same bits.
 
     Attributes:
         epochs: How often the training split is seen; 0 trains nothing.
         batch_size: Examples per step, over all devices together.
-        optimizer: `sgd` (with Nesterov momentum) or `adamw`, in their fused versions where there are.
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`, in their fused versions where there
+            are.
         learning_rate: The highest of the schedule.
         momentum: Of SGD; AdamW takes it as its first beta.
         weight_decay: Applied to weights of two or more dimensions; never to biases and norms.
-        schedule: `one_cycle` (linear warm-up, cosine down to nothing), `cosine` (no warm-up), or `constant`.
+        schedule: `one_cycle` (linear warm-up, cosine down to nothing), `cosine` (no warm-up), or
+            `constant`.
         warmup: The part of all steps over which `one_cycle` rises.
         clip_norm: The gradient's norm is scaled down to this; 0 turns it off.
-        ema: Decay per step of the running average of the weights that becomes the result; 0 turns it off.
+        ema: Decay per step of the running average of the weights that becomes the result; 0 turns
+            it off.
         label_smoothing: Of the cross-entropy with the labels.
-        augment: Whether training images are shifted and flipped as the data set's description allows.
-        views: How many different augmented versions of the training split there are: epoch `e` sees version
-            `e mod views`. A teacher's answers are kept per version.
-        precision: `float32`, `bfloat16` (autocast), or `auto`: bfloat16 where the device computes in it.
+        augment: Whether training images are shifted and flipped as the data set's description
+            allows.
+        views: How many different augmented versions of the training split there are: epoch `e` sees
+            version `e mod views`. A teacher's answers are kept per version.
+        precision: `float32`, `bfloat16` (autocast), or `auto`: bfloat16 where the device computes
+            in it.
         threads: Of the processor's arithmetic; part of what fixes the bits.
-        rollbacks: How often a loss that is not finite may be answered by going back an epoch with half the rate.
-        resident_bytes: A training split larger than this is streamed from the disk instead of kept on the device.
+        rollbacks: How often a loss that is not finite may be answered by going back an epoch with
+            half the rate.
+        resident_bytes: A training split larger than this is streamed from the disk instead of kept
+            on the device.
     """
 
     epochs: int = 20
@@ -64,4 +73,4 @@ class Recipe:
 
 def _should(holds: bool, name: str, rule: str, found: object) -> None:
     if not holds:
-        raise BadInput(f"`{name}` should {rule}. Found `{name} = {found}`.")
+        raise BadInput(f"Expected `{name}` to {rule}; found `{name} = {found}`.")

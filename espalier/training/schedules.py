@@ -1,4 +1,7 @@
-"""Learning rates as functions of the step, so that there is no state to save. Each maps (step, steps) to a factor."""
+"""Learning rates as functions of the step, so that there is no state to save.
+
+Each maps (step, steps) to a factor.
+"""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -13,7 +16,10 @@ def constant(step: int, steps: int, warmup: float) -> float:
 
 
 def cosine(step: int, steps: int, warmup: float) -> float:
-    """Half a cosine from the whole rate to nothing (Loshchilov and Hutter 2017, eq. 5, one period)."""
+    """Half a cosine from the whole rate to nothing (Loshchilov and Hutter 2017, eq.
+
+    5, one period).
+    """
     del warmup
     return (1 + cos(pi * step / steps)) / 2
 

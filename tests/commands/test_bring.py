@@ -56,7 +56,7 @@ def test_bad_data_change_neither_the_data_nor_their_version(project, tmp_path_fa
     before, version = content_hash(project / "data"), (project / "data.dvc").read_text()
     bad = tmp_path_factory.mktemp("bad")
     (bad / "train.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BadInput, match=r"train\.parquet should be a sound parquet file"):
+    with pytest.raises(BadInput, match=r"train\.parquet to be a sound parquet file"):
         bring.run(project, str(bad), None)
     assert content_hash(project / "data") == before
     assert (project / "data.dvc").read_text() == version
@@ -67,7 +67,7 @@ def test_a_busy_dvc_is_worth_a_retry_and_leaves_the_old_data(project):
 
     with (
         Lock(str(project / ".dvc" / "tmp" / "lock")),
-        pytest.raises(TryAgain, match=r"`dvc add data` should succeed"),
+        pytest.raises(TryAgain, match=r"`dvc add data` to succeed"),
     ):
         bring.run(project, "digits", None)
     assert (project / "data" / "mine.txt").read_text() == "never added"

@@ -241,7 +241,7 @@ def test_a_damaged_file_is_refused_by_name_and_the_reports_stay(evaluated, damag
     content = bytearray((root / damaged).read_bytes())
     content[len(content) // 2] ^= 1
     (root / damaged).write_bytes(content)
-    with pytest.raises(BadInput, match=rf"{re.escape(damaged)} should have the SHA-256"):
+    with pytest.raises(BadInput, match=rf"{re.escape(damaged)} to have the SHA-256"):
         evaluate.run(root)
     assert contents(root / "reports") == before
 
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_refused_by_name_and_the_reports_stay(evaluated, damag
 def test_a_missing_model_is_refused_by_name(project):
     shutil.rmtree(project / "models" / "student")
     with pytest.raises(
-        BadInput, match=r"models/student should be sealed by a manifest.json. Found none"
+        BadInput, match=r"models/student to be sealed by a manifest.json; found none"
     ):
         evaluate.run(project)
     assert not (project / "reports").exists()

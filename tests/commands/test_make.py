@@ -44,7 +44,8 @@ COLUMNS = [
     "time",
 ]
 
-# A user's package: the network waits in the training step that GATE names, so that a signal meets it right there.
+# A user's package: the network waits in the training step that GATE names, so that a signal meets
+# it right there.
 GATE = """
 import os, time
 from pathlib import Path

@@ -105,7 +105,8 @@ def holds(parent, child):
             assert name in masked_weights(child)
             if weights[name].shape == held[name].shape:
                 assert not weights[name][held[name] == 0].any()
-            # of a weight that was cut as well, which numbers are left is not said; about as many of them are zero
+            # of a weight that was cut as well, which numbers are left is not said; about as many of
+            # them are zero
             assert (weights[name] == 0).float().mean() > 0.5 * (held[name] == 0).float().mean()
     for name in shared_weights(parent):
         if not name.startswith(gone):

@@ -30,7 +30,7 @@ def project(project_root, tmp_path) -> Path:
 def test_parameters_reach_the_data(project, capsys):
     prepare.run(project)
     dataset = read_dataset(project / "prepared")
-    assert (dataset.seed, dataset.crop, dataset.flip) == (5, 0, False)
+    assert (dataset.seed, dataset.facts.crop, dataset.facts.flip) == (5, 0, False)
     assert dataset.counts["validation"] == pytest.approx(
         0.25 * (1797 - dataset.counts["test"]), abs=5
     )
@@ -54,6 +54,6 @@ def test_bad_data_leave_what_was_prepared(project):
     prepare.run(project)
     before = (project / "prepared" / "dataset.json").read_bytes()
     (project / "data" / "digits.parquet").write_bytes(b"")
-    with pytest.raises(BadInput, match=r"digits\.parquet should be a sound parquet file"):
+    with pytest.raises(BadInput, match=r"digits\.parquet to be a sound parquet file"):
         prepare.run(project)
     assert (project / "prepared" / "dataset.json").read_bytes() == before

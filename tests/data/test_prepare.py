@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing(digits, prepared, tmp_pat
         real(path, *arguments)
 
     monkeypatch.setattr(writing, "write_split", full)
-    with pytest.raises(BadInput, match=r"work should be .*Found: No space left on device"):
+    with pytest.raises(BadInput, match=r"work to be .*found: No space left on device"):
         prepared(digits, seed=1)
     assert contents(tmp_path / "prepared") == before
     assert list((tmp_path / "work").iterdir()) == []

@@ -23,7 +23,7 @@ def test_streaming_gives_the_items_of_the_whole(folder):
         assert (label, position) == (whole.targets[index], index)
         assert label.dtype == torch.int64
     assert torch.equal(streamed[-1][0], whole.inputs[-1])
-    with pytest.raises(IndexError, match=r"0\.\.215\. Found 216"):
+    with pytest.raises(IndexError, match=r"0\.\.215; found 216"):
         streamed[216]
 
 
@@ -44,25 +44,25 @@ def test_a_changed_file_is_named_before_it_is_read(folder, read):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        BadInput, match=r"train\.safetensors should have the SHA-256 .* Found .*espalier prepare"
+        BadInput, match=r"train\.safetensors to have the SHA-256 .* found .*espalier prepare"
     ):
         read(folder, "train")
     assert len(read(folder, "test").targets) == 359
     path.unlink()
-    with pytest.raises(BadInput, match=r"train\.safetensors .* Found no file"):
+    with pytest.raises(BadInput, match=r"train\.safetensors .* found no file"):
         read(folder, "train")
 
 
 def test_a_dataset_that_is_not_ours_is_refused_by_key(folder):
     path = folder / "dataset.json"
     path.write_text(path.read_text().replace('"crop": 1', '"crop": "much"'))
-    with pytest.raises(BadInput, match=r"dataset\.json should be .* Found at `crop`"):
+    with pytest.raises(BadInput, match=r"dataset\.json to be .* found at `crop`"):
         read_dataset(folder)
     path.unlink()
-    with pytest.raises(BadInput, match=r"dataset\.json should exist"):
+    with pytest.raises(BadInput, match=r"dataset\.json to exist"):
         data_hash(folder)
 
 
 def test_an_unknown_split_lists_the_known(folder):
-    with pytest.raises(BadInput, match=r"train, validation, test\. Found 'tset'"):
+    with pytest.raises(BadInput, match=r"train, validation, test; found 'tset'"):
         read_split(folder, "tset")

@@ -225,83 +225,83 @@ def idx_torn(table: pd.DataFrame, folder: Path) -> None:
 CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
     (
         truncated,
-        r"should be readable.* Found 2 that are not, the first in \S*all\.parquet, row 7: ",
+        r"to be readable.* found 2 that are not, the first in \S*all\.parquet, row 7: ",
     ),
     (
         transparent,
-        r"8-bit gray or RGB.* Found 1 that is not, the first in \S*all\.parquet, row 4: .*mode RGBA",
+        r"8-bit gray or RGB.* found 1 that is not, the first in \S*all\.parquet, row 4: .*mode RGBA",
     ),
-    (deep, r"Found 1 that is not, the first in \S*all\.parquet, row 4: .*mode I;16"),
+    (deep, r"found 1 that is not, the first in \S*all\.parquet, row 4: .*mode I;16"),
     (
         program,
-        r"Found 1 that is not, the first in \S*all\.parquet, row 2: \d+ bytes that begin like no image",
+        r"found 1 that is not, the first in \S*all\.parquet, row 2: \d+ bytes that begin like no image",
     ),
     (
         other_shapes,
-        r"one shape, here 1x8x8 .* like 1795 of them\. Found 2 that differ, .*parquet, row 11: 1x9x8",
+        r"one shape, here 1x8x8 .* like 1795 of them; found 2 that differ, .*parquet, row 11: 1x9x8",
     ),
     (
         first_shape,
-        r"1x8x8 .* like 1796 of them\. Found 1 that differs, .*all\.parquet, row 0: 1x9x8",
+        r"1x8x8 .* like 1796 of them; found 1 that differs, .*all\.parquet, row 0: 1x9x8",
     ),
     (
         no_image,
-        r"should hold an image\. Found none in \S*all\.parquet, row 13 \(such rows among 0\.\.1796: 1\)",
+        r"to hold an image; found none in \S*all\.parquet, row 13 \(such rows among 0\.\.1796: 1\)",
     ),
     (
         gap,
-        r"Every label .*Found none of 4; the largest, 9, is in \S*all\.parquet, row \d+ \(rows with it: 180\)",
+        r"every label .*found none of 4; the largest, 9, is in \S*all\.parquet, row \d+ \(rows with it: 180\)",
     ),
     (
         far_label,
-        r"Found none of 10; the largest, 77, is in \S*all\.parquet, row 21 \(rows with it: 1\)",
+        r"found none of 10; the largest, 77, is in \S*all\.parquet, row 21 \(rows with it: 1\)",
     ),
-    (unseen_class, r"Found none of class 10 \(ten\) .*1 of 11 classes"),
-    (class_only_in_test, r"in train\. Found none of class 4 \(4\)"),
-    (negative, r"not be negative\. Found 2 that do not, the first in \S*all\.parquet, row 3: -1"),
+    (unseen_class, r"found none of class 10 \(ten\) .*1 of 11 classes"),
+    (class_only_in_test, r"in train; found none of class 4 \(4\)"),
+    (negative, r"not be negative; found 2 that do not, the first in \S*all\.parquet, row 3: -1"),
     (
         beyond_classes,
-        r"lie in 0\.\.9, .*Found 1 that do not, the first in \S*all\.parquet, row 3: 10",
+        r"lie in 0\.\.9, .*found 1 that do not, the first in \S*all\.parquet, row 3: 10",
     ),
-    (fraction, r"`label` of \S*all\.parquet should hold whole numbers\. Found double in row 0"),
+    (fraction, r"`label` of \S*all\.parquet to hold whole numbers; found double in row 0"),
     (
         no_label,
-        r"Every row of \S*all\.parquet should have a label\. Found 2 of 1797 without, the first is row 5",
+        r"every row of \S*all\.parquet to have a label; found 2 of 1797 without, the first is row 5",
     ),
-    (no_column, r"all\.parquet should have the columns .*Found no `label` among image, digit"),
+    (no_column, r"all\.parquet to have the columns .*found no `label` among image, digit"),
     (
         wrong_column,
-        r"`image` of \S*all\.parquet should hold encoded images.* Found (large_)?string",
+        r"`image` of \S*all\.parquet to hold encoded images.* found (large_)?string",
     ),
-    (no_rows, r"test\.parquet should hold examples\. Found 0 rows"),
-    (only_test, r"train split of \S* should hold examples\. Found none"),
+    (no_rows, r"test\.parquet to hold examples; found 0 rows"),
+    (only_test, r"train split of \S* to hold examples; found none"),
     (
         unknown_split,
-        r"`split` of \S*all\.parquet should hold .*Found 'held out' in row 1700, and 97 such rows",
+        r"`split` of \S*all\.parquet to hold .*found 'held out' in row 1700, and 97 such rows",
     ),
-    (some_splits, r"should have the name of a split, or none\. Found more\.parquet without"),
+    (some_splits, r"to have the name of a split, or none; found more\.parquet without"),
     (
         leak,
-        r"Found 3 in two, .*train\.parquet, row 100 \(train\).*test\.parquet, row 297 \(test\).*duplicates: drop",
+        r"found 3 in two, .*train\.parquet, row 100 \(train\).*test\.parquet, row 297 \(test\).*duplicates: drop",
     ),
     (
         one_of_a_class,
-        r"Class 9 \(9\) should have at least 3 different images .*train and validation and test. Found 1",
+        r"class 9 \(9\) to have at least 3 different images .*train and validation and test; found 1",
     ),
-    (one_class, r"at least two classes\. Found one: 0"),
-    (no_parquet, r"all\.parquet should be a sound parquet file\. Found: "),
-    (damaged_page, r"all\.parquet should be a sound parquet file\. Found: "),
-    (nothing, r"should hold \*\.parquet, images .*Found none of them"),
-    (bad_classes, r"classes\.json should hold a list of different names\. Found"),
-    (bad_source, r"source\.json should hold .*name.*Found"),
-    (damaged_file, r"Found 1 that is not, the first in \S*3/0003\.png: "),
-    (stray_file, r"should be class/image\. Found 1 that are not, the first 3/readme\.txt"),
-    (class_not_listed, r"should be those of classes\.json\. Found \S*9, which is not"),
+    (one_class, r"at least two classes; found one: 0"),
+    (no_parquet, r"all\.parquet to be a sound parquet file; found: "),
+    (damaged_page, r"all\.parquet to be a sound parquet file; found: "),
+    (nothing, r"to hold \*\.parquet, images .*found none of them"),
+    (bad_classes, r"classes\.json to hold a list of different names; found"),
+    (bad_source, r"source\.json to hold .*name.*found"),
+    (damaged_file, r"found 1 that is not, the first in \S*3/0003\.png: "),
+    (stray_file, r"to be class/image; found 1 that are not, the first 3/readme\.txt"),
+    (class_not_listed, r"to be those of classes\.json; found \S*9, which is not"),
     (
         idx_short,
-        r"train-labels-idx1-ubyte\.gz should hold a label for each of 40 images\. Found 19",
+        r"train-labels-idx1-ubyte\.gz to hold a label for each of 40 images; found 19",
     ),
-    (idx_torn, r"train-images-idx3-ubyte\.gz should be a sound gzip file\. Found: "),
+    (idx_torn, r"train-images-idx3-ubyte\.gz to be a sound gzip file; found: "),
 ]
 
 
@@ -343,7 +343,7 @@ def test_bad_data_are_refused_and_nothing_is_lost(
     with pytest.raises(BadInput, match=sentence) as refusal:
         prepared(bad, former / "prepared")
     assert "\n" not in str(refusal.value)
-    assert " should " in str(refusal.value)
+    assert " to " in str(refusal.value)
     with pytest.raises(BadInput) as brought:
         bring(str(bad), former / "data", None, former / "work", RULES)
     assert str(brought.value) == str(refusal.value)  # the user's own file is named, not the copy
@@ -355,11 +355,11 @@ def test_dropping_leaks_until_a_class_is_gone_is_refused(table, write, prepared,
     nines = table[table["label"] == 9]
     write(table[:900], tmp_path / "data" / "train.parquet")
     write(pd.concat([table[900:], nines]), tmp_path / "data" / "test.parquet")
-    with pytest.raises(BadInput, match=r"in train\. Found none of class 9"):
+    with pytest.raises(BadInput, match=r"in train; found none of class 9"):
         prepared(tmp_path / "data", duplicates="drop")
     assert not (tmp_path / "prepared").exists()
 
 
 def test_a_folder_that_is_not_there_is_refused(prepared, tmp_path):
-    with pytest.raises(BadInput, match=r"nowhere should be a folder with data\. Found nothing"):
+    with pytest.raises(BadInput, match=r"nowhere to be a folder with data; found nothing"):
         prepared(tmp_path / "nowhere")

@@ -90,9 +90,7 @@ def test_a_damaged_embedded_remote_is_named(project, damage):
     path.unlink()
     if damage == "changed":
         path.write_bytes(content[:-1] + b"!")
-    found = (
-        "Found nothing" if damage == "missing" else "should have the MD5 that is its name. Found"
-    )
+    found = "found nothing" if damage == "missing" else "to have the MD5 that is its name; found"
     with pytest.raises(BadInput, match=found) as refusal:
         brought(project, "digits")
     assert str(path) in str(refusal.value)
@@ -119,13 +117,13 @@ def test_a_known_set_is_written_as_parquet_without_loss(project, small_mnist):
 
 
 def test_a_known_set_that_is_another_is_refused(project, shared_data):
-    with pytest.raises(BadInput, match=r"should hold mnist\. Found fashion-mnist"):
+    with pytest.raises(BadInput, match=r"to hold mnist; found fashion-mnist"):
         brought(project, "mnist", shared_data / "fashion-mnist")
     assert survived(project)
 
 
 def test_the_files_of_another_set_are_not_taken_for_the_one_asked_for(project, small_mnist):
-    with pytest.raises(BadInput, match=r"files should hold .*Found none of them"):
+    with pytest.raises(BadInput, match=r"files to hold .*found none of them"):
         brought(project, "fashion-mnist", small_mnist)
     assert survived(project)
 
@@ -198,7 +196,7 @@ def test_a_failed_download_is_worth_a_retry(project, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(
         TryAgain,
-        match=r"mnist should be downloadable, or lie in a folder given with --root\. Found: ",
+        match=r"mnist to be downloadable, or lie in a folder given with --root; found: ",
     ):
         brought(project, "mnist")
     assert survived(project)
@@ -208,7 +206,7 @@ def test_an_archive_that_torchvision_does_not_know_is_not_unpacked(project, tmp_
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"")
     with pytest.raises(
         BadInput,
-        match=r"cifar-10-python\.tar\.gz should have the MD5 c58f30108f718f92721af3b95e74349a",
+        match=r"cifar-10-python\.tar\.gz to have the MD5 c58f30108f718f92721af3b95e74349a",
     ):
         brought(project, "cifar10", tmp_path)
     assert survived(project)
@@ -220,15 +218,15 @@ def test_an_archive_that_torchvision_does_not_know_is_not_unpacked(project, tmp_
         (
             "mnits",
             None,
-            r"digits, mnist, fashion-mnist, cifar10, cifar100, or a path\. Found 'mnits'",
+            r"digits, mnist, fashion-mnist, cifar10, cifar100, or a path; found 'mnits'",
         ),
         (
             "mnist",
             "nowhere",
-            r"--root should be a folder with the files of mnist\. Found no folder nowhere",
+            r"--root to be a folder with the files of mnist; found no folder nowhere",
         ),
-        (".", ".", r"--root should go with a known data set"),
-        (__file__, None, r"should be a folder or a parquet file"),
+        (".", ".", r"--root to go with a known data set"),
+        (__file__, None, r"to be a folder or a parquet file"),
     ],
 )
 def test_a_source_that_is_none_lists_what_can_be(project, source, root, sentence):

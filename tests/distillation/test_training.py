@@ -205,4 +205,4 @@ def test_attention_without_places_is_refused(tiny_copy):
     )
     with pytest.raises(BadInput) as caught:
         make.run(project, "a")
-    assert_explains(caught.value, "Attention", "places")
+    assert_explains(caught.value, "attention", "places")

@@ -105,7 +105,7 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch, e
     network = build("espalier:mlp", classes=5, shape=(3, 16, 16), arguments={"hidden": [8]})
     with pytest.raises(
         Disagreement,
-        match=r"should agree with the network to 0.0001. Found a difference of (0\.0\d+|nan)",
+        match=r"to agree with the network to 0.0001; found a difference of (0\.0\d+|nan)",
     ):
         export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
 

@@ -106,7 +106,8 @@ def test_only_a_changed_entry_and_its_descendants_are_made_again(built_project):
     before = sample_projects.events(built_project)
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     state = run(built_project)
-    # The new `other` has the content of the former, and so have the reports: nothing is left to be registered.
+    # The new `other` has the content of the former, and so have the reports: nothing is left to be
+    # registered.
     assert sample_projects.events(built_project)[len(before) :] == ["other", "evaluate"]
     assert state.message == "2 of 7 stages were made, 5 were unchanged."
 
@@ -166,7 +167,9 @@ def test_bad_parameters_are_one_sentence(root):
     (root / "params.yaml").write_text("teacher: {model: x}\nsede: 1\n")
     state = run(root)
     assert state.is_failed()
-    assert state.message == "params.yaml should have no key `sede`. Found 1 there; it is unknown."
+    assert (
+        state.message == "Expected params.yaml to have no key `sede`; found 1 there; it is unknown."
+    )
 
 
 def test_a_stage_can_be_forced(built_project):

@@ -43,7 +43,7 @@ def test_top_k_counts_labels_among_the_k_largest(drawn):
 
 
 def test_top_k_of_no_more_than_k_classes_is_refused(drawn):
-    with pytest.raises(ValueError, match=r"more than 7 classes for a top-7 accuracy\. Found 7"):
+    with pytest.raises(ValueError, match=r"more than 7 classes for a top-7 accuracy; found 7"):
         top(*drawn, 7)
 
 

@@ -29,7 +29,10 @@ def test_tangos_own_example_is_reproduced():
 
 
 def test_an_example_of_fagerland_lydersen_and_laake_is_reproduced():
-    """Statistical Analysis of Contingency Tables, chapter 8 (data of Cavo et al. 2012): 6 and 16 of 161."""
+    """Statistical Analysis of Contingency Tables, chapter 8 (data of Cavo et al.
+
+    2012): 6 and 16 of 161.
+    """
     low, high = drop_interval(6, 16, 161)
     assert (round(float(low), 4), round(float(high), 4)) == (-0.1240, -0.0054)
     assert round(mcnemar(6, 16), 6) == 0.052479
@@ -96,7 +99,7 @@ def test_tables_are_taken_in_arrays():
 
 @pytest.mark.parametrize("table", [(-1, 0, 5), (0, -1, 5), (3, 3, 5), (0, 0, 0)])
 def test_counts_that_cannot_be_are_refused(table):
-    with pytest.raises(ValueError, match="Counts should be 0 or more"):
+    with pytest.raises(ValueError, match="counts to be 0 or more"):
         drop_interval(*table)
 
 
@@ -129,5 +132,5 @@ def test_the_verdict_is_the_bounds_not_the_estimates():
     assert non_inferior(Interval(0.0, -0.01, 0.02), margin=0.02)
     assert not non_inferior(Interval(0.0, -0.03, 0.03), margin=0.02)
     assert not non_inferior(Interval(-0.1, -0.2, float("nan")), margin=0.02)
-    with pytest.raises(ValueError, match=r"margin should lie in \[0, 1\]. Found 2"):
+    with pytest.raises(ValueError, match=r"margin to lie in \[0, 1\]; found 2"):
         non_inferior(Interval(0.0, 0.0, 0.0), margin=2)

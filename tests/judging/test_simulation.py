@@ -1,8 +1,9 @@
 """What the intervals and the verdict promise, tried on synthetic answers of known true drops.
 
-An interval of counts cannot cover 95 % exactly: with few differing answers there are few intervals it can be. So the
-coverage is held to 95 % +- 1.5 where 20 differing answers are expected, and to no less than that everywhere. The
-verdict is held to its 2.5 % everywhere. Tolerances are those, and three standard errors of the simulation.
+An interval of counts cannot cover 95 % exactly: with few differing answers there are few intervals
+it can be. So the coverage is held to 95 % +- 1.5 where 20 differing answers are expected, and to no
+less than that everywhere. The verdict is held to its 2.5 % everywhere. Tolerances are those, and
+three standard errors of the simulation.
 """
 
 import itertools

@@ -74,7 +74,10 @@ def test_scores_see_a_block_as_all_its_weights():
     [("magnitude", "global"), ("taylor", "global"), ("magnitude", "sensitivity")],
 )
 def test_dead_blocks_go_first_and_the_outputs_stay(score, budget):
-    """Those that add nothing. A norm of weights sees it if all of them are zero, a loss if the last norm is."""
+    """Those that add nothing.
+
+    A norm of weights sees it if all of them are zero, a loss if the last norm is.
+    """
     network = resnet(20)
     with torch.no_grad():
         for block in (network.stages[0][1], network.stages[2][2]):

@@ -1,6 +1,7 @@
 """What is removed together is right, and not only of the right shape.
 
-Two properties say so without a second implementation. *Dead channels*: units whose weights are all zero can go without
+Two properties say so without a second implementation. *Dead channels*: units whose weights are all
+zero can go without
 a change of the outputs. *Consumers*: taking units away is the same as letting nothing read them.
 """
 

@@ -125,7 +125,10 @@ def test_a_cut_of_a_family_is_as_if_nothing_read_the_channels(tree):
 
 
 def test_what_is_dead_in_some_layers_of_a_family_goes_first(tree):
-    """Also under a layer norm. Until half of its work is gone; the very last block is what comes nearest."""
+    """Also under a layer norm.
+
+    Until half of its work is gone; the very last block is what comes nearest.
+    """
     random = np.random.default_rng(1)
     chosen = random.random(tree.units.layer.max() + 1) < 0.4
     alive = ~chosen[tree.units.layer] | (random.random(tree.units.count) < 0.5)

@@ -319,6 +319,6 @@ def test_a_file_that_computes_something_else_is_refused(learner, tmp_path, monke
 
     monkeypatch.setattr(Session, "tensors", other)
     with pytest.raises(
-        Disagreement, match=r"should be the network's to 0.5 levels. Found a difference of \d"
+        Disagreement, match=r"to be the network's to 0.5 levels; found a difference of \d"
     ):
         export_integers(learner, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD))

@@ -161,7 +161,7 @@ def test_a_ladder_is_climbed_to_its_end_and_every_measure_is_told(tiny_copy, los
 def test_a_ladder_that_does_not_reach_its_limit_says_so_with_the_figures(tiny_copy, losing):
     with pytest.warns(
         Notice,
-        match=r"at most 1.00 points .* and 50.00 % after the best of 3 measures \(calibration\)",
+        match=r"at most 1.00 % .* and 50.00 % after the best of 3 steps \(calibration\)",
     ):
         folder = made(tiny_copy(), ladder={"limit": 0.01, "layers": 0, "aware": False})
     assert record(folder)["chosen"]["detail"] == "entropy"
@@ -188,7 +188,7 @@ def test_resamples_are_measured_and_their_spread_is_told(tiny_copy):
 def test_what_is_slower_than_its_parent_is_told_with_the_figures(tiny_copy, monkeypatch):
     monkeypatch.setattr(quantize, "compare_latency", lambda *_: Comparison(2.0, 4.0))
     words = (
-        r"q should be faster than teacher .* 4 ms instead of 2 ms at batch 1 \(0.50 times as fast\), "
+        r"q to be faster than teacher .* 4 ms instead of 2 ms at batch 1 \(0.50 times as fast\), "
         r"4 ms .* batch 64"
     )
     with pytest.warns(Notice, match=words):

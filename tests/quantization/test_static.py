@@ -224,11 +224,11 @@ def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
     [
         (
             {"calibration": "kl"},
-            r"`calibration` should be one of minmax, percentile, entropy. Found 'kl'.",
+            r"`calibration` to be one of minmax, percentile, entropy; found 'kl'.",
         ),
         (
             {"images": np.empty((0, 1, 8, 8), np.uint8)},
-            r"Calibration should be given images. Found none.",
+            r"calibration to be given images; found none.",
         ),
     ],
 )

@@ -92,7 +92,10 @@ def tiny(
     batch: int | str = "batch",
     sides: tuple[int, int] = (8, 8),
 ) -> onnx.ModelProto:
-    """A linear network on small images. It takes the producer's name with it, which MLflow's own writing would keep."""
+    """A linear network on small images.
+
+    It takes the producer's name with it, which MLflow's own writing would keep.
+    """
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["float"], ["flat"]),

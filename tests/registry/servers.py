@@ -37,7 +37,9 @@ def running(command, address, log, **options):
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.2)
             else:
-                pytest.fail(f"{address} should answer within two minutes. Found: {log.read_text()}")
+                pytest.fail(
+                    f"Expected {address} to answer within two minutes; found: {log.read_text()}"
+                )
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
 """An alias that is moved: by one at a time, never nowhere, and told in the audit whatever happens.
 
-Everything holds in a local store and on a real server. A local store is locked while it is moved; on a server two can
-be at it, and who has died cannot be told at once from who is slow.
+Everything holds in a local store and on a real server. A local store is locked while it is moved;
+on a server two can be at it, and who has died cannot be told at once from who is slow.
 """
 
 import multiprocessing

@@ -39,7 +39,8 @@ def test_a_registered_model_can_be_served_from_the_root_of_a_project_that_was_mo
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@student"]
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts `uvicorn` by name
+    # MLflow starts `uvicorn` by name
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": "sqlite:///mlflow/store/mlflow.db",
         "PATH": search,

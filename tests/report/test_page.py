@@ -213,9 +213,9 @@ def test_the_gates_are_those_of_the_file_and_judge_the_figures_of_the_table(page
 
 def test_what_is_wrong_with_the_gates_stops_no_page(project):
     (project / "mlflow" / "gates.yaml").write_text("champion: {gates: {speed: 3}}")
-    assert b"Found an unknown key" in render(project, project / "reports")
+    assert b"found an unknown key" in render(project, project / "reports")
     (project / "mlflow" / "gates.yaml").unlink()
-    assert b"should hold the gates of each alias" in render(project, project / "reports")
+    assert b"to hold the gates of each alias" in render(project, project / "reports")
 
 
 def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys):
@@ -230,7 +230,7 @@ def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys
 def test_without_an_evaluation_there_is_no_page(tmp_path):
     with pytest.raises(
         BadInput,
-        match=r"models.csv should exist. Found nothing there: run `espalier evaluate` first",
+        match=r"models.csv to exist; found nothing there: run `espalier evaluate` first",
     ):
         report.run(tmp_path)
 

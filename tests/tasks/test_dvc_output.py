@@ -10,7 +10,7 @@ Running stage 'model@small':
 > espalier make small
 {"epoch": 3, "loss": 0.123456, "layers": [1, 2]}
 a line of its own
-espalier: keep_macs should lie in (0, 1].
+espalier: keep_macs to lie in (0, 1].
 Updating lock file 'dvc.lock'
 
 To track the changes with git, run:

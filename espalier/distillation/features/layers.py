@@ -20,9 +20,11 @@ class Layer:
 
     Attributes:
         name: As in `named_modules`.
-        shape: Channels, height and width of its output, seen as a map; 1 and 1 where it has no places.
+        shape: Channels, height and width of its output, seen as a map; 1 and 1 where it has no
+            places.
         block: Whether it consists of layers.
-        crossing: Whether it is inside a block (not a mere sequence) that ends at another resolution.
+        crossing: Whether it is inside a block (not a mere sequence) that ends at another
+            resolution.
     """
 
     name: str

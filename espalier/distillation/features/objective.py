@@ -20,9 +20,11 @@ class FeatureTerm:
 
     Attributes:
         loss: One of `espalier.distillation.losses.FEATURES`.
-        pairs: Names of the student's layers, each with one of the teacher's. The losses of the pairs are summed.
+        pairs: Names of the student's layers, each with one of the teacher's. The losses of the
+            pairs are summed.
         weight: Of the sum.
-        adapted: Whether a learned 1x1 convolution gives the student's layer the channels of the teacher's.
+        adapted: Whether a learned 1x1 convolution gives the student's layer the channels of the
+            teacher's.
         settings: The loss's own keys.
     """
 
@@ -34,7 +36,9 @@ class FeatureTerm:
 
 
 class FromFeatures(nn.Module):
-    """A weighted sum of losses over pairs of layers. Its parameters are the adapters, which are trained along.
+    """A weighted sum of losses over pairs of layers.
+
+    Its parameters are the adapters, which are trained along.
 
     The layers are left alone again when it is closed, or nobody holds it any more.
     """

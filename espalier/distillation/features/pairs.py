@@ -8,8 +8,8 @@ from espalier.distillation.features.layers import Layer
 def default_pairs(student: Sequence[Layer], teacher: Sequence[Layer]) -> dict[str, str]:
     """Names of the student's layers, each with that of the teacher's that it is to be like.
 
-    The last layers at the resolutions that both networks have; where they share none, or have no places, those layers
-    of the teacher's that are as deep, relative to its depth.
+    The last layers at the resolutions that both networks have; where they share none, or have no
+    places, those layers of the teacher's that are as deep, relative to its depth.
 
     Args:
         student: Its layers, as `layers` found them.

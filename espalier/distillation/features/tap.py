@@ -12,8 +12,8 @@ from espalier.errors import BadInput
 class Tap:
     """Keeps what some layers put out in the last forward pass of their network, or of a copy of it.
 
-    The layers are left alone again when the tap is closed, or nobody holds it any more: copies of the network, which
-    took the hooks along, hold it neither.
+    The layers are left alone again when the tap is closed, or nobody holds it any more: copies of
+    the network, which took the hooks along, hold it neither.
     """
 
     def __init__(self, network: nn.Module, names: Iterable[str]) -> None:
@@ -26,7 +26,9 @@ class Tap:
         self.names, found = tuple(dict.fromkeys(names)), dict(network.named_modules())
         for name in self.names:
             if name not in found:
-                raise BadInput(f"A layer to pair should be one of the network's. Found {name!r}.")
+                raise BadInput(
+                    f"Expected a layer to pair to be one of the network's; found {name!r}."
+                )
         handles = [
             found[name].register_forward_hook(_Keep(weakref.ref(self), name)) for name in self.names
         ]
@@ -43,7 +45,7 @@ class Tap:
             if not isinstance(kept.get(name), Tensor):
                 found = type(kept[name]).__name__ if name in kept else "nothing: it did not run"
                 raise BadInput(
-                    f"The layer {name!r} should put out a tensor to be paired. Found {found}."
+                    f"Expected the layer {name!r} to put out a tensor to be paired; found {found}."
                 )
         return kept
 
@@ -57,7 +59,10 @@ class Tap:
 
 
 class _Keep:
-    """The hook of a layer. It knows its tap only as long as that is held, also when it is copied with its network."""
+    """The hook of a layer.
+
+    It knows its tap only as long as that is held, also when it is copied with its network.
+    """
 
     def __init__(self, tap: "weakref.ref[Tap]", name: str) -> None:
         self._tap, self._name = tap, name

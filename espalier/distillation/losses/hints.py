@@ -9,8 +9,9 @@ from espalier.distillation.losses.sizes import same_size
 def hints(student: Tensor, teacher: Tensor) -> Tensor:
     """The mean squared difference between two layers.
 
-    The student's are to have the teacher's channels: a learned 1x1 convolution before gives them those. The paper sums
-    over the numbers of a layer and takes half; the mean, as in later libraries, is the same but for the weight.
+    The student's are to have the teacher's channels: a learned 1x1 convolution before gives them
+    those. The paper sums over the numbers of a layer and takes half; the mean, as in later
+    libraries, is the same but for the weight.
 
     Args:
         student: Maps (N, C, H, W).

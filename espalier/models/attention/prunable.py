@@ -1,9 +1,9 @@
 """Attention whose heads can be removed: the weights determine the number of heads.
 
-torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, and torchvision's Swin and
-MaxViT divide the width of their input by the number of heads: with fewer heads they fail or compute
-something else. The modules here replace them, with the same parameters under the same names, and
-take the width of a head as constant.
+torch's `nn.MultiheadAttention` asserts that its heads fill the embedding, and torchvision's Swin
+and MaxViT divide the width of their input by the number of heads: with fewer heads they fail or
+compute something else. The modules here replace them, with the same parameters under the same
+names, and take the width of a head as constant.
 """
 
 import torch

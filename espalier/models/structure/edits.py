@@ -156,13 +156,15 @@ class Narrowed:
         if added or missing:
             difference = f"{added[0]} in addition" if added else f"no {missing[0]}"
             raise BadInput(
-                f"Expected the layers that the factory and the recorded edits build; found {difference}."
+                "Expected the layers that the factory and the recorded edits build; found "
+                f"{difference}."
             )
         for name, shape in self.shapes.items():
             value = found[name]
             if value.ndim != len(shape):
                 raise BadInput(
-                    f"Expected {value.ndim} dimensions of {name}; found the recorded shape {list(shape)}."
+                    f"Expected {value.ndim} dimensions of {name}; found the recorded shape "
+                    f"{list(shape)}."
                 )
             if list(value.shape) != list(shape):
                 empty = torch.empty(tuple(shape), dtype=value.dtype, device=value.device)

@@ -32,7 +32,8 @@ class SplitDim:
         indices: numbers of the dimension, in the shape of the axes.
         open: axes along which something can still be removed.
         linked: dimensions that lose indices with an axis, by axis.
-        chosen: numbers along the chosen axis, one for each of its indices; None until one is chosen.
+        chosen: numbers along the chosen axis, one for each of its indices; None until one is
+            chosen.
     """
 
     def __init__(self, indices: Indices) -> None:

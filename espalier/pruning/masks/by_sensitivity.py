@@ -1,4 +1,7 @@
-"""Layers on which the loss depends little lose more of their weights (Han et al. 2015, section 3)."""
+"""Layers on which the loss depends little lose more of their weights (Han et al.
+
+2015, section 3).
+"""
 
 from collections.abc import Callable
 

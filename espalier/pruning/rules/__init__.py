@@ -71,19 +71,23 @@ RULES: dict[str, Rule] = {
         "add sub rsub mul div pow maximum minimum where masked_fill eq ne lt le gt ge", elementwise
     ),
     **_all(
-        "relu relu6 gelu silu sigmoid hardswish tanh hardsigmoid hardtanh leaky_relu elu selu celu mish",
+        "relu relu6 gelu silu sigmoid hardswish tanh hardsigmoid hardtanh leaky_relu elu selu celu "
+        "mish",
         passes,
     ),
     **_all(
-        "softplus log_sigmoid softsign threshold neg abs exp log log1p expm1 sqrt rsqrt square reciprocal",
+        "softplus log_sigmoid softsign threshold neg abs exp log log1p expm1 sqrt rsqrt square "
+        "reciprocal",
         passes,
     ),
     **_all(
-        "sin cos erf sign floor round clamp clamp_min clamp_max nan_to_num fill zero zeros_like ones_like",
+        "sin cos erf sign floor round clamp clamp_min clamp_max nan_to_num fill zero zeros_like "
+        "ones_like",
         passes,
     ),
     **_all(
-        "dropout feature_dropout alpha_dropout bernoulli clone contiguous detach alias to type_as float",
+        "dropout feature_dropout alpha_dropout bernoulli clone contiguous detach alias to type_as "
+        "float",
         passes,
     ),
     **_all(

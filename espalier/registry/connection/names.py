@@ -2,7 +2,8 @@
 
 from espalier.errors import BadInput
 
-# MLflow accepts '?' and '@', but reads `models:/a?b/1` as model `a`, and `models:/a@b/1` as an alias
+# MLflow accepts '?' and '@', but reads `models:/a?b/1` as model `a`, and `models:/a@b/1` as an
+# alias
 _FORBIDDEN = "/:?@"
 _LONGEST = 250  # characters: MLflow keeps 256, and the audit's name has six more than the model's
 

@@ -34,9 +34,12 @@ _ENVIRONMENT = {
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # MLflow logs exceptions with a traceback and raises them, too
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a pooled connection would outlast a deleted database
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of 7 takes minutes when the server is unavailable
+    # MLflow logs exceptions with a traceback and raises them, too
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    # a pooled connection would outlast a deleted database
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+    # the default of 7 takes minutes when the server is unavailable
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }

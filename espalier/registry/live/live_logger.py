@@ -68,7 +68,10 @@ class LiveRun:
 
 
 class LiveLogger:
-    """The live runs of one process. Only `write` contacts the store; the other methods change memory alone."""
+    """The live runs of one process.
+
+    Only `write` contacts the store; the other methods change memory alone.
+    """
 
     def __init__(self, root: Path, lease: str) -> None:
         self._root, self._lease = root, lease

@@ -106,7 +106,8 @@ def complete_unfinished_moves(registry: Registry) -> None:
     a promotion that has nothing to move.
     """
     audit = Audit(registry.client, registry.name)
-    # by the clock of this machine: a wrong clock does no harm, because the line is completed only if the alias moved
+    # by the clock of this machine: a wrong clock does no harm, because the line is completed only
+    # if the alias moved
     now = time.time() * 1000
     for move in audit.moves():
         if move.state is not State.OPEN or not _is_crashed(registry, move, now):

@@ -79,7 +79,10 @@ class Model:
         return float(ended) - seconds, float(ended)
 
     def tags(self) -> dict[str, str]:
-        """Tags of the run and of the version. Entry and content are the key by which both are found again."""
+        """Tags of the run and of the version.
+
+        Entry and content are the key by which both are found again.
+        """
         data = self.lineage().get("data")
         tags = {
             "espalier.entry": self.entry,

@@ -21,14 +21,16 @@ def job(by):
         if by == "prune"
         else object()
     )
-    return types.SimpleNamespace(entry=entry, root=Path("root"), name="student-p50")
+    runtime = types.SimpleNamespace(open=lambda path: types.SimpleNamespace(run=path))
+    return types.SimpleNamespace(
+        entry=entry, root=Path("root"), name="student-p50", runtime=runtime
+    )
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """What the two files are found to take."""
     opened = []
-    monkeypatch.setattr(compare, "Runtime", lambda path: types.SimpleNamespace(run=path))
 
     def use(found):
         def compared(open_, batch):
@@ -44,7 +46,7 @@ def measured(monkeypatch):
 def test_a_slower_one_is_told_with_both_figures(measured):
     opened = measured(Comparison(1.0, 1.25))
     with pytest.warns(
-        Notice, match="Found 1.250 ms for student-p50 and 1.000 ms for student at batch 1"
+        Notice, match="found 1.250 ms for student-p50 and 1.000 ms for student at batch 1"
     ):
         compare.tell_if_slower(job("prune"), Path("draft.onnx"), IMAGES)
     assert opened == [

@@ -1,4 +1,4 @@
-"""The schema of `mlflow/gates.yaml`: for each alias, what a model must be to bear it, and which of those that are."""
+"""The schema of `mlflow/gates.yaml`: the gates of each alias, and the choice among passing models."""
 
 import re
 from pathlib import Path
@@ -14,24 +14,24 @@ _ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Gates(Strict):
-    """Bounds, each of which is checked only if it is given.
+    """Bounds on a candidate. A bound is checked only if it is given.
 
-    A figure that is missing or no number passes none.
+    A figure that is missing or not finite passes no gate.
 
     Attributes:
-        examples: At least so many test examples: with fewer, a margin means little.
-        drop: At most this much accuracy lost against the teacher, by the upper bound of the 95 %
-            interval.
-        champion_drop: Likewise against the model that bears the alias now; passed where none does.
-        worst_class_drop: Likewise for the class that lost most against the teacher, corrected for
-            their number.
-        bytes: At most so many in the deployed file.
-        bytes_ratio: At most this part of the teacher's.
-        latency_ratio: At most this part of the teacher's time at batch 1, by the upper end of the
-            noise band.
-        memory: At most so many bytes in use while it answers.
-        torch_agreement: The deployed file gives the torch network's answer to at least this part of
-            the examples.
+        examples: smallest number of test examples; with few, a margin means little.
+        drop: largest mean score lost against the teacher, by the upper bound of the 95 % interval.
+        champion_drop: largest mean score lost against the version that the alias points to now, by
+            the same bound; passed if there is none.
+        worst_class_drop: largest mean score lost against the teacher in the class that lost most,
+            corrected for the number of classes.
+        bytes: largest size of the deployed file.
+        bytes_ratio: largest ratio of that size to the teacher's.
+        latency_ratio: largest ratio of the latency at batch 1 to the teacher's, by the upper end of
+            the noise band.
+        memory: largest number of bytes in use while the deployed file runs.
+        torch_agreement: smallest fraction of examples to which the deployed file and the torch
+            network give the same answer.
     """
 
     examples: int | None = Field(None, ge=1)
@@ -46,13 +46,13 @@ class Gates(Strict):
 
 
 class Policy(Strict):
-    """Who may bear an alias.
+    """The policy of an alias.
 
     Attributes:
-        choose: Of those that pass, the one with the smallest file, the shortest time at batch 1, or
-            the most right answers; the other two decide between equals, in this order.
-        candidates: Entries that may bear it; empty, every entry but the teacher.
-        gates: What they must be.
+        choose: preference among passing candidates: the smallest file, the lowest latency at batch
+            1, or the highest mean score; the other two break ties, in this order.
+        candidates: entries that are judged; if empty, every entry but the teacher.
+        gates: bounds that a candidate must satisfy.
     """
 
     choose: Literal["smallest", "fastest", "most_accurate"] = "smallest"
@@ -64,11 +64,10 @@ _POLICIES = TypeAdapter(dict[str, Policy])
 
 
 def read_policies(path: Path) -> dict[str, Policy]:
-    """Read a policy for each alias.
+    """Read the policy of each alias.
 
     Raises:
-        BadInput: If the file is missing or no YAML, or has an unknown key or a wrong value; one
-            sentence names it.
+        BadInput: if the file is missing or not YAML, or has an unknown key or a wrong value.
     """
     try:
         policies = _POLICIES.validate_python(yaml.safe_load(path.read_text()) or {})
@@ -77,27 +76,32 @@ def read_policies(path: Path) -> dict[str, Policy]:
             f"Expected {path} to hold the gates of each alias; found nothing there."
         ) from None
     except yaml.YAMLError as error:
-        raise BadInput(
-            f"Expected {path} to be YAML; found {' '.join(str(error).split())}"
-        ) from None
+        found = " ".join(str(error).split())
+        raise BadInput(f"Expected {path} to be YAML; found {found}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(
-                Gates.model_fields if ".gates." in f".{where}" else Policy.model_fields
-            )
-            raise BadInput(
-                f"Expected `{where}` in {path} to be among {known}; found an unknown key."
-            ) from None
-        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise BadInput(
-            f"Expected `{where}` in {path} to be valid: {reason}; found {first['input']!r}."
-        ) from None
+        raise BadInput(_sentence(error, path)) from None
     for alias in policies:
-        if not _ALIAS.fullmatch(alias) or re.fullmatch(r"v\d+", alias) or alias == "latest":
-            raise BadInput(
-                f"Expected an alias in {path} to be lower-case letters, digits, '-' and '_'; found "
-                f"{alias!r}."
-            )
+        _check_alias(alias, path)
     return policies
+
+
+def _sentence(error: ValidationError, path: Path) -> str:
+    """The first error in one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = Gates if ".gates." in f".{where}" else Policy
+        known = ", ".join(section.model_fields)
+        return f"Expected `{where}` in {path} to be among {known}; found an unknown key."
+    reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"Expected `{where}` in {path} to be valid: {reason}; found {first['input']!r}."
+
+
+def _check_alias(alias: str, path: Path) -> None:
+    """Refuse a name that MLflow refuses or uses itself."""
+    reserved = re.fullmatch(r"v\d+", alias) or alias == "latest"
+    if reserved or not _ALIAS.fullmatch(alias):
+        raise BadInput(
+            f"Expected an alias in {path} to be lower-case letters, digits, '-' and '_'; "
+            f"found {alias!r}."
+        )

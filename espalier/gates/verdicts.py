@@ -1,36 +1,39 @@
-"""Whether a model passes its gates, gate by gate, and which of those that pass is chosen."""
+"""Verdicts: whether a candidate passes each gate, and the choice among passing candidates."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from espalier.gates.policy import Gates
+from espalier.judging import non_inferior
+
+_AT_LEAST = ("examples", "torch_agreement")  # gates whose bound is the smallest value
+_DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a margin
+_COUNTS = ("examples", "bytes", "memory")  # gates whose values are whole numbers
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was found of a candidate on the current test data.
-
-    NaN stands for what could not be found.
+    """The figures of a candidate on the current test data. NaN stands for an unknown one.
 
     Attributes:
-        examples: Test examples it was judged on.
-        accuracy: The part it answers rightly.
-        drop: Upper bound of the accuracy lost against the teacher.
-        champion_drop: Upper bound of that lost against the bearer of the alias; none if nobody
-            bears it.
-        worst_class_drop: Upper bound of what the class that lost most has lost against the teacher.
-        bytes: Of the deployed file.
-        bytes_ratio: To the teacher's.
-        milliseconds: At batch 1.
-        latency_ratio: Upper end of the band of the ratio to the teacher's.
-        memory: Bytes in use while it answers.
-        torch_agreement: Part of the examples to which the torch network gives the same answer.
-        finite: Whether every logit is a number.
-        data: The hash of the data it was made from.
-        current_data: The hash of the data it was judged on.
-        intact: What is wrong with the version's files, or nothing.
+        examples: number of test examples.
+        accuracy: mean score.
+        drop: upper bound of the mean score lost against the teacher.
+        champion_drop: upper bound of the mean score lost against the version that the alias points
+            to; None if there is none.
+        worst_class_drop: upper bound of the loss against the teacher in the class that lost most.
+        bytes: size of the deployed file.
+        bytes_ratio: ratio of that size to the teacher's.
+        milliseconds: latency at batch 1.
+        latency_ratio: upper end of the noise band of the ratio of that latency to the teacher's.
+        memory: bytes in use while the deployed file runs.
+        torch_agreement: fraction of examples to which the torch network gives the same answer.
+        finite: whether every output is finite.
+        data: hash of the data that the candidate was made from.
+        current_data: hash of the data that it was judged on.
+        intact: damage of the version's files; empty if there is none.
     """
 
     examples: int
@@ -53,12 +56,12 @@ class Figures:
     def of(
         cls, row: Mapping[str, Any], teacher: Mapping[str, Any], *, data: str, current_data: str
     ) -> Self:
-        """What the evaluation found, by its rows of a candidate and of the teacher.
+        """The figures in the evaluation's rows of a candidate and of the teacher.
 
-        Nobody bears the alias, and the answers of the torch network are not known, until somebody
-        says otherwise.
+        The alias points to no version and the agreement with torch is unknown; the caller replaces
+        both once they are known.
         """
-        slowest = float(row["speedup_1_low"])
+        lowest_speedup = float(row["speedup_1_low"])
         return cls(
             examples=int(row["examples"]),
             accuracy=float(row["accuracy"]),
@@ -68,7 +71,7 @@ class Figures:
             bytes=int(row["bytes"]),
             bytes_ratio=float(row["bytes"]) / float(teacher["bytes"]),
             milliseconds=float(row["latency_1_ms"]),
-            latency_ratio=1 / slowest if slowest > 0 else math.inf,
+            latency_ratio=1 / lowest_speedup if lowest_speedup > 0 else math.inf,
             memory=float(row["memory_1"]),
             torch_agreement=math.nan,
             finite=int(row["not_finite"]) == 0,
@@ -79,7 +82,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of a gate report: the gate, what should be, what was found, and whether that passes."""
+    """One row of a gate report.
+
+    Attributes:
+        gate: name of the gate.
+        should: the bound, in words.
+        found: the value, in words.
+        passed: whether the value satisfies the bound.
+    """
 
     gate: str
     should: str
@@ -88,68 +98,63 @@ class Verdict:
 
 
 def judge(gates: Gates, figures: Figures) -> list[Verdict]:
-    """All verdicts on one candidate: those that no policy can switch off, then those of the policy."""
-    verdicts = [
-        Verdict(
-            "files",
-            "those that were judged",
-            figures.intact or "those that were judged",
-            not figures.intact,
-        ),
-        Verdict(
-            "finite",
-            "every logit a number",
-            "so it is" if figures.finite else "NaN or infinity",
-            figures.finite,
-        ),
-        Verdict(
-            "data",
-            figures.current_data[:12],
-            figures.data[:12] or "unknown",
-            figures.data == figures.current_data,
-        ),
+    """The verdicts on a candidate: first the gates that always hold, then those of the policy."""
+    bounds = {gate: float(bound) for gate, bound in gates if bound is not None}
+    return [
+        *_unconditional(figures),
+        *(_verdict(gate, bound, figures) for gate, bound in bounds.items()),
     ]
-    at_least = {"examples": figures.examples, "torch_agreement": figures.torch_agreement}
-    for gate, bound in gates.model_dump().items():
-        if bound is None:
-            continue
-        if gate in at_least:
-            verdicts.append(_bounded(gate, float(at_least[gate]), float(bound), least=True))
-        elif gate == "champion_drop" and figures.champion_drop is None:
-            verdicts.append(
-                Verdict(gate, f"at most {_shown(gate, bound)}", "nobody bears the alias", True)
-            )
-        else:
-            verdicts.append(
-                _bounded(gate, float(getattr(figures, gate)), float(bound), least=False)
-            )
-    return verdicts
 
 
 def choose(rule: str, passed: Mapping[str, Figures]) -> str:
-    """The candidate that a rule prefers among those that passed; the first of equals, by name."""
-    orders = {
-        "smallest": lambda one: (one.bytes, one.milliseconds, -one.accuracy),
-        "fastest": lambda one: (one.milliseconds, one.bytes, -one.accuracy),
-        "most_accurate": lambda one: (-one.accuracy, one.bytes, one.milliseconds),
-    }
-    return min(sorted(passed), key=lambda name: orders[rule](passed[name]))
+    """The candidate that a rule prefers; between equal ones the first by name."""
+    key = _ORDERS[rule]
+    return min(sorted(passed), key=lambda name: key(passed[name]))
 
 
-def _bounded(gate: str, found: float, bound: float, *, least: bool) -> Verdict:
-    passed = math.isfinite(found) and (found >= bound if least else found <= bound)
-    should = f"at {'least' if least else 'most'} {_shown(gate, bound)}"
-    return Verdict(
-        gate,
-        should,
-        _shown(gate, found) if math.isfinite(found) else "could not be evaluated",
-        passed,
-    )
+_ORDERS: dict[str, Callable[[Figures], tuple[float, float, float]]] = {
+    "smallest": lambda one: (one.bytes, one.milliseconds, -one.accuracy),
+    "fastest": lambda one: (one.milliseconds, one.bytes, -one.accuracy),
+    "most_accurate": lambda one: (-one.accuracy, one.bytes, one.milliseconds),
+}
 
 
-def _shown(gate: str, value: float) -> str:
-    if gate.endswith("drop"):
+def _unconditional(figures: Figures) -> list[Verdict]:
+    """The gates that no policy can switch off."""
+    judged = "those that were judged"
+    same_data = figures.data == figures.current_data
+    return [
+        Verdict("files", judged, figures.intact or judged, not figures.intact),
+        Verdict(
+            "finite",
+            "every output finite",
+            "every output finite" if figures.finite else "NaN or infinity",
+            figures.finite,
+        ),
+        Verdict("data", figures.current_data[:12], figures.data[:12] or "unknown", same_data),
+    ]
+
+
+def _verdict(gate: str, bound: float, figures: Figures) -> Verdict:
+    """The verdict of one gate of the policy."""
+    least = gate in _AT_LEAST
+    should = f"at {'least' if least else 'most'} {_text(gate, bound)}"
+    value: float | None = getattr(figures, gate)
+    if value is None:  # only `champion_drop`
+        return Verdict(gate, should, "no version has the alias", passed=True)
+    if not math.isfinite(value):
+        return Verdict(gate, should, "could not be evaluated", passed=False)
+    return Verdict(gate, should, _text(gate, value), _satisfies(gate, value, bound))
+
+
+def _satisfies(gate: str, value: float, bound: float) -> bool:
+    if gate in _DROPS:
+        return non_inferior(value, bound)
+    return value >= bound if gate in _AT_LEAST else value <= bound
+
+
+def _text(gate: str, value: float) -> str:
+    """A value in the unit of its gate."""
+    if gate in _DROPS:
         return f"{100 * value:.2f} points"
-    if gate in ("examples", "bytes", "memory"):
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if gate in _COUNTS else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""A figure with the interval it lies in, and the verdict that only the interval may give."""
+"""Intervals: an estimate with its bounds, and the test that only the bound can decide."""
 
 import math
 from typing import NamedTuple
@@ -14,19 +14,24 @@ class Interval(NamedTuple):
     high: float
 
 
-def non_inferior(drop: Interval, margin: float) -> bool:
-    """Whether a drop is shown to be no larger than a margin: the interval's upper bound is, not just the estimate.
+def non_inferior(upper: float, margin: float) -> bool:
+    """Whether a drop is shown to be no larger than a margin.
 
-    With a 95 % interval, a model whose true drop is the margin passes in 2.5 % of cases: the usual test of
-    non-inferiority, one-sided at half of the interval's error.
+    The upper bound of the interval decides, not the estimate. With a 95 % interval, a model whose
+    true drop equals the margin passes in 2.5 % of all cases: the usual one-sided test of
+    non-inferiority at half of the interval's error.
 
     Args:
-        drop: The drop with its interval.
-        margin: The largest drop that is tolerated.
+        upper: upper bound of the drop's interval; if it is not finite, nothing is shown.
+        margin: largest drop that is tolerated; a negative one asks for a gain.
 
     Raises:
-        ValueError: If the margin is not in [0, 1].
+        ValueError: if the margin is not in [-1, 1].
+
+    Example:
+        >>> non_inferior(0.008, margin=0.01)
+        True
     """
-    if not 0 <= margin <= 1:
-        raise ValueError(f"Expected a margin to lie in [0, 1]; found {margin}.")
-    return math.isfinite(drop.high) and drop.high <= margin
+    if not -1 <= margin <= 1:
+        raise ValueError(f"Expected a margin in [-1, 1]; found {margin}.")
+    return math.isfinite(upper) and upper <= margin

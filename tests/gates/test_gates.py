@@ -1,12 +1,14 @@
 """A policy is read as it is meant or refused, and a gate that cannot be evaluated does not open."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from properties import assert_explains
 
+from espalier import judging
 from espalier.errors import BadInput
-from espalier.gates import Figures, Gates, choose, judge, read_policies
+from espalier.gates import Figures, Gates, choose, judge, read_policies, verdicts
 
 GOOD = Figures(
     examples=359,
@@ -140,3 +142,20 @@ def test_what_is_not_as_it_should_be_is_refused_by_name(tmp_path, text, words):
     with pytest.raises(BadInput) as refused:
         read_policies(path)
     assert_explains(refused.value, *words)
+
+
+def test_gates_call_the_documented_criterion(monkeypatch):
+    """The documents name `espalier.judging.non_inferior`; the gates on drops use it and no other."""
+    document = Path(__file__).resolve().parents[2] / "docs" / "judging.md"
+    assert "`espalier.judging.non_inferior`" in document.read_text()
+    assert verdicts.non_inferior is judging.non_inferior
+    asked = []
+
+    def refuse(upper, margin):
+        asked.append((upper, margin))
+        return False
+
+    monkeypatch.setattr(verdicts, "non_inferior", refuse)
+    drops = ["drop", "champion_drop", "worst_class_drop"]
+    assert failed(GOOD) == drops
+    assert asked == [(getattr(GOOD, gate), BOUNDS[gate]) for gate in drops]

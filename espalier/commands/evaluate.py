@@ -96,9 +96,9 @@ def predictions(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -
     """A row per test example, in the order of the split: its label, the answer, and the logits behind it.
 
     Args:
-        logits: Of the model (N, classes).
+        logits: logits (N, classes) of the model.
         reference: Of its teacher, likewise: an example that only the teacher has right is `forgotten`.
-        labels: Of the examples (N,).
+        labels: labels (N,) of the examples.
     """
     predicted, number = answers(logits), np.arange(len(labels))
     return pd.DataFrame(

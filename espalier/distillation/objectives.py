@@ -1,4 +1,4 @@
-"""What training minimises: a weighted sum of losses against the labels and against teachers."""
+"""Objectives of training: weighted sums of losses against labels and against teachers."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -96,10 +96,7 @@ def from_logits(
 def from_teacher(
     bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
 ) -> Objective:
-    """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al.
-
-    2015).
-    """
+    """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al. 2015)."""
     soft = from_logits(soft_targets, [bank], temperature=temperature)
     return WeightedSum([(weight, soft), (1 - weight, from_labels(smoothing))])
 

@@ -1,4 +1,4 @@
-"""Values of a recipe that are more than a number. Nothing here costs the import of torch."""
+"""Settings of losses that are more than a number. This module does not import torch."""
 
 from dataclasses import dataclass
 from math import cos, pi
@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True)
 class Ramp:
-    """A number that goes from one value at the first step to another at the last.
+    """A number that changes from the first step to the last.
 
     Attributes:
-        start: At the first step.
-        end: At the last.
+        start: value at the first step.
+        end: value at the last step.
         schedule: `linear`, or `cosine`: slowly at both ends.
     """
 
@@ -22,9 +22,9 @@ class Ramp:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def at(self, progress: float) -> float:
-        """Its value when the part `progress` of all steps, in [0, 1], is behind."""
-        gone = (1 - cos(pi * progress)) / 2 if self.schedule == "cosine" else progress
-        return self.start + (self.end - self.start) * gone
+        """The value after a fraction `progress` of all steps, in [0, 1]."""
+        done = (1 - cos(pi * progress)) / 2 if self.schedule == "cosine" else progress
+        return self.start + (self.end - self.start) * done
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Focus:
     """More weight for hard examples.
 
     Attributes:
-        gamma: How much more; 0 is all the same.
-        judge: Whose probability of the right class says what is hard.
+        gamma: strength; 0 weights all examples equally.
+        judge: network whose probability of the right class decides what is hard.
     """
 
     gamma: float = 2.0
@@ -43,5 +43,5 @@ class Focus:
 
 
 def at(value: float | Ramp, progress: float) -> float:
-    """The value of a number that may change, when the part `progress` of all steps is behind."""
+    """The value of a number or a ramp after a fraction `progress` of all steps."""
     return value.at(progress) if isinstance(value, Ramp) else value

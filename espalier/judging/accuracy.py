@@ -1,4 +1,4 @@
-"""How often a model is right."""
+"""Accuracy: the fraction of right answers."""
 
 import numpy as np
 from scipy.stats import binomtest
@@ -13,9 +13,9 @@ def accuracy(labels: np.ndarray, predicted: np.ndarray, level: float = LEVEL) ->
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
 
     Args:
-        labels: Of the examples (N,).
-        predicted: The answers (N,).
-        level: Of the interval.
+        labels: labels (N,) of the examples.
+        predicted: answers (N,).
+        level: level of the interval.
     """
     right = int((labels == predicted).sum())
     bounds = binomtest(right, len(labels)).proportion_ci(level, "wilson")
@@ -26,12 +26,11 @@ def top(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
     """The fraction of examples whose label is among the `k` largest of the logits (N, classes).
 
     Raises:
-        ValueError: If there are not more than `k` classes: the figure would be 1 for any model.
+        ValueError: if there are at most `k` classes, for which every model would have 1.
     """
     if logits.shape[1] <= k:
         raise ValueError(
-            f"Expected there to be more than {k} classes for a top-{k} accuracy; found "
-            f"{logits.shape[1]}."
+            f"Expected more than {k} classes for a top-{k} accuracy; found {logits.shape[1]}."
         )
     among = (np.argpartition(-logits, k - 1, axis=1)[:, :k] == labels[:, None]).any(1)
     return float((among & (answers(logits) != NO_ANSWER)).mean())

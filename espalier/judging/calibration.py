@@ -1,4 +1,4 @@
-"""Whether a model is as often right as it is sure."""
+"""Calibration: how far confidence and accuracy differ."""
 
 import numpy as np
 from scipy.special import softmax
@@ -13,12 +13,12 @@ def expected_calibration_error(labels: np.ndarray, logits: np.ndarray, bins: int
     Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", eq. 3; 15 bins, as there.
 
     Args:
-        labels: Of the examples (N,).
-        logits: Of the model (N, classes).
-        bins: Between 0 and 1.
+        labels: labels (N,) of the examples.
+        logits: logits (N, classes) of the model.
+        bins: number of bins of the confidence between 0 and 1.
 
     Returns:
-        The error in [0, 1]; NaN if any logit is not finite, for then there is no confidence.
+        The error in [0, 1]; NaN if a logit is not finite, because it gives no confidence.
     """
     if not np.isfinite(logits).all():
         return float("nan")

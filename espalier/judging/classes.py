@@ -1,4 +1,4 @@
-"""Which classes pay: the drop of every class, with intervals that hold for all of them at once."""
+"""Drops of single classes, with intervals that hold for all of them at once."""
 
 from collections.abc import Sequence
 
@@ -18,35 +18,35 @@ def class_drops(
 ) -> pd.DataFrame:
     """The accuracy of a model within each class, and its drop from a reference.
 
-    The chance that all intervals hold at once is `level`: each has the level of its root. It is
-    that because classes share no example, so that their errors are independent.
+    With probability `level` all intervals hold at once. Classes share no example, so their errors
+    are independent, and the interval of each of k classes has the level `level ** (1 / k)`.
 
     Source of the correction: Šidák (1967), "Rectangular confidence regions for the means of
-    multivariate normal distributions". Of the intervals: `drop_interval`.
+    multivariate normal distributions". Source of the intervals: `drop_interval`.
 
     Args:
-        labels: Of the examples (N,).
-        predicted: The model's answers (N,).
-        reference: The reference's answers (N,).
-        classes: Names by label.
-        level: Of all intervals together.
+        labels: labels (N,) of the examples.
+        predicted: answers (N,) of the model.
+        reference: answers (N,) of the reference.
+        classes: names of the classes, by label.
+        level: level of all intervals together.
 
     Returns:
         A row for each class that has examples: `class`, `examples`, `accuracy`, `lost`, `gained`, `drop`, `drop_low`,
         `drop_high`.
     """
     right, was_right = predicted == labels, reference == labels
-    counts, correct, lost, gained = (
-        np.bincount(labels[chosen], minlength=len(classes))
-        for chosen in (np.full(len(labels), True), right, was_right & ~right, right & ~was_right)
-    )
+
+    def count(chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(labels[chosen], minlength=len(classes))
+
     table = pd.DataFrame(
         {
             "class": list(classes),
-            "examples": counts,
-            "right": correct,
-            "lost": lost,
-            "gained": gained,
+            "examples": np.bincount(labels, minlength=len(classes)),
+            "right": count(right),
+            "lost": count(was_right & ~right),
+            "gained": count(right & ~was_right),
         }
     )
     table = table[table["examples"] > 0].reset_index(drop=True)
@@ -60,5 +60,5 @@ def class_drops(
 
 
 def worst(drops: pd.DataFrame) -> pd.Series:
-    """The row of the class that lost the most; among equals, of the one that may have lost more."""
+    """The row of the class with the largest drop; between equal drops, with the larger upper bound."""
     return drops.sort_values(["drop", "drop_high"], ascending=False, kind="stable").iloc[0]

@@ -12,14 +12,14 @@ from espalier.prediction import NO_ANSWER
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a model's answers differ from the reference's.
+    """The difference of a model's answers from a reference's.
 
     Attributes:
-        drop: The reference's accuracy minus the model's, with its paired score interval.
-        p: Of the exact test that both are right equally often.
-        agreement: The fraction of examples to which both give the same answer, right or wrong.
-        lost: How many examples only the reference has right: those that the model forgot.
-        gained: How many only the model has right.
+        drop: accuracy of the reference minus that of the model, with its paired score interval.
+        p: p-value of the exact test that both are right equally often.
+        agreement: fraction of examples to which both give the same answer, right or wrong.
+        lost: number of examples that only the reference has right: the model forgot them.
+        gained: number of examples that only the model has right.
     """
 
     drop: Interval
@@ -35,10 +35,10 @@ def compare(
     """Compare two models on the same examples.
 
     Args:
-        labels: Of the examples (N,).
-        predicted: The model's answers (N,).
-        reference: The reference's answers (N,).
-        level: Of the interval.
+        labels: labels (N,) of the examples.
+        predicted: answers (N,) of the model.
+        reference: answers (N,) of the reference.
+        level: level of the interval.
     """
     right, was_right = predicted == labels, reference == labels
     lost, gained = int((was_right & ~right).sum()), int((right & ~was_right).sum())

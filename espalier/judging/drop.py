@@ -1,10 +1,10 @@
 """The interval of the difference of two accuracies on the same examples.
 
 Neither scipy nor statsmodels (0.15) has an interval for this difference. Of those in the
-literature, Tango's keeps what it promises where few answers differ, which is where a good
-compressed model is: tests/judging/test_simulation.py. The bootstrap does not (no lost answer in the
-sample, none in any resample: an interval of length 0), and Newcombe's method 10 lets up to 4 % pass
-at the margin instead of 2.5 %.
+literature, Tango's has the coverage that it claims where few answers differ, as for a good
+compressed model (tests/judging/test_simulation.py). The bootstrap does not: without a lost answer
+in the sample, no resample has one, and the interval has length 0. Newcombe's method 10 passes up to
+4 % of models at the margin instead of 2.5 %.
 """
 
 import numpy as np
@@ -14,28 +14,29 @@ from scipy.stats import norm
 
 from espalier.judging.interval import LEVEL
 
-_INSIDE = 1e-12  # beside the estimate, where the score of a table without a difference has a hole
+_INSIDE = 1e-12  # above the estimate, at which the score of a table without a difference is 0 / 0
 
 
 def drop_interval(
     lost: ArrayLike, gained: ArrayLike, total: ArrayLike, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The score interval of the drop in accuracy from a reference to a model: all drops that the score test keeps.
+    """The score interval of the drop in accuracy: all drops that the score test does not reject.
 
-    Source: Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the
-    paired-sample design": the inversion of eqs. 24 to 26.
+    Source: Tango (1998), "Equivalence test and confidence interval for the difference in
+    proportions for the paired-sample design": the inversion of eqs. 24 to 26.
 
     Args:
-        lost: Examples that only the reference has right: a number, or an array of any shape, as the others.
-        gained: Examples that only the model has right.
-        total: All examples.
-        level: Of the interval.
+        lost: number of examples that only the reference has right, or an array of numbers.
+        gained: number of examples that only the model has right, likewise.
+        total: number of all examples, likewise.
+        level: level of the interval.
 
     Returns:
         The lower and the upper bounds, in [-1, 1].
 
     Raises:
-        ValueError: If counts are negative, or more answers differ than there are examples, or there are none.
+        ValueError: If counts are negative, or more answers differ than there are examples, or there
+            are none.
     """
     lost, gained, total = np.broadcast_arrays(
         *(np.asarray(counts, dtype=float) for counts in (lost, gained, total))
@@ -52,12 +53,15 @@ def drop_interval(
 def score(
     lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is observed above a supposed drop, in examples, and its standard deviation if that drop is the true one.
+    """The numerator and the denominator of the score statistic of a drop.
 
-    Their quotient is the score statistic: Tango's eq. 24, with the chance of a gained answer estimated under the drop.
+    The numerator is the observed excess over the drop, in examples; the denominator is its standard
+    deviation if that drop is the true one.
+
+    Source: Tango's eq. 24, with the probability of a gained answer estimated under the drop.
     """
-    chance = _gained_under(lost, gained, total, drop)
-    variance = total * (2 * chance + drop * (1 - drop))
+    probability = _gained_under(lost, gained, total, drop)
+    variance = total * (2 * probability + drop * (1 - drop))
     return lost - gained - total * drop, np.sqrt(np.maximum(variance, 0))
 
 
@@ -79,9 +83,12 @@ def _upper(lost: np.ndarray, gained: np.ndarray, total: np.ndarray, z: float) ->
 def _gained_under(
     lost: np.ndarray, gained: np.ndarray, total: np.ndarray, drop: np.ndarray
 ) -> np.ndarray:
-    """The most likely chance of a gained answer if that of a lost one is larger by `drop`: Tango's eqs. 25 and 26.
+    """The maximum likelihood estimate of the probability of a gained answer, under a drop.
 
-    It is the larger root of 2 n x^2 + b x + c, where the derivative of the likelihood is 0.
+    A lost answer is then more probable by `drop` (Tango's eqs. 25 and 26).
+
+    The estimate is the larger root of 2 n x^2 + b x + c, where the derivative of the likelihood is
+    0.
     """
     b = 2 * total * drop - (lost + gained) - (lost - gained) * drop
     c = -gained * drop * (1 - drop)
@@ -89,5 +96,5 @@ def _gained_under(
     with np.errstate(invalid="ignore", divide="ignore"):
         root: np.ndarray = np.where(
             b > 0, -2 * c / (b + spread), (spread - b) / (4 * total)
-        )  # neither cancels
+        )  # neither form subtracts nearly equal numbers
     return root

@@ -1,4 +1,4 @@
-"""All that is said of one model's answers in the reports."""
+"""The figures of one model in the reports."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,18 @@ def judgement(
     """Judge a model by its logits, beside a reference.
 
     Args:
-        labels: Of the examples (N,).
-        logits: Of the model (N, classes).
-        reference: The logits of its teacher; none for the teacher itself, which has lost nothing.
-        classes: Names by label.
+        labels: labels (N,) of the examples.
+        logits: logits (N, classes) of the model.
+        reference: logits of its teacher; None for the teacher itself, which has lost nothing.
+        classes: names of the classes, by label.
 
     Returns:
         Figures by the names of the columns of `reports/models.csv`, and a row per class, as `class_drops` gives it.
     """
     predicted = answers(logits)
     former = predicted if reference is None else answers(reference)
-    own, comparison = accuracy(labels, predicted), compare(labels, predicted, former)
+    own = accuracy(labels, predicted)
+    comparison = compare(labels, predicted, former)
     drops = class_drops(labels, predicted, former, classes)
     figures: dict[str, float | str] = {
         "examples": len(labels),
@@ -50,7 +51,7 @@ def judgement(
         "worst_class_drop_high": float(drops["drop_high"].max()),
         "ece": expected_calibration_error(labels, logits),
     }
-    if reference is None:  # what it has lost against itself needs no estimate
+    if reference is None:  # its loss against itself is known
         figures |= {
             "drop_low": 0.0,
             "drop_high": 0.0,

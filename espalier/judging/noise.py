@@ -1,4 +1,4 @@
-"""How many times as fast, and how far that figure is to be trusted."""
+"""Speed-ups and their noise bands."""
 
 import numpy as np
 from scipy.stats import t
@@ -6,26 +6,28 @@ from scipy.stats import t
 from espalier.judging.interval import LEVEL, Interval
 
 _TRIMMED = 0.2  # of the sittings, at either end
-# what two evaluations differ by that the sittings of one do not tell: measured, docs/judging.md
+# the relative difference of two evaluations that the sittings of one do not show (docs/judging.md)
 _BETWEEN = 0.05
 
 
 def ratio(
     ours: np.ndarray, reference: np.ndarray, level: float = LEVEL, between: float = _BETWEEN
 ) -> Interval:
-    """How many times as fast as the reference a model is, with the band in which another evaluation would find it.
+    """The speed-up over a reference, with the band in which another evaluation would find it.
 
-    Within a round both are timed one after the other, so the quotient of a round is free of what slows both. The
-    figure of a sitting is the median over its rounds. A neighbour spoils a sitting now and then, so the fifth of them
-    with the largest figures and the fifth with the smallest are left out: the result is the trimmed geometric mean,
-    and the band comes from the Winsorized variance of the logarithms (Tukey and McLaughlin 1963; Yuen 1974). It is for
-    the result of as many sittings again, on the same machine, and so wider than an interval of the mean by the root of
+    Within a round both are timed one after the other, so the quotient of a round is free of what
+    slows both. The figure of a sitting is the median over its rounds. A neighbour spoils a sitting
+    now and then, so the fifth of them with the largest figures and the fifth with the smallest are
+    left out: the result is the trimmed geometric mean, and the band comes from the Winsorized
+    variance of the logarithms (Tukey and McLaughlin 1963; Yuen 1974). It is for the result of as
+    many sittings again, on the same machine, and so wider than an interval of the mean by the root
+    of
     2. To it `between` is added, as errors that are independent.
 
     Args:
         ours: Seconds of the model's calls (sittings, rounds).
         reference: Seconds of the reference's calls, likewise.
-        level: Of the band.
+        level: level of the band.
         between: The part by which evaluations differ beyond what their sittings show.
 
     Returns:

@@ -106,7 +106,7 @@ def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
         threads=job.recipe.threads,
         **options,
     )
-    tried, chosen = ladder.climb()
+    tried, chosen = ladder.run()
     _report_ladder(job, tried, chosen, before, entry.ladder.limit)
     record |= {"ladder": [rung.record() for rung in tried], "chosen": chosen.record()}
     if chosen.measure == "aware":

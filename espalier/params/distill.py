@@ -9,10 +9,7 @@ from espalier.params.strict import Strict, Trained
 
 
 class Soft(Strict):
-    """Soft targets (Hinton et al.
-
-    2015): the weight of the teacher's answers beside the labels, and the temperature.
-    """
+    """Soft targets (Hinton et al. 2015): the weight of the teacher's answers beside the labels, and the temperature."""
 
     temperature: Temperature = 4.0
     weight: float = Field(0.9, ge=0, le=1)

@@ -150,10 +150,7 @@ class Similarity(FeatureLoss):
 
 
 class Relational(FeatureLoss):
-    """Distances and angles between the examples of a batch (Park et al.
-
-    2019); by default of the last pair alone.
-    """
+    """Distances and angles between the examples of a batch (Park et al. 2019); by default of the last pair alone."""
 
     loss: Literal["relational"]
     distance: Moving = 25.0

@@ -1,7 +1,4 @@
-"""A network that computes as its integer file will, so that it can be trained for it (Jacob et al.
-
-2018, section 3).
-"""
+"""A network that computes as its integer file will, so that it can be trained for it (Jacob et al. 2018, section 3)."""
 
 import copy
 from collections.abc import Mapping
@@ -19,15 +16,15 @@ from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
 
 
 class Aware(nn.Module):
-    """A network with a learned step behind every value and weight that will be integers.
+    """A network with a learned step after every value and weight that becomes integer.
 
-    The network inside always runs in evaluation mode: what is folded has no batch, and what is
-    dropped is not shipped.
+    The inner network always runs in evaluation mode: folded batch norms have no batch statistics,
+    and dropout is not deployed.
 
     Attributes:
-        network: The network, with its weights in floating point.
-        values: The steps of activations, by the number of the call that gives them.
-        weights: The steps of weights, by the number of the first call that multiplies by them.
+        network: inner network, with weights in floating point.
+        values: steps of activations, by the number of the call that returns them.
+        weights: steps of weights, by the number of the first call that multiplies by them.
     """
 
     def __init__(
@@ -37,7 +34,7 @@ class Aware(nn.Module):
         values: Mapping[int, Step],
         weights: Mapping[int, Step],
     ) -> None:
-        """Put steps into a network."""
+        """Insert steps into a network."""
         super().__init__()
         self.network = network.eval()
         self.values = nn.ModuleDict({_key(number): step for number, step in values.items()})
@@ -49,7 +46,7 @@ class Aware(nn.Module):
         record(self, Shared(tuple(f"network.{name}" for name in shared_weights(network))))
 
     def train(self, mode: bool = True) -> Self:
-        """Switch the mode of everything but the network inside."""
+        """Switch the mode of everything but the inner network."""
         super().train(mode)
         self.network.eval()
         return self
@@ -62,7 +59,7 @@ class Aware(nn.Module):
         return logits
 
     def frozen(self) -> Self:
-        """A copy on the processor for an export: every weight within its levels, every step as it is used."""
+        """A copy on the CPU for the export, with weights within their levels and final steps."""
         copied = copy.deepcopy(self).cpu()
         parameters = dict(copied.network.named_parameters())
         with torch.no_grad():
@@ -75,7 +72,7 @@ class Aware(nn.Module):
 
     def _value(self, number: int, name: str, value: Tensor) -> Tensor:
         if number in self.plan.moved and torch.onnx.is_in_onnx_export():
-            # a second journey changes nothing, and lets the runtime move integers
+            # quantizing again changes nothing, and lets the runtime move integers
             same: Tensor = self.values[_key(self.plan.moved[number])](value)
             return same
         if number not in self.plan.values:
@@ -83,17 +80,16 @@ class Aware(nn.Module):
         if name != self.plan.values[number][0]:
             raise BadInput(
                 "Expected a network that is trained for integers to make the same calls for every "
-                "batch; found "
-                f"{name!r} in place of {self.plan.values[number][0]!r} at call {number}."
+                f"batch; found {name!r} in place of {self.plan.values[number][0]!r} at call {number}."
             )
-        made: Tensor = self.values[_key(number)](value)
-        return made
+        quantized: Tensor = self.values[_key(number)](value)
+        return quantized
 
     def _weight(self, number: int, weight: Tensor) -> Tensor:
-        made: Tensor = (
-            self.weights[self._first[number]](weight) if number in self._first else weight
-        )
-        return made
+        if number not in self._first:
+            return weight
+        quantized: Tensor = self.weights[self._first[number]](weight)
+        return quantized
 
 
 def aware(
@@ -104,17 +100,17 @@ def aware(
     per_channel: bool = True,
     reduce_range: bool = True,
 ) -> Aware:
-    """Prepare a network to be trained for integers, with the steps that calibration chooses.
+    """Prepare a network for quantization-aware training, with steps chosen by calibration.
 
     Args:
-        network: A classifier, its batch norms folded; it becomes part of the result.
-        images: (N, C, H, W) float32, as the network sees them, on its device.
-        calibration: How the first range of an activation is chosen from what it is on the images.
-        per_channel: A step for every filter of a weight, instead of one for all of them.
-        reduce_range: Use 7 bits for weights.
+        network: network with folded batch norms; it becomes part of the result.
+        images: inputs (N, C, H, W) float32 as the network sees them, on its device.
+        calibration: choice of the first range of an activation from its values on the images.
+        per_channel: whether every filter of a weight has its own step.
+        reduce_range: whether weights use 7 bits.
 
     Raises:
-        BadInput: If the calibration is unknown.
+        BadInput: if the calibration is unknown.
     """
     if calibration not in CALIBRATIONS:
         raise BadInput(
@@ -144,7 +140,7 @@ def aware(
 def _observe(
     network: nn.Module, plan: Plan, images: Tensor, batch_size: int = 64
 ) -> dict[int, Histogram]:
-    """What the values that become integers are like; the images are run twice: for the ranges, then for the bins."""
+    """Histograms of the values that become integers; the images run twice, for ranges and for bins."""
     low = dict.fromkeys(plan.values, np.inf)
     high = dict.fromkeys(plan.values, -np.inf)
     counts = {number: np.zeros(BINS, np.int64) for number in plan.values}
@@ -161,10 +157,10 @@ def _observe(
             counts[number] += np.histogram(value.abs().cpu().numpy(), BINS, (0.0, most))[0]
         return value
 
-    for look in (widen, count):
+    for observe in (widen, count):
         for batch in images.split(batch_size):
-            look(IMAGE, "", batch)
-            with Intercepted(look, lambda _, weight: weight):
+            observe(IMAGE, "", batch)
+            with Intercepted(observe, lambda _, weight: weight):
                 network(batch)
     return {number: Histogram(low[number], high[number], counts[number]) for number in plan.values}
 

@@ -31,14 +31,13 @@ IMAGE = -1  # the number of the call that gave the network's input
 
 @dataclass(frozen=True)
 class Plan:
-    """Where integers stand in a network.
+    """The integer values and weights of a network.
 
     Attributes:
-        values: The numbers of the calls whose results become integers, with the name of what was
-            called, how many values it gives for one image, and the largest that there can be.
-        weights: The numbers of the calls that multiply by a weight that becomes integers, with its
-            name.
-        moved: The numbers of the calls that only move such values, with the call that gave them.
+        values: numbers of the calls whose results become integers, with the name of the function, the
+            number of values for one example, and the largest possible value.
+        weights: numbers of the calls that multiply by a weight that becomes integer, with its name.
+        moved: numbers of the calls that only move such values, with the call that returned them.
     """
 
     values: dict[int, tuple[str, float, float]]
@@ -56,7 +55,10 @@ class _Value:
     users: list[str] = field(default_factory=list)
 
     def becomes_integers(self) -> bool:
-        """As ONNX Runtime fuses: around what multiplies and joins, but a rectifier belongs to what it follows."""
+        """Whether ONNX Runtime fuses it into an integer kernel.
+
+        Kernels multiply or join; a rectifier belongs to the kernel before it.
+        """
         if self.joined and self.users and all(user in _RECTIFYING for user in self.users):
             return False
         return self.joined or any(user in (*_MULTIPLYING, *_JOINING) for user in self.users)
@@ -82,7 +84,7 @@ def plan(network: nn.Module, example: Tensor) -> Plan:
 
 
 class Intercepted(TorchFunctionMode):
-    """While it is entered, the results and weights of numbered calls are replaced by functions of them."""
+    """Replaces the results and weights of numbered calls by functions of them, while it is entered."""
 
     def __init__(
         self, value: Callable[[int, str, Tensor], Tensor], weight: Callable[[int, Tensor], Tensor]
@@ -109,7 +111,7 @@ class Intercepted(TorchFunctionMode):
 
 
 class _Recorder(TorchFunctionMode):
-    """Notes who makes and who uses each value that comes from the image."""
+    """Records the call that returns each value that depends on the image, and the calls that read it."""
 
     def __init__(self, network: nn.Module, image: Tensor) -> None:
         super().__init__()
@@ -168,7 +170,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _bounds(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
-    """Of what a rectifier lets through."""
+    """The bounds of a rectifier's outputs."""
     if "hardtanh" in name:
         given = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | kwargs
         return float(given.get("min_val", -1)), float(given.get("max_val", 1))
@@ -176,7 +178,7 @@ def _bounds(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
 
 
 def _counts(result: Any) -> bool:
-    """Whether a call has a number: those that give floating-point values of images, the same in every run."""
+    """Whether a call has a number: its results are floating-point values of a batch, in every run."""
     first = result[0] if isinstance(result, tuple | list) and result else result
     return isinstance(first, Tensor) and first.is_floating_point() and first.ndim > 1
 

@@ -1,7 +1,8 @@
-"""What to do about a quantized network that lost too much: the next measure, and the next, until one is enough."""
+"""The ladder: steps against the loss of a quantized network, one after another until one is enough."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,14 @@ from espalier.quantization.static import Observed, insert
 
 @dataclass(frozen=True)
 class LadderStep:
-    """One measure, and what it gave.
+    """One step and its result.
 
     Attributes:
         measure: `calibration`, `float` or `aware`.
-        detail: The calibration; the layers in floating point; or the calibration that training
-            began with.
+        detail: the calibration; the layers in floating point; or the calibration with which training
+            started.
         score: mean score on validation.
-        model: The quantized file.
+        model: quantized file.
     """
 
     measure: str
@@ -31,25 +32,25 @@ class LadderStep:
     model: onnx.ModelProto
 
     def record(self) -> dict[str, Any]:
-        """What is kept of it in `architecture.json`."""
+        """Its entry in `architecture.json`."""
         return {"measure": self.measure, "detail": self.detail, "accuracy": self.score}
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The measures in their order, each tried only if all before it were not enough.
+    """The steps in their order. Each is tried only if the steps before it were not enough.
 
     Attributes:
-        observed: The file to quantize.
-        calibration: The first that is tried.
+        observed: file to quantize.
+        calibration: first calibration that is tried.
         judge: computes the mean score of a quantized file on validation.
         enough: mean score that ends the search.
-        images: (N, C, H, W) uint8, on which the sensitivity of layers is measured.
-        layers: How many layers may stay in floating point.
-        aware: Trains for integers, beginning with a calibration; none, if that is not wanted.
-        per_channel: As in `quantize`.
-        reduce_range: Likewise.
-        threads: Of the runtime.
+        images: stored inputs (N, ...) on which the sensitivity of layers is measured.
+        layers: largest number of layers that may stay in floating point.
+        aware: quantization-aware training that starts with a calibration; None to leave it out.
+        per_channel: as in `quantize`.
+        reduce_range: as in `quantize`.
+        threads: number of threads of the runtime.
     """
 
     observed: Observed
@@ -63,22 +64,30 @@ class Ladder:
     reduce_range: bool = True
     threads: int = 1
 
-    def climb(self) -> tuple[list[LadderStep], LadderStep]:
-        """Try one measure after another until one is enough.
+    def run(self) -> tuple[list[LadderStep], LadderStep]:
+        """Try one step after another until one is enough.
 
         Returns:
-            All that were tried, in their order, and the one to take: the best.
+            All steps that were tried, in their order, and the best one.
         """
-        tried = [self._static(self.calibration)]
-        if tried[0].score < self.enough:
-            tried += [self._static(name) for name in CALIBRATIONS if name != self.calibration]
-        best = max(tried, key=lambda rung: rung.score)
-        for measure in (self._floats, self._trained):
-            for rung in measure(str(best.detail)) if best.score < self.enough else ():
-                tried.append(rung)
-                if rung.score >= self.enough:
-                    return tried, rung
-        return tried, max(tried, key=lambda rung: rung.score)
+        tried = list(self._steps())
+        return tried, max(tried, key=lambda step: step.score)
+
+    def _steps(self) -> Iterator[LadderStep]:
+        """The steps, up to the first that is enough; all calibrations are tried together."""
+        calibrated = [self._static(self.calibration)]
+        if calibrated[0].score < self.enough:
+            others = [name for name in CALIBRATIONS if name != self.calibration]
+            calibrated += [self._static(name) for name in others]
+        yield from calibrated
+        best = max(calibrated, key=lambda step: step.score)
+        if best.score >= self.enough:
+            return
+        calibration = str(best.detail)
+        for step in chain(self._floats(calibration), self._trained(calibration)):
+            yield step
+            if step.score >= self.enough:
+                return
 
     def _static(self, calibration: str) -> LadderStep:
         model = self._insert(self.observed.ranges(calibration))

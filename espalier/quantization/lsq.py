@@ -1,31 +1,26 @@
-"""Learned step size quantization (Esser et al.
-
-2020): the step between two levels is trained along with the weights.
-"""
+"""Learned step size quantization (Esser et al. 2020): the step between two levels is trained with the weights."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-_SMALLEST = 1e-12  # of a step: what is divided by
+_SMALLEST = 1e-12  # of a step, which is a divisor
 
 
 def fake_quantize(x: Tensor, step: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-    """What remains of `x` after a journey through integers, with a gradient for both (eq.
+    """Quantize and dequantize `x`, with gradients for `x` and the step (eq. 1, 2, 3 and 5).
 
-    1, 2, 3 and 5).
-
-    The integer is `round(x / step) + zero`, held within `low..high`. Rounding passes gradients
-    straight through, so that of `x` is 1 inside the range and 0 outside, and that of the step is
+    The integer is `round(x / step) + zero`, clamped to `low..high`. Rounding passes gradients
+    through, so the gradient of `x` is 1 inside the range and 0 outside; that of the step is
     `round(x / step) - x / step` inside, and the bound minus `zero` outside.
 
     Args:
-        x: Any values.
-        step: The distance of two levels, above 0; its shape broadcasts to that of `x`.
-        zero: The integer that stands for 0; likewise.
-        low: The smallest integer.
-        high: The largest.
+        x: any values.
+        step: distance of two levels, above 0; its shape broadcasts to that of `x`.
+        zero: integer that represents 0; its shape broadcasts likewise.
+        low: smallest integer.
+        high: largest integer.
     """
     exact = (x / step + zero).clamp(low, high)
     integer = exact + (exact.round() - exact).detach()
@@ -40,23 +35,22 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 class Step(nn.Module):
     """A learned step of a tensor, or one for each of its channels.
 
-    The gradient of a step is divided by the root of how many values share it times the levels
-    (section 2.2), so that steps learn as fast as weights do.
+    The gradient of a step is divided by sqrt(values that share it * levels) (section 2.2), so that
+    steps learn as fast as weights.
     """
 
     def __init__(
         self, step: Tensor, zero: int, low: int, high: int, *, shared: float, most: float = math.inf
     ) -> None:
-        """Begin with a step.
+        """Start with a step.
 
         Args:
-            step: (): of the whole tensor; (C,): of its first dimension. Above 0.
-            zero: The integer that stands for 0; it stays.
-            low: The smallest integer.
-            high: The largest.
-            shared: How many values there are to a step; of activations, in one image.
-            most: The largest value that there is to be told apart: the step never grows past what
-                it needs.
+            step: step above 0 of the whole tensor (), or of each index of its first dimension (C,).
+            zero: integer that represents 0; it is not trained.
+            low: smallest integer.
+            high: largest integer.
+            shared: number of values that share a step; of activations, in one example.
+            most: largest value that occurs; the step never grows beyond what it needs.
         """
         super().__init__()
         self.step = nn.Parameter(step.detach().clone())
@@ -66,9 +60,8 @@ class Step(nn.Module):
         )
         self._low, self._high = low, high
         self._factor = 1 / math.sqrt(shared * high)
-        self._most = (
-            most / max(1, high - zero) * (1 - 1e-6)
-        )  # a hair less: the runtime compares the product in float32
+        # slightly less, because the runtime compares the product in float32
+        self._most = most / max(1, high - zero) * (1 - 1e-6)
 
     def size(self) -> Tensor:
         """The step in use."""
@@ -76,7 +69,7 @@ class Step(nn.Module):
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Let the step in use be the parameter itself, for an export."""
+        """Set the parameter to the step in use, for an export."""
         self.step.copy_(self.size())
         self.step.requires_grad_(False)
 
@@ -107,11 +100,10 @@ def activation_step(low: float, high: float, *, shared: float, most: float = mat
 
 
 def weight_step(weight: Tensor, *, per_channel: bool, reduce_range: bool) -> Step:
-    """The step of signed 8-bit weights that holds the largest of them: of each filter, or of all."""
+    """The step of signed 8-bit weights that represents the largest of them: per filter, or of all."""
     high = 64 if reduce_range else 127
     values = weight.detach().abs()
     largest = values.flatten(1).amax(1) if per_channel else values.amax()
-    # a filter of nothing but zeros takes any step; a tiny one would make its bias too large an
-    # integer
+    # a filter of zeros takes any step, but with a tiny one the integer of its bias would be too large
     largest = torch.where(largest > 0, largest, values.amax().clamp_min(1e-3))
     return Step(largest / high, 0, -high, high, shared=weight.numel() / largest.numel())

@@ -1,4 +1,4 @@
-"""What the activations of a deployed file are like on real images."""
+"""Histograms of the activations of a deployed file."""
 
 from collections.abc import Collection
 from pathlib import Path

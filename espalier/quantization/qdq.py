@@ -3,8 +3,6 @@
 ONNX Runtime fuses such pairs with what is between them into integer kernels, if weights and biases are integers too.
 """
 
-from collections import Counter
-
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -13,13 +11,14 @@ _LARGEST = 2**30  # of a bias, so that there is room for the sum of products
 
 
 def with_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let quantized weights be 8-bit integers in the file, and the biases beside them 32-bit integers.
+    """Store quantized weights as 8-bit integers in the file, and their biases as 32-bit integers.
 
-    A bias has the scale of its layer's products: that of the activations times that of the weights (Jacob et al. 2018,
-    section 2.4). Where one does not fit into 32 bits, its weights are a billionth of it: they are given larger steps.
+    A bias has the scale of its layer's products: that of the activations times that of the weights
+    (Jacob et al. 2018, section 2.4). If a bias does not fit into 32 bits, its weights are a billionth
+    of it, and get larger steps.
 
     Args:
-        model: Changed in place.
+        model: model; it is changed in place.
     """
     graph = _Graph(model)
     graph.drop_identities()
@@ -41,7 +40,7 @@ class _Graph:
         self._makers = {name: node for node in model.graph.node for name in node.output}
 
     def drop_identities(self) -> None:
-        """Equal weights are written once, with a node for each other name: let all use the one."""
+        """Replace the names of equal weights, which the exporter writes as nodes, by the first name."""
         same: dict[str, str] = {}
         for node in [node for node in self._graph.node if node.op_type == "Identity"]:
             source = same.get(node.input[0], node.input[0])
@@ -53,7 +52,7 @@ class _Graph:
                 node.input[place] = same.get(name, name)
 
     def quantize_weight(self, node: NodeProto) -> None:
-        """Replace a weight and the node that quantizes it by integers."""
+        """Replace a weight and its quantizing node by integers."""
         weight, scale, zero = (self.weights[name] for name in node.input)
         axis = next((one.i for one in node.attribute if one.name == "axis"), 0) if scale.ndim else 0
         shape = [-1 if dimension == axis else 1 for dimension in range(weight.ndim)]
@@ -66,7 +65,7 @@ class _Graph:
         self._graph.node.remove(node)
 
     def transpose_weight(self, node: NodeProto) -> None:
-        """Transpose the integers themselves, where a quantized weight is transposed; two dimensions at the most."""
+        """Transpose the integers of a transposed quantized weight of two dimensions."""
         before = self._makers.get(node.input[0])
         if (
             before is None
@@ -88,7 +87,7 @@ class _Graph:
         self._graph.node.remove(node)
 
     def quantize_bias(self, node: NodeProto) -> None:
-        """Give a layer that multiplies integers a bias of integers."""
+        """Replace the bias of a layer that multiplies integers by integers."""
         if len(node.input) < 3 or node.input[2] not in self.weights:
             return
         scales = [self._scale(name) for name in node.input[:2]]
@@ -111,7 +110,7 @@ class _Graph:
         node.input[2] = name
 
     def _coarser(self, node: NodeProto, growth: np.ndarray) -> np.ndarray:
-        """Give a layer's filters steps that are so many times as large; returns the steps."""
+        """Multiply the steps of a layer's filters by `growth`; returns the steps."""
         former = self._makers[node.input[1]]
         integers, scale = self.weights[former.input[0]], self.weights[former.input[1]]
         growth = growth if scale.ndim else growth.max()
@@ -128,21 +127,21 @@ class _Graph:
         return steps
 
     def drop_unused(self) -> None:
-        """Leave out nodes whose results nobody uses, and weights in floating point that were replaced."""
-        given = {output.name for output in self._graph.output}
-        while True:
-            used = Counter(name for node in self._graph.node for name in node.input)
-            idle = [
-                node
-                for node in self._graph.node
-                if not any(used[name] or name in given for name in node.output)
-            ]
-            if not idle:
-                break
-            for node in idle:
+        """Remove nodes without used outputs, and weights without a reader."""
+        while unused := self._unused_nodes():
+            for node in unused:
                 self._graph.node.remove(node)
-        for weight in [one for one in self._graph.initializer if not used[one.name]]:
+        used = self._used()
+        for weight in [one for one in self._graph.initializer if one.name not in used]:
             self._graph.initializer.remove(weight)
+
+    def _unused_nodes(self) -> list[NodeProto]:
+        used = self._used() | {output.name for output in self._graph.output}
+        return [node for node in self._graph.node if used.isdisjoint(node.output)]
+
+    def _used(self) -> set[str]:
+        """The names that nodes read."""
+        return {name for node in self._graph.node for name in node.input}
 
     def _scale(self, name: str) -> np.ndarray | None:
         maker = self._makers.get(name)

@@ -1,4 +1,4 @@
-"""How the range of an activation is chosen from what was measured: each maps a histogram to (low, high)."""
+"""Calibrations: each chooses the range (low, high) of an activation from its histogram."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2048
-_CLIPPED = 1e-3  # of the values, by entropy, at the most
+_CLIPPED = 1e-3  # largest fraction of the values that `entropy` clips
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,9 @@ class Histogram:
     """The values of one tensor over all calibration images.
 
     Attributes:
-        low: The smallest value.
-        high: The largest value.
-        counts: (BINS,) how many values fell into each of equal bins of [0, largest magnitude], by
-            magnitude.
+        low: smallest value.
+        high: largest value.
+        counts: (BINS,) numbers of values in equal bins of [0, largest magnitude], by magnitude.
     """
 
     low: float
@@ -31,7 +30,7 @@ class Histogram:
         return max(abs(self.low), abs(self.high))
 
     def clipped(self, bins: int) -> tuple[float, float]:
-        """The range when magnitudes above the first so many bins are clipped."""
+        """The range when magnitudes above the first `bins` bins are clipped."""
         most = self.magnitude * bins / BINS
         return max(self.low, -most), min(self.high, most)
 
@@ -40,29 +39,28 @@ Calibration = Callable[[Histogram], tuple[float, float]]
 
 
 def minmax(histogram: Histogram) -> tuple[float, float]:
-    """Everything that was seen."""
+    """The smallest and the largest value."""
     return histogram.low, histogram.high
 
 
 def percentile(histogram: Histogram, part: float = 0.9999) -> tuple[float, float]:
-    """What holds a part of all magnitudes."""
+    """The range of a fraction of all magnitudes."""
     cumulative = np.cumsum(histogram.counts)
     return histogram.clipped(int(np.searchsorted(cumulative, part * cumulative[-1])) + 1)
 
 
 def entropy(histogram: Histogram) -> tuple[float, float]:
-    """The clipping that loses least information (Migacz 2017: the smallest Kullback-Leibler divergence).
+    """The clipping with the smallest Kullback-Leibler divergence (Migacz 2017).
 
-    For every candidate, the distribution with its tail moved into the last bin is compared with the same distribution
-    seen through as many levels as the integer type has on one side. Beside the paper: no more than a thousandth of the
-    values is clipped. Where many are equal (the black around a picture, behind a convolution), spikes in the
-    distribution would have it resolved ever finer, and whole percents clipped.
+    For every candidate, the distribution with its tail moved into the last bin is compared with the
+    same distribution in as many levels as the integer type has on one side. Unlike in the paper, at
+    most a thousandth of the values is clipped: many equal values (a black margin after a
+    convolution) are spikes that only ever finer levels resolve, and would clip several percent.
     """
     levels = 128 if histogram.low < 0 else 256
     counts = histogram.counts.astype(float)
-    counts[0] = (
-        counts[1] if len(counts) > 1 else counts[0]
-    )  # exact zeros of rectifiers say nothing of the shape
+    if len(counts) > 1:
+        counts[0] = counts[1]  # the exact zeros of rectifiers carry no information
     least = int(np.searchsorted(np.cumsum(counts), (1 - _CLIPPED) * counts.sum())) + 1
     candidates = [bins for bins in range(levels, BINS + 1, 16) if bins >= least] or [BINS]
     return histogram.clipped(min(candidates, key=lambda bins: _divergence(counts, bins, levels)))

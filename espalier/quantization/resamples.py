@@ -1,4 +1,4 @@
-"""Several samples of the training data, for thresholds that should not hang on one of them."""
+"""Several samples of the training data, for ranges that do not depend on one of them."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def _random(
 
 
 def _fold(labels: Places, count: int, number: int, of: int, random: np.random.Generator) -> Places:
-    """A part of the split that no other fold has anything of, in the order of the split."""
+    """A part of the split that shares no example with another fold, in the order of the split."""
     part = np.array_split(np.arange(len(labels)), of)[number]
     return random.choice(part, min(count, len(part)), replace=False)
 
@@ -24,7 +24,7 @@ def _fold(labels: Places, count: int, number: int, of: int, random: np.random.Ge
 def _proportions(
     labels: Places, count: int, number: int, of: int, random: np.random.Generator
 ) -> Places:
-    """A draw in which classes have other proportions: uniform over all that there can be (a flat Dirichlet)."""
+    """A draw with other class proportions, uniform over all possible ones (a flat Dirichlet)."""
     classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     share = random.dirichlet(np.ones(len(classes)))
     weight = (share / sizes)[inverse]
@@ -43,13 +43,13 @@ def resamples(labels: Places, count: int, number: int, seed: int) -> list[Places
     """Several samples: in turn a random draw, a fold, and one with other class proportions.
 
     Args:
-        labels: (N,) of all examples.
-        count: How many images to a sample, as far as there are.
-        number: How many samples.
-        seed: Of the draws.
+        labels: labels (N,) of all examples.
+        count: examples per sample, or all if there are fewer.
+        number: number of samples.
+        seed: seed of the draws.
 
     Returns:
-        For each sample, the places of its examples, in rising order.
+        The indices of the examples of each sample, in ascending order.
     """
     kinds = list(RESAMPLES.values())
     found = []

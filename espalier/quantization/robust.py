@@ -1,4 +1,4 @@
-"""Thresholds that do not hang on which images were looked at: chosen on several samples, and their spread told."""
+"""Ranges that depend little on the images: the medians over several samples, and their spread."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,14 @@ Ranges = dict[str, tuple[float, float]]
 
 
 def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str) -> list[Ranges]:
-    """What a calibration chooses on each sample by itself.
+    """The ranges that a calibration chooses on each sample.
 
     Args:
-        samples: A histogram of each tensor by its name, for every sample of images.
-        calibration: A key of `CALIBRATIONS`.
+        samples: histograms of the tensors by name, for every sample of images.
+        calibration: key of `CALIBRATIONS`.
 
     Raises:
-        BadInput: If the calibration is unknown.
+        BadInput: if the calibration is unknown.
     """
     if calibration not in CALIBRATIONS:
         raise BadInput(
@@ -29,7 +29,7 @@ def ranges_of_each(samples: Sequence[Mapping[str, Histogram]], calibration: str)
 
 
 def robust_ranges(each: Sequence[Ranges]) -> Ranges:
-    """The range of every tensor: the median over the samples of what was chosen on each."""
+    """The median range of every tensor over the samples."""
     return {
         name: (
             float(np.median([one[name][0] for one in each])),
@@ -40,7 +40,7 @@ def robust_ranges(each: Sequence[Ranges]) -> Ranges:
 
 
 def spread(each: Sequence[Ranges]) -> np.ndarray:
-    """How much the range of every tensor differs between samples: (largest - smallest width) / median width."""
+    """The spread of each tensor's range: (largest - smallest width) / median width."""
     widths = np.array([[high - low for low, high in ranges.values()] for ranges in each])
     middle = np.maximum(np.median(widths, axis=0), np.finfo(np.float32).tiny)
     differences: np.ndarray = (widths.max(axis=0) - widths.min(axis=0)) / middle

@@ -1,4 +1,4 @@
-"""How much each layer by itself suffers from integers."""
+"""The sensitivity of each layer to quantization."""
 
 from collections.abc import Mapping
 
@@ -17,20 +17,19 @@ def sensitivity(
     reduce_range: bool = True,
     threads: int = 1,
 ) -> dict[str, float]:
-    """The change of the logits when one layer alone computes in integers (Wu et al.
-
-    2020, on partial quantization).
+    """The change of the outputs when one layer alone computes in integers (Wu et al. 2020).
 
     Args:
-        observed: The file.
-        ranges: Of its tensors.
-        images: (N, C, H, W) uint8, on which it is measured.
-        per_channel: As in `quantize`.
-        reduce_range: Likewise.
-        threads: Of the runtime.
+        observed: file.
+        ranges: ranges of its tensors.
+        images: stored inputs (N, ...) on which it is measured.
+        per_channel: as in `quantize`.
+        reduce_range: as in `quantize`.
+        threads: number of threads of the runtime.
 
     Returns:
-        By the layer's name, the mean square of the change over that of the logits; the worst first.
+        The mean square of the change over that of the outputs, by the layer's name, the largest
+        first.
     """
     exact = DEFAULT.open(observed.model.SerializeToString(), threads).outputs(images)
     scale = max(float(np.square(exact).mean()), float(np.finfo(np.float32).tiny))

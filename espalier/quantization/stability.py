@@ -1,4 +1,4 @@
-"""How much thresholds, and what they cost, hang on which images were looked at."""
+"""Stability: how much ranges and scores depend on the calibration images."""
 
 from collections.abc import Callable
 
@@ -17,18 +17,18 @@ def stability(
     per_channel: bool = True,
     reduce_range: bool = True,
 ) -> dict[str, float]:
-    """Quantize with the thresholds of every sample by itself, and compare.
+    """Quantize with the ranges of each sample and compare the scores.
 
     Args:
-        observed: A file with several samples.
-        calibration: A key of `CALIBRATIONS`.
-        judge: The accuracy of a quantized file.
-        per_channel: As in `quantize`.
-        reduce_range: Likewise.
+        observed: file with several samples.
+        calibration: key of `CALIBRATIONS`.
+        judge: computes the mean score of a quantized file.
+        per_channel: as in `quantize`.
+        reduce_range: as in `quantize`.
 
     Returns:
-        The number of samples; the spread of a tensor's range, (largest - smallest width) / median width, of the
-        median tensor and of the worst; the lowest, highest and mean accuracy, and its standard deviation.
+        The number of samples; the spread of the median tensor and of the worst, as in `spread`; the
+        lowest, highest and mean score, and their standard deviation.
     """
     each = observed.each(calibration)
     differences = spread(each)
@@ -36,13 +36,13 @@ def stability(
         insert(observed.model, one, per_channel=per_channel, reduce_range=reduce_range)
         for one in each
     )
-    accuracies = np.array([judge(model) for model in models])
+    scores = np.array([judge(model) for model in models])
     return {
         "resamples": len(each),
         "threshold_spread": float(np.median(differences)),
         "threshold_spread_worst": float(differences.max()),
-        "resampled_accuracy_lowest": float(accuracies.min()),
-        "resampled_accuracy_highest": float(accuracies.max()),
-        "resampled_accuracy_mean": float(accuracies.mean()),
-        "resampled_accuracy_deviation": float(accuracies.std(ddof=1)),
+        "resampled_accuracy_lowest": float(scores.min()),
+        "resampled_accuracy_highest": float(scores.max()),
+        "resampled_accuracy_mean": float(scores.mean()),
+        "resampled_accuracy_deviation": float(scores.std(ddof=1)),
     }

@@ -1,4 +1,4 @@
-"""Static int8: ranges of activations are measured once; weights are quantized per channel (Jacob et al. 2018)."""
+"""Static int8: ranges of activations are measured once (Jacob et al. 2018)."""
 
 import copy
 import tempfile
@@ -37,11 +37,11 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Observed:
-    """A deployed file, made ready to be quantized, and what its activations were like.
+    """A deployed file that is ready for quantization, and the histograms of its activations.
 
     Attributes:
-        model: The file's graph, optimised.
-        samples: For every sample of images, a histogram of each tensor by its name.
+        model: optimised graph of the file.
+        samples: histograms of the tensors by name, for every sample of images.
     """
 
     model: onnx.ModelProto
@@ -49,20 +49,20 @@ class Observed:
     _chosen: dict[str, list[Ranges]] = field(default_factory=dict, repr=False)
 
     def each(self, calibration: str) -> list[Ranges]:
-        """The ranges that a calibration chooses on each sample by itself.
+        """The ranges that a calibration chooses on each sample.
 
         Raises:
-            BadInput: If the calibration is unknown.
+            BadInput: if the calibration is unknown.
         """
         if calibration not in self._chosen:
             self._chosen[calibration] = ranges_of_each(self.samples, calibration)
         return self._chosen[calibration]
 
     def ranges(self, calibration: str) -> Ranges:
-        """Their medians.
+        """The median ranges over the samples.
 
         Raises:
-            BadInput: If the calibration is unknown.
+            BadInput: if the calibration is unknown.
         """
         return robust_ranges(self.each(calibration))
 
@@ -85,22 +85,21 @@ def quantize(
 ) -> None:
     """Quantize a deployed file: unsigned 8-bit activations, signed 8-bit weights.
 
-    Unsigned activations are what processors multiply fast with signed weights; both signed is
+    Processors multiply unsigned activations with signed weights fast; with both signed, the file is
     slower than float32.
 
     Args:
-        source: The file to quantize; it is left as it is.
-        target: Where to write.
-        images: (N, C, H, W) uint8, of the training split, on which ranges are measured.
-        calibration: How a range is chosen from what was measured: `minmax`, `percentile` or
-            `entropy` (KL).
-        per_channel: A scale for every filter of a weight, instead of one for all of them.
-        reduce_range: Use 7 bits for weights. Processors without VNNI add pairs of 8-bit products in
-            16 bits, which can saturate; with 7 bits the same file gives the same answers
+        source: file to quantize; it is not changed.
+        target: path to write to.
+        images: stored inputs (N, ...) of the training split, on which ranges are measured.
+        calibration: choice of a range from a histogram: `minmax`, `percentile` or `entropy`.
+        per_channel: whether every filter of a weight has its own scale.
+        reduce_range: whether weights use 7 bits. Processors without VNNI add pairs of 8-bit
+            products in 16 bits, which can saturate; with 7 bits a file gives the same outputs
             everywhere.
 
     Raises:
-        BadInput: If the calibration is unknown or there are no images.
+        BadInput: if the calibration is unknown or there are no images.
     """
     observed = observe_file(source, [images])
     ranges = observed.ranges(calibration)
@@ -110,14 +109,14 @@ def quantize(
 
 
 def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
-    """Make a deployed file ready, and measure its activations on one or more samples of images.
+    """Prepare a deployed file, and measure its activations on one or more samples of images.
 
     Args:
-        source: The file; it is left as it is.
-        samples: Each (N, C, H, W) uint8.
+        source: file; it is not changed.
+        samples: samples of stored inputs (N, ...).
 
     Raises:
-        BadInput: If there are no images.
+        BadInput: if there are no images.
     """
     if not samples or not all(len(images) for images in samples):
         raise BadInput("Expected calibration to be given images; found none.")
@@ -138,15 +137,15 @@ def insert(
     only: Collection[str] = (),
     floats: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Put quantizers and integer weights into a graph.
+    """Insert quantizers and integer weights into a graph.
 
     Args:
-        model: The graph that was observed; it is left as it is.
-        ranges: Of every tensor, by name.
-        per_channel: As in `quantize`.
-        reduce_range: Likewise.
-        only: The names of the only nodes to quantize; all that can be, if there are none.
-        floats: The names of nodes that stay in floating point.
+        model: graph that was observed; it is not changed.
+        ranges: range of every tensor, by name.
+        per_channel: as in `quantize`.
+        reduce_range: as in `quantize`.
+        only: names of the nodes to quantize; if empty, all that can be quantized.
+        floats: names of nodes that stay in floating point.
     """
     with quiet():
         quantizer = QDQQuantizer(
@@ -157,12 +156,12 @@ def insert(
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, _as_float32(ranges)),
             nodes_to_quantize=list(only),
-            nodes_to_exclude=[*_before_the_network(model), *floats],
+            nodes_to_exclude=[*_front_nodes(model), *floats],
             op_types_to_quantize=_OPERATORS,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
-        # its own runtime reads nodes in any order, the standard wants this one
+        # ONNX Runtime reads nodes in any order, but the standard asks for this one
         quantizer.model.topological_sort()
     return quantizer.model.model
 
@@ -176,8 +175,8 @@ def _as_float32(
     }
 
 
-def _before_the_network(model: onnx.ModelProto) -> list[str]:
-    """The nodes that turn pixels into the network's input: up to the first that multiplies by weights."""
+def _front_nodes(model: onnx.ModelProto) -> list[str]:
+    """The nodes of the front: all before the first that multiplies by weights or reshapes."""
     names = []
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm", "MatMul", "Reshape", "Flatten"):

@@ -1,4 +1,4 @@
-"""What a network was made to be stays so while it is trained further."""
+"""Constraints: masks and shared weights that further training keeps."""
 
 from typing import Protocol
 
@@ -9,40 +9,39 @@ from espalier.models.structure import masked_weights, shared_weights
 
 
 class Constraint(Protocol):
-    """Something that holds of some weights before a step, and is made to hold after it."""
+    """A property of some weights that holds before a step and is restored after it."""
 
     def before_step(self) -> None:
-        """Called when the gradients are there."""
+        """Called when the gradients are computed."""
 
     def after_step(self) -> None:
         """Called when the optimizer has moved the weights."""
 
 
 class Zeros:
-    """What is zero in a weight stays zero: the mask of single weights that were pruned."""
+    """Keeps the zeros of a weight: the mask of pruned single weights."""
 
     def __init__(self, weight: nn.Parameter) -> None:
-        """Hold what is zero now."""
+        """Record which numbers are zero."""
         self._weight, self._mask = weight, weight.detach() != 0
 
     def before_step(self) -> None:
-        """Take the gradients away, so that they count neither for the norm nor for the momentum."""
+        """Set the gradients of the zeros to zero, so that norm and momentum do not include them."""
         if self._weight.grad is not None:
             self._weight.grad.mul_(self._mask)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Set to zero whatever an optimizer's memory moved."""
-        self._weight.masked_fill_(
-            ~self._mask, 0.0
-        )  # a product would make negative zeros, and they are other bits
+        """Set to zero what the momentum of an optimizer moved."""
+        # a product would make negative zeros, whose bits differ
+        self._weight.masked_fill_(~self._mask, 0.0)
 
 
 class Shared:
-    """What is equal in a weight stays equal: the codebook of shared weights, whose centroids are trained."""
+    """Keeps equal numbers of a weight equal: the codebook of shared weights, whose centroids train."""
 
     def __init__(self, weight: nn.Parameter) -> None:
-        """Hold which numbers are equal now."""
+        """Record which numbers are equal."""
         self._weight = weight
         values, self._index = torch.unique(weight.detach().flatten(), return_inverse=True)
         self._counts = torch.bincount(self._index, minlength=len(values))
@@ -53,11 +52,11 @@ class Shared:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Let all members of a centroid have the mean of their gradients.
+        """Replace the gradient of each member of a centroid by the mean over its members.
 
-        The mean is the gradient's projection on what may be moved, so a learning rate for free
-        weights serves here; the gradient of the centroid (Han et al. 2016, eq. 3) is the sum, so
-        many times the mean as there are members.
+        The mean projects the gradient onto the moves that keep members equal, so learning rates for
+        free weights fit. The gradient of the centroid (Han et al. 2016, eq. 3) is the sum: the mean
+        times the number of members.
         """
         gradient = self._weight.grad
         if gradient is None:
@@ -68,13 +67,13 @@ class Shared:
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Let all members be the first of them: the vectors of a processor may round the last few another way."""
+        """Set all members to the first of them: vector units may round the last few differently."""
         flat = self._weight.flatten()
         self._weight.copy_(flat[self._first][self._index].view(self._weight.shape))
 
 
 def constraints_of(network: nn.Module) -> list[Constraint]:
-    """What was noted of a network that training must respect."""
+    """The constraints of a network: its masks and its shared weights."""
     parameters = dict(network.named_parameters())
     zeros: list[Constraint] = [Zeros(parameters[name]) for name in masked_weights(network)]
     shared: list[Constraint] = [Shared(parameters[name]) for name in shared_weights(network)]

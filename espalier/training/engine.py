@@ -29,16 +29,16 @@ from espalier.training.scoring import Inference
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What an objective is given: a batch, as the network saw and answered it.
+    """The inputs of an objective: a batch, as the network saw it, and its outputs.
 
     Attributes:
         outputs: (N, width) float32; logits (N, classes) for a classification.
-        inputs: (N, ...) float32: the augmented version of the batch as the network sees it.
-        batch: The examples and their targets.
-        view: The number of the view.
-        progress: The part of all steps that is behind, in [0, 1).
-        heads: Outputs of every head by its name, where the network has several; `outputs` are those
-            of the first.
+        inputs: (N, ...) float32, the view of the batch as the network sees it.
+        batch: examples and their targets.
+        view: number of the view.
+        progress: fraction of all steps that are done, in [0, 1).
+        heads: outputs of every head by its name, if the network has several; `outputs` are of the
+            first.
     """
 
     outputs: Tensor
@@ -50,7 +50,7 @@ class LossInputs:
 
 
 Objective = Callable[[LossInputs], Tensor]
-"""Maps what was seen to a loss to be minimised. If it is a module, its parameters are trained along."""
+"""Maps the inputs to a loss to be minimised. If it is a module, its parameters are trained too."""
 
 
 @dataclass
@@ -114,11 +114,11 @@ def fit(
     run = _Run(
         network, train, validation, objective, recipe, views, front, team, checkpoints, report
     )
-    with on_sigterm() as wish:
+    with on_sigterm() as request:
         run.load()
         while run.state.epoch < recipe.epochs:
             try:
-                run.epoch(wish)
+                run.epoch(request)
             except _NotFiniteError as error:
                 run.roll_back(error)
     run.finish()
@@ -173,7 +173,7 @@ class _Run:
         self.steps = max(1, len(train) // recipe.batch_size)
         self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
 
-    def epoch(self, wish: StopRequest) -> None:
+    def epoch(self, request: StopRequest) -> None:
         """Train until the end of the current epoch, from wherever in it the state is."""
         state, started = self.state, time.monotonic()
         view = state.epoch % self.views.count
@@ -183,9 +183,9 @@ class _Run:
         for batch in self.train.batches(groups):
             state.loss += self._step(batch, view)
             state.step += 1
-            if self._stop_asked(wish):
+            if self._stop_asked(request):
                 state.seconds += time.monotonic() - started
-                self._save(self._amid())
+                self._save(self._snapshot_with_good())
                 raise Stopped(
                     f"Stopped as asked after step {state.step}; the checkpoint is written."
                 )
@@ -290,10 +290,10 @@ class _Run:
         whole = shuffled[: self.steps * self.recipe.batch_size].split(self.recipe.batch_size)
         return [group[self.team.rank :: self.team.size] for group in whole]
 
-    def _stop_asked(self, wish: StopRequest) -> bool:
+    def _stop_asked(self, request: StopRequest) -> bool:
         if self.team.size == 1:
-            return wish.stop
-        asked = torch.tensor(float(wish.stop), device=self.team.device)
+            return request.stop
+        asked = torch.tensor(float(request.stop), device=self.team.device)
         return self.team.together(asked).item() > 0
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
@@ -308,8 +308,8 @@ class _Run:
         progress = {**self.state.__dict__, "history": list(self.state.history)}
         return flatten(self._parts()), progress
 
-    def _amid(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """A snapshot in the middle of an epoch, with the last good one: whoever goes on may have to go back to it."""
+    def _snapshot_with_good(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A snapshot in the middle of an epoch, with the last good one, which a rollback needs."""
         tensors, progress = self._snapshot()
         good, then = self.good
         return tensors | {f"good.{name}": value for name, value in good.items()}, {

@@ -1,4 +1,4 @@
-"""What is told while something trains: a bar on a terminal, else one JSON line per epoch."""
+"""Progress of a training: a bar on a terminal, else one JSON line per epoch."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ Report = Callable[[Row], None]
 
 
 def silent(row: Row) -> None:
-    """Tell nothing."""
+    """Print nothing."""
     del row
 
 
@@ -54,7 +54,7 @@ class Reporter:
             self._bar.stop()
 
     def __call__(self, row: Row) -> None:
-        """Tell one epoch."""
+        """Print one epoch."""
         if self._bar:
             score = self._headline.text(row[self._headline.name])
             figures = f"loss {row['loss']:.3f}  validation {score}"

@@ -1,4 +1,4 @@
-"""SIGTERM as a wish that is looked at between steps."""
+"""SIGTERM as a request that training checks between steps."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,11 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether someone asked this process to stop."""
+    """A request to stop this process.
+
+    Attributes:
+        stop: whether the process is to stop.
+    """
 
     def __init__(self) -> None:
         self.stop = False
@@ -15,22 +19,22 @@ class StopRequest:
 
 @contextmanager
 def on_sigterm() -> Iterator[StopRequest]:
-    """While inside, SIGTERM sets the wish instead of ending the process.
+    """SIGTERM sets the request inside the block, instead of ending the process.
 
-    Only the main thread can ask for that.
+    Outside the main thread signals are left to the caller.
     """
-    wish = StopRequest()
+    request = StopRequest()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         del number, frame
-        wish.stop = True
+        request.stop = True
 
     try:
-        former = signal.signal(signal.SIGTERM, note)
-    except ValueError:  # not the main thread: whoever runs us there deals with signals
-        yield wish
+        former = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not the main thread
+        yield request
         return
     try:
-        yield wish
+        yield request
     finally:
         signal.signal(signal.SIGTERM, former)

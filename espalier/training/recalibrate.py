@@ -1,4 +1,4 @@
-"""Batch norm statistics, measured anew after a cut."""
+"""Batch norm statistics, recomputed after a cut."""
 
 import torch
 from torch import nn
@@ -11,15 +11,15 @@ from espalier.training.batches import Examples, in_order
 def recalibrate(
     network: nn.Module, examples: Examples, front: Front, *, most: int = 4096, batch_size: int = 256
 ) -> None:
-    """Let running means and variances be the plain average over some training images, in place.
+    """Set running means and variances to the plain average over some training examples, in place.
 
     Args:
-        network: What was cut; its weights stay.
-        examples: The training split, of which the first `most` images are seen, without
+        network: network after a cut; its weights are not changed.
+        examples: training split, of which the first `most` examples are used, without
             augmentation.
         front: maps stored inputs to what the network sees.
-        most: How many images at the most.
-        batch_size: Images per step.
+        most: largest number of examples.
+        batch_size: examples per step.
     """
     norms = [
         module

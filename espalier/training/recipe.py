@@ -1,4 +1,4 @@
-"""How a network is trained: every knob of the training engine, checked once."""
+"""The recipe of a training: every setting of the engine, checked once."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -8,35 +8,35 @@ from espalier.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The knobs of one training run.
+    """The settings of one training.
 
     The same recipe, data, seed, device and thread count give the same bits.
 
     Attributes:
-        epochs: How often the training split is seen; 0 trains nothing.
-        batch_size: Examples per step, over all devices together.
+        epochs: number of passes over the training split; 0 trains nothing.
+        batch_size: examples per step, over all devices together.
         optimizer: `sgd` (with Nesterov momentum) or `adamw`, in their fused versions where there
             are.
-        learning_rate: The highest of the schedule.
-        momentum: Of SGD; AdamW takes it as its first beta.
-        weight_decay: Applied to weights of two or more dimensions; never to biases and norms.
+        learning_rate: highest rate of the schedule.
+        momentum: momentum of SGD; first beta of AdamW.
+        weight_decay: decay of weights of two or more dimensions; never to biases and norms.
         schedule: `one_cycle` (linear warm-up, cosine down to nothing), `cosine` (no warm-up), or
             `constant`.
-        warmup: The part of all steps over which `one_cycle` rises.
-        clip_norm: The gradient's norm is scaled down to this; 0 turns it off.
-        ema: Decay per step of the running average of the weights that becomes the result; 0 turns
+        warmup: fraction of all steps over which `one_cycle` rises.
+        clip_norm: largest norm of the gradient; a larger one is scaled down; 0 turns it off.
+        ema: decay per step of the running average of the weights that becomes the result; 0 turns
             it off.
-        label_smoothing: Of the cross-entropy with the labels.
-        augment: Whether training images are shifted and flipped as the data set's description
+        label_smoothing: smoothing of the cross-entropy with the labels.
+        augment: whether training images are shifted and flipped as the data set's description
             allows.
-        views: How many different augmented versions of the training split there are: epoch `e` sees
-            version `e mod views`. A teacher's answers are kept per version.
+        views: number of different views of the training split: epoch `e` uses view `e mod views`.
+            A teacher's outputs are kept for each view.
         precision: `float32`, `bfloat16` (autocast), or `auto`: bfloat16 where the device computes
             in it.
-        threads: Of the processor's arithmetic; part of what fixes the bits.
-        rollbacks: How often a loss that is not finite may be answered by going back an epoch with
-            half the rate.
-        resident_bytes: A training split larger than this is streamed from the disk instead of kept
+        threads: number of CPU threads; the bits depend on it.
+        rollbacks: number of returns to the last epoch, with half the rate, after a loss that is
+            not finite.
+        resident_bytes: size above which a training split is streamed from the disk instead of kept
             on the device.
     """
 
@@ -63,14 +63,14 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
         for name in ("batch_size", "views", "threads"):
-            _should(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
-        _should(self.learning_rate > 0, "learning_rate", "be above 0", self.learning_rate)
+            _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        _require(self.learning_rate > 0, "learning_rate", "be above 0", self.learning_rate)
         for name in ("epochs", "weight_decay", "clip_norm", "rollbacks", "resident_bytes"):
-            _should(getattr(self, name) >= 0, name, "be at least 0", getattr(self, name))
+            _require(getattr(self, name) >= 0, name, "be at least 0", getattr(self, name))
         for name in ("momentum", "ema", "label_smoothing", "warmup"):
-            _should(0 <= getattr(self, name) < 1, name, "lie in [0, 1)", getattr(self, name))
+            _require(0 <= getattr(self, name) < 1, name, "lie in [0, 1)", getattr(self, name))
 
 
-def _should(holds: bool, name: str, rule: str, found: object) -> None:
+def _require(holds: bool, name: str, rule: str, found: object) -> None:
     if not holds:
         raise BadInput(f"Expected `{name}` to {rule}; found `{name} = {found}`.")

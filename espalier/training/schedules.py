@@ -16,10 +16,7 @@ def constant(step: int, steps: int, warmup: float) -> float:
 
 
 def cosine(step: int, steps: int, warmup: float) -> float:
-    """Half a cosine from the whole rate to nothing (Loshchilov and Hutter 2017, eq.
-
-    5, one period).
-    """
+    """Half a cosine from the whole rate to nothing (Loshchilov and Hutter 2017, eq. 5, one period)."""
     del warmup
     return (1 + cos(pi * step / steps)) / 2
 

@@ -164,10 +164,7 @@ def test_equal_elements_stay_equal_and_zeros_stay_zero_in_training(small, optimi
 
 
 def test_the_gradient_of_a_centroid_is_the_sum_over_its_members(small):
-    """Han et al.
-
-    2016, eq. 3, by autograd through the codebook; its members are moved by the mean.
-    """
+    """Han et al. 2016, eq. 3, by autograd through the codebook; its members are moved by the mean."""
     shared = share(small, bits=2).double()
     weight = shared.fc2.weight
     centroids, index = weight.detach().unique(return_inverse=True)

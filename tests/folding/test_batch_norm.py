@@ -106,10 +106,7 @@ class Twice(nn.Module):
 
 
 class Standardised(nn.Conv2d):
-    """A weight that is computed (Qiao et al.
-
-    2019): to scale what it is computed from changes nothing.
-    """
+    """A weight that is computed (Qiao et al. 2019): to scale what it is computed from changes nothing."""
 
     def forward(self, x):
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)

@@ -29,10 +29,7 @@ def test_tangos_own_example_is_reproduced():
 
 
 def test_an_example_of_fagerland_lydersen_and_laake_is_reproduced():
-    """Statistical Analysis of Contingency Tables, chapter 8 (data of Cavo et al.
-
-    2012): 6 and 16 of 161.
-    """
+    """Statistical Analysis of Contingency Tables, chapter 8 (data of Cavo et al. 2012): 6 and 16 of 161."""
     low, high = drop_interval(6, 16, 161)
     assert (round(float(low), 4), round(float(high), 4)) == (-0.1240, -0.0054)
     assert round(mcnemar(6, 16), 6) == 0.052479

@@ -162,10 +162,7 @@ def test_l1_is_the_sum_of_a_units_weights_over_its_layers_mean():
 def test_fisher_is_half_the_mean_square_over_examples_of_the_derivative_along_the_activation(
     shared,
 ):
-    """Theis et al.
-
-    2018: g_nk is the sum over places of a * dL_n/da, and a unit is worth the sum of g_nk^2 / 2N.
-    """
+    """Theis et al. 2018: g_nk is the sum over places of a * dL_n/da, and a unit is worth the sum of g_nk^2 / 2N."""
     network = Tanh(shared).double().eval()
     images, answers = torch.randn(12, *SHAPE, dtype=torch.double), torch.arange(12) % 5
     inside = network.inside(images).detach().requires_grad_(True)

@@ -145,6 +145,6 @@ def test_the_ladder_finds_the_layers_that_broke(hard, images):
         aware=None,
         per_channel=False,
     )
-    tried, chosen = ladder.climb()
+    tried, chosen = ladder.run()
     assert tried[0].accuracy < before - 0.1
     assert chosen.accuracy > tried[0].accuracy + 0.1

@@ -55,19 +55,19 @@ def steps(tried):
 
 
 def test_what_is_good_enough_at_once_is_taken(observed):
-    tried, chosen = ladder(observed, [0.9]).climb()
+    tried, chosen = ladder(observed, [0.9]).run()
     assert steps(tried) == [("calibration", "minmax")]
     assert chosen is tried[0]
 
 
 def test_all_calibrations_are_tried_and_the_best_is_taken(observed):
-    tried, chosen = ladder(observed, [0.5, 0.91, 0.93]).climb()
+    tried, chosen = ladder(observed, [0.5, 0.91, 0.93]).run()
     assert steps(tried) == [("calibration", name) for name in ("minmax", "percentile", "entropy")]
     assert chosen.detail == "entropy"
 
 
 def test_then_the_most_sensitive_layers_stay_in_floating_point_one_after_another(observed):
-    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8, 0.9]).climb()
+    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8, 0.9]).run()
     assert steps(tried)[3:] == [("float", 1), ("float", 2)]
     assert chosen is tried[-1]
     worst = list(
@@ -82,7 +82,7 @@ def test_then_the_most_sensitive_layers_stay_in_floating_point_one_after_another
 
 def test_the_first_layer_that_is_enough_ends_the_search(observed):
     """The judge has no more answers: to ask it again would fail."""
-    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.9], layers=3).climb()
+    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.9], layers=3).run()
     assert len(tried) == 4
     assert chosen is tried[-1]
 
@@ -94,7 +94,7 @@ def test_at_last_it_is_trained_for_integers_from_the_best_calibration(observed):
         began.append(calibration)
         return onnx.ModelProto()
 
-    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8, 0.8, 0.95], aware=aware).climb()
+    tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8, 0.8, 0.95], aware=aware).run()
     assert steps(tried)[-1] == ("aware", "percentile")
     assert began == ["percentile"]
     assert chosen is tried[-1]
@@ -103,13 +103,13 @@ def test_at_last_it_is_trained_for_integers_from_the_best_calibration(observed):
 def test_if_nothing_is_enough_the_best_of_all_is_taken(observed):
     tried, chosen = ladder(
         observed, [0.5, 0.7, 0.6, 0.85, 0.8, 0.75], aware=lambda _: onnx.ModelProto()
-    ).climb()
+    ).run()
     assert len(tried) == 6
     assert chosen is tried[3]
 
 
 def test_without_layers_and_training_only_calibrations_are_tried(observed):
-    tried, chosen = ladder(observed, [0.5, 0.7, 0.6], layers=0).climb()
+    tried, chosen = ladder(observed, [0.5, 0.7, 0.6], layers=0).run()
     assert len(tried) == 3
     assert chosen.detail == "percentile"
 

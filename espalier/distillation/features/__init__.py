@@ -1,4 +1,4 @@
-"""What layers inside a student and its teacher put out, and losses between them."""
+"""Feature distillation: losses between layers of a student and of its teacher."""
 
 from espalier.distillation.features.layers import Layer, layers
 from espalier.distillation.features.objective import FeatureTerm, FromFeatures

@@ -1,4 +1,4 @@
-"""Which layers of a network can be paired with those of another, and the shape of what they put out."""
+"""The layers of a network that can be paired with layers of another, and their output shapes."""
 
 from dataclasses import dataclass, field
 from math import isqrt
@@ -7,23 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_KEEPS_ORDER = (
-    nn.Sequential,
-    nn.ModuleList,
-    nn.ModuleDict,
-)  # what is in them is not inside a block
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # which are no blocks
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose output is a tensor with a row per image.
+    """A layer whose output is a tensor with a row for each image.
 
     Attributes:
-        name: As in `named_modules`.
-        shape: Channels, height and width of its output, seen as a map; 1 and 1 where it has no
-            places.
-        block: Whether it consists of layers.
-        crossing: Whether it is inside a block (not a mere sequence) that ends at another
+        name: name in `named_modules`.
+        shape: channels, height and width of its output as a map; height and width are 1 if it has
+            no positions.
+        block: whether it consists of layers.
+        crossing: whether it is inside a block (not only a sequence) that ends at another
             resolution.
     """
 
@@ -39,14 +35,15 @@ class Layer:
 
 
 def as_map(output: Tensor, image: tuple[int, int]) -> Tensor:
-    """What a layer put out as a map (N, C, H, W).
+    """The output of a layer as a map (N, C, H, W).
 
     Args:
         output: (N, C, H, W), (N, H, W, C) as in Swin, tokens (N, L, C) with or without a class token, or (N, C).
-        image: Height and width of the images, whose proportions a map has.
+        image: height and width of the images; a map has the same proportions.
 
     Returns:
-        The map; the class token is left out, tokens that make no map are averaged, and a vector is a map of one place.
+        The map. A class token is left out, tokens that form no map are averaged, and a vector
+        becomes a map of one position.
     """
     if output.ndim == 2:
         return output[:, :, None, None]
@@ -57,54 +54,59 @@ def as_map(output: Tensor, image: tuple[int, int]) -> Tensor:
 
 
 def layers(network: nn.Module, example: Tensor) -> list[Layer]:
-    """The layers that can be paired, in the order in which they end; of those that put out one tensor, the outermost.
+    """The layers that can be paired, in the order in which they end.
 
-    Left out are layers before any weight, layers that run more than once, and those that put out the answer itself.
+    Of several layers with the same output tensor, the outermost counts.
+
+    Layers before the first weight, layers that run more than once, and layers whose output is the
+    network's are left out.
 
     Args:
-        network: Any classifier; it is left as it is.
-        example: Images (N, C, H, W), N above 1, on the network's device.
+        network: any network; it is not changed.
+        example: inputs (N, C, H, W), N above 1, on the network's device.
     """
-    seen = _run(network, example)
+    recording = _run(network, example)
     image = (int(example.shape[2]), int(example.shape[3]))
     modules = dict(network.named_modules())
     outermost: dict[int, Layer] = {}
-    answers = {id(part) for part in seen.answers}
-    for name, output in seen.outputs.items():
-        if seen.runs[name] > 1 or id(output) in answers or not _is_pairable(output, len(example)):
+    final = {id(part) for part in recording.final}
+    for name, output in recording.outputs.items():
+        if (
+            recording.runs[name] > 1
+            or id(output) in final
+            or not _is_pairable(output, len(example))
+        ):
             continue
         former = outermost.pop(id(output), None)
         if former and former.name.count(".") < name.count("."):
             name = former.name
         shape = _shape(output, image)
-        around = seen.outputs.get(_around(name, modules))
-        crossing = (
-            around is not None
-            and _is_pairable(around, len(example))
-            and _shape(around, image)[1:] != shape[1:]
-        )
+        around = recording.outputs.get(_enclosing_block(name, modules))
+        crossing = False
+        if around is not None and _is_pairable(around, len(example)):
+            crossing = _shape(around, image)[1:] != shape[1:]
         outermost[id(output)] = Layer(name, shape, any(modules[name].children()), crossing)
     return list(outermost.values())
 
 
 @dataclass
-class _Seen:
-    outputs: dict[str, Any] = field(default_factory=dict)  # all alive, so that no two have one id
+class _Recording:
+    outputs: dict[str, Any] = field(default_factory=dict)  # kept alive, so that ids stay unique
     runs: dict[str, int] = field(default_factory=dict)
-    answers: list[Any] = field(default_factory=list)
+    final: list[Any] = field(default_factory=list)
     learns: bool = False
 
 
 @torch.no_grad()
-def _run(network: nn.Module, example: Tensor) -> _Seen:
-    seen, handles = _Seen(), []
+def _run(network: nn.Module, example: Tensor) -> _Recording:
+    recording, handles = _Recording(), []
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, given: Any, output: Any) -> None:
-            seen.learns = seen.learns or any(True for _ in module.parameters())
-            seen.runs[name] = seen.runs.get(name, 0) + 1
-            if seen.learns:
-                seen.outputs[name] = output
+            recording.learns = recording.learns or any(True for _ in module.parameters())
+            recording.runs[name] = recording.runs.get(name, 0) + 1
+            if recording.learns:
+                recording.outputs[name] = output
 
         return keep
 
@@ -115,21 +117,20 @@ def _run(network: nn.Module, example: Tensor) -> _Seen:
             for name, module in network.named_modules()
             if name
         ]
-        answer = network.eval()(example)
-        parts = (
-            answer.values()
-            if isinstance(answer, dict)
-            else answer
-            if isinstance(answer, tuple)
-            else (answer,)
-        )
-        seen.answers = list(parts)
-        return seen
+        recording.final = _parts(network.eval()(example))
+        return recording
     finally:
         for handle in handles:
             handle.remove()
         for module, training in modes.items():
             module.training = training
+
+
+def _parts(outputs: Any) -> list[Any]:
+    """The tensors of a network's outputs."""
+    if isinstance(outputs, dict):
+        return list(outputs.values())
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
 
 def _shape(output: Tensor, image: tuple[int, int]) -> tuple[int, int, int]:
@@ -146,9 +147,9 @@ def _is_pairable(output: Any, count: int) -> bool:
     )
 
 
-def _around(name: str, modules: dict[str, nn.Module]) -> str:
+def _enclosing_block(name: str, modules: dict[str, nn.Module]) -> str:
     while name := name.rpartition(".")[0]:
-        if not isinstance(modules[name], _KEEPS_ORDER):
+        if not isinstance(modules[name], _CONTAINERS):
             return name
     return ""
 

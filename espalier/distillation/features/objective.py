@@ -1,4 +1,4 @@
-"""Losses between layers of a student and of its teacher, which looks at the same images beside it."""
+"""The objective of feature distillation: the teacher runs on each batch beside the student."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,13 +19,12 @@ class FeatureTerm:
     """A loss over pairs of layers.
 
     Attributes:
-        loss: One of `espalier.distillation.losses.FEATURES`.
-        pairs: Names of the student's layers, each with one of the teacher's. The losses of the
-            pairs are summed.
-        weight: Of the sum.
-        adapted: Whether a learned 1x1 convolution gives the student's layer the channels of the
-            teacher's.
-        settings: The loss's own keys.
+        loss: one of `espalier.distillation.losses.FEATURES`.
+        pairs: names of the student's layers, each with the name of a layer of the teacher. The
+            losses of the pairs are summed.
+        weight: weight of the sum.
+        adapted: whether a learned 1x1 convolution maps the student's channels to the teacher's.
+        settings: keys of the loss.
     """
 
     loss: Callable[..., Tensor]
@@ -38,9 +37,8 @@ class FeatureTerm:
 class FromFeatures(nn.Module):
     """A weighted sum of losses over pairs of layers.
 
-    Its parameters are the adapters, which are trained along.
-
-    The layers are left alone again when it is closed, or nobody holds it any more.
+    Its parameters are the adapters, which are trained too. Its hooks are removed when it is closed
+    or collected.
     """
 
     def __init__(
@@ -52,23 +50,22 @@ class FromFeatures(nn.Module):
         *,
         precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """Tap the layers of all terms, and draw the adapters' weights from torch's generator.
+        """Hook the layers of all terms, and draw the adapters' weights from torch's generator.
 
         Args:
-            student: The network that is trained.
-            teacher: Is put into evaluation mode, and gets no gradient.
-            terms: The losses.
-            example: Images (N, C, H, W) as the networks see them, on their device.
-            precision: Gives the context that the teacher computes in.
+            student: network that is trained.
+            teacher: teacher; it is put into evaluation mode and gets no gradient.
+            terms: losses.
+            example: inputs (N, C, H, W) as the networks see them, on their device.
+            precision: makes the context in which the teacher computes.
 
         Raises:
-            BadInput: If one of the networks has no layer of a name, or it puts out no tensor.
+            BadInput: if a network has no layer of a name, or the layer's output is not a tensor.
         """
         super().__init__()
         self._terms, self._precision = tuple(terms), precision
-        self._teacher = (
-            teacher.eval(),
-        )  # in a tuple: torch would take it for a part of this module
+        # in a tuple: torch would register it as a part of this module
+        self._teacher = (teacher.eval(),)
         self._ours = Tap(student, [name for term in terms for name in term.pairs])
         self._theirs = Tap(teacher, [name for term in terms for name in term.pairs.values()])
         training = student.training
@@ -87,11 +84,10 @@ class FromFeatures(nn.Module):
         ).to(example.device)
 
     def forward(self, seen: LossInputs) -> Tensor:
-        """The loss of a batch, whose images the student has just seen."""
+        """The loss of a batch on which the student has just run."""
         ours, theirs = self._maps(seen.inputs)
-        total = (
-            0 * seen.outputs.sum()
-        )  # processes that train together wait for every weight's gradient: the head's too
+        # data-parallel training waits for a gradient of every weight, those of the head included
+        total = 0 * seen.outputs.sum()
         for term, adapters in zip(self._terms, self.adapters, strict=True):
             settings = {name: at(value, seen.progress) for name, value in term.settings.items()}
             for (one, other), adapter in zip(term.pairs.items(), adapters, strict=True):  # type: ignore[call-overload]
@@ -100,12 +96,12 @@ class FromFeatures(nn.Module):
         return total
 
     def close(self) -> None:
-        """Leave the layers of both networks alone."""
+        """Remove the hooks of both networks."""
         self._ours.close()
         self._theirs.close()
 
     def _maps(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the layers of both put out, by name; the student has run already."""
+        """The outputs of the layers of both networks, by name; the student has run already."""
         with torch.no_grad(), self._precision():
             self._teacher[0](images)
         size = (int(images.shape[2]), int(images.shape[3]))

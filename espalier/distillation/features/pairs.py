@@ -1,4 +1,4 @@
-"""Sensible pairs of layers for two networks of any kind, without anybody naming them."""
+"""Default pairs of layers for two networks of any kind."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,15 @@ from espalier.distillation.features.layers import Layer
 
 
 def default_pairs(student: Sequence[Layer], teacher: Sequence[Layer]) -> dict[str, str]:
-    """Names of the student's layers, each with that of the teacher's that it is to be like.
+    """Names of the student's layers, each with the name of the teacher's layer that it imitates.
 
-    The last layers at the resolutions that both networks have; where they share none, or have no
-    places, those layers of the teacher's that are as deep, relative to its depth.
+    They are the last layers at the resolutions that both networks have. If there is no such
+    resolution, or the layers have no positions, each is paired with the teacher's layer of the same
+    relative depth.
 
     Args:
-        student: Its layers, as `layers` found them.
-        teacher: Likewise.
+        student: layers of the student, from `layers`.
+        teacher: layers of the teacher, likewise.
     """
     ours, theirs = ends(student), ends(teacher)
     if not ours or not theirs:
@@ -30,9 +31,10 @@ def default_pairs(student: Sequence[Layer], teacher: Sequence[Layer]) -> dict[st
 
 
 def ends(found: Sequence[Layer]) -> list[Layer]:
-    """The last layer at each resolution, or, where no layer has places, the last of each run of one width.
+    """The last layer at each resolution, or, without positions, of each run of layers of one width.
 
-    Layers inside a block that ends at another resolution do not count, and blocks go before single layers.
+    Layers inside a block that ends at another resolution do not count, and blocks are preferred to
+    single layers.
     """
     spatial: dict[tuple[int, int], Layer] = {}
     for layer in found:

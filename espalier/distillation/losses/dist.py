@@ -1,7 +1,4 @@
-"""Distillation from a stronger teacher by relations of its predictions, DIST (Huang et al.
-
-2022).
-"""
+"""Distillation from a stronger teacher by relations of its predictions, DIST (Huang et al. 2022)."""
 
 import torch
 from torch import Tensor

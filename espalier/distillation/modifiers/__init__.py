@@ -1,4 +1,4 @@
-"""What changes any loss: which classes and examples count, and which teacher is believed. Pure functions."""
+"""Modifiers of losses: weights of classes, examples and teachers. Pure functions."""
 
 from espalier.distillation.modifiers.balanced import balanced
 from espalier.distillation.modifiers.confidence import confidence

@@ -1,4 +1,4 @@
-"""Which of several teachers is believed (Zhang, Chen and Wang 2022, CA-MKD)."""
+"""Confidence in each of several teachers, CA-MKD (Zhang, Chen and Wang 2022)."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 
 def confidence(teachers: Tensor, labels: Tensor) -> Tensor:
-    """The share of each teacher in each example: the more, the smaller its cross-entropy with the label.
+    """The weight of each teacher in each example: larger for a smaller cross-entropy with the label.
 
     Args:
-        teachers: Logits (teachers, N, classes).
-        labels: (N,) The right classes.
+        teachers: logits (teachers, N, classes).
+        labels: labels (N,).
 
     Returns:
         (teachers, N): (1 - softmax(cross-entropies)) / (teachers - 1), which sums to 1 over the teachers.

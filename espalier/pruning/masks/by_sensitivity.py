@@ -1,7 +1,4 @@
-"""Layers on which the loss depends little lose more of their weights (Han et al.
-
-2015, section 3).
-"""
+"""Layers on which the loss depends little lose more of their weights (Han et al. 2015, section 3)."""
 
 from collections.abc import Callable
 

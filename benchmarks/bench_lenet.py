@@ -25,7 +25,7 @@ from espalier.coding import pack, unpack
 from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import read_dataset, read_split
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_labels, from_teacher
@@ -102,7 +102,9 @@ class Evaluator:
     def __init__(self, source: Path, work: Path) -> None:
         self.work, data = work, work / "prepared"
         if not data.exists():
-            bring("mnist", work / "data", source, work / "draft", Rules(0.1, 0.2, "refuse", SEED))
+            import_data(
+                "mnist", work / "data", source, work / "draft", Rules(0.1, 0.2, "refuse", SEED)
+            )
             settings = {
                 "validation": 1 / 12,
                 "test": 0.2,

@@ -22,7 +22,7 @@ import yaml
 
 from espalier.commands import make
 from espalier.data.prepare import prepare
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 from espalier.measures.device import processor
 from espalier.params import read_params
@@ -51,7 +51,7 @@ def entries() -> dict[str, dict[str, object]]:
 
 def project(folder: Path) -> None:
     shutil.copytree(ROOT / ".dvc" / "embedded", folder / ".dvc" / "embedded")
-    bring("digits", folder / "data", None, folder / "work", Rules(0.15, 0.2, "refuse", 0))
+    import_data("digits", folder / "data", None, folder / "work", Rules(0.15, 0.2, "refuse", 0))
     settings = {
         "validation": 0.15,
         "test": 0.2,

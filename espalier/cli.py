@@ -1,6 +1,6 @@
-"""The command line of the library: the stages of the pipeline, and what looks at their results.
+"""The command line of the library.
 
-Nothing heavy is imported here; each command imports its own step when it runs.
+Nothing heavy is imported here; each command imports its module when it runs.
 """
 
 import argparse
@@ -12,26 +12,151 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from espalier import __version__
 from espalier.errors import EspalierError, Notice
 
 _ENVIRONMENT = {
-    # threads that wait by spinning make two trainings side by side thirty times slower than one
-    # after the other
+    # with threads that spin, two trainings side by side are thirty times slower than in sequence
     "OMP_WAIT_POLICY": "PASSIVE",
     "DO_NOT_TRACK": "true",
 }
-OUTCOME = (
-    "ESPALIER_OUTCOME"  # names a file that is to hold how the command ended, for whoever started it
+OUTCOME = "ESPALIER_OUTCOME"  # path of a file for the outcome, for the process that started it
+
+Options = tuple[tuple[str, dict[str, Any]], ...]
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class Command(NamedTuple):
+    """A command of the library. Its step is `run` in `espalier.commands.NAME`.
+
+    Attributes:
+        name: name of the command and of its module.
+        help: one line for the user.
+        options: flags or names of its arguments, with the keywords of `add_argument`.
+    """
+
+    name: str
+    help: str
+    options: Options = ()
+
+
+_ANY_MODEL: Options = (
+    (
+        "--in",
+        {
+            "metavar": "NAME",
+            "dest": "within",
+            "help": "another registered model than the project's",
+        },
+    ),
+    ("--at", {"metavar": "URI", "help": "in another store: a server, or sqlite:///..."}),
+)
+
+COMMANDS = (
+    Command("prepare", "check data/, split it, and write it as tensors to prepared/"),
+    Command(
+        "make",
+        "make one model of the tree that params.yaml declares",
+        (("name", {"metavar": "NAME", "help": "an entry under `models`, or `teacher`"}),),
+    ),
+    Command("evaluate", "measure every model on the test split, and write reports/"),
+    Command("report", "write reports/index.html again, from the last evaluation"),
+    Command(
+        "register",
+        "log all models and their metrics to MLflow",
+        (
+            (
+                "--check",
+                {
+                    "action": "store_true",
+                    "help": "only report whether the registry holds everything",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "promote",
+        "move aliases to the best models that pass the gates of mlflow/gates.yaml",
+        (
+            (
+                "--alias",
+                {
+                    "metavar": "ALIAS",
+                    "help": "move only this alias; by default all, with --into: champion",
+                },
+            ),
+            (
+                "--into",
+                {"metavar": "NAME", "help": "copy the version here to another registered model"},
+            ),
+            (
+                "--at",
+                {
+                    "metavar": "URI",
+                    "help": "of another store: a server, or sqlite:///... (with --into)",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "rollback",
+        "move the champion back to its former version",
+        (
+            ("--to", {"metavar": "VERSION", "help": "another version that was champion before"}),
+            ("--alias", {"metavar": "ALIAS", "default": "champion", "help": "another alias"}),
+            *_ANY_MODEL,
+        ),
+    ),
+    Command(
+        "models",
+        "list the versions in the registry, their aliases, and every move of an alias",
+        _ANY_MODEL,
+    ),
+    Command(
+        "data",
+        "replace data/ by another data set, and version it",
+        (
+            (
+                "source",
+                {
+                    "metavar": "SOURCE",
+                    "help": "digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or "
+                    "parquet files",
+                },
+            ),
+            (
+                "--root",
+                {
+                    "type": Path,
+                    "metavar": "DIR",
+                    "dest": "files",
+                    "help": "use the files in this folder instead of a download",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "show",
+        "print the tree of models with their last metrics, or the layers of one model",
+        (
+            (
+                "name",
+                {
+                    "metavar": "NAME",
+                    "nargs": "?",
+                    "help": "list its layers and their pairs in its teacher",
+                },
+            ),
+        ),
+    ),
+    Command("doctor", "report what this machine and project have, and what is missing"),
 )
 
 
-def build() -> tuple[
-    argparse.ArgumentParser, "argparse._SubParsersAction[argparse.ArgumentParser]"
-]:
-    """The parser of the library's commands, and the place where others can be added.
+def build() -> tuple[argparse.ArgumentParser, Subparsers]:
+    """The parser of the library's commands, and the action to which others can be added.
 
     A command sets `run` to a function of the parsed arguments.
     """
@@ -40,74 +165,10 @@ def build() -> tuple[
         description="Distil, prune, quantize and judge neural networks, as a pipeline.",
     )
     parser.add_argument("--version", action="version", version=f"espalier {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add(commands, "prepare", "check data/, split it, and write it as tensors to prepared/")
-    make = _add(commands, "make", "make one model of the tree that params.yaml declares")
-    make.add_argument("name", metavar="NAME", help="an entry under `models`, or `teacher`")
-    _add(commands, "evaluate", "measure every model on the test split, and write reports/")
-    _add(commands, "report", "write reports/index.html again, from what the last evaluation found")
-    register = _add(commands, "register", "project all models and their figures into MLflow")
-    register.add_argument(
-        "--check", action="store_true", help="only say whether the registry holds everything"
-    )
-    promote = _add(
-        commands,
-        "promote",
-        "let the champion be the best model that passes the gates of mlflow/gates.yaml",
-    )
-    promote.add_argument(
-        "--alias", metavar="ALIAS", help="move this alias alone; by default all, --into: champion"
-    )
-    promote.add_argument(
-        "--into", metavar="NAME", help="copy who bears the alias here to another registered model"
-    )
-    promote.add_argument(
-        "--at", metavar="URI", help="of another store: a server, or sqlite:///... (with --into)"
-    )
-    rollback = _add(commands, "rollback", "let the champion be the version that it was before")
-    rollback.add_argument(
-        "--to", metavar="VERSION", help="another version that was champion before"
-    )
-    rollback.add_argument("--alias", metavar="ALIAS", default="champion", help="another alias")
-    models = _add(
-        commands,
-        "models",
-        "list the versions in the registry, their aliases, and every move of one",
-    )
-    for command in (rollback, models):
-        command.add_argument(
-            "--in",
-            metavar="NAME",
-            dest="within",
-            help="another registered model than the project's",
-        )
-        command.add_argument(
-            "--at", metavar="URI", help="in another store: a server, or sqlite:///..."
-        )
-    data = commands.add_parser("data", help="replace data/ by another data set, and version it")
-    data.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or parquet files",
-    )
-    data.add_argument(
-        "--root",
-        type=Path,
-        metavar="DIR",
-        dest="files",
-        help="use the files that are already there",
-    )
-    data.set_defaults(
-        run=lambda arguments: _run("data", source=arguments.source, files=arguments.files)
-    )
-    show = _add(
-        commands, "show", "print the tree of models with their last figures, or the layers of one"
-    )
-    show.add_argument(
-        "name", metavar="NAME", nargs="?", help="list its layers and their pairs in its teacher"
-    )
-    _add(commands, "doctor", "say what this machine and project have, and what is missing")
-    return parser, commands
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        _add(subparsers, command)
+    return parser, subparsers
 
 
 def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None = None) -> NoReturn:
@@ -115,7 +176,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = (parser or build()[0]).parse_args(argv)
-    warnings.showwarning = _tell(warnings.showwarning)
+    warnings.showwarning = _show_notices(warnings.showwarning)
     status, message = 0, ""
     try:
         arguments.run(arguments)
@@ -124,7 +185,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     except KeyboardInterrupt:
         status, message = 130, "Interrupted."
     except Exception as error:
-        status, message = _outside(error)
+        status, message = _status_of(error)
         if not status:
             _record(1, f"{type(error).__name__}: {error}", defect=True)
             raise
@@ -135,53 +196,53 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     sys.exit(status)
 
 
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
-) -> argparse.ArgumentParser:
-    """Add a command whose step has its name and takes its arguments."""
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+def _add(subparsers: Subparsers, command: Command) -> None:
+    """Add a command; its module is imported when it runs."""
+    description = f"{command.help[0].upper()}{command.help[1:]}."
+    parser = subparsers.add_parser(command.name, help=command.help, description=description)
+    for flag, keywords in command.options:
+        parser.add_argument(flag, **keywords)
 
     def run(arguments: argparse.Namespace) -> None:
-        _run(name, **{key: value for key, value in vars(arguments).items() if key != "run"})
+        given = {key: value for key, value in vars(arguments).items() if key != "run"}
+        _run(command.name, **given)
 
     parser.set_defaults(run=run)
-    return parser
 
 
-def _run(step: str, **arguments: Any) -> None:
+def _run(name: str, **arguments: Any) -> None:
     from espalier.paths import root
 
-    importlib.import_module(f"espalier.commands.{step}").run(root(), **arguments)
+    importlib.import_module(f"espalier.commands.{name}").run(root(), **arguments)
 
 
-def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Show our own warnings as a sentence for the user, those of others as they would be."""
+def _show_notices(default: Callable[..., None]) -> Callable[..., None]:
+    """Show notices of this project as sentences, and other warnings as `default` does."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, Notice):
             sys.stderr.write(f"espalier: warning: {message}\n")
         else:
-            otherwise(message, category, *place, **more)
+            default(message, category, *place, **more)
 
     return show
 
 
-def _outside(error: Exception) -> tuple[int, str]:
-    """The status of errors that no step raised itself: 75 if memory, a device or the disk gave out, else 0."""
+def _status_of(error: Exception) -> tuple[int, str]:
+    """The exit status and message of an error of the system; 0 for a defect of the program.
+
+    It is 75 if memory, a device or the disk is exhausted, because a retry can succeed.
+    """
     kind = type(error).__name__
-    starved = isinstance(error, RuntimeError) and "can't allocate memory" in str(
-        error
-    )  # torch's word on processors
-    if (
-        kind in ("OutOfMemoryError", "AcceleratorError")
-        or isinstance(error, MemoryError)
-        or starved
-    ):
+    # torch's message on the CPU
+    no_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    on_device = kind in ("OutOfMemoryError", "AcceleratorError")
+    if no_memory or on_device or isinstance(error, MemoryError):
         return 75, f"Expected the device to have room for this step; found: {error}"
     if isinstance(error, PermissionError):
         return 2, f"Expected {error.filename} to be readable and writable; found: {error.strerror}."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        where = error.filename or "The disk"
+        where = error.filename or "the disk"
         return (
             2 if error.errno == errno.EROFS else 75,
             f"Expected {where} to be writable; found: {error.strerror}.",

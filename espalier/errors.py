@@ -1,4 +1,4 @@
-"""What can go wrong, told apart by what should happen next: give up, try again, or stop."""
+"""Errors, by the reaction to them: give up, try again, or stop."""
 
 from typing import ClassVar
 
@@ -13,13 +13,13 @@ class EspalierError(Exception):
 
 
 class BadInput(EspalierError, ValueError):
-    """Data, parameters or files are not as they should be: trying again cannot help."""
+    """Data, parameters or files are wrong: a retry cannot succeed."""
 
     status = 2
 
 
 class TryAgain(EspalierError):
-    """Something outside the stage failed (memory, device, server, storage): the same stage may succeed later."""
+    """Something outside the stage failed (memory, device, server, storage): a retry can succeed."""
 
     status = 75
 
@@ -31,4 +31,4 @@ class Stopped(EspalierError):
 
 
 class Notice(UserWarning):
-    """Something that the user should know, though nothing failed: a sentence with its figures."""
+    """A sentence for the user about something that did not fail."""

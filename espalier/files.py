@@ -1,7 +1,8 @@
-"""Files that are complete as soon as their name can be seen, and folders that know their own hashes.
+"""Atomic writing of files and folders, and folders with a manifest of their hashes.
 
-Everything is written beside its place, flushed to the disk and renamed. A folder is *sealed* by a manifest with the
-SHA-256 and size of each of its files, written last: a folder without a valid manifest does not count.
+Everything is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by
+a manifest with the SHA-256 and size of each of its files, which is written last; a folder without a
+valid manifest is incomplete.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ def digest(value: Any) -> str:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file so that it is seen whole or not at all, after a crash too."""
+    """Write a file atomically, also with respect to a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
@@ -46,20 +47,20 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    """Write a file whose name holds its own hash, so that `find_hashed` knows a damaged one."""
+    """Write a file whose name contains its hash, by which `find_hashed` recognises damage."""
     path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
     write(path, content)
     return path
 
 
 def find_hashed(folder: Path, stem: str, suffix: str) -> list[Path]:
-    """The intact files that `write_hashed` left under this stem."""
+    """The intact files that `write_hashed` wrote under this stem."""
     paths = sorted(folder.glob(f"{stem}-{'?' * 32}{suffix}"))
     return [path for path in paths if path.name == f"{stem}-{sha256(path)[:32]}{suffix}"]
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, indented, atomically. NaN and infinities are refused: they are no JSON."""
+    """Write a JSON file, indented, atomically. NaN and infinities, which JSON lacks, are refused."""
     write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -67,7 +68,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        BadInput: If it is missing or no JSON.
+        BadInput: if it is missing or not JSON.
     """
     try:
         return json.loads(path.read_text())
@@ -79,9 +80,10 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
-    """Build a folder in `workshop` (on the same file system), then put it in the place of `folder` in one step.
+    """Build a folder in `workshop`, on the same file system, then rename it to `folder`.
 
-    What was at `folder` stays until the new one is complete; a failure inside leaves it as it was.
+    The former content of `folder` stays until the new one is complete; after an error it is
+    unchanged.
     """
     draft = workshop / f"{folder.name}.{uuid.uuid4().hex}"
     former = draft.with_name(f"{draft.name}.former")
@@ -121,8 +123,7 @@ def verify(folder: Path) -> dict[str, str]:
         The SHA-256 of each file, by its name.
 
     Raises:
-        BadInput: If the manifest or a file is missing, or a file is not the one that was sealed; it
-            names the file.
+        BadInput: if the manifest or a file is missing, or a file has changed; it names the file.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():

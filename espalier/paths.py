@@ -1,7 +1,4 @@
-"""The name of every artefact, relative to the root of a project.
-
-Nothing else in the code spells one.
-"""
+"""The names of all artefacts, relative to the root of a project."""
 
 from pathlib import Path
 
@@ -15,9 +12,7 @@ REPORTS = "reports"
 REGISTERED = "registered.json"
 TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
-STATE = (
-    ".espalier"  # checkpoints, banks of logits, locks: may be deleted at any time, costs only time
-)
+STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
 
 # a prepared data set
 DATASET = "dataset.json"
@@ -30,7 +25,7 @@ DEPLOYED = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
-CUT = "cut.json"  # which outputs of the parent's layers pruning has left
+CUT = "cut.json"  # the outputs of the parent's layers that pruning has kept
 LINEAGE = "lineage.json"
 MANIFEST = "manifest.json"
 
@@ -43,7 +38,7 @@ PAGE = "index.html"
 FIGURES = "metrics"  # the main figures of each model, for `dvc metrics`
 SALIENCY = "saliency.json"  # saliency maps of some test images
 SENSITIVITY = "sensitivity.csv"
-ACTIVITY = "activity.csv"  # of the channels that were cut, and of those that stayed
+ACTIVITY = "activity.csv"  # activity of removed and of kept channels
 CURVES = "curves"  # the history of each training, for `dvc plots`
 
 
@@ -51,7 +46,7 @@ def root(start: Path | None = None) -> Path:
     """The project around `start` (the current folder): the nearest folder upwards that holds `params.yaml`.
 
     Raises:
-        BadInput: If there is none.
+        BadInput: if there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):

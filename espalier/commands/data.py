@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from espalier import dvc_messages
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 from espalier.errors import EspalierError, TryAgain
 from espalier.params import read_params
@@ -37,7 +37,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
         if versioned and (root / DATA).exists():
             _add(root)
 
-    brought = bring(source, root / DATA, files, root / STATE / "work", rules, keep_the_old)
+    brought = import_data(source, root / DATA, files, root / STATE / "work", rules, keep_the_old)
     counts = ", ".join(f"{count} {name}" for name, count in brought.counts.items())
     say(
         f"{brought.name}: {counts}; {len(brought.classes)} classes, "

@@ -1,4 +1,4 @@
-"""Encoded images become pixels: all of one shape, hashed, and kept on disk so that memory does not bound a data set."""
+"""Decoding of a data set: all inputs of one shape, hashed, on disk instead of in memory."""
 
 import hashlib
 from collections import Counter
@@ -16,7 +16,7 @@ from espalier.inputs.image import FORMATS, decode
 
 @dataclass(frozen=True)
 class Pixels:
-    """All images of a data set: (N, C, H, W) uint8, mapped from disk, and the SHA-256 of each one's pixels."""
+    """All images (N, C, H, W) uint8 of a data set, mapped from disk, and the SHA-256 of each."""
 
     images: Array
     hashes: list[str]
@@ -24,7 +24,13 @@ class Pixels:
 
 @dataclass
 class _Survey:
-    """What was met while decoding; the first index of each shape, and every image that could not be read."""
+    """The shapes and damages of a data set.
+
+    Attributes:
+        shapes: number of images of each shape.
+        first: index of the first image of each shape.
+        unreadable: index and reason of every image that could not be read.
+    """
 
     shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     first: dict[tuple[int, ...], int] = field(default_factory=dict)
@@ -35,8 +41,8 @@ def decode_all(source: Source, scratch: Path) -> Pixels:
     """Decode every image of a data set into the file `scratch`.
 
     Raises:
-        BadInput: If an image cannot be read or has another shape than the others; it names the
-            first and how many.
+        BadInput: if an image cannot be read or has another shape than the others; it names the
+            first and the number.
     """
     survey, hashes = _Survey(), []
     with scratch.open("wb") as file:
@@ -66,7 +72,7 @@ def _keep(index: int, pixels: Array | None, survey: _Survey, file: BinaryIO) -> 
     survey.shapes[pixels.shape] += 1
     survey.first.setdefault(pixels.shape, index)
     if len(survey.shapes) > 1:
-        return ""  # will be refused; only how many there are is still of interest
+        return ""  # the data set will be refused, with the number of such images
     content = pixels.tobytes()
     file.write(content)
     return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""The data sets that have a name here: their classes, and what training may do to their images."""
+"""Known data sets: their classes, and the augmentations that keep an image in its class."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,14 @@ CIFAR100 = "cifar100"
 
 @dataclass(frozen=True)
 class Known:
-    """A data set with a name.
+    """A known data set.
 
     Attributes:
-        title: The class of `torchvision.datasets` that reads it, which is also the folder that it
-            makes; "" for none.
-        folder: Where that class keeps the files, below its root.
-        crop: Pixels by which its images may be shifted and still be of their class.
-        flip: Whether they may be mirrored; no digit may.
-        classes: Names by label; None where the files say them.
+        title: class of `torchvision.datasets` that reads it; "" for none.
+        folder: folder in which that class keeps the files, below its root.
+        crop: pixels by which its images may be shifted and still belong to their class.
+        flip: whether they may be mirrored; digits may not.
+        classes: names of the classes by label; None if the files hold them.
     """
 
     title: str
@@ -52,20 +51,18 @@ KNOWN = {
     CIFAR100: Known("CIFAR100", "cifar-100-python", 4, True),
 }
 
-# The first 16 digits of the SHA-256 of the labels of the test split tell the two sets apart that
-# share file names.
+# By the first 16 digits of the SHA-256 of the test labels: the two sets share their file names.
 IDX_NAMES = {"ddeff807876a9661": MNIST, "3d0e6c6ea990b53b": FASHION}
 
 
 def augmentation(name: str, side: int, crop: int, flip: bool | None) -> tuple[int, bool]:
-    """What is asked for, else what suits the data set: pixels to shift by, and whether to mirror.
+    """Pixels to shift by, and whether to mirror: as requested, else as the data set allows.
 
     Args:
-        name: Of the data set.
-        side: The shorter side of its images, in pixels; an unknown set is shifted by an eighth of
-            it.
-        crop: Pixels asked for; -1 for the data set's own.
-        flip: What is asked for; None for the data set's own.
+        name: name of the data set.
+        side: shorter side of its images in pixels; an unknown data set is shifted by an eighth.
+        crop: requested pixels; -1 for the data set's default.
+        flip: requested value; None for the data set's default.
     """
     known = KNOWN.get(name, Known("", "", max(1, side // 8), False))
     return (known.crop if crop < 0 else crop), (known.flip if flip is None else flip)

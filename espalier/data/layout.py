@@ -1,4 +1,4 @@
-"""Which layout a folder of data has, and its examples in the one form that all layouts share."""
+"""Layouts of folders of data, and their examples in one common form."""
 
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,15 @@ UNNAMED = "data"
 
 
 def read(folder: Path, expected: str | None = None) -> Source:
-    """Find the data set in a folder, in any layout; images are read when they are asked for.
+    """Find the data set in a folder, in any layout; images are read lazily.
 
     Args:
-        folder: That holds parquet files, an image folder, or the standard files of MNIST,
+        folder: folder with parquet files, class folders, or the standard files of MNIST,
             Fashion-MNIST or CIFAR.
-        expected: The known data set that it should be; None takes any.
+        expected: known data set that is required; None takes any.
 
     Raises:
-        BadInput: If there is none, or its labels are not as they should be.
+        BadInput: if there is none, or its labels are wrong.
     """
     if not folder.is_dir():
         raise BadInput(
@@ -29,7 +29,7 @@ def read(folder: Path, expected: str | None = None) -> Source:
             f"{'a file' if folder.exists() else 'nothing'}."
         )
     if folder.name in {KNOWN[name].folder for name in (CIFAR10, CIFAR100)}:
-        folder = folder.parent  # torchvision's own folder was named
+        folder = folder.parent  # the folder that torchvision creates
     source = _source(folder, expected)
     _refuse_labels(source)
     return source

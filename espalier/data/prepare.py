@@ -1,4 +1,4 @@
-"""Data become prepared data: found, checked, split, written; nothing is written unless all of it is sound."""
+"""Preparation: data are checked, split and written; nothing is written unless all checks pass."""
 
 import tempfile
 from collections.abc import Iterator
@@ -63,16 +63,16 @@ def prepare(
     """Check the data in `source`, split them, and put them as tensors in the place of `target`.
 
     Args:
-        source: A folder with a data set in one of the known layouts.
-        target: The folder to be made; what is there stays until the new one is complete.
-        validation: Fraction of the examples outside the test split, where no validation split is
+        source: folder with a data set in a known layout.
+        target: folder to create; its former content stays until the new one is complete.
+        validation: fraction of the examples outside the test split, where no validation split is
             given.
-        test: Fraction of all examples, where no test split is given.
-        duplicates: What to do about the same image in two given splits.
-        crop: Pixels by which training images may be shifted; -1 takes the data set's own default.
-        flip: Whether they may be mirrored; None takes the data set's own default.
-        seed: Of the splits.
-        workshop: A folder for work in progress, on the file system of `target`.
+        test: fraction of all examples, where no test split is given.
+        duplicates: whether the same image in two given splits is refused or dropped.
+        crop: pixels by which training images may be shifted; -1 takes the data set's own default.
+        flip: whether they may be mirrored; None takes the data set's own default.
+        seed: seed of the splits.
+        workshop: folder for work in progress, on the file system of `target`.
 
     Raises:
         BadInput: If the data are not as they should be; it names the file, the row and how many.

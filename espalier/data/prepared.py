@@ -158,10 +158,10 @@ def file_name(split: str) -> str:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read what is known of prepared data.
+    """Read the description of prepared data.
 
     Raises:
-        BadInput: If `dataset.json` is missing or not as `espalier prepare` writes it.
+        BadInput: if `dataset.json` is missing or not as `espalier prepare` writes it.
     """
     content = files.read_json(folder / DATASET)
     try:

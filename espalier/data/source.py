@@ -1,4 +1,4 @@
-"""A data set as it was found: where each example lies and what it is called, before any image is decoded."""
+"""Sources: the files and labels of a data set, before any image is decoded."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SPELLINGS = {
 }
 CLASSES = "classes.json"
 SOURCE = "source.json"
-WHOLE = -1  # the row of an example that is a file of its own
+WHOLE = -1  # the row of an example that is a whole file
 
 Array = npt.NDArray[np.uint8]
 Chunk = list[bytes] | Array
@@ -31,17 +31,17 @@ Chunk = list[bytes] | Array
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found.
+    """The files and labels of a data set.
 
     Attributes:
-        folder: Where.
-        kind: Its layout.
-        name: What `source.json` calls it, else what its files are recognised as, else "data".
-        classes: Names by label, where they are known.
-        examples: A row per example: `file` (relative to `folder`), `row` in it (-1: the file is the
-            example), `label` (int64), `split` ("" where none is given).
-        images: Yields all images in the order of `examples`, some at a time: encoded, or as (n, C,
-            H, W).
+        folder: folder of the data set.
+        kind: layout.
+        name: name in `source.json`, else the name of the known data set, else "data".
+        classes: names of the classes by label, if they are known.
+        examples: a row for each example: `file` (relative to `folder`), `row` in it (-1 if the file
+            is the example), `label` (int64), `split` ("" if none is given).
+        images: yields all images in the order of `examples`, in chunks: encoded, or as (n, C, H,
+            W).
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class Source:
     images: Callable[[], Iterator[Chunk]]
 
     def place(self, index: int) -> str:
-        """Where an example lies, in words: the file, and the row if the file holds many."""
+        """The file of an example, and its row if the file holds several, in words."""
         file, row = self.examples["file"].iloc[index], int(self.examples["row"].iloc[index])
         path = str(self.folder / str(file))
         return path if row == WHOLE else f"{path}, row {row}"

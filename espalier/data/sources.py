@@ -17,17 +17,22 @@ from espalier.data.source import CLASSES, SOURCE, SPELLINGS, content_hash
 from espalier.data.splits import Rules
 from espalier.errors import BadInput
 
-EMBEDDED = Path(
-    ".dvc", "embedded", "files", "md5"
-)  # where DVC keeps what a project brings with itself
+EMBEDDED = Path(".dvc", "embedded", "files", "md5")  # DVC's remote for the default data
 DIGITS_MD5 = "297ef853613ab37722c3c62c314e47eb"
 
 
 @dataclass(frozen=True)
 class ImportedData:
-    """What was brought: the data set's name, classes and shape (channels, height, width), and examples per split.
+    """The data that replaced a project's former data.
 
-    `dropped` counts the examples that `prepare` will leave out because a stricter split holds the same image.
+    Attributes:
+        name: name of the data set.
+        classes: names of the classes, by label.
+        shape: shape of every input.
+        counts: number of examples of each split.
+        dropped: number of examples that `prepare` will leave out, because a stricter split holds the
+            same image.
+        source_hash: SHA-256 over names and contents of the files.
     """
 
     name: str
@@ -38,7 +43,7 @@ class ImportedData:
     source_hash: str
 
 
-def bring(
+def import_data(
     source: str,
     target: Path,
     root: Path | None,
@@ -46,87 +51,110 @@ def bring(
     rules: Rules,
     before_replacing: Callable[[], None] = lambda: None,
 ) -> ImportedData:
-    """Put a data set in the place of `target`, the `data/` of a project, if it passes every check of `prepare`.
+    """Replace `target`, the `data/` of a project, by a data set that passes every check of `prepare`.
 
     Args:
-        source: The name of a known data set, or a path to parquet files or a folder of images.
-        target: The folder to be made or replaced.
-        root: Where the files of a known data set already lie: in the folder, in torchvision's layout below it, or as
-            parquet files. None downloads them, except for `digits`, which the project brings with itself.
-        workshop: A folder for work in progress, on the file system of `target`.
-        rules: How `prepare` will split the data: a check too.
-        before_replacing: Called when the new data are complete and sound, before the old are touched.
+        source: name of a known data set, or a path to parquet files or a folder of images.
+        target: folder to create or replace.
+        root: folder with the files of a known data set: in the folder, in torchvision's layout below
+            it, or as parquet files. None downloads them, except for `digits`, which the project
+            contains.
+        workshop: folder for work in progress, on the file system of `target`.
+        rules: rules of the split, which `prepare` checks too.
+        before_replacing: function that is called when the new data are complete and checked, before
+            the old are touched.
 
     Raises:
-        BadInput: If there are no such data or they fail a check. The old data are as they were.
-        TryAgain: If the download failed.
+        BadInput: if there are no such data or they fail a check. The old data are unchanged.
+        TryAgain: if the download failed.
     """
     with disk_errors(workshop), files.replacing(target, workshop) as draft:
-        shown = _fill(draft, source, root, target, workshop)
+        origin = _fill(draft, source, root, target, workshop)
         try:
-            with checked(layout.read(draft), rules, workshop) as data:
-                name, shape = data.source.name, data.images.shape[1:]
-                brought = ImportedData(
-                    name, data.classes, shape, data.counts, data.dropped, content_hash(draft)
-                )
-        except BadInput as error:  # the user's own folder can be mended, the copy cannot
-            raise BadInput(str(error).replace(str(draft), str(shown))) from None
+            imported = _describe(draft, rules, workshop)
+        except BadInput as error:  # the user can repair the original, not the copy
+            raise BadInput(str(error).replace(str(draft), str(origin))) from None
         before_replacing()
-    return brought
+    return imported
+
+
+def _describe(draft: Path, rules: Rules, workshop: Path) -> ImportedData:
+    """Check the data in the draft and describe them."""
+    with checked(layout.read(draft), rules, workshop) as data:
+        return ImportedData(
+            name=data.source.name,
+            classes=data.classes,
+            shape=data.images.shape[1:],
+            counts=data.counts,
+            dropped=data.dropped,
+            source_hash=content_hash(draft),
+        )
 
 
 def _fill(draft: Path, source: str, root: Path | None, target: Path, workshop: Path) -> Path:
-    """Fill the draft, and say what its files should be called in errors."""
+    """Fill the draft; returns the folder by which errors name its files."""
     if source == DIGITS and root is None:
         _restore(DIGITS_MD5, target.parent / EMBEDDED, draft)
         return target
     if source in KNOWN:
         with torchvision_files.found(source, root, workshop) as folder:
-            _take(folder, draft, source, expected=source)
+            _copy(folder, draft, source)
+            _write_known(draft, source)
         return root or target
-    path = Path(source).expanduser()
     if root is not None:
         raise BadInput(
             f"Expected --root to go with a known data set: {', '.join(KNOWN)}; found {source!r}."
         )
+    path = Path(source).expanduser()
     if not path.exists():
         raise BadInput(
             f"Expected SOURCE to be one of {', '.join(KNOWN)}, or a path; found {source!r}: "
             "nothing there."
         )
-    _take(path, draft, _name(path.resolve()))
+    if path.is_file():
+        _copy_parquet_file(path, draft)
+    else:
+        _copy(path, draft, None)
+    if not (draft / SOURCE).exists():
+        files.write_json(draft / SOURCE, {"name": _name(path.resolve())})
     return path if path.is_dir() else path.parent
 
 
-def _take(path: Path, draft: Path, name: str, expected: str | None = None) -> None:
-    single = path.is_file()
-    folder = path.parent if single else path
-    if single and path.suffix != ".parquet":
+def _copy_parquet_file(path: Path, draft: Path) -> None:
+    if path.suffix != ".parquet":
         raise BadInput(
             f"Expected {path} to be a folder or a parquet file; found another kind of file."
         )
-    copied = [path] if single else parquet.found(path)
-    if (
-        not copied
-        and not standard.idx_folder(path, expected)
-        and not standard.cifar_name(path, expected)
-    ):
-        copied = folders.found(path)
-    if copied:
-        copied += [
-            extra for extra in (folder / CLASSES, folder / SOURCE) if extra.is_file() and not single
-        ]
-        for file in copied:
-            goal = draft / file.relative_to(folder)
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, goal)
-    else:
-        convert(layout.read(path, expected), draft, expected)
-    known = KNOWN.get(expected or "")
-    if known and known.classes and not (draft / CLASSES).exists():
-        files.write_json(draft / CLASSES, list(known.classes))
-    if expected or not (draft / SOURCE).exists():
-        files.write_json(draft / SOURCE, {"name": name})
+    shutil.copyfile(path, draft / path.name)
+
+
+def _copy(folder: Path, draft: Path, expected: str | None) -> None:
+    """Copy a data set, or convert it to parquet if it has a standard set's own format."""
+    found = _files_to_copy(folder, expected)
+    if not found:
+        convert(layout.read(folder, expected), draft, expected)
+        return
+    descriptions = [folder / CLASSES, folder / SOURCE]
+    for file in (*found, *(path for path in descriptions if path.is_file())):
+        copy = draft / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+def _files_to_copy(folder: Path, expected: str | None) -> list[Path]:
+    """The files of a layout that `data/` may have; empty if the data set must be converted."""
+    if tables := parquet.found(folder):
+        return tables
+    is_standard = standard.idx_folder(folder, expected) or standard.cifar_name(folder, expected)
+    return [] if is_standard else folders.found(folder)
+
+
+def _write_known(draft: Path, name: str) -> None:
+    """Write the name and the classes of a known data set."""
+    classes = KNOWN[name].classes
+    if classes and not (draft / CLASSES).exists():
+        files.write_json(draft / CLASSES, list(classes))
+    files.write_json(draft / SOURCE, {"name": name})
 
 
 def _name(path: Path) -> str:
@@ -137,7 +165,7 @@ def _name(path: Path) -> str:
 
 
 def _restore(md5: str, objects: Path, draft: Path) -> None:
-    """Write the files of a version that DVC keeps, each checked against the MD5 that it is kept under."""
+    """Write the files of a version in DVC's remote, each checked against its MD5."""
     listing = _object(f"{md5}.dir", objects)
     for entry in json.loads(listing):
         (draft / entry["relpath"]).write_bytes(_object(entry["md5"], objects))

@@ -1,4 +1,4 @@
-"""Which example is for training, which for choices, which for the final judgement.
+"""Splits: examples for training, for choices, and for the final judgement.
 
 An example's place follows from the hash of its own pixels and the seed, never from its row:
 identical images stay together, and data that grow keep most of their examples where they were.

@@ -75,7 +75,7 @@ def read_idx(folder: Path, place: Path) -> Standard:
 
 
 def cifar_name(folder: Path, name: str | None = None) -> str | None:
-    """Which CIFAR lies below a folder."""
+    """The name of the CIFAR data set below a folder; empty if there is none."""
     known = [known for known in (CIFAR10, CIFAR100) if name in (None, known)]
     return next((name for name in known if (folder / KNOWN[name].folder).is_dir()), None)
 

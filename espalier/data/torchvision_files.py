@@ -1,4 +1,4 @@
-"""Where the files of a known data set are: in a folder of the user's, or downloaded by torchvision for this once."""
+"""The files of a known data set: in a folder of the user, or downloaded by torchvision."""
 
 import http.client
 import socket
@@ -19,14 +19,14 @@ def found(name: str, root: Path | None, workshop: Path) -> Iterator[Path]:
     """A folder with the files of a known data set, until the block ends.
 
     Args:
-        name: Of the data set.
-        root: Where the user has them: also as the archive of CIFAR that torchvision downloads. None
+        name: name of the data set.
+        root: folder with the files, or with the archive of CIFAR that torchvision downloads; None
             downloads them.
-        workshop: A folder for work in progress.
+        workshop: folder for work in progress.
 
     Raises:
-        BadInput: If `root` is no folder, or an archive in it is another than torchvision knows.
-        TryAgain: If the download failed.
+        BadInput: if `root` is no folder, or an archive in it differs from torchvision's.
+        TryAgain: if the download failed.
     """
     if root is not None and not root.is_dir():
         raise BadInput(
@@ -64,7 +64,7 @@ def _unpack(name: str, archive: Path, folder: str) -> None:
 
 def _download(name: str, folder: str) -> None:
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_OF_SILENCE)  # torchvision sets none, and would wait for ever
+    socket.setdefaulttimeout(SECONDS_OF_SILENCE)  # torchvision sets none and could wait forever
     try:
         _reader(name)(folder, train=True, download=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:

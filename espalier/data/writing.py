@@ -1,4 +1,4 @@
-"""The files of prepared data, written split by split, so that memory does not bound them; equal input, equal bytes."""
+"""Writing of prepared data, split by split, without loading it; equal inputs give equal bytes."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def write_split(
     """Write a split as safetensors (https://huggingface.co/docs/safetensors: a JSON header, then the bytes).
 
     Args:
-        path: To be written.
+        path: file to write.
         images: All images (N, C, H, W), perhaps mapped from disk: the library's own writer wants them in memory.
         rows: The rows of `images` that belong to the split.
         labels: One for each of `rows`.
@@ -58,5 +58,5 @@ def write_examples(folder: Path, examples: pd.DataFrame) -> None:
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write what is known of the data; last, because it holds the hashes of the rest."""
+    """Write the description of the data; last, because it holds the hashes of the rest."""
     files.write_json(folder / DATASET, dataset.to_json())

@@ -10,7 +10,7 @@ from espalier.coding import pack, unpack
 from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import Split, read_dataset, read_split
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 from espalier.distillation.objectives import from_labels
 from espalier.errors import Notice
@@ -29,7 +29,7 @@ IMAGES = 10_000
 
 @pytest.mark.slow
 def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shared_data, tmp_path):
-    bring(
+    import_data(
         "mnist",
         tmp_path / "data",
         shared_data / "mnist",

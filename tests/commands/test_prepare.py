@@ -12,11 +12,11 @@ PARAMS = 'seed: 5\ndata: {validation: 0.25, crop: 0, duplicates: drop}\nteacher:
 
 @pytest.fixture
 def project(project_root, tmp_path) -> Path:
-    from espalier.data.sources import bring
+    from espalier.data.sources import import_data
     from espalier.data.splits import Rules
 
     shutil.copytree(project_root / ".dvc" / "embedded", tmp_path / ".dvc" / "embedded")
-    bring(
+    import_data(
         "digits",
         tmp_path / "data",
         None,

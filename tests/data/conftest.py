@@ -11,7 +11,7 @@ import pytest
 
 from espalier.data.prepare import prepare
 from espalier.data.prepared import Dataset
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 
 SETTINGS = {
@@ -28,7 +28,7 @@ SETTINGS = {
 def digits(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("digits")
     shutil.copytree(project_root / ".dvc" / "embedded", project / ".dvc" / "embedded")
-    bring("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
+    import_data("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
     return project / "data"
 
 

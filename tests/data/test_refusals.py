@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from espalier.data.prepare import prepare
-from espalier.data.sources import bring
+from espalier.data.sources import import_data
 from espalier.data.splits import Rules
 from espalier.errors import BadInput
 
@@ -345,7 +345,7 @@ def test_bad_data_are_refused_and_nothing_is_lost(
     assert "\n" not in str(refusal.value)
     assert " to " in str(refusal.value)
     with pytest.raises(BadInput) as brought:
-        bring(str(bad), former / "data", None, former / "work", RULES)
+        import_data(str(bad), former / "data", None, former / "work", RULES)
     assert str(brought.value) == str(refusal.value)  # the user's own file is named, not the copy
     assert contents(former) == before
     assert list((tmp_path / "work").glob("*")) == []

@@ -12,7 +12,7 @@ import torchvision.datasets
 from espalier.data import layout
 from espalier.data.known import KNOWN
 from espalier.data.source import content_hash
-from espalier.data.sources import DIGITS_MD5, bring
+from espalier.data.sources import DIGITS_MD5, import_data
 from espalier.data.splits import Rules
 from espalier.errors import BadInput, TryAgain
 from espalier.inputs.image import decode
@@ -30,7 +30,7 @@ def project(project_root, tmp_path) -> Path:
 
 
 def brought(project: Path, source: str, root: Path | None = None, **more):
-    return bring(source, project / "data", root, project / "work", RULES, **more)
+    return import_data(source, project / "data", root, project / "work", RULES, **more)
 
 
 def survived(project: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espalier.commands import data as bring
+from espalier.commands import data
 from espalier.data.source import content_hash
 from espalier.errors import BadInput, TryAgain
 
@@ -33,7 +33,7 @@ def project(project_root, tmp_path) -> Path:
 
 
 def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
-    bring.run(project, "digits", None)
+    data.run(project, "digits", None)
     said = capsys.readouterr().out
     assert "digits: 1222 train, 216 validation, 359 test; 10 classes, 1x8x8" in said
     assert content_hash(project / "data")[:12] in said
@@ -43,21 +43,21 @@ def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
 
 
 def test_what_was_changed_by_hand_is_kept_too(project):
-    bring.run(project, "digits", None)
+    data.run(project, "digits", None)
     (project / "data" / "note.txt").write_text("by hand")
-    bring.run(project, "digits", None)
+    data.run(project, "digits", None)
     assert not (project / "data" / "note.txt").exists()
     objects = project / ".dvc" / "cache" / "files" / "md5"
     assert b"by hand" in [path.read_bytes() for path in objects.rglob("*") if path.is_file()]
 
 
 def test_bad_data_change_neither_the_data_nor_their_version(project, tmp_path_factory):
-    bring.run(project, "digits", None)
+    data.run(project, "digits", None)
     before, version = content_hash(project / "data"), (project / "data.dvc").read_text()
     bad = tmp_path_factory.mktemp("bad")
     (bad / "train.parquet").write_bytes(b"PAR1")
     with pytest.raises(BadInput, match=r"train\.parquet to be a sound parquet file"):
-        bring.run(project, str(bad), None)
+        data.run(project, str(bad), None)
     assert content_hash(project / "data") == before
     assert (project / "data.dvc").read_text() == version
 
@@ -69,15 +69,15 @@ def test_a_busy_dvc_is_worth_a_retry_and_leaves_the_old_data(project):
         Lock(str(project / ".dvc" / "tmp" / "lock")),
         pytest.raises(TryAgain, match=r"`dvc add data` to succeed"),
     ):
-        bring.run(project, "digits", None)
+        data.run(project, "digits", None)
     assert (project / "data" / "mine.txt").read_text() == "never added"
 
 
 def test_without_dvc_the_data_come_and_it_is_said_that_they_are_not_versioned(
     project, capsys, monkeypatch
 ):
-    monkeypatch.setattr(bring, "find_spec", lambda name: None)
-    bring.run(project, "digits", None)
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    data.run(project, "digits", None)
     assert "It is not versioned" in capsys.readouterr().out
     assert (project / "data" / "digits.parquet").is_file()
     assert not (project / "data.dvc").exists()

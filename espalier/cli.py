@@ -210,7 +210,7 @@ def _add(subparsers: Subparsers, command: Command) -> None:
     parser.set_defaults(run=run)
 
 
-def _run(name: str, **arguments: Any) -> None:
+def _run(name: str, /, **arguments: Any) -> None:
     from espalier.paths import root
 
     importlib.import_module(f"espalier.commands.{name}").run(root(), **arguments)

@@ -113,11 +113,11 @@ class Evaluator:
                 "flip": False,
             }
             prepare(work / "data", data, **settings, seed=SEED, workshop=work / "draft")
-        self.team = join_process_group(LABELS)
+        self.processes = join_process_group(LABELS)
         dataset = read_dataset(data)
-        self.front = dataset.front(self.team.device)
+        self.front = dataset.front(self.processes.device)
         self.splits = {
-            name: Resident(read_split(data, name), self.team.device) for name in dataset.counts
+            name: Resident(read_split(data, name), self.processes.device) for name in dataset.counts
         }
         self.validation, self.test = (
             Inference(self.splits[name], self.front) for name in ("validation", "test")
@@ -131,9 +131,9 @@ class Evaluator:
             self.validation,
             objective,
             recipe,
-            views=self.views(recipe.views),
+            augmentations=self.views(recipe.views),
             front=self.front,
-            team=self.team,
+            processes=self.processes,
             checkpoints=Checkpoints(self.work / "checkpoints" / name),
             report=lambda row: print(
                 f"  {name} {row['epoch']:2} {row['loss']:.4f} {row['accuracy']:.4f}", flush=True
@@ -144,7 +144,7 @@ class Evaluator:
         """Shifted by up to two pixels."""
         return ImageAugmentations(len(self.splits["train"]), 2, False, SEED, count)
 
-    def made(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
+    def cached(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """The model of that name: read if it is there, else made and kept."""
         if not (self.work / name).exists():
             save(make(), self.work / name)
@@ -152,7 +152,7 @@ class Evaluator:
 
     def error(self, network: nn.Module, split: Inference) -> float:
         """In percent."""
-        return 100 * (1 - split.loss_and_score(to_device(network, self.team.device))[1])
+        return 100 * (1 - split.loss_and_score(to_device(network, self.processes.device))[1])
 
 
 def teacher(bench: Evaluator) -> nn.Module:
@@ -163,7 +163,7 @@ def teacher(bench: Evaluator) -> nn.Module:
 
 
 def taught(bench: Evaluator) -> Objective:
-    """What every other network learns from: the teacher's probabilities for the very view, and the labels."""
+    """The targets of every other network: the teacher's probabilities for the very view, and the labels."""
     views, scoring, held = (
         bench.views(TAUGHT.views),
         Inference(bench.splits["train"], bench.front),
@@ -172,7 +172,7 @@ def taught(bench: Evaluator) -> Objective:
 
     def answer(view: int) -> torch.Tensor:
         held.extend(
-            [] if held else [to_device(load(bench.work / "teacher-lenet5"), bench.team.device)]
+            [] if held else [to_device(load(bench.work / "teacher-lenet5"), bench.processes.device)]
         )
         return scoring.outputs(held[0], lambda images, index: views.apply(images, index, view))[0]
 
@@ -219,14 +219,14 @@ def without_the_dead(network: nn.Module) -> nn.Module:
 def main() -> None:
     warnings.simplefilter("ignore", Notice)
     bench = Evaluator(Path(sys.argv[1]), Path(sys.argv[2]))
-    whole = {"lenet5": bench.made("teacher-lenet5", lambda: teacher(bench))}
-    whole["lenet300"] = bench.made("lenet300", lambda: student(bench, "lenet300"))
+    whole = {"lenet5": bench.cached("teacher-lenet5", lambda: teacher(bench))}
+    whole["lenet300"] = bench.cached("lenet300", lambda: student(bench, "lenet300"))
     rows = []
     for line in LINES:
-        network = bench.made(f"{line.factory}-cut", lambda: cut(bench, whole[line.factory], line))  # noqa: B023
+        network = bench.cached(f"{line.factory}-cut", lambda: cut(bench, whole[line.factory], line))  # noqa: B023
         for point in line.points:
             name = f"{line.factory}-{point.rate}"
-            network = bench.made(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
+            network = bench.cached(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
             rows.append(measured(bench, network, name))
             print(rows[-1], flush=True)
     print(

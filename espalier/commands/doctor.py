@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from espalier.errors import EspalierError
-from espalier.making.job import device_name
+from espalier.measures.device import device_name
 from espalier.params import read_params
 from espalier.paths import DATA, MODELS, PREPARED
 from espalier.training.device import computes_bfloat16, default_device

@@ -17,7 +17,7 @@ from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.export.onnx import Deployed
 from espalier.judging import Interval, forgotten, front, judgement, ratio
-from espalier.making.job import device_name
+from espalier.measures.device import device_name
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import load
 from espalier.params import Params, read_params
@@ -44,7 +44,7 @@ from espalier.runtimes import OpenModel, runtime_named
 _BATCHES = {
     1: 10,
     64: 1,
-}  # how often each is timed in a round: the shortest calls suffer most, and cost least
+}  # calls per round, by batch size: short calls vary most and cost least
 _EAGER = "the teacher in eager torch"
 _FACTS = ["parameters", "macs", "bytes", "packed_bytes"]  # of metrics.json, where it has them
 
@@ -93,11 +93,12 @@ def run(root: Path) -> None:
 
 
 def predictions(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """A row per test example, in the order of the split: its label, the answer, and the logits behind it.
+    """A row per test example, in the order of the split: its label, the predicted class, and the logits.
 
     Args:
         logits: logits (N, classes) of the model.
-        reference: Of its teacher, likewise: an example that only the teacher has right is `forgotten`.
+        reference: logits (N, classes) of its teacher; an example that only the teacher has right is
+            `forgotten`.
         labels: labels (N,) of the examples.
     """
     predicted, number = answers(logits), np.arange(len(labels))
@@ -113,7 +114,7 @@ def predictions(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -
 
 
 def _drop_undeclared(models: Path, params: Params) -> None:
-    """An entry taken out of `params.yaml` disappears; DVC's cache still holds it, should it come back."""
+    """Remove models that are no longer in `params.yaml`; DVC's cache still holds them."""
     for folder in models.iterdir() if models.is_dir() else ():
         if folder.is_dir() and folder.name not in params.names and (folder / LINEAGE).is_file():
             shutil.rmtree(folder)
@@ -125,7 +126,7 @@ def _open(root: Path, params: Params, name: str) -> OpenModel:
 
 
 def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """On what all this was measured, and under what load."""
+    """The device, the load, the versions and the inputs of this evaluation."""
     runtime = runtime_named(params.evaluation.runtime)
     return {
         "data": data_hash(root / PREPARED),
@@ -160,15 +161,12 @@ def _judge(
 
 def _entries(params: Params) -> pd.DataFrame:
     entries = {name: params.entry(name) for name in params.names}
-    rows = {
-        name: {"parent": getattr(entry, "parent", ""), "by": entry.by}
-        for name, entry in entries.items()
-    }
+    rows = {name: {"parent": entry.origin or "", "by": entry.by} for name, entry in entries.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _facts(root: Path, params: Params) -> pd.DataFrame:
-    """What was known when the models were made."""
+    """The figures that were recorded when the models were made."""
     metrics = {name: files.read_json(root / MODELS / name / METRICS) for name in params.names}
     return pd.DataFrame.from_dict(metrics, orient="index").reindex(columns=_FACTS)
 
@@ -184,7 +182,7 @@ def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:
 def _latencies(
     root: Path, params: Params, dataset: Dataset, images: np.ndarray
 ) -> Iterator[pd.DataFrame]:
-    """The time of a call, and how many times as fast as the teacher's: a table for each size of batch."""
+    """The latency and its ratio to the teacher's, a table for each batch size."""
     eager = _eager_teacher(root, params, dataset)
     times = in_sittings(
         lambda: {name: _open(root, params, name).run for name in params.names} | {_EAGER: eager},

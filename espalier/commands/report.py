@@ -10,10 +10,10 @@ from espalier.report.page import render
 
 
 def run(root: Path) -> None:
-    """Write `reports/index.html` from what the last evaluation found and what the gates are now.
+    """Write `reports/index.html` from the tables of the last evaluation and the current gates.
 
     Raises:
-        BadInput: If there has been no evaluation, or what it found is damaged.
+        BadInput: if there has been no evaluation, or its tables are damaged.
     """
     table = root / REPORTS / TABLE
     if not table.is_file():
@@ -30,7 +30,7 @@ def write_page(root: Path, reports: Path) -> None:
 
 
 def commit_of(root: Path) -> str:
-    """What Git calls the state of a project, with `-dirty` if something is not committed; nothing without Git."""
+    """Git's name of the current commit, with `-dirty` after uncommitted changes; empty without Git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

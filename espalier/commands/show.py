@@ -1,6 +1,7 @@
 """`espalier show`: the tree of models with its figures, or the layers of one of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -9,62 +10,53 @@ from espalier.distillation import features
 from espalier.distillation.features import Layer, default_pairs
 from espalier.errors import BadInput
 from espalier.making.job import Job
-from espalier.making.networks import new
-from espalier.making.teaching import example_of
-from espalier.params import Distill, Taught, Teacher, Train, read_params
-from espalier.paths import MANIFEST, MODELS, REPORTS, TABLE, TEACHER
+from espalier.making.networks import new_network
+from espalier.params import read_params
+from espalier.paths import MANIFEST, REPORTS, TABLE
 from espalier.report.terminal import print_layers, print_tree
 
 
 def run(root: Path, name: str | None = None) -> None:
-    """Print the figures of the last evaluation, or the layers of a model that can be paired with its teacher's.
+    """Print the figures of the last evaluation, or the layers of a model beside those of its teacher.
 
     Raises:
-        BadInput: If there has been no evaluation, or no such model.
+        BadInput: if there has been no evaluation, or no such model.
     """
     if name is not None:
-        job = Job.of(root, name, read_params(root))
-        teacher = _teacher(job)
-        theirs = _layers(Job.of(root, teacher, job.params)) if teacher else []
-        ours = _layers(job)
-        return print_layers(_shapes(ours), teacher, _shapes(theirs), default_pairs(ours, theirs))
+        return _print_layers(root, name)
     path = root / REPORTS / TABLE
     if not path.is_file():
         raise BadInput(
             f"Expected {path} to exist; found nothing there: run `espalier run` or `dvc repro` "
             "first."
         )
-    return print_tree(pd.read_csv(path, keep_default_na=False))  # a model may be called nan
+    return print_tree(pd.read_csv(path, keep_default_na=False))  # nan is a valid name
 
 
-def _teacher(job: Job) -> str | None:
-    """Who teaches a job's network, if anybody does."""
-    if not isinstance(job.entry, Taught):
-        return None
-    return (
-        job.entry.teachers[0]
-        if job.entry.teachers
-        else job.parent
-        if isinstance(job.entry, Distill)
-        else TEACHER
-    )
+def _print_layers(root: Path, name: str) -> None:
+    job = Job.of(root, name, read_params(root))
+    teacher = job.entry.teaching[0] if job.entry.teaching else None
+    teacher_layers = _layers(Job.of(root, teacher, job.params)) if teacher else []
+    own_layers = _layers(job)
+    pairs = default_pairs(own_layers, teacher_layers)
+    print_layers(_shapes(own_layers), teacher, _shapes(teacher_layers), pairs)
 
 
-def _layers(job: Job) -> list[Layer]:
-    return features.layers(_network(job).to(job.team.device), example_of(job))
+def _layers(job: Job[Any]) -> list[Layer]:
+    network = _network(job).to(job.processes.device)
+    return features.layers(network, job.data.front_of_zeros())
 
 
-def _network(job: Job) -> nn.Module:
-    """The network of a job, made or as it would be built.
+def _network(job: Job[Any]) -> nn.Module:
+    """The network of a job, from its folder or as its factory builds it.
 
     Raises:
-        BadInput: If it was not made, and nobody knows before what it will be.
+        BadInput: if it is made from its parent's network and was not made yet.
     """
-    if (job.root / MODELS / job.name / MANIFEST).is_file():
-        return job.load(job.name)
-    entry = job.entry
-    if isinstance(entry, Teacher | Train | Distill) and entry.model:
-        return new(job, entry.model, entry)
+    if (job.project.folder(job.name) / MANIFEST).is_file():
+        return job.project.load(job.name)
+    if job.entry.factory is not None:
+        return new_network(job)
     raise BadInput(
         f"Expected {job.name} to be made before its layers can be listed: run `espalier make "
         f"{job.name}`; found no model."

@@ -9,17 +9,16 @@ from torch import Tensor, nn
 from espalier.errors import Notice
 from espalier.folding import fold_batch_norms, fold_blocks, fold_linears
 from espalier.making.job import Job
-from espalier.making.networks import parent
+from espalier.making.networks import parent_network
 from espalier.making.result import OperationResult
-from espalier.making.teaching import objective_from_teacher
+from espalier.making.teaching import objective_of
 from espalier.models.structure import edits_of
 from espalier.params import Fold
-from espalier.paths import TEACHER
 from espalier.training.recalibrate import recalibrate
-from espalier.training.scoring import Inference
 
-_COMPARED = 512  # training images over which blocks are compared
+_COMPARED = 512  # training examples on which blocks are compared
 _BATCH = 128
+_FEWEST = 4  # examples that the unbiased estimate of CKA needs
 
 _EXACT: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
     "batch_norms": fold_batch_norms,
@@ -27,20 +26,18 @@ _EXACT: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
 }
 
 
-def folded(job: Job) -> OperationResult:
-    """Fold the parent, and fine-tune by distillation from the teacher if `finetune` asks for it."""
-    entry = job.entry
-    assert isinstance(entry, Fold)
-    base = int(job.lineage(entry.parent)["base_macs"])
-    whole = parent(job)
-    example = job.dataset.example(job.team.device)
-    if entry.fold in _EXACT:
-        network = _EXACT[entry.fold](whole, example)
-        _warn_if_unchanged(entry, whole, network)
+def fold(job: Job[Fold]) -> OperationResult:
+    """Fold the parent, and recover by distillation if `finetune` asks for it."""
+    whole = parent_network(job)
+    macs = job.project.base_macs(job.entry.parent)
+    exact = _EXACT.get(job.entry.fold)
+    if exact:
+        network = exact(whole, job.data.example())
+        _warn_if_unchanged(job.entry, whole, network)
     else:
-        network = _fold_blocks(job, entry, whole, example, base)
-    history = job.fit(network, objective_from_teacher(job, TEACHER, network))
-    return OperationResult(network, base, history)
+        network = _fold_blocks(job, whole, macs)
+    history = job.fit(network, objective_of(job, network))
+    return OperationResult(network, macs, history)
 
 
 def _warn_if_unchanged(entry: Fold, whole: nn.Module, network: nn.Module) -> None:
@@ -50,31 +47,31 @@ def _warn_if_unchanged(entry: Fold, whole: nn.Module, network: nn.Module) -> Non
         warnings.warn(message, Notice, stacklevel=3)
 
 
-def _fold_blocks(
-    job: Job, entry: Fold, network: nn.Module, example: Tensor, base: int
-) -> nn.Module:
+def _fold_blocks(job: Job[Fold], network: nn.Module, macs: int) -> nn.Module:
     """Merge similar blocks; each candidate is validated with recomputed batch norms."""
-    validation = Inference(job.open("validation"), job.front, task=job.task)
-    count = min(_COMPARED, len(job.train))
-    spread = torch.linspace(0, len(job.train) - 1, count).long()
-
-    def images() -> Iterator[Tensor]:
-        batches = spread.split(_BATCH)
-        # the unbiased estimate of CKA needs 4 examples
-        sufficient = [batch for batch in batches if len(batch) >= 4]
-        for batch in job.train.batches(sufficient):
-            yield job.front(batch.inputs)
+    data = job.data
+    validation = data.validation
 
     def validate(candidate: nn.Module) -> float:
-        recalibrate(candidate, job.train, job.front)
+        recalibrate(candidate, data.train, data.front)
         return validation.loss_and_score(candidate)[0]
 
     return fold_blocks(
         network,
-        example,
-        images=images,
+        data.example(),
+        images=lambda: _compared_inputs(job),
         validate=validate,
-        keep_macs=entry.keep_macs,
-        similarity=entry.similarity,
-        base_macs=base,
+        keep_macs=job.entry.keep_macs,
+        similarity=job.entry.similarity,
+        base_macs=macs,
     )
+
+
+def _compared_inputs(job: Job[Fold]) -> Iterator[Tensor]:
+    """Batches of training inputs, spread over the split."""
+    train, front = job.data.train, job.data.front
+    count = min(_COMPARED, len(train))
+    spread = torch.linspace(0, len(train) - 1, count).long()
+    sufficient = [index for index in spread.split(_BATCH) if len(index) >= _FEWEST]
+    for batch in train.batches(sufficient):
+        yield front(batch.inputs)

@@ -1,40 +1,57 @@
-"""A cut is to make a model faster: one that is slower than its parent is told of."""
+"""A warning if a compressed model is slower than its parent."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from espalier.errors import Notice
 from espalier.making.job import Job
 from espalier.measures.comparison import compare_latency
 from espalier.measures.sittings import Run
-from espalier.params import Prune
-from espalier.paths import DEPLOYED, MODELS
+from espalier.params import ChildEntry
 
 
-def tell_if_slower(job: Job, file: Path, images: np.ndarray) -> None:
-    """Time the deployed files of a pruned entry and of its parent side by side, at batch 1, for two seconds at most.
+@dataclass(frozen=True)
+class LatencyCheck:
+    """A comparison of a deployed file with the file of its parent.
+
+    Attributes:
+        hint: what may help if the file is slower.
+        batches: batch sizes that are timed.
+        seconds: time limit of each batch size.
+    """
+
+    hint: str
+    batches: tuple[int, ...] = (1,)
+    seconds: float = 2.0
+
+
+def warn_if_slower(job: Job[ChildEntry], file: Path, check: LatencyCheck) -> None:
+    """Time the deployed files of an entry and of its parent in turn, on one thread; warn if it is slower.
 
     Args:
-        job: Of any entry; nothing is done for those that are not pruned.
-        file: Its deployed file.
-        images: (N, C, H, W) uint8.
+        job: job of the entry.
+        file: its deployed file.
+        check: batch sizes and time limit.
     """
-    if not isinstance(job.entry, Prune):
-        return
-    parent = job.root / MODELS / job.entry.parent / DEPLOYED
 
     def opened() -> dict[str, Run]:
-        return {"parent": job.runtime.open(parent).run, "child": job.runtime.open(file).run}
+        parent = job.runtime.open(job.project.deployed(job.entry.parent))
+        return {"parent": parent.run, "child": job.runtime.open(file).run}
 
-    found = compare_latency(opened, images[:1])
-    if found and found.slower:
+    slower = []
+    for size in check.batches:
+        inputs = job.data.dataset.zeros(size).numpy()
+        found = compare_latency(opened, inputs, check.seconds)
+        if found and found.slower:
+            slower.append(
+                f"{found.child:.3g} ms instead of {found.parent:.3g} ms at batch {size} "
+                f"({found.speed:.2f} times as fast)"
+            )
+    if slower:
         warnings.warn(
-            f"Expected pruning not to make a model slower; found {found.child:.3f} ms for "
-            f"{job.name} and {found.parent:.3f} "
-            f"ms for {job.entry.parent} at batch 1, on one thread: a larger `align` or `budget: "
-            "latency` may serve.",
+            f"Expected {job.name} to be faster than {job.entry.parent} in {job.runtime.name}, on "
+            f"one thread; found {', '.join(slower)}: {check.hint}.",
             Notice,
             stacklevel=2,
         )

@@ -1,46 +1,46 @@
-"""The networks that operations begin with."""
+"""The networks that operations start from."""
 
 from torch import nn
 
 from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.models.build import build
-from espalier.params import Distill, Teacher, Train
+from espalier.params import BaseEntry, ChildEntry
 from espalier.seeds import seed_all
 
 
-def new(job: Job, factory: str, entry: Teacher | Train | Distill) -> nn.Module:
-    """A fresh network of an entry, with weights drawn from the project's seed."""
+def new_network(job: Job[BaseEntry]) -> nn.Module:
+    """A new network from the factory of the entry, with weights drawn from the project's seed."""
+    factory = str(job.entry.factory)
     seed_all(job.params.seed, "weights", factory)
-    dataset = job.dataset
+    dataset = job.data.dataset
     return build(
         factory,
         classes=len(dataset.classes),
         shape=dataset.shape,
-        arguments=entry.arguments,
+        arguments=job.entry.factory_arguments,
         trusted=job.params.trusted,
     )
 
 
-def parent(job: Job) -> nn.Module:
-    """The network of the entry that a job is made from.
+def parent_network(job: Job[ChildEntry]) -> nn.Module:
+    """The network of the parent.
 
     Raises:
-        BadInput: If that is quantized.
+        BadInput: if the parent is quantized.
     """
-    refuse_quantized(job)
-    return job.load(str(job.parent))
+    refuse_quantized(job, job.entry.parent)
+    return job.project.load(job.entry.parent)
 
 
-def refuse_quantized(job: Job) -> None:
-    """Stop if a job is made from integers: they cannot be trained, nor cut.
+def refuse_quantized(job: Job[BaseEntry], parent: str) -> None:
+    """Refuse a parent in integers, which can be neither trained nor pruned.
 
     Raises:
-        BadInput: If its parent is quantized.
+        BadInput: if the parent is quantized.
     """
-    if job.parent and job.architecture(job.parent).quantization:
+    if job.project.architecture(parent).quantization:
         raise BadInput(
-            f"Expected models.{job.name}.from to name a model in floating point; found "
-            f"{job.parent!r}, which is quantized: "
-            "quantize last."
+            f"Expected models.{job.name}.from to name a model in floating point; found {parent!r}, "
+            "which is quantized: quantize last."
         )

@@ -1,25 +1,36 @@
-"""The operations that an entry can ask for: each makes a network, and says what is known of how it came about."""
+"""The operations, by the name that `by` has in `params.yaml`."""
 
-from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from espalier.making.distill import distill
-from espalier.making.factorize import factorized
-from espalier.making.fold import folded
+from espalier.making.factorize import factorize
+from espalier.making.fold import fold
 from espalier.making.job import Job
 from espalier.making.prune import prune
-from espalier.making.quantize import quantized
+from espalier.making.quantize import quantize
 from espalier.making.result import OperationResult
-from espalier.making.share import shared
+from espalier.making.share import share
 from espalier.making.train import train
+from espalier.params import BaseEntry
 
-OPERATIONS: dict[str, Callable[[Job], OperationResult]] = {
+EntryType = TypeVar("EntryType", bound=BaseEntry, contravariant=True)
+
+
+class Operation(Protocol[EntryType]):
+    """A function that makes a network from an entry of its own type."""
+
+    def __call__(self, job: Job[EntryType], /) -> OperationResult:
+        """Make the network of a job."""
+
+
+OPERATIONS: dict[str, Operation[Any]] = {
     "train": train,
     "distill": distill,
     "prune": prune,
-    "fold": folded,
-    "factorize": factorized,
-    "quantize": quantized,
-    "share": shared,
+    "fold": fold,
+    "factorize": factorize,
+    "quantize": quantize,
+    "share": share,
 }
 
-__all__ = ["OPERATIONS", "OperationResult"]
+__all__ = ["OPERATIONS", "Operation", "OperationResult"]

@@ -1,4 +1,4 @@
-"""Quantization-aware training, as a part of `by: quantize`."""
+"""Quantization-aware training, a part of `by: quantize`."""
 
 import tempfile
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from torch import nn
 
 from espalier.folding import fold_batch_norms
 from espalier.making.job import Job
-from espalier.making.teaching import objective_from_teacher
-from espalier.paths import DEPLOYED, TEACHER
+from espalier.making.teaching import objective_of
+from espalier.params import Quantize
+from espalier.paths import DEPLOYED
 from espalier.quantization.aware import aware
 from espalier.quantization.deploy import export_integers
 from espalier.training.history import Row
@@ -20,12 +21,12 @@ from espalier.training.history import Row
 
 @dataclass(frozen=True)
 class Trained:
-    """What training for integers gives.
+    """The result of quantization-aware training.
 
     Attributes:
-        network: The network with its weights in floating point, its batch norms folded.
-        model: The integer file.
-        history: A row per epoch.
+        network: network with its weights in floating point, its batch norms folded.
+        model: file in integers.
+        history: a row per epoch.
     """
 
     network: nn.Module
@@ -34,7 +35,7 @@ class Trained:
 
 
 def train_aware(
-    job: Job,
+    job: Job[Quantize],
     network: nn.Module,
     images: np.ndarray,
     calibration: str,
@@ -42,24 +43,24 @@ def train_aware(
     per_channel: bool,
     reduce_range: bool,
 ) -> Trained:
-    """Train a network for integers, taught by the teacher.
+    """Train a network for integers by distillation from the teacher.
 
     Args:
-        job: The entry's.
-        network: It is left as it is.
-        images: (N, C, H, W) uint8, on which the first ranges are measured.
-        calibration: How they are chosen.
-        per_channel: As in `quantize`.
-        reduce_range: Likewise.
+        job: job of the entry.
+        network: network in floating point; unchanged.
+        images: stored inputs (N, ...) on which the first ranges are measured.
+        calibration: calibration of the first ranges.
+        per_channel: as in `quantize`.
+        reduce_range: as in `quantize`.
     """
-    pixels = torch.from_numpy(images)
-    seen = job.front(pixels.to(job.team.device))
-    folded = fold_batch_norms(network, seen[:2])
+    stored = torch.from_numpy(images)
+    inputs = job.data.front(stored.to(job.processes.device))
+    folded = fold_batch_norms(network, inputs[:2])
     learner = aware(
-        folded, seen, calibration=calibration, per_channel=per_channel, reduce_range=reduce_range
+        folded, inputs, calibration=calibration, per_channel=per_channel, reduce_range=reduce_range
     )
-    history = job.fit(learner, objective_from_teacher(job, TEACHER, learner.network), part="aware")
+    history = job.fit(learner, objective_of(job, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEPLOYED
-        export_integers(learner, path, pixels, job.dataset.front())
+        export_integers(learner, path, stored, job.data.dataset.front())
         return Trained(learner.network, onnx.load(path), history)

@@ -3,178 +3,212 @@
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
-from espalier import files
-from espalier.data.prepared import open_split
 from espalier.errors import BadInput, Notice
 from espalier.making.job import Job
-from espalier.making.networks import parent
+from espalier.making.latency_check import LatencyCheck
+from espalier.making.networks import parent_network
 from espalier.making.quantization_aware import Trained, train_aware
 from espalier.making.result import OperationResult
-from espalier.measures.comparison import compare_latency
-from espalier.measures.sittings import Run
 from espalier.params import Quantize
-from espalier.paths import DEPLOYED, METRICS, MODELS, PREPARED
+from espalier.params.quantize import LadderSettings
+from espalier.paths import DEPLOYED
 from espalier.quantization.dynamic import quantize_dynamically
 from espalier.quantization.ladder import Ladder, LadderStep
 from espalier.quantization.resamples import resamples
 from espalier.quantization.stability import stability
-from espalier.quantization.static import insert, observe_file
+from espalier.quantization.static import Observed, insert, observe_file
 from espalier.training.history import Row
 
 _MEASURED = 64  # calibration images on which the sensitivity of layers is measured
-_SECONDS = 0.6  # for which a file is timed beside its parent's, at each batch size
-_BATCHES = (1, 64)
+_FASTER = LatencyCheck("the float file may be the better one here", batches=(1, 64), seconds=0.6)
+
+Judge = Callable[[onnx.ModelProto], float]
+"""Computes the mean score of a file on the validation split."""
 
 
-@dataclass
-class _Result:
-    """A quantized file and what belongs to it."""
+@dataclass(frozen=True)
+class _Quantized:
+    """A quantized file and what is recorded with it.
+
+    Attributes:
+        model: quantized file.
+        network: network whose weights are saved beside the file.
+        record: the file's entry in `architecture.json`.
+        metrics: numbers for `metrics.json`.
+        history: a row per epoch of quantization-aware training.
+    """
 
     model: onnx.ModelProto
-    network: torch.nn.Module
+    network: nn.Module
     record: dict[str, Any]
-    metrics: dict[str, float]
-    history: list[Row]
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
 
 
-def quantized(job: Job) -> OperationResult:
-    """Quantize the parent's deployed file; the weights beside it stay the parent's, unless they are trained for it."""
-    entry = job.entry
-    assert isinstance(entry, Quantize)
-    if entry.scheme not in job.runtime.integer_forms:
+def quantize(job: Job[Quantize]) -> OperationResult:
+    """Quantize the deployed file of the parent.
+
+    The weights saved beside the file are the parent's, or the result of quantization-aware
+    training.
+    """
+    entry, runtime = job.entry, job.runtime
+    if entry.scheme not in runtime.integer_forms:
         raise BadInput(
-            f"Expected a `scheme` that {job.runtime.name} executes in integers, of "
-            f"{', '.join(sorted(job.runtime.integer_forms))}; found `scheme: {entry.scheme}`."
+            f"Expected a `scheme` that {runtime.name} executes in integers, of "
+            f"{', '.join(sorted(runtime.integer_forms))}; found `scheme: {entry.scheme}`."
         )
-    network = parent(job)
-    result = _SCHEMES[entry.scheme](job, entry, network)
-    architecture = replace(job.architecture(entry.parent), quantization=result.record)
-    architecture.attach(result.network)
-    content = result.model.SerializeToString()
-    if not job.team.rank:
-        _say_if_slower(job, entry, content)
+    quantized = _SCHEMES[entry.scheme](job, parent_network(job))
+    architecture = job.project.architecture(entry.parent)
+    replace(architecture, quantization=quantized.record).attach(quantized.network)
+    content = quantized.model.SerializeToString()
 
     def deploy(path: Path) -> None:
         path.write_bytes(content)
 
-    base = int(job.lineage(entry.parent)["base_macs"])
-    return OperationResult(result.network, base, result.history, deploy, result.metrics)
-
-
-def _static(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
-    samples = _samples(job, entry)
-    observed = observe_file(job.root / MODELS / entry.parent / DEPLOYED, samples)
-    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
-    record: dict[str, Any] = {"scheme": "static", "calibration": entry.calibration, **options}
-    judge = _judge(job)
-    metrics = (
-        stability(observed, entry.calibration, judge, **options) if entry.resamples > 1 else {}
+    return OperationResult(
+        quantized.network,
+        job.project.base_macs(entry.parent),
+        quantized.history,
+        deploy,
+        quantized.metrics,
+        latency_check=_FASTER,
     )
+
+
+def _static(job: Job[Quantize], network: nn.Module) -> _Quantized:
+    """Integers with ranges that are measured once."""
+    entry, samples, judge = job.entry, _samples(job), _judge(job)
+    observed = observe_file(job.project.deployed(entry.parent), samples)
+    several = entry.resamples > 1
+    metrics = stability(observed, entry.calibration, judge, **_options(entry)) if several else {}
     if entry.ladder is None:
-        ranges = observed.ranges(entry.calibration)
         model = insert(
-            observed.model, ranges, per_channel=entry.per_channel, reduce_range=entry.reduce_range
+            observed.model,
+            observed.ranges(entry.calibration),
+            per_channel=entry.per_channel,
+            reduce_range=entry.reduce_range,
         )
-        return _Result(model, network, record, metrics, [])
+        quantized = _Quantized(model, network, _record(entry, "static"))
+    else:
+        quantized = _run_ladder(job, network, entry.ladder, observed, samples[0], judge)
+    return replace(quantized, metrics=metrics)
+
+
+def _run_ladder(
+    job: Job[Quantize],
+    network: nn.Module,
+    settings: LadderSettings,
+    observed: Observed,
+    images: np.ndarray,
+    judge: Judge,
+) -> _Quantized:
+    """The best of the steps that are tried until one loses little enough."""
+    entry = job.entry
     trained: list[Trained] = []
 
-    def aware(calibration: str) -> onnx.ModelProto:
-        trained.append(train_aware(job, network, samples[0], calibration, **options))
+    def train(calibration: str) -> onnx.ModelProto:
+        trained.append(train_aware(job, network, images, calibration, **_options(entry)))
         return trained[-1].model
 
-    before = float(
-        files.read_json(job.root / MODELS / entry.parent / METRICS)[
-            f"validation_{job.task.headline.name}"
-        ]
-    )
+    headline = job.data.task.headline
+    before = float(job.project.metrics(entry.parent)[f"validation_{headline.name}"])
     ladder = Ladder(
         observed,
         entry.calibration,
         judge,
-        enough=before - entry.ladder.limit,
-        images=samples[0][:_MEASURED],
-        layers=entry.ladder.layers,
-        aware=aware if entry.ladder.aware else None,
+        enough=before - settings.limit,
+        images=images[:_MEASURED],
+        layers=settings.layers,
+        aware=train if settings.aware else None,
         threads=job.recipe.threads,
-        **options,
+        **_options(entry),
     )
     tried, chosen = ladder.run()
-    _report_ladder(job, tried, chosen, before, entry.ladder.limit)
-    record |= {"ladder": [rung.record() for rung in tried], "chosen": chosen.record()}
-    if chosen.measure == "aware":
-        return _Result(
-            chosen.model,
-            trained[0].network,
-            record | {"scheme": "aware"},
-            metrics,
-            trained[0].history,
-        )
-    return _Result(chosen.model, network, record, metrics, [])
+    _report(job, tried, chosen, before, settings.limit)
+    steps = {"ladder": [step.record() for step in tried], "chosen": chosen.record()}
+    if chosen.measure != "aware":
+        return _Quantized(chosen.model, network, _record(entry, "static") | steps)
+    result = trained[0]
+    record = _record(entry, "aware") | steps
+    return _Quantized(chosen.model, result.network, record, history=result.history)
 
 
-def _dynamic(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
-    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+def _dynamic(job: Job[Quantize], network: nn.Module) -> _Quantized:
+    """Integers with ranges that are measured in every call."""
+    entry = job.entry
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / DEPLOYED
-        quantize_dynamically(job.root / MODELS / entry.parent / DEPLOYED, target, **options)
-        return _Result(onnx.load(target), network, {"scheme": "dynamic", **options}, {}, [])
+        quantize_dynamically(job.project.deployed(entry.parent), target, **_options(entry))
+        model = onnx.load(target)
+    return _Quantized(model, network, {"scheme": "dynamic", **_options(entry)})
 
 
-def _aware(job: Job, entry: Quantize, network: torch.nn.Module) -> _Result:
-    options = {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
-    trained = train_aware(job, network, _samples(job, entry)[0], entry.calibration, **options)
-    record = {"scheme": "aware", "calibration": entry.calibration, **options}
-    return _Result(trained.model, trained.network, record, {}, trained.history)
+def _aware(job: Job[Quantize], network: nn.Module) -> _Quantized:
+    """Integers with ranges and weights that are trained."""
+    entry = job.entry
+    images = _samples(job)[0]
+    trained = train_aware(job, network, images, entry.calibration, **_options(entry))
+    record = _record(entry, "aware")
+    return _Quantized(trained.model, trained.network, record, history=trained.history)
 
 
-_SCHEMES: dict[str, Callable[[Job, Quantize, torch.nn.Module], _Result]] = {
+_SCHEMES: dict[str, Callable[[Job[Quantize], nn.Module], _Quantized]] = {
     "static": _static,
     "dynamic": _dynamic,
     "aware": _aware,
 }
 
 
-def _samples(job: Job, entry: Quantize) -> list[np.ndarray]:
-    """Training images: spread over the split, in its order; or several samples."""
-    split = open_split(job.root / PREPARED, "train")
+def _options(entry: Quantize) -> dict[str, bool]:
+    return {"per_channel": entry.per_channel, "reduce_range": entry.reduce_range}
+
+
+def _record(entry: Quantize, scheme: str) -> dict[str, Any]:
+    return {"scheme": scheme, "calibration": entry.calibration, **_options(entry)}
+
+
+def _samples(job: Job[Quantize]) -> list[np.ndarray]:
+    """One sample of training inputs, spread over the split in its order; or several."""
+    entry, train = job.entry, job.data.train
     if entry.resamples > 1:
-        places = resamples(split.targets.numpy(), entry.images, entry.resamples, job.params.seed)
+        labels = train.targets.cpu().numpy()
+        indices = resamples(labels, entry.images, entry.resamples, job.params.seed)
     else:
-        places = [
-            np.unique(np.linspace(0, len(split) - 1, min(entry.images, len(split))).astype(int))
-        ]
-    return [np.stack([split[int(place)][0].numpy() for place in sample]) for sample in places]
+        spread = np.linspace(0, len(train) - 1, min(entry.images, len(train)))
+        indices = [np.unique(spread.astype(int))]
+    groups = [torch.from_numpy(index) for index in indices]
+    return [batch.inputs.cpu().numpy() for batch in train.batches(groups)]
 
 
-def _judge(job: Job) -> Callable[[onnx.ModelProto], float]:
+def _judge(job: Job[Quantize]) -> Judge:
     """A function that computes the mean score of a file on the validation split."""
-    validation = job.open("validation")
-    batches = list(validation.batches([torch.arange(len(validation))]))
-    images, targets = batches[0].inputs.cpu().numpy(), batches[0].targets.cpu()
+    inputs, targets = job.data.stored("validation")
+    images = inputs.numpy()
 
     def judge(model: onnx.ModelProto) -> float:
         opened = job.runtime.open(model.SerializeToString(), job.recipe.threads)
         outputs = torch.from_numpy(opened.outputs(images))
-        return float(job.task.score(outputs, targets).double().mean())
+        return float(job.data.task.score(outputs, targets).double().mean())
 
     return judge
 
 
-def _report_ladder(
-    job: Job, steps: list[LadderStep], chosen: LadderStep, before: float, limit: float
+def _report(
+    job: Job[Quantize], steps: list[LadderStep], chosen: LadderStep, before: float, limit: float
 ) -> None:
     """Print the steps of the ladder, and warn if none was enough."""
-    if job.team.rank:
+    if job.processes.rank:
         return
-    headline = job.task.headline
+    headline = job.data.task.headline
     for step in steps:
         detail = step.detail if isinstance(step.detail, str) else ", ".join(step.detail)
         score = headline.text(step.score)
@@ -187,33 +221,3 @@ def _report_ladder(
             Notice,
             stacklevel=2,
         )
-
-
-def _say_if_slower(job: Job, entry: Quantize, content: bytes) -> None:
-    """Warn with the figures if the runtime takes longer for integers than for the parent."""
-
-    def opened() -> dict[str, Run]:
-        return {
-            "parent": job.runtime.open(job.root / MODELS / entry.parent / DEPLOYED).run,
-            "child": job.runtime.open(content).run,
-        }
-
-    found = {size: compare_latency(opened, _zeros(job, size), _SECONDS) for size in _BATCHES}
-    slower = [
-        f"{one.child:.3g} ms instead of {one.parent:.3g} ms at batch {size} ({one.speed:.2f} times "
-        "as fast)"
-        for size, one in found.items()
-        if one and one.slower
-    ]
-    if slower:
-        warnings.warn(
-            f"Expected {job.name} to be faster than {entry.parent} in the runtime, on one thread "
-            "of this machine; found "
-            f"{', '.join(slower)}.",
-            Notice,
-            stacklevel=2,
-        )
-
-
-def _zeros(job: Job, size: int) -> np.ndarray:
-    return job.dataset.zeros(size).numpy()

@@ -1,4 +1,4 @@
-"""What an operation gives back."""
+"""The result of an operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from espalier.making.latency_check import LatencyCheck
 from espalier.training.history import Row
 
 
@@ -15,12 +16,14 @@ class OperationResult:
     """The result of an operation.
 
     Attributes:
-        network: The trained network.
-        base_macs: Its work before any pruning: what later fractions are of.
-        history: A row per epoch.
-        deploy: Writes the deployed file, where that is not an export of the network.
-        metrics: What else is worth a figure in `metrics.json`.
-        records: What else is worth a file in the model's folder, as JSON, by the file's name.
+        network: trained network.
+        base_macs: multiply-accumulates of the network before any pruning, the reference of later
+            fractions.
+        history: a row per epoch.
+        deploy: writes the deployed file; None if that is an export of the network.
+        metrics: further numbers for `metrics.json`.
+        records: further JSON files of the model's folder, by their names.
+        latency_check: comparison with the parent; None if the operation is not meant to speed it up.
     """
 
     network: nn.Module
@@ -29,3 +32,4 @@ class OperationResult:
     deploy: Callable[[Path], None] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
+    latency_check: LatencyCheck | None = None

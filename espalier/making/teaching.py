@@ -1,4 +1,4 @@
-"""The objective that an entry asks for: its recipe, with the answers of its teachers."""
+"""The objective of an entry: the weighted sum of its losses, against labels and teachers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from espalier import files
-from espalier.data.prepared import data_hash, open_split
 from espalier.distillation.bank import Bank
 from espalier.distillation.features import FeatureTerm, FromFeatures, Layer, default_pairs, layers
 from espalier.distillation.losses import FEATURES, LOGITS
@@ -30,91 +29,90 @@ from espalier.params.losses import (
     Relational,
     Similarity,
 )
-from espalier.paths import PREPARED, STATE
 from espalier.seeds import seed_all
 from espalier.training.device import autocast
 from espalier.training.engine import Objective
 from espalier.training.scoring import Inference
 
-_OF_THE_SUM = (
-    "loss",
-    "weight",
-    "classes",
-    "focus",
-    "class_weights",
-    "pairs",
-)  # the other keys are those of the loss
+# keys of a loss that the weighted sum uses; all others are arguments of the loss function
+_OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights", "pairs")
 
 
-def objective_from_teacher(
-    job: Job, teacher: str, network: nn.Module, *, inside: bool = True
-) -> Objective:
-    """The weighted sum of the losses of a job's entry.
+def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool = True) -> Objective:
+    """The weighted sum of the losses of an entry.
 
     Args:
-        job: Its entry names the losses, and the teachers if they are others.
-        teacher: Who teaches otherwise.
-        network: Who is taught.
-        inside: Whether losses between layers count; where nothing else is asked for, the labels
-            stand for them.
+        job: job of the entry.
+        network: student.
+        feature_losses: whether to include losses between layers. If nothing is left without them,
+            the labels are used.
 
     Raises:
-        BadInput: If a loss names classes or layers that there are not.
+        BadInput: if a loss names classes or layers that do not exist.
     """
     entry = job.entry
-    assert isinstance(entry, Taught)
-    names = entry.teachers or (teacher,)
-    banks = [bank_of(job, name) for name in names]
-    outside = [loss for loss in entry.terms if not isinstance(loss, AnyFeatureLoss) and loss.weight]
-    between = [loss for loss in entry.terms if isinstance(loss, AnyFeatureLoss) and loss.weight]
-    terms: list[tuple[float | Ramp, Objective]] = [
-        (loss.weight, _objective(job, loss, banks, entry)) for loss in outside
-    ]
-    if between and inside:
-        terms.append((1.0, _from_features(job, network, job.load(names[0]), between)))
-    return WeightedSum(terms or [(1.0, job.from_labels())])
+    banks = [bank_of(job, name) for name in entry.teaching]
+    terms: list[tuple[float | Ramp, Objective]] = []
+    between_layers: list[AnyFeatureLoss] = []
+    for loss in entry.terms:
+        if not loss.weight:
+            continue
+        if isinstance(loss, AnyFeatureLoss):
+            between_layers.append(loss)
+        else:
+            terms.append((loss.weight, _from_outputs(job, loss, banks)))
+    if between_layers and feature_losses:
+        teacher = job.project.load(entry.teaching[0])
+        terms.append((1.0, _from_features(job, network, teacher, between_layers)))
+    if not terms:
+        terms.append((1.0, from_labels(job.recipe.label_smoothing, task=job.data.task)))
+    return WeightedSum(terms)
 
 
-def example_of(job: Job) -> Tensor:
-    """Two stored inputs of zeros, as networks see them."""
-    example: Tensor = job.front(job.dataset.zeros(2).to(job.team.device))
-    return example
+def bank_of(job: Job[Taught], teacher: str) -> Bank:
+    """The outputs of a teacher, in a folder named by a hash of everything they depend on.
 
-
-def bank_of(job: Job, teacher: str) -> Bank:
-    """A teacher's answers, named by all that they depend on, so that every student and prune cycle shares them."""
-    views = job.views
+    All students and prune cycles that depend on the same values share the folder.
+    """
+    data, augmentations = job.data, job.data.augmentations
     depends = {
-        "teacher": job.weights_hash(teacher),
-        "data": data_hash(job.root / PREPARED),
-        "views": views.key,
+        "teacher": job.project.weights_hash(teacher),
+        "data": data.version,
+        "views": augmentations.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
-    scoring = Inference(job.train, job.front)
-    held: list[nn.Module] = []  # loaded when the first answer is missing
+    inference = Inference(data.train, data.front)
+    loaded: list[nn.Module] = []  # loaded when the first output is missing
 
-    def answer(view: int) -> Tensor:
-        if not held:
-            held.append(job.load(teacher))
-        return scoring.outputs(held[0], lambda images, index: views.apply(images, index, view))[0]
+    def outputs(view: int) -> Tensor:
+        if not loaded:
+            loaded.append(job.project.load(teacher))
+        augment = partial(_augment, augmentations, view)
+        return inference.outputs(loaded[0], augment)[0]
 
-    return Bank(job.root / STATE / "bank" / files.digest(depends)[:32], answer)
+    return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
 
 
-def _objective(
-    job: Job, loss: Labels | AnyLogitLoss, banks: Sequence[Bank], entry: Taught
+def _augment(augmentations: Any, view: int, inputs: Tensor, index: Tensor) -> Tensor:
+    augmented: Tensor = augmentations.apply(inputs, index, view)
+    return augmented
+
+
+def _from_outputs(
+    job: Job[Taught], loss: Labels | AnyLogitLoss, banks: Sequence[Bank]
 ) -> Objective:
-    weights = _class_weights(job, getattr(loss, "class_weights", None))
+    """The objective of a loss between outputs."""
+    weights = _class_weights(job, loss.weights_of_classes)
     if isinstance(loss, Labels):
         return from_labels(job.recipe.label_smoothing, class_weights=weights, focus=loss.focus)
     settings = _settings(loss)
-    classes = _numbers(job, getattr(loss, "classes", None))
+    classes = _class_numbers(job, loss.taught_classes)
     if weights is not None:
         settings["class_weights"] = weights if classes is None else weights[classes]
     return from_logits(
         LOGITS[loss.loss],
         banks,
-        combine=entry.combine,
+        combine=job.entry.combine,
         classes=classes,
         focus=loss.focus,
         labelled=isinstance(loss, Decoupled),
@@ -123,95 +121,93 @@ def _objective(
 
 
 def _settings(loss: AnyLoss) -> dict[str, Any]:
-    return {
-        name: getattr(loss, name) for name in type(loss).model_fields if name not in _OF_THE_SUM
-    }
+    """The arguments of the loss function."""
+    names = [name for name in type(loss).model_fields if name not in _OF_THE_SUM]
+    return {name: getattr(loss, name) for name in names}
 
 
 def _from_features(
-    job: Job, network: nn.Module, teacher: nn.Module, losses: Sequence[AnyFeatureLoss]
+    job: Job[Taught], network: nn.Module, teacher: nn.Module, losses: Sequence[AnyFeatureLoss]
 ) -> Objective:
-    example = example_of(job)
-    network.to(job.team.device)
-    ours, theirs = layers(network, example), layers(teacher, example)
+    """The objective of losses between layers."""
+    device = job.processes.device
+    example = job.data.front_of_zeros()
+    network.to(device)
+    student_layers, teacher_layers = layers(network, example), layers(teacher, example)
+    defaults = default_pairs(student_layers, teacher_layers)
     terms = []
     for loss in losses:
-        pairs = loss.pairs or _default(loss, default_pairs(ours, theirs))
+        pairs = loss.pairs or _default(loss, defaults)
         if isinstance(loss, Attention):
-            _check_places([*pairs, *pairs.values()], [*ours, *theirs])
-        terms.append(
-            FeatureTerm(
-                FEATURES[loss.loss], pairs, loss.weight, isinstance(loss, Hints), _settings(loss)
-            )
-        )
+            _check_positions([*pairs, *pairs.values()], [*student_layers, *teacher_layers])
+        function, adapted = FEATURES[loss.loss], isinstance(loss, Hints)
+        terms.append(FeatureTerm(function, pairs, loss.weight, adapted, _settings(loss)))
     seed_all(job.params.seed, "adapters")
-    return FromFeatures(
-        network, teacher, terms, example, precision=partial(autocast, job.recipe, job.team.device)
-    )
+    precision = partial(autocast, job.recipe, device)
+    return FromFeatures(network, teacher, terms, example, precision=precision)
 
 
 def _default(loss: AnyFeatureLoss, pairs: dict[str, str]) -> dict[str, str]:
-    """The pairs of a loss that names none.
+    """The pairs of a loss that names none: all of them, or the last one for losses between examples.
 
     Raises:
-        BadInput: If there are none.
+        BadInput: if there is no pair.
     """
     if not pairs:
         raise BadInput(
             "Expected networks to have layers before the last one to be paired; found none in one "
             "of them."
         )
-    return dict(list(pairs.items())[-1:]) if isinstance(loss, Similarity | Relational) else pairs
+    last = dict(list(pairs.items())[-1:])
+    return last if isinstance(loss, Similarity | Relational) else pairs
 
 
-def _check_places(names: Sequence[str], found: Sequence[Layer]) -> None:
-    """Stop before attention is asked of layers that have nothing to attend to.
+def _check_positions(names: Sequence[str], found: Sequence[Layer]) -> None:
+    """Refuse attention maps of layers without positions.
 
     Raises:
-        BadInput: If there is such a layer.
+        BadInput: if one of the named layers has a single position.
     """
     for layer in found:
         if layer.name in names and max(layer.size) == 1:
             raise BadInput(
-                f"Expected attention to be asked of layers with places; found {layer.name!r}, "
+                f"Expected attention to be asked of layers with positions; found {layer.name!r}, "
                 "which has none."
             )
 
 
-def _class_weights(job: Job, given: ClassWeights | None) -> Tensor | None:
-    """(classes,) on the device.
+def _class_weights(job: Job[Taught], given: ClassWeights | None) -> Tensor | None:
+    """Weights of the classes (classes,), on the device.
 
     Raises:
-        BadInput: If there is not one for each class.
+        BadInput: if their number is not the number of classes.
     """
     if given is None:
         return None
-    classes = len(job.dataset.classes)
+    classes, device = len(job.data.dataset.classes), job.processes.device
     if given == "balanced":
-        counts = torch.bincount(open_split(job.root / PREPARED, "train").targets, minlength=classes)
-        return balanced(counts).to(job.team.device)
+        counts = torch.bincount(job.data.train.targets.cpu(), minlength=classes)
+        return balanced(counts).to(device)
     if len(given) != classes:
         raise BadInput(
             f"Expected `class_weights` to be {classes} numbers, one a class; found {len(given)}."
         )
-    return torch.tensor(given, dtype=torch.float32, device=job.team.device)
+    return torch.tensor(given, dtype=torch.float32, device=device)
 
 
-def _numbers(job: Job, classes: tuple[int | str, ...] | None) -> list[int] | None:
-    """The numbers of classes that are given by numbers or names.
+def _class_numbers(job: Job[Taught], classes: tuple[int | str, ...] | None) -> list[int] | None:
+    """The numbers of classes given by number or name.
 
     Raises:
-        BadInput: If there is no class of a name.
+        BadInput: if a name is unknown.
     """
-    names = job.dataset.classes
-    for one in classes or ():
-        if isinstance(one, str) and one not in names:
-            raise BadInput(
-                f"Expected `classes` to be numbers, or names among {', '.join(names)}; found "
-                f"{one!r}."
-            )
-    return (
-        None
-        if classes is None
-        else [names.index(one) if isinstance(one, str) else one for one in classes]
-    )
+    if classes is None:
+        return None
+    names = job.data.dataset.classes
+    unknown = [one for one in classes if isinstance(one, str) and one not in names]
+    if unknown:
+        raise BadInput(
+            f"Expected `classes` to be numbers, or names among {', '.join(names)}; found "
+            f"{unknown[0]!r}."
+        )
+    return [names.index(one) if isinstance(one, str) else one for one in classes]

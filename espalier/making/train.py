@@ -1,17 +1,26 @@
 """`by: train`."""
 
+from torch import nn
+
+from espalier.distillation.objectives import from_labels
 from espalier.making.job import Job
-from espalier.making.networks import new, parent
+from espalier.making.networks import new_network, refuse_quantized
 from espalier.making.result import OperationResult
 from espalier.measures.macs import count_macs
 from espalier.params import Teacher, Train
 
 
-def train(job: Job) -> OperationResult:
+def train(job: Job[Teacher | Train]) -> OperationResult:
     """Train on labels alone: a new network, or the parent further."""
-    entry = job.entry
-    assert isinstance(entry, Teacher | Train)
-    network = new(job, entry.model, entry) if entry.model else parent(job)
-    history = job.fit(network, job.from_labels())
-    base = None if entry.model else job.lineage(str(job.parent))["base_macs"]
-    return OperationResult(network, base or count_macs(network, job.dataset.example()), history)
+    parent = job.entry.origin if job.entry.factory is None else None
+    network = new_network(job) if parent is None else _parent_network(job, parent)
+    objective = from_labels(job.recipe.label_smoothing, task=job.data.task)
+    history = job.fit(network, objective)
+    if parent is None:
+        return OperationResult(network, count_macs(network, job.data.dataset.example()), history)
+    return OperationResult(network, job.project.base_macs(parent), history)
+
+
+def _parent_network(job: Job[Teacher | Train], parent: str) -> nn.Module:
+    refuse_quantized(job, parent)
+    return job.project.load(parent)

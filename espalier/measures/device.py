@@ -1,18 +1,35 @@
-"""What a time was measured on."""
+"""Names of the devices that compute and are timed."""
 
 import hashlib
 import platform
 from pathlib import Path
 
+import torch
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor_name(_processor_facts())
+
 
 def processor() -> str:
-    """The processor's name, with a hash of its abilities: machines of one name may lack some of them."""
+    """Name of the processor with a hash of its features: two processors may share a name and differ in them."""
+    facts = _processor_facts()
+    features = facts.get("flags", facts.get("Features", ""))
+    return f"{_processor_name(facts)} ({hashlib.sha256(features.encode()).hexdigest()[:8]})"
+
+
+def _processor_name(facts: dict[str, str]) -> str:
+    return facts.get("model name") or platform.processor() or platform.machine()
+
+
+def _processor_facts() -> dict[str, str]:
+    """The first processor in `/proc/cpuinfo`; empty on systems without it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = []
-    told = dict(line.partition(":")[::2] for line in reversed(lines) if ":" in line)
-    told = {key.strip(): value.strip() for key, value in told.items()}
-    name = told.get("model name") or platform.processor() or platform.machine()
-    abilities = hashlib.sha256(told.get("flags", told.get("Features", "")).encode()).hexdigest()
-    return f"{name} ({abilities[:8]})"
+        return {}
+    pairs = [line.partition(":") for line in reversed(lines) if ":" in line]
+    return {key.strip(): value.strip() for key, _, value in pairs}

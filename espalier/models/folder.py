@@ -46,8 +46,12 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     Raises:
         BadInput: If a file is missing or damaged, or the factory is unknown or not trusted.
     """
-    folder = Path(folder)
-    files.verify(folder)
+    files.verify(Path(folder))
+    return load_verified(Path(folder), trusted=trusted)
+
+
+def load_verified(folder: Path, *, trusted: Collection[str] = ()) -> nn.Module:
+    """`load` without hashing the files again: for a folder that this process has verified."""
     architecture = read_architecture(folder)
     network = rebuild(architecture, trusted)
     state = safetensors.torch.load_file(folder / WEIGHTS)

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.params.distill import Distill, Recovered, Soft, Taught
+from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
 from espalier.params.fold import Fold
 from espalier.params.prune import Prune
@@ -23,6 +24,8 @@ from espalier.paths import PARAMS, TEACHER
 from espalier.training.recipe import Recipe
 
 __all__ = [
+    "BaseEntry",
+    "ChildEntry",
     "Distill",
     "Entry",
     "Factorize",
@@ -45,21 +48,20 @@ _RESERVED = (
     "latest",
     "champion",
     "previous",
-)  # aliases in the registry that mean something else
+)  # names of aliases in the registry
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Data(Strict):
-    """How `data/` becomes `prepared/`.
+    """Preparation: how `data/` becomes `prepared/`.
 
     Attributes:
-        validation: Fraction of the examples outside the test split that is held back for choices.
-        test: Fraction held back for evaluation, where the data do not come with a test split.
-        duplicates: What to do about the same image in train and test: refuse, or drop it from
+        validation: fraction of the examples outside the test split that is held out for choices.
+        test: fraction held out for evaluation, where the data come without a test split.
+        duplicates: treatment of images that are in both train and test: refuse, or drop them from
             train.
-        crop: Pixels by which training images are shifted at random; -1 takes the data set's own
-            default.
-        flip: Whether they are mirrored; absent takes the data set's own default.
+        crop: largest random shift of training images, in pixels; -1 for the default of the data set.
+        flip: whether training images may be mirrored; by default as the data set says.
     """
 
     validation: float = Field(0.15, gt=0, lt=1)
@@ -75,13 +77,13 @@ Entry = Annotated[
 
 
 class Evaluation(Strict):
-    """How models are measured.
+    """Evaluation of all models.
 
     Attributes:
-        rounds: How often each model is timed at batch 64; ten times as often at batch 1.
+        rounds: number of timed calls of each model at batch 64; ten times as many at batch 1.
         runtime: program that executes the deployed files, one of `espalier.runtimes.RUNTIMES`.
-        threads: Of the runtime.
-        batch_size: Images per call where answers are asked for, not times.
+        threads: number of threads of the runtime.
+        batch_size: examples per call when outputs are computed.
     """
 
     rounds: int = Field(60, ge=3)
@@ -91,14 +93,13 @@ class Evaluation(Strict):
 
 
 class Registry(Strict):
-    """The registered model in MLflow that all versions belong to.
+    """The registered model in MLflow.
 
     Attributes:
-        name: Its name.
-        promote: Whether a run ends with `espalier promote`, which moves the champion if the gates
-            allow it.
-        webhook: An address that is told, in JSON, when an alias was moved by a promotion or a way
-            back.
+        name: name of the registered model; all versions belong to it.
+        promote: whether a run ends with `espalier promote`, which moves the champion if the gates
+            pass.
+        webhook: URL that receives a JSON message after each move of an alias.
     """
 
     name: str = Field("digits", pattern=r"^[^/:?@]+$")
@@ -122,7 +123,7 @@ class Params(Strict):
         """The entry called `name`; the teacher's is `teacher`.
 
         Raises:
-            BadInput: If there is none; it lists the known ones.
+            BadInput: if there is none; the known names are listed.
         """
         if name == TEACHER:
             return self.teacher
@@ -146,7 +147,7 @@ class Params(Strict):
         return tuple(ordered)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
-        """What a model descends from: its parent first, the teacher last."""
+        """The ancestors of a model, from its parent to the teacher."""
         found: list[str] = []
         while name != TEACHER:
             name = self.models[name].parent
@@ -154,7 +155,7 @@ class Params(Strict):
         return tuple(found)
 
     def recipe(self, overrides: dict[str, Any]) -> Recipe:
-        """The training defaults with the overrides of one entry.
+        """The training defaults with the keys of one entry.
 
         Raises:
             BadInput: If an override is unknown or of a wrong type or value.
@@ -199,10 +200,9 @@ def check(content: Any) -> Params:
     try:
         params = Params.model_validate(content)
         for entry in params.models.values():
-            params.recipe(getattr(entry, "overrides", {}))
-            params.recipe(getattr(entry, "finetune", {}))
-            params.recipe(getattr(entry, "between", {}))
-        params.recipe(params.teacher.overrides)
+            for keys in entry.all_recipe_keys:
+                params.recipe(keys)
+        params.recipe(params.teacher.recipe_keys)
     except ValidationError as error:
         raise BadInput(_sentence(error)) from None
     _check_tree(params)
@@ -230,8 +230,8 @@ def _check_tree(params: Params) -> None:
         )
     for name, entry in params.models.items():
         known = params.ancestors(name)
-        for teacher in getattr(entry, "teachers", None) or ():
-            if teacher not in known:  # then DVC would not know that it has to be made before
+        for teacher in entry.chosen_teachers:
+            if teacher not in known:  # DVC would not make it first
                 raise BadInput(
                     f"Expected models.{name}.teachers to be models that {name!r} descends from: "
                     f"{', '.join(known)}; "
@@ -245,7 +245,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] in (
         "extra_forbidden",
         "unexpected_keyword_argument",
-    ):  # of a section, of `training`
+    ):  # unknown keys of a section, or of `training`
         return f"Expected {PARAMS} to have no key `{where}`; found {first['input']!r} there; it is unknown."
     if first["type"] == "missing":
         return f"Expected {PARAMS} to have the key `{where}`; found none."

@@ -1,30 +1,37 @@
-"""Entries that a teacher teaches, and what is asked of its answers."""
+"""Entries that are trained with the outputs of teachers."""
 
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from espalier.params.entry import ChildEntry, Trained
 from espalier.params.losses import AnyLoss, Labels, SoftTargets, Temperature
-from espalier.params.strict import Strict, Trained
+from espalier.params.strict import Strict
+from espalier.paths import TEACHER
 
 
 class Soft(Strict):
-    """Soft targets (Hinton et al. 2015): the weight of the teacher's answers beside the labels, and the temperature."""
+    """Soft targets (Hinton et al. 2015).
+
+    Attributes:
+        temperature: temperature of both distributions.
+        weight: weight of the teacher's outputs; the labels have the rest.
+    """
 
     temperature: Temperature = 4.0
     weight: float = Field(0.9, ge=0, le=1)
 
 
-class Taught(Strict):
-    """An entry in which a teacher has a say.
+class Taught(ChildEntry):
+    """An entry whose loss contains the outputs of one or several teachers.
 
     Attributes:
-        soft: The short form of a recipe: soft targets beside the labels.
-        losses: The full form: a weighted sum of losses.
-        teachers: Models of the tree that this one descends from; by default the one that the
-            operation takes.
-        combine: How the losses against several teachers are added up: all alike, or the more of
-            each the more right it is about the example.
+        soft: short form of the loss: soft targets beside the labels.
+        losses: full form of the loss: a weighted sum.
+        teachers: ancestors whose outputs are used; by default the parent of a distilled entry, and
+            the teacher of the tree for all others.
+        combine: how the losses against several teachers are added up: with equal weights, or
+            weighted by how right each teacher is about the example.
     """
 
     soft: Soft = Soft()
@@ -37,20 +44,19 @@ class Taught(Strict):
         if self.losses and "soft" in self.model_fields_set:
             raise ValueError(
                 "Expected `soft` and `losses` not to be given both: `soft` is short for losses of "
-                "`labels` and "
-                "`soft_targets`; found both."
+                "`labels` and `soft_targets`; found both."
             )
         return self
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
+    def _has_weight(self) -> Self:
         if not any(loss.weight for loss in self.terms):
             raise ValueError("Expected `losses` to have a weight above 0; found none.")
         return self
 
     @property
     def terms(self) -> tuple[AnyLoss, ...]:
-        """The losses that are summed, whichever form they were given in."""
+        """The losses that are summed, in the full form."""
         if self.losses:
             return self.losses
         soft = SoftTargets(
@@ -58,26 +64,71 @@ class Taught(Strict):
         )
         return soft, Labels(loss="labels", weight=1 - self.soft.weight)
 
+    @property
+    def chosen_teachers(self) -> tuple[str, ...]:
+        """Names under `teachers`; empty if the entry leaves them to the operation."""
+        return self.teachers or ()
+
 
 class Recovered(Taught):
-    """An entry that is made from its parent's network and recovers by distillation from the teacher.
+    """An entry made from its parent's network, which recovers by distillation.
 
     Attributes:
-        finetune: Keys of `training` for the recovery; 0 epochs turn it off.
+        finetune: keys of `training` for the recovery; `epochs: 0` turns it off.
     """
 
     finetune: dict[str, Any] = {}
 
     @property
     def recovers(self) -> bool:
-        """Whether it may come to training: an entry that never does needs no teacher."""
+        """Whether the entry may be trained; if not, it does not depend on the teacher."""
         return True
+
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        """The chosen teachers, or the teacher of the tree."""
+        return self.chosen_teachers or (TEACHER,)
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The parent, the teacher of the tree, and the chosen teachers."""
+        teacher = (TEACHER,) if self.recovers else ()
+        return (self.parent, *teacher, *self.chosen_teachers)
+
+    @property
+    def recipe_keys(self) -> dict[str, Any]:
+        """Keys of `training` for the recovery."""
+        return self.finetune
 
 
 class Distill(Trained, Taught):
-    """A new, smaller network taught by its parent."""
+    """A new, smaller network that learns from its parent.
+
+    Attributes:
+        model: factory of the network.
+        arguments: arguments of the factory.
+    """
 
     by: Literal["distill"]
-    parent: str = Field(alias="from")
     model: str
     arguments: dict[str, Any] = {}
+
+    @property
+    def factory(self) -> str:
+        """Factory of the network."""
+        return self.model
+
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return self.arguments
+
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        """The chosen teachers, or the parent."""
+        return self.chosen_teachers or (self.parent,)
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The parent and the chosen teachers."""
+        return (self.parent, *self.chosen_teachers)

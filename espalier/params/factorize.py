@@ -21,7 +21,6 @@ class Factorize(Recovered):
     """
 
     by: Literal["factorize"]
-    parent: str = Field(alias="from")
     keep_macs: float | None = Field(None, gt=0, le=1)
     keep_parameters: float | None = Field(None, gt=0, le=1)
     align: int = Field(8, ge=1)

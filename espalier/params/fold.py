@@ -22,7 +22,6 @@ class Fold(Recovered):
     """
 
     by: Literal["fold"]
-    parent: str = Field(alias="from")
     fold: Literal["batch_norms", "linears", "blocks"]
     keep_macs: float | None = Field(None, gt=0, le=1)
     similarity: float | None = Field(None, ge=0, le=1)

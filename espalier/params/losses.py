@@ -1,4 +1,4 @@
-"""The losses of a recipe: a section for each, with the keys of its own."""
+"""The losses of an entry: a section for each, with the keys of the loss."""
 
 from typing import Annotated, Any, Literal
 
@@ -31,7 +31,7 @@ Moving = Annotated[
     | Annotated[Ramp, AfterValidator(_not_below_zero), Tag("ramp")],
     Discriminator(_kind),
 ]
-"""A number, or `{start, end, schedule}`: what it is at the first step, at the last, and how it gets there."""
+"""A number, or `{start, end, schedule}`: its values at the first and the last step, and the curve between."""
 Temperature = Annotated[
     Annotated[_Positive, Tag("number")] | Annotated[Ramp, AfterValidator(_above_zero), Tag("ramp")],
     Discriminator(_kind),
@@ -40,49 +40,83 @@ ClassWeights = Literal["balanced"] | tuple[_Positive, ...]
 
 
 class Loss(Strict):
-    """A loss of a recipe, and its weight in the sum."""
+    """A loss and its weight in the sum.
+
+    Attributes:
+        weight: weight in the sum.
+    """
 
     weight: Moving = 1.0
 
 
-class Labels(Loss):
-    """Cross-entropy with the labels.
+class OutputLoss(Loss):
+    """A loss on the outputs of the student.
 
     Attributes:
-        class_weights: Of the examples of each class; `balanced` lets all classes count the same.
-        focus: More weight for hard examples.
+        focus: larger weights for hard examples.
     """
 
-    loss: Literal["labels"]
-    class_weights: ClassWeights | None = None
     focus: Focus | None = None
 
+    @property
+    def taught_classes(self) -> tuple[int | str, ...] | None:
+        """Names or numbers of the classes that are taught; None for all."""
+        return None
 
-class LogitLoss(Loss):
+    @property
+    def weights_of_classes(self) -> ClassWeights | None:
+        """Weights of the examples of each class; None if they are equal."""
+        return None
+
+
+class ClassWeighted(OutputLoss):
+    """A loss whose examples can be weighted by their class.
+
+    Attributes:
+        class_weights: weight of the examples of each class; `balanced` gives all classes the same
+            total.
+    """
+
+    class_weights: ClassWeights | None = None
+
+    @property
+    def weights_of_classes(self) -> ClassWeights | None:
+        """Weights of the examples of each class; None if they are equal."""
+        return self.class_weights
+
+
+class Labels(ClassWeighted):
+    """Cross-entropy with the labels."""
+
+    loss: Literal["labels"]
+
+
+class LogitLoss(OutputLoss):
     """A loss between the student's logits and the teacher's.
 
     Attributes:
-        classes: Names or numbers of the classes that are taught; all by default.
-        focus: More weight for hard examples.
+        classes: names or numbers of the classes that are taught; all by default.
     """
 
     classes: tuple[int | str, ...] | None = Field(None, min_length=2)
-    focus: Focus | None = None
+
+    @property
+    def taught_classes(self) -> tuple[int | str, ...] | None:
+        """Names or numbers of the classes that are taught; None for all."""
+        return self.classes
 
 
-class SoftTargets(LogitLoss):
+class SoftTargets(LogitLoss, ClassWeighted):
     """The divergence between softened distributions (Hinton et al. 2015)."""
 
     loss: Literal["soft_targets"]
     temperature: Temperature = 4.0
-    class_weights: ClassWeights | None = None
 
 
-class TeacherLabels(LogitLoss):
-    """Cross-entropy with the class that the teacher finds likeliest."""
+class TeacherLabels(LogitLoss, ClassWeighted):
+    """Cross-entropy with the most likely class of the teacher."""
 
     loss: Literal["teacher_labels"]
-    class_weights: ClassWeights | None = None
 
 
 class SquaredError(LogitLoss):
@@ -98,8 +132,8 @@ class Standardised(LogitLoss):
     temperature: Temperature = 2.0
 
 
-class Decoupled(Loss):
-    """The label against the rest, and the rest among itself (Zhao et al. 2022).
+class Decoupled(OutputLoss):
+    """The label against all other classes, and the other classes among themselves (Zhao et al. 2022).
 
     It takes no subset of the classes: the label has to be among them.
     """
@@ -108,7 +142,6 @@ class Decoupled(Loss):
     alpha: Moving = 1.0
     beta: Moving = 8.0
     temperature: Temperature = 4.0
-    focus: Focus | None = None
 
 
 class Dist(LogitLoss):
@@ -124,33 +157,39 @@ class FeatureLoss(Loss):
     """A loss between layers of the student and of the (first) teacher.
 
     Attributes:
-        pairs: The teacher's layer for each of the student's; by default those that `espalier show`
-            prints.
+        pairs: layers of the teacher by layers of the student; by default the pairs that `espalier
+            show` prints.
     """
 
     pairs: dict[str, str] | None = Field(None, min_length=1)
 
 
 class Hints(FeatureLoss):
-    """The squared difference behind a learned 1x1 convolution (Romero et al. 2015)."""
+    """The squared difference after a learned 1x1 convolution (Romero et al. 2015)."""
 
     loss: Literal["hints"]
 
 
 class Attention(FeatureLoss):
-    """Where layers are active (Zagoruyko and Komodakis 2017)."""
+    """The difference of attention maps (Zagoruyko and Komodakis 2017)."""
 
     loss: Literal["attention"]
 
 
 class Similarity(FeatureLoss):
-    """Which examples of a batch layers find alike (Tung and Mori 2019); by default of the last pair alone."""
+    """The difference of similarities between the examples of a batch (Tung and Mori 2019).
+
+    By default of the last pair only.
+    """
 
     loss: Literal["similarity"]
 
 
 class Relational(FeatureLoss):
-    """Distances and angles between the examples of a batch (Park et al. 2019); by default of the last pair alone."""
+    """The difference of distances and angles between the examples of a batch (Park et al. 2019).
+
+    By default of the last pair only.
+    """
 
     loss: Literal["relational"]
     distance: Moving = 25.0

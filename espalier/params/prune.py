@@ -55,7 +55,6 @@ class Prune(Recovered):
     """
 
     by: Literal["prune"]
-    parent: str = Field(alias="from")
     pattern: Literal["channels", "heads", "blocks", "weights", "n_of_m"] = "channels"
     score: Literal[
         "magnitude",
@@ -121,6 +120,11 @@ class Prune(Recovered):
         if spec.steps == 1:
             self._refuse({"between"}, "`steps` of 2 or more")
         return self
+
+    @property
+    def all_recipe_keys(self) -> tuple[dict[str, Any], ...]:
+        """Keys of `training` for the last recovery, and for those before it."""
+        return self.finetune, self.between
 
     def _refuse(self, keys: Collection[str], partner: str) -> None:
         given = self.model_fields_set & set(keys)

@@ -9,17 +9,17 @@ from espalier.params.strict import Strict
 
 _TEACHING = ("soft", "losses", "teachers", "combine", "finetune")
 _MEASURING = ("calibration", "images", "resamples", "ladder")
-# a network without batch norms, close to where it should end, wants small steps
+# without batch norms, and close to an optimum, a network needs small steps
 _FINETUNE = {"epochs": 5, "learning_rate": 0.01}
 
 
-class Climb(Strict):
-    """What to do when too much accuracy is lost on validation: one measure after another until one is enough.
+class LadderSettings(Strict):
+    """Steps that are tried in turn while the score on validation drops by more than a limit.
 
     Attributes:
-        limit: How much accuracy may be lost, as a fraction: 0.01 is a point.
-        layers: How many of the most sensitive layers may stay in floating point.
-        aware: Whether to train for integers at last.
+        limit: largest drop of the score, as a fraction: 0.01 is one point.
+        layers: largest number of the most sensitive layers that may stay in floating point.
+        aware: whether quantization-aware training is the last step.
     """
 
     limit: float = Field(0.01, ge=0, lt=1)
@@ -32,29 +32,26 @@ class Quantize(Recovered):
 
     Attributes:
         scheme: `static`: ranges of activations are measured on training images; `dynamic`: in every
-            call, for linear layers alone; `aware`: they are learned with the weights, taught by the
-            teacher.
-        calibration: How a range is chosen from what was measured; of `aware`, the first one.
-        per_channel: A scale for every filter of a weight, instead of one for all of them.
-        images: How many training images are measured.
-        reduce_range: 7-bit weights: exact on processors without VNNI, whose 8-bit products can
-            saturate.
-        resamples: On how many samples of the training images ranges are measured, of which the
-            median is taken.
-        ladder: What to do when too much accuracy is lost.
-        finetune: Keys of `training` for quantization-aware training, over 5 epochs at a learning
+            call, for linear layers only; `aware`: they are trained together with the weights.
+        calibration: choice of a range from a histogram; with `aware`, of the first range.
+        per_channel: whether every filter of a weight has its own scale.
+        images: number of training images on which ranges are measured.
+        reduce_range: whether weights use 7 bits, which is exact on processors without VNNI, whose
+            8-bit products can saturate.
+        resamples: number of samples of training images; the median range is used.
+        ladder: steps against a drop of the score.
+        finetune: keys of `training` for quantization-aware training, over 5 epochs at a learning
             rate of 0.01.
     """
 
     by: Literal["quantize"]
-    parent: str = Field(alias="from")
     scheme: Literal["static", "dynamic", "aware"] = "static"
     calibration: Literal["minmax", "percentile", "entropy"] = "entropy"
     per_channel: bool = True
     images: int = Field(256, ge=1)
     reduce_range: bool = True
     resamples: int = Field(1, ge=1)
-    ladder: Climb | None = None
+    ladder: LadderSettings | None = None
     finetune: dict[str, Any] = _FINETUNE
 
     @field_validator("finetune", mode="after")
@@ -64,7 +61,7 @@ class Quantize(Recovered):
 
     @property
     def recovers(self) -> bool:
-        """Whether it may come to training, and to a teacher."""
+        """Whether the entry may be trained; if not, it does not depend on the teacher."""
         return self.scheme == "aware" or (self.ladder is not None and self.ladder.aware)
 
     @model_validator(mode="after")

@@ -35,7 +35,6 @@ class Share(Recovered):
     """
 
     by: Literal["share"]
-    parent: str = Field(alias="from")
     method: Literal["kmeans", "rate"] = "kmeans"
     bits: Widths | int = 4
     price: float = Field(0.0, ge=0)

@@ -1,9 +1,8 @@
-"""What all sections of `params.yaml` have in common."""
+"""The base of all sections of `params.yaml`."""
 
 from dataclasses import fields
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from espalier.training.recipe import Recipe
 
@@ -11,24 +10,8 @@ RECIPE_KEYS = frozenset(field.name for field in fields(Recipe))
 
 
 class Strict(BaseModel):
-    """A section of the file: immutable, and with no other keys than these."""
+    """A section of the file: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
     )
-
-
-class Trained(Strict):
-    """An entry that is trained: keys of `training` given here override the defaults for this entry."""
-
-    overrides: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_overrides(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        overrides = {key: value for key, value in given.items() if key in RECIPE_KEYS}
-        return {key: value for key, value in given.items() if key not in overrides} | {
-            "overrides": overrides
-        }

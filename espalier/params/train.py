@@ -2,23 +2,50 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
-
-from espalier.params.strict import Trained
+from espalier.params.entry import ChildEntry, Trained
 
 
 class Teacher(Trained):
-    """The large network that everything else comes from."""
+    """The large network at the root of the tree.
+
+    Attributes:
+        model: factory of the network.
+        arguments: arguments of the factory.
+    """
 
     by: Literal["train"] = "train"
     model: str
     arguments: dict[str, Any] = {}
 
+    @property
+    def factory(self) -> str:
+        """Factory of the network."""
+        return self.model
 
-class Train(Trained):
-    """Trained on labels alone: a new network where `model` is given, else the parent further."""
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return self.arguments
+
+
+class Train(Trained, ChildEntry):
+    """A network trained on labels alone.
+
+    Attributes:
+        model: factory of a new network; if absent, the parent is trained further.
+        arguments: arguments of the factory.
+    """
 
     by: Literal["train"]
-    parent: str = Field(alias="from")
     model: str | None = None
     arguments: dict[str, Any] = {}
+
+    @property
+    def factory(self) -> str | None:
+        """Factory of a new network; None to train the parent further."""
+        return self.model
+
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return self.arguments

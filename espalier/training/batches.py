@@ -1,4 +1,4 @@
-"""The training images, on the device or streamed from the disk, behind one interface."""
+"""Examples of a split, resident on the device or streamed from the disk, behind one interface."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Batch:
     """Some examples.
 
     Attributes:
-        index: (N,) int64 on the processor: which examples of the split.
+        index: (N,) int64 on the processor, indices into the split.
         inputs: (N, ...) on the device, in their stored type (uint8 for images).
         targets: (N,) on the device; int64 class numbers for a classification.
     """
@@ -28,31 +28,35 @@ class Batch:
 
 
 class Examples(Protocol):
-    """A split that can be walked in any order."""
+    """A split that can be read in any order."""
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets (N,) of all examples."""
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Number of examples."""
 
     def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
         """One batch for each group of indices, in this order."""
 
 
 class Resident:
-    """A split kept on the device as uint8: what fits is fastest there."""
+    """A split kept on the device in its stored type, the fastest way for data that fit."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self._inputs = split.inputs.to(device)
-        self._targets = split.targets.to(device)
+        self.targets = split.targets.to(device)
 
     def __len__(self) -> int:
-        """How many examples there are."""
-        return len(self._targets)
+        """Number of examples."""
+        return len(self.targets)
 
     def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
         """One batch for each group of indices."""
         for index in groups:
-            where = index.to(self._targets.device)
-            yield Batch(index, self._inputs[where], self._targets[where])
+            where = index.to(self.targets.device)
+            yield Batch(index, self._inputs[where], self.targets[where])
 
 
 class Streamed:
@@ -60,9 +64,10 @@ class Streamed:
 
     def __init__(self, split: StreamedSplit, device: torch.device, workers: int = 2) -> None:
         self._split, self._device, self._workers = split, device, workers
+        self.targets = split.targets
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Number of examples."""
         return len(self._split)
 
     def batches(self, groups: list[Tensor]) -> Iterator[Batch]:
@@ -84,7 +89,7 @@ class Streamed:
 def open_examples(
     folder: Path, dataset: Dataset, split: str, device: torch.device, resident_bytes: int
 ) -> Examples:
-    """Open a split of prepared data: on the device if its pixels fit into `resident_bytes`, else streamed."""
+    """Open a split of prepared data: resident if its inputs fit into `resident_bytes`, else streamed."""
     size = dataset.counts[split] * dataset.zeros(1).nbytes
     if size <= resident_bytes:
         return Resident(read_split(folder, split), device)

@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision."""
+"""Devices, processes and precision."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ class ProcessGroup:
     """The processes that train one network together; usually one.
 
     Attributes:
-        rank: This process among them, from 0, which writes files.
-        size: How many there are.
-        device: Where this one computes.
+        rank: number of this process; process 0 writes files.
+        size: number of processes.
+        device: device of this process.
     """
 
     rank: int
@@ -33,7 +33,7 @@ class ProcessGroup:
         return value
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Let parameters that no replica holds have the mean of the processes' gradients."""
+        """Average the gradients of parameters that are outside the replica over the processes."""
         for parameter in parameters if self.size > 1 else ():
             if parameter.grad is not None:
                 parameter.grad = self.together(parameter.grad) / self.size
@@ -42,14 +42,14 @@ class ProcessGroup:
 def join_process_group(recipe: Recipe) -> ProcessGroup:
     """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
     torch.set_num_threads(recipe.threads)
-    # the runtime sets this for the thread that asks it, and for good: the bits must not depend on
-    # who asked it before
+    # ONNX Runtime sets this for the thread that calls it, permanently; without this line the bits
+    # would depend on earlier calls
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
     if torch.cuda.is_available():
         os.environ.setdefault(
             "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # cuBLAS repeats itself only with a workspace
+        )  # cuBLAS is deterministic only with a workspace
         torch.use_deterministic_algorithms(
             True, warn_only=True
         )  # some operators have no deterministic version
@@ -78,7 +78,7 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
     """The context in which the network computes.
 
     Raises:
-        BadInput: If bfloat16 is asked of a device that only emulates it.
+        BadInput: if bfloat16 is requested on a device that only emulates it.
     """
     able = computes_bfloat16(device)
     if recipe.precision == "bfloat16" and not able:
@@ -93,7 +93,7 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
 
 
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to the device, its filters in the layout that convolutions are fastest in and correct."""
+    """Move a network to the device, in the fastest memory layout that is correct there."""
     overrun = device.type == "cpu" and any(map(_overruns, network.modules()))
     layout = torch.contiguous_format if overrun else torch.channels_last
     return network.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -55,15 +55,12 @@ Objective = Callable[[LossInputs], Tensor]
 
 @dataclass
 class _State:
-    """Where a run is.
-
-    Everything random is a function of it, so it and the tensors are all there is to save.
-    """
+    """Progress of a training. A checkpoint is this state and the tensors: all randomness derives from it."""
 
     epoch: int = 0
     step: int = 0  # over all epochs
-    loss: float = 0.0  # summed over the steps of this epoch
-    damping: float = 1.0  # of the learning rate, after a loss that was not finite
+    loss: float = 0.0  # sum over the steps of this epoch
+    damping: float = 1.0  # factor of the learning rate, halved after a loss that was not finite
     rollbacks: int = 0
     seconds: float = 0.0  # spent in this epoch before an interruption
     history: list[Row] = field(default_factory=list)
@@ -80,39 +77,49 @@ def fit(
     objective: Objective,
     recipe: Recipe,
     *,
-    views: Augmentations,
+    augmentations: Augmentations,
     front: Front,
-    team: ProcessGroup,
+    processes: ProcessGroup,
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
 ) -> list[Row]:
-    """Train a network in place: the weights of the last epoch, or their running average, are the result.
+    """Train a network in place. The result is the weights of the last epoch, or their running average.
 
-    Killed at any moment and called again with the same arguments and checkpoints, it ends with the same bits.
+    If the process is killed at any moment and called again with the same arguments and checkpoints,
+    the result has the same bits.
 
     Args:
-        network: Any classifier from images (N, C, H, W) to logits (N, classes), or to those of several heads, of
-            which the first is validated.
-        train: The training split.
-        validation: Measures the network after each epoch.
-        objective: The loss.
-        recipe: Every knob.
-        views: The augmented versions of the training split; epoch `e` sees view `e`. Its seed seeds everything.
+        network: network to train; if it has several heads, the first is validated.
+        train: training split.
+        validation: validation split, on which the network is measured after each epoch.
+        objective: loss to be minimised.
+        recipe: hyperparameters.
+        augmentations: augmented versions of the training split; epoch `e` uses view `e` modulo their
+            number. Their seed seeds everything random.
         front: maps stored inputs to what the network sees.
-        team: The processes that train together.
-        checkpoints: Where to save after each epoch and when stopped; nothing is saved without.
-        report: Is given each row of the history.
+        processes: processes that train together.
+        checkpoints: folder to save to after each epoch and when stopped; None to save nothing.
+        report: called with each row of the history.
 
     Returns:
         The history, a row per epoch: step, epoch, loss, validation_loss, the mean score by the name
         of the task's headline, learning_rate, seconds, time.
 
     Raises:
-        Stopped: If SIGTERM arrived; the checkpoint is written.
-        BadInput: If the loss was not finite more often than the recipe allows to go back.
+        Stopped: if SIGTERM arrived; the checkpoint is written.
+        BadInput: if the loss was not finite more often than the recipe allows.
     """
     run = _Run(
-        network, train, validation, objective, recipe, views, front, team, checkpoints, report
+        network,
+        train,
+        validation,
+        objective,
+        recipe,
+        augmentations,
+        front,
+        processes,
+        checkpoints,
+        report,
     )
     with on_sigterm() as request:
         run.load()
@@ -135,29 +142,29 @@ class _Run:
         validation: Inference,
         objective: Objective,
         recipe: Recipe,
-        views: Augmentations,
+        augmentations: Augmentations,
         front: Front,
-        team: ProcessGroup,
+        processes: ProcessGroup,
         checkpoints: Checkpoints | None,
         report: Report,
     ) -> None:
-        self.network = to_device(network, team.device)
+        self.network = to_device(network, processes.device)
         self.train, self.validation, self.objective, self.recipe = (
             train,
             validation,
             objective,
             recipe,
         )
-        self.views, self.front, self.team, self.checkpoints, self.report = (
-            views,
+        self.augmentations, self.front, self.processes, self.checkpoints, self.report = (
+            augmentations,
             front,
-            team,
+            processes,
             checkpoints,
             report,
         )
-        # what is trained along with the network: the adapters of an objective, for one
+        # trained together with the network, such as the adapters of an objective
         self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(
-            team.device
+            processes.device
         )
         self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
         self.constraints = constraints_of(self.network)
@@ -168,15 +175,15 @@ class _Run:
             if recipe.ema
             else None
         )
-        self.replica = DistributedDataParallel(self.network) if team.size > 1 else self.network
+        self.replica = DistributedDataParallel(self.network) if processes.size > 1 else self.network
         self.state = _State()
         self.steps = max(1, len(train) // recipe.batch_size)
         self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
 
     def epoch(self, request: StopRequest) -> None:
-        """Train until the end of the current epoch, from wherever in it the state is."""
+        """Train until the end of the current epoch, starting at the current step."""
         state, started = self.state, time.monotonic()
-        view = state.epoch % self.views.count
+        view = state.epoch % self.augmentations.count
         done = state.step - state.epoch * self.steps
         groups = self._order(state.epoch)[done:]
         self.replica.train()
@@ -192,7 +199,7 @@ class _Run:
         self._close_epoch(started)
 
     def roll_back(self, error: _NotFiniteError) -> None:
-        """Go back to the last good epoch with half the learning rate, or give up."""
+        """Restore the last good epoch with half the learning rate; refuse after too many returns."""
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
         if rollbacks > self.recipe.rollbacks:
             raise BadInput(
@@ -208,7 +215,7 @@ class _Run:
         self._save(self.good)
 
     def load(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         found = self.checkpoints.read() if self.checkpoints else None
         if found:
             tensors, progress = found
@@ -217,20 +224,22 @@ class _Run:
             self.good = (_within("good.", tensors), good) if good else self._snapshot()
 
     def finish(self) -> None:
-        """Let the running average, if one was kept, be the result."""
+        """Replace the weights by their running average, if there is one."""
         if self.average is not None:
             self.network.load_state_dict(self.average.module.state_dict())
         self.network.eval()
 
     def _step(self, batch: Batch, view: int) -> float:
         state, recipe = self.state, self.recipe
-        seed_all(self.views.seed, "step", state.step, self.team.rank)
+        seed_all(self.augmentations.seed, "step", state.step, self.processes.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(state.step)
         images = self.front(
-            self.views.apply(batch.inputs, batch.index, view) if recipe.augment else batch.inputs
+            self.augmentations.apply(batch.inputs, batch.index, view)
+            if recipe.augment
+            else batch.inputs
         )
-        with autocast(recipe, self.team.device):
+        with autocast(recipe, self.processes.device):
             heads = heads_of(self.replica(images))
         progress = state.step / (self.steps * recipe.epochs)
         loss = self.objective(
@@ -238,11 +247,11 @@ class _Run:
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.team.average_gradients(self.companion.parameters())
+        self.processes.average_gradients(self.companion.parameters())
         for constraint in self.constraints:
             constraint.before_step()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
-        value, size = self.team.together(torch.stack([loss.detach(), norm])).tolist()
+        value, size = self.processes.together(torch.stack([loss.detach(), norm])).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise _NotFiniteError(f"loss {value}, gradient norm {size}")
         self.optimizer.step()
@@ -250,7 +259,7 @@ class _Run:
             constraint.after_step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return float(value) / self.team.size
+        return float(value) / self.processes.size
 
     def _rate(self, step: int) -> float:
         factor = SCHEDULES[self.recipe.schedule](
@@ -279,22 +288,22 @@ class _Run:
         state.loss = state.seconds = 0.0
         self.good = self._snapshot()
         self._save(self.good)
-        if self.team.rank == 0:
+        if self.processes.rank == 0:
             self.report(row)
 
     def _order(self, epoch: int) -> list[Tensor]:
-        """This process's part of each batch of an epoch, in an order of its own."""
+        """This process's part of each batch of an epoch, shuffled anew for each epoch."""
         shuffled = torch.randperm(
-            len(self.train), generator=generator(self.views.seed, "order", epoch)
+            len(self.train), generator=generator(self.augmentations.seed, "order", epoch)
         )
         whole = shuffled[: self.steps * self.recipe.batch_size].split(self.recipe.batch_size)
-        return [group[self.team.rank :: self.team.size] for group in whole]
+        return [group[self.processes.rank :: self.processes.size] for group in whole]
 
     def _stop_asked(self, request: StopRequest) -> bool:
-        if self.team.size == 1:
+        if self.processes.size == 1:
             return request.stop
-        asked = torch.tensor(float(request.stop), device=self.team.device)
-        return self.team.together(asked).item() > 0
+        asked = torch.tensor(float(request.stop), device=self.processes.device)
+        return self.processes.together(asked).item() > 0
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         parts: dict[str, nn.Module | torch.optim.Optimizer] = {
@@ -322,7 +331,7 @@ class _Run:
         self.state = _State(**{**progress, "history": list(progress["history"])})
 
     def _save(self, snapshot: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
-        if self.checkpoints and self.team.rank == 0:
+        if self.checkpoints and self.processes.rank == 0:
             self.checkpoints.write(*snapshot)
 
 

@@ -1,4 +1,4 @@
-"""A network's answers to a split, in its order, a batch at a time."""
+"""Inference over a split, in its order."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from espalier.training.heads import heads_of, labels_of
 
 
 class Inference:
-    """Runs networks over one split in evaluation mode, always in the same batches: the same bits each time."""
+    """Runs networks over one split in evaluation mode, always in the same batches, for reproducible bits."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Inference:
         """The logits (N, classes) float32 and labels (N,) of the whole split, on the network's device.
 
         Args:
-            network: A classifier; its mode is left as it was.
-            transform: Maps uint8 images and their indices to the images to look at; absent, they are taken as is.
-            head: The place of the head that is asked, where the network has several.
+            network: classifier; its mode is unchanged.
+            transform: maps stored inputs and their indices to augmented inputs.
+            head: index of the head, if the network has several.
         """
         training = network.training
         network.eval()

@@ -58,9 +58,9 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
         threads=1,
         precision="float32",
     )
-    team = join_process_group(recipe)
-    front = dataset.front(team.device)
-    resident = {name: Resident(split, team.device) for name, split in splits.items()}
+    processes = join_process_group(recipe)
+    front = dataset.front(processes.device)
+    resident = {name: Resident(split, processes.device) for name, split in splits.items()}
 
     def train(network, objective, epochs):
         validation, views = (
@@ -74,9 +74,9 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
             validation,
             objective,
             chosen,
-            views=views,
+            augmentations=views,
             front=front,
-            team=team,
+            processes=processes,
         )
 
     seed_all(0, "weights")

@@ -42,7 +42,7 @@ def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
     assert b"never added" in [path.read_bytes() for path in objects.rglob("*") if path.is_file()]
 
 
-def test_what_was_changed_by_hand_is_kept_too(project):
+def test_data_changed_by_hand_are_kept_too(project):
     data.run(project, "digits", None)
     (project / "data" / "note.txt").write_text("by hand")
     data.run(project, "digits", None)

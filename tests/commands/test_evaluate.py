@@ -40,9 +40,9 @@ COLUMNS = [
 
 
 @pytest.fixture(scope="module")
-def made(digits, tmp_path_factory) -> Path:
+def built_project(digits, tmp_path_factory) -> Path:
     """A project with four models, one of which has a name that tables take for nothing, and one undeclared."""
-    root = tmp_path_factory.mktemp("made")
+    root = tmp_path_factory.mktemp("built_project")
     (root / "params.yaml").write_text(PARAMS)
     shutil.copytree(digits, root / "prepared")
     dataset, images = read_dataset(digits), read_split(digits, "validation").inputs[:16]
@@ -68,8 +68,8 @@ def made(digits, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(made, tmp_path) -> Path:
-    shutil.copytree(made, tmp_path / "project")
+def project(built_project, tmp_path) -> Path:
+    shutil.copytree(built_project, tmp_path / "project")
     return tmp_path / "project"
 
 
@@ -159,7 +159,7 @@ def test_the_conditions_say_what_was_judged_on_what(evaluated):
     assert conditions["onnxruntime"] == onnxruntime.__version__
 
 
-def test_a_model_that_gives_no_numbers_is_told_by_every_figure(project):
+def test_a_model_without_finite_outputs_shows_in_every_figure(project):
     """And the others are judged as ever."""
     dataset, images = (
         read_dataset(project / "prepared"),

@@ -20,6 +20,7 @@ from espalier import cli, files
 from espalier.commands import make
 from espalier.errors import BadInput, Stopped
 from espalier.making.job import Job
+from espalier.making.project import Project
 from espalier.models import content_hash, load
 from espalier.params import read_params
 from espalier.runtimes import DEFAULT
@@ -98,9 +99,9 @@ def kept(folder):
 
 
 @pytest.fixture(scope="module")
-def grown(tiny, tmp_path_factory):
+def built_project(tiny, tmp_path_factory):
     """The tiny project with all of its models."""
-    project = tmp_path_factory.mktemp("grown") / "tiny"
+    project = tmp_path_factory.mktemp("built_project") / "tiny"
     shutil.copytree(tiny, project)
     for name in ("student", "student-p60", "student-int8"):
         make.run(project, name)
@@ -111,40 +112,40 @@ ALL = pytest.mark.parametrize("name", ["teacher", "student", "student-p60", "stu
 
 
 @ALL
-def test_a_model_folder_holds_what_the_contract_says_and_its_seal_is_right(grown, name):
-    folder = grown / "models" / name
+def test_a_model_folder_holds_what_the_contract_says_and_its_seal_is_right(built_project, name):
+    folder = built_project / "models" / name
     contract = CONTRACT | {"cut.json"} if name == "student-p60" else CONTRACT
     assert {path.name for path in folder.iterdir()} == contract
     assert set(files.verify(folder)) == contract - {"manifest.json"}
-    assert list((grown / ".espalier" / "work").iterdir()) == []
-    assert not list((grown / ".espalier" / "checkpoints").glob("*"))
+    assert list((built_project / ".espalier" / "work").iterdir()) == []
+    assert not list((built_project / ".espalier" / "checkpoints").glob("*"))
 
 
 @ALL
-def test_the_lineage_says_all_that_fixed_the_bits(grown, name):
-    lineage = files.read_json(grown / "models" / name / "lineage.json")
+def test_the_lineage_says_all_that_fixed_the_bits(built_project, name):
+    lineage = files.read_json(built_project / "models" / name / "lineage.json")
     parents = {
         "teacher": [],
         "student": ["teacher"],
         "student-p60": ["student", "teacher"],
         "student-int8": ["student"],
     }
-    declared = yaml.safe_load((grown / "params.yaml").read_text())
+    declared = yaml.safe_load((built_project / "params.yaml").read_text())
     entry = declared["teacher"] if name == "teacher" else declared["models"][name]
     assert lineage["name"] == name
     assert lineage["parent"] == next(iter(parents[name]), None)
     assert lineage["models"] == {
-        parent: files.sha256(grown / "models" / parent / "weights.safetensors")
+        parent: files.sha256(built_project / "models" / parent / "weights.safetensors")
         for parent in parents[name]
     }
-    told = lineage["entry"] | lineage["entry"].get("overrides", {})
-    assert {key: told[key] for key in entry} == entry
+    recorded = lineage["entry"] | lineage["entry"].get("overrides", {})
+    assert {key: recorded[key] for key in entry} == entry
     assert (lineage["recipe"]["batch_size"], lineage["recipe"]["threads"], lineage["seed"]) == (
         64,
         1,
         0,
     )
-    assert lineage["data"] == files.sha256(grown / "prepared" / "dataset.json")
+    assert lineage["data"] == files.sha256(built_project / "prepared" / "dataset.json")
     assert lineage["versions"]["torch"] == torch.__version__
     assert lineage["device"]
     assert lineage["processes"] == 1
@@ -152,8 +153,8 @@ def test_the_lineage_says_all_that_fixed_the_bits(grown, name):
 
 
 @ALL
-def test_the_history_has_a_row_per_epoch(grown, name):
-    with (grown / "models" / name / "history.csv").open() as file:
+def test_the_history_has_a_row_per_epoch(built_project, name):
+    with (built_project / "models" / name / "history.csv").open() as file:
         table = csv.DictReader(file)
         rows = list(table)
     assert table.fieldnames == COLUMNS
@@ -164,26 +165,26 @@ def test_the_history_has_a_row_per_epoch(grown, name):
 
 
 @ALL
-def test_the_metrics_are_flat_and_those_of_the_deployed_file(grown, name):
-    folder = grown / "models" / name
+def test_the_metrics_are_flat_and_those_of_the_deployed_file(built_project, name):
+    folder = built_project / "models" / name
     metrics = files.read_json(folder / "metrics.json")
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert metrics["bytes"] == (folder / "model.onnx").stat().st_size
-    job = Job.of(grown, name, read_params(grown))
-    images, labels = make._validation(job)
+    job = Job.of(built_project, name, read_params(built_project))
+    images, labels = job.data.stored("validation")
     logits = DEFAULT.open(folder / "model.onnx", 1).outputs(images.numpy())
     assert metrics["validation_accuracy"] == (logits.argmax(1) == labels.numpy()).mean()
     network = load(folder)
     assert metrics["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     with torch.no_grad():
-        ours = network(job.front(images)).numpy()
+        ours = network(job.data.front(images)).numpy()
     difference = abs(ours - logits).max() / max(1, abs(ours).max())
     assert difference <= 1e-4 or name == "student-int8"
 
 
-def test_the_work_of_a_cut_is_the_fraction_that_was_asked_for(grown):
+def test_the_work_of_a_cut_is_the_fraction_that_was_asked_for(built_project):
     student, cut = (
-        files.read_json(grown / "models" / name / "metrics.json")
+        files.read_json(built_project / "models" / name / "metrics.json")
         for name in ("student", "student-p60")
     )
     assert cut["base_macs"] == student["base_macs"] == student["macs"]
@@ -193,25 +194,29 @@ def test_the_work_of_a_cut_is_the_fraction_that_was_asked_for(grown):
 @pytest.mark.filterwarnings(
     "ignore::espalier.errors.Notice"
 )  # that such narrow layers miss the target
-def test_fractions_of_a_chain_are_of_the_model_that_no_pruning_had_touched(tiny_copy, grown):
+def test_fractions_of_a_chain_are_of_the_model_that_no_pruning_had_touched(
+    tiny_copy, built_project
+):
     project = tiny_copy()
     for name in ("student", "student-p60"):
-        shutil.copytree(grown / "models" / name, project / "models" / name)
+        shutil.copytree(built_project / "models" / name, project / "models" / name)
     cut = {"by": "prune", "keep_macs": 0.4, "align": 1, "finetune": {"epochs": 0}}
     change(project, student_p40={"from": "student-p60", **cut}, direct={"from": "student", **cut})
     found = {}
     for name in ("student-p40", "direct"):
         make.run(project, name)
         found[name] = files.read_json(project / "models" / name / "metrics.json")
-    base = files.read_json(grown / "models" / "student" / "metrics.json")["macs"]
+    base = files.read_json(built_project / "models" / "student" / "metrics.json")["macs"]
     assert all(
         one["base_macs"] == base and 0.3 * base < one["macs"] <= 0.4 * base
         for one in found.values()
     )
 
 
-def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file_was_made(grown):
-    parent, quantized = (grown / "models" / name for name in ("student", "student-int8"))
+def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file_was_made(
+    built_project,
+):
+    parent, quantized = (built_project / "models" / name for name in ("student", "student-int8"))
     assert_equal_weights(load(quantized), load(parent))
     assert files.read_json(quantized / "architecture.json")["quantization"] == {
         "scheme": "static",
@@ -222,18 +227,18 @@ def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file
     assert content_hash(quantized) != content_hash(parent)
 
 
-def test_the_packed_size_is_told_only_of_weights_that_are_deployed(grown):
-    told = {
-        name: files.read_json(grown / "models" / name / "metrics.json")
+def test_the_packed_size_is_recorded_only_of_deployed_weights(built_project):
+    metrics = {
+        name: files.read_json(built_project / "models" / name / "metrics.json")
         for name in ("student", "student-int8")
     }
-    assert told["student"]["packed_bytes"] > 0
-    assert "packed_bytes" not in told["student-int8"]
+    assert metrics["student"]["packed_bytes"] > 0
+    assert "packed_bytes" not in metrics["student-int8"]
 
 
-def test_nothing_is_made_from_a_quantized_model(tiny_copy, grown):
+def test_nothing_is_made_from_a_quantized_model(tiny_copy, built_project):
     project = tiny_copy()
-    shutil.copytree(grown / "models" / "student-int8", project / "models" / "student-int8")
+    shutil.copytree(built_project / "models" / "student-int8", project / "models" / "student-int8")
     change(
         project,
         cut={"from": "student-int8", "by": "prune", "keep_macs": 0.5},
@@ -276,7 +281,7 @@ def test_the_same_entry_gives_the_same_bytes_elsewhere(tiny, tiny_copy):
     assert content_hash(project / "models" / "teacher") == content_hash(tiny / "models" / "teacher")
 
 
-def test_what_is_made_is_not_made_again(tiny_copy, capsys, monkeypatch):
+def test_a_finished_model_is_not_made_again(tiny_copy, capsys, monkeypatch):
     project = tiny_copy()
     before = kept(project / "models" / "teacher")
     monkeypatch.setattr(make, "OPERATIONS", {})
@@ -286,7 +291,7 @@ def test_what_is_made_is_not_made_again(tiny_copy, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACT))
-def test_what_was_damaged_since_is_made_again(tiny, tiny_copy, name):
+def test_a_damaged_model_is_made_again(tiny, tiny_copy, name):
     project = tiny_copy()
     path = project / "models" / "teacher" / name
     path.write_bytes(path.read_bytes()[:-1])
@@ -311,9 +316,9 @@ def test_another_entry_is_made_anew_in_the_place_of_the_former(tiny_copy, keys):
 def test_a_checkpoint_of_another_entry_is_not_gone_on_from(tiny_copy, monkeypatch):
     """The teacher is stopped in its first epoch; what is made then has another learning rate from its first step."""
     project, other = tiny_copy("teacher"), tiny_copy("teacher")
-    wishes = []
+    requests = []
     monkeypatch.setattr(
-        "espalier.training.engine._Run._stop_asked", lambda run, wish: wishes.append(1) or True
+        "espalier.training.engine._Run._stop_asked", lambda run, request: requests.append(1) or True
     )
     with pytest.raises(Stopped):
         make.run(project, "teacher")
@@ -328,7 +333,7 @@ def test_a_checkpoint_of_another_entry_is_not_gone_on_from(tiny_copy, monkeypatc
     assert stale.exists()
 
 
-def test_the_key_changes_with_whatever_fixes_the_bits_and_with_nothing_else(tiny_copy):
+def test_the_key_changes_with_every_input_of_the_result_and_with_nothing_else(tiny_copy):
     project = tiny_copy()
 
     def key(name="teacher"):
@@ -373,38 +378,43 @@ def test_the_test_split_is_not_needed_and_cannot_be_read(tiny, tiny_copy):
     make.run(project, "teacher")
     assert content_hash(project / "models" / "teacher") == content_hash(tiny / "models" / "teacher")
     with pytest.raises(BadInput) as caught:
-        Job.of(project, "teacher", read_params(project)).open("test")
+        Job.of(project, "teacher", read_params(project)).data.open("test")
     assert_explains(caught.value, "train and validation", "test")
 
 
-def test_students_and_cuts_ask_the_teacher_once(tiny_copy, grown, monkeypatch):
+def test_students_and_cuts_ask_the_teacher_once(tiny_copy, built_project, monkeypatch):
     """The cut and a second student read the answers that the first student's training left."""
-    (bank,) = (grown / ".espalier" / "bank").iterdir()
+    (bank,) = (built_project / ".espalier" / "bank").iterdir()
     assert sorted(path.name.partition("-")[2][:4] for path in bank.iterdir()) == ["0000", "0001"]
     project = tiny_copy()
     shutil.copytree(bank.parent, project / ".espalier" / "bank")
-    shutil.copytree(grown / "models" / "student", project / "models" / "student")
+    shutil.copytree(built_project / "models" / "student", project / "models" / "student")
     change(
         project, second={"from": "teacher", "by": "distill", "model": "espalier:mlp", "epochs": 2}
     )
     loaded = []
-    original = Job.load
-    monkeypatch.setattr(Job, "load", lambda job, name: loaded.append(name) or original(job, name))
+    original = Project.load
+
+    def load_and_record(project, name):
+        loaded.append(name)
+        return original(project, name)
+
+    monkeypatch.setattr(Project, "load", load_and_record)
     make.run(project, "second")
     make.run(project, "student-p60")
     assert loaded == ["student"]
     assert content_hash(project / "models" / "student-p60") == content_hash(
-        grown / "models" / "student-p60"
+        built_project / "models" / "student-p60"
     )
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
 @pytest.mark.parametrize("child", ["student", "student-int8"])
 def test_a_damaged_parent_is_refused_by_the_file(
-    tiny_copy, grown, monkeypatch, capsys, name, child
+    tiny_copy, built_project, monkeypatch, capsys, name, child
 ):
     project = tiny_copy()
-    shutil.copytree(grown / "models" / "student", project / "models" / "student")
+    shutil.copytree(built_project / "models" / "student", project / "models" / "student")
     path = project / "models" / ("teacher" if child == "student" else "student") / name
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -515,7 +525,7 @@ def making():
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    """The hash of what the gated teacher is when nobody disturbs it."""
+    """The hash of the gated teacher without interruption."""
     project = tmp_path_factory.mktemp("whole") / "tiny"
     shutil.copytree(tiny, project)
     (project / "gate.py").write_text(GATE)
@@ -557,9 +567,9 @@ def test_stopped_it_says_so_and_run_again_it_ends_with_the_same_bits(gated, maki
     one.process.send_signal(signal.SIGTERM)
     status, _ = one.end()
     assert status == 143
-    told = json.loads((project / "outcome.json").read_text())
-    assert told["status"] == 143
-    assert "after step 3" in told["message"]
+    outcome = json.loads((project / "outcome.json").read_text())
+    assert outcome["status"] == 143
+    assert "after step 3" in outcome["message"]
     assert len(checkpoints(project)) == 1  # of the middle of the first epoch
     assert not (project / "models" / "teacher").exists()
     make.run(project, "teacher")

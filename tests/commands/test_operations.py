@@ -39,14 +39,14 @@ QUICK = ("prune-weights", "fold-blocks", "share")  # tried where all of them wou
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
-class Grove:
+class EntryProject:
     """A project whose teacher is made, and what is made from it, each once."""
 
     def __init__(self, root):
         self.root = root
 
     def declare(self, name, operation, parent, **more):
-        """Let params.yaml hold an entry, beside those that it holds already."""
+        """Add an entry to params.yaml."""
         path = self.root / "params.yaml"
         content = yaml.safe_load(path.read_text())
         keys = {**BY_NAME[operation].keys, **more, "from": parent}
@@ -82,7 +82,7 @@ class Grove:
 
     def copy(self, folder):
         shutil.copytree(self.root, folder, ignore=shutil.ignore_patterns("locks", "work"))
-        return Grove(folder)
+        return EntryProject(folder)
 
 
 @pytest.fixture(scope="session")
@@ -91,11 +91,11 @@ def user_package(digits, tmp_path_factory):
     shutil.copytree(digits, root / "prepared")
     (root / "params.yaml").write_text(yaml.safe_dump({**COMMON, "models": {}}))
     make.run(root, "teacher")
-    return Grove(root)
+    return EntryProject(root)
 
 
 def holds(parent, child):
-    """What was noted of the parent's network is true of the child's, as far as its layers are still there."""
+    """The edits of the parent's network hold in the child's, in layers that still exist."""
     gone = tuple(f"{name}." for name in removed_layers(child))
     for name in removed_layers(parent):
         assert name.startswith(gone) or isinstance(child.get_submodule(name), torch.nn.Identity)
@@ -151,7 +151,7 @@ def check(user_package, one, other):
 
 def agrees(user_package, name, network, images):
     """The deployed file answers as the network does."""
-    front = Job.of(user_package.root, name, read_params(user_package.root)).front
+    front = Job.of(user_package.root, name, read_params(user_package.root)).data.front
     with torch.no_grad():
         ours = network(front(images)).numpy()
     deployed = DEFAULT.open(user_package.root / "models" / name / "model.onnx", 1).outputs(
@@ -193,8 +193,8 @@ def test_an_operation_that_was_stopped_ends_with_the_same_bits(
     shutil.rmtree(again.root / "models" / name)
     asked = []
 
-    def stop(run, wish):
-        asked.append(wish)
+    def stop(run, request):
+        asked.append(request)
         return len(asked) == 12
 
     monkeypatch.setattr(_Run, "_stop_asked", stop)
@@ -211,7 +211,7 @@ def test_an_operation_that_was_stopped_ends_with_the_same_bits(
 @pytest.mark.parametrize(
     "keys", [{"ema": 0.9}, {"optimizer": "adamw", "learning_rate": 0.001}], ids=["average", "adamw"]
 )
-def test_what_was_done_holds_in_any_training(user_package, former, keys):
+def test_earlier_edits_hold_in_any_training(user_package, former, keys):
     user_package.first(former)
     name = f"{'-'.join(keys)}-after-{former}"
     user_package.declare(name, "train", former, **keys)
@@ -223,7 +223,7 @@ def test_what_was_done_holds_in_any_training(user_package, former, keys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_what_an_operation_made_is_pruned_saved_and_loaded_by_the_library(
+def test_the_library_prunes_saves_and_loads_the_result_of_an_operation(
     user_package, name, tmp_path
 ):
     user_package.first(name)

@@ -39,7 +39,7 @@ def test_parameters_reach_the_data(project, capsys):
     assert said[-1] == f"prepared/ is ready, from data {dataset.source_hash[:12]}"
 
 
-def test_dropped_examples_are_told(project, capsys):
+def test_dropped_examples_are_reported(project, capsys):
     import pyarrow.parquet as pq
 
     table = pq.read_table(project / "data" / "digits.parquet")

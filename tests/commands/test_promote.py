@@ -55,7 +55,7 @@ GATES = {
 
 
 @pytest.fixture(scope="module")
-def grown(tiny, tmp_path_factory):
+def built_project(tiny, tmp_path_factory):
     """A project with a good model, a better one, and one of each kind of bad ones; evaluated and registered."""
     root = tmp_path_factory.mktemp("promotion") / "project"
     shutil.copytree(tiny, root, ignore=shutil.ignore_patterns("locks", "work"))
@@ -75,7 +75,7 @@ def grown(tiny, tmp_path_factory):
 
 
 def never(folder, label, *, deployed=True):
-    """Let a model never give one answer; or its torch network alone, so that the deployed file is another model."""
+    """Make a model never predict one class; without `deployed`, only its torch network."""
     network = load(folder)
     with torch.no_grad():
         network.head.bias[label] = -100.0
@@ -103,10 +103,10 @@ def poison(folder):
 
 
 @pytest.fixture
-def project(grown, tmp_path):
+def project(built_project, tmp_path):
     """A copy whose champion is `good`, by promotion."""
     root = tmp_path / "project"
-    shutil.copytree(grown, root)
+    shutil.copytree(built_project, root)
     allow(root, "good")
     promote.run(root)
     return root
@@ -234,7 +234,7 @@ def test_reports_of_other_data_or_another_model_are_no_figures(project):
     assert champion(project) == ("good", None)
 
 
-def test_what_is_not_registered_cannot_be_promoted(project):
+def test_an_unregistered_model_cannot_be_promoted(project):
     never(project / "models" / "better", 7)
     evaluate.run(project)
     allow(project, "better")
@@ -262,10 +262,10 @@ def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):
     assert_explains(refused.value, "never")
 
 
-def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the_champion_stood(
+def test_rollback_after_a_crash_before_previous_was_set_restores_the_former_champion(
     project,
 ):
-    """Of what `previous` says, nothing is true: it is of the move before, or is not there at all."""
+    """`previous` is wrong after such a crash: it is from the move before, or missing."""
     allow(project, "better", drop=0.5)
     for former, to in (("good", "better"), ("better", "slow")):
         assert (
@@ -280,7 +280,7 @@ def test_back_from_a_promotion_that_died_before_previous_was_set_is_to_where_the
     assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 6
 
 
-def test_a_promotion_that_died_is_ended_by_the_next_that_has_nothing_to_move(project):
+def test_a_crashed_promotion_is_finished_by_the_next_one_without_a_move(project):
     allow(project, "better", drop=0.5)
     assert (
         exit_status(place_of(project, "good", "better").move_in_a_process(CRASHING))

@@ -19,9 +19,7 @@ from espalier.models import content_hash
 from espalier.registry.promotion import RefusedError, State
 
 
-def test_the_copy_bears_the_alias_there_with_the_same_files_and_says_where_it_came_from(
-    ours, at, tmp_path, capsys
-):
+def test_the_copy_has_the_alias_the_same_files_and_its_origin(ours, at, tmp_path, capsys):
     here, there = Side(ours, "dev.digits"), Side(ours, "prod.digits", at)
     here.client.set_model_version_tag("dev.digits", "3", "owner", "Ann")
     before = here.all()
@@ -142,7 +140,7 @@ def taking(root, at, prepare, into="prod.digits"):
     return in_a_process(work)
 
 
-def test_a_listener_is_told_of_the_model_that_it_moved_in(ours):
+def test_the_webhook_names_the_registered_model_of_the_move(ours):
     params = PARAMS | {"registry": {"name": "dev.digits", "webhook": "http://127.0.0.1:9/"}}
     (ours / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     with pytest.warns(Notice, match=r"to accept the move of prod\.digits@champion"):

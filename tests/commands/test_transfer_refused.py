@@ -1,6 +1,4 @@
-"""What is not taken into another registered model: whatever did not pass its gates here, or may be worse than what is
-there.
-"""
+"""Transfers that are refused: of models that did not pass their gates, or may be worse than the target's champion."""
 
 import json
 import shutil
@@ -22,7 +20,7 @@ from espalier.registry.promotion import Audit, RefusedError, State
 from espalier.registry.versions import Model, add_version, open_registry
 
 
-def test_what_is_worse_than_who_bears_the_alias_there_is_refused(ours, at):
+def test_a_model_worse_than_the_target_champion_is_refused(ours, at):
     promote.run(ours, into="prod.digits", at=at)
     promote_at_home(ours, "poor")
     there = Side(ours, "prod.digits", at)
@@ -138,7 +136,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("spoil", WRONG, ids=lambda spoil: spoil.__name__)
-def test_what_did_not_pass_its_gates_here_goes_nowhere(ours, spoil):
+def test_a_model_without_passed_gates_is_not_transferred(ours, spoil):
     spoil(ours)
     with pytest.raises(BadInput) as refused:
         promote.run(ours, into="prod.digits")
@@ -169,7 +167,7 @@ def test_files_that_do_not_arrive_as_they_left_bear_no_alias(
     assert there.aliases() == {"champion": "2"}
 
 
-def test_a_bearer_there_that_is_damaged_is_no_measure(ours, at):
+def test_a_damaged_target_champion_is_refused(ours, at):
     promote.run(ours, into="prod.digits", at=at)
     promote_at_home(ours, "poor")
     there = Side(ours, "prod.digits", at)
@@ -180,7 +178,7 @@ def test_a_bearer_there_that_is_damaged_is_no_measure(ours, at):
     assert there.aliases() == {"champion": "1"}
 
 
-def test_a_bearer_there_that_sees_other_images_is_no_measure(ours, elsewhere, tmp_path):
+def test_a_target_champion_with_another_input_shape_is_refused(ours, elsewhere, tmp_path):
     """A registered model can be that of another task: what cannot be compared does not pass."""
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -215,7 +213,7 @@ def test_a_bearer_there_that_sees_other_images_is_no_measure(ours, elsewhere, tm
         ({"at": "sqlite:///elsewhere/mlflow.db"}, ("--into",)),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused_before_anything_is_asked(ours, given, words):
+def test_an_impossible_transfer_is_refused_before_the_store_is_opened(ours, given, words):
     with pytest.raises(BadInput) as refused:
         promote.run(ours, **given)
     assert_explains(refused.value, *words)

@@ -59,6 +59,6 @@ def test_evaluation_does_not_do_without_it(blind, tmp_path):
     assert not (root / "reports").exists()
 
 
-def test_a_job_that_wishes_for_it_is_refused(blind):
+def test_a_job_cannot_open_the_test_split(blind):
     with pytest.raises(BadInput, match=r"from the train and validation splits; found test"):
-        Job.of(blind, "teacher", read_params(blind)).open("test")
+        Job.of(blind, "teacher", read_params(blind)).data.open("test")

@@ -65,7 +65,7 @@ class Side:
         return Audit(self.client, self.name).moves()
 
     def all(self):
-        """Everything that is told of it."""
+        """All records of the transfer."""
         runs = {
             run: self.client.get_run(run).to_dictionary()
             for run in {one.run_id for one in self.versions().values()}

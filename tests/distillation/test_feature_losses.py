@@ -1,4 +1,4 @@
-"""What every loss over features has in common, over the table of cases, and the formulas of their papers."""
+"""Properties of every loss over features, over the table of cases, and the formulas of their papers."""
 
 import math
 

@@ -48,11 +48,11 @@ def test_a_tap_holds_what_layers_put_out_once(both):
     student, _ = both
     tap = Tap(student, ["stages.0", "stages"])
     answer = student(IMAGES)
-    taken = tap.take()
+    taken = tap.pop()
     assert list(taken) == ["stages.0", "stages"]
     torch.testing.assert_close(student.head(taken["stages"].mean((2, 3))), answer)
     with pytest.raises(BadInput) as caught:
-        tap.take()
+        tap.pop()
     assert_explains(caught.value, "'stages.0'", "did not run")
 
 
@@ -64,11 +64,11 @@ def test_a_layer_that_there_is_not_or_that_puts_out_no_tensor_is_refused(both):
     tap = Tap(nn.ModuleDict({"attending": attending}), ["attending"])
     attending(*[torch.zeros(2, 3, 4)] * 3)
     with pytest.raises(BadInput) as caught:
-        tap.take()
+        tap.pop()
     assert_explains(caught.value, "'attending'", "tuple")
 
 
-def test_layers_are_left_alone_when_the_tap_is_closed_or_nobody_holds_it(both):
+def test_a_tap_that_is_closed_or_collected_removes_its_hooks(both):
     student, _ = both
     tap = Tap(student, ["stages.0"])
     assert hooks(student) == 1
@@ -80,9 +80,7 @@ def test_layers_are_left_alone_when_the_tap_is_closed_or_nobody_holds_it(both):
     del tap
     gc.collect()
     assert hooks(student) == 0
-    assert_equal_outputs(
-        clone, student, IMAGES
-    )  # the hook that it took along knows that nobody is there
+    assert_equal_outputs(clone, student, IMAGES)  # the copied hook finds no tap
 
 
 def test_a_copy_that_runs_is_seen_as_the_network(both):
@@ -91,13 +89,13 @@ def test_a_copy_that_runs_is_seen_as_the_network(both):
     tap = Tap(student, ["stages.0"])
     clone = copy.deepcopy(student)
     clone(IMAGES)
-    assert tap.take()["stages.0"].requires_grad
+    assert tap.pop()["stages.0"].requires_grad
     student(IMAGES)
     clone.eval()
     with torch.no_grad():
         clone(IMAGES[:1])
     student(IMAGES)
-    assert len(tap.take()["stages.0"]) == 4
+    assert len(tap.pop()["stages.0"]) == 4
 
 
 def test_the_loss_is_the_weighted_sum_over_pairs_with_the_teacher_in_evaluation_mode(both):
@@ -114,7 +112,7 @@ def test_the_loss_is_the_weighted_sum_over_pairs_with_the_teacher_in_evaluation_
     for module, kept in ((student, ours), (teacher, theirs)):
         tap = Tap(module, ["stages.0", "stages.1", "stages"])
         module(IMAGES)
-        kept |= tap.take()
+        kept |= tap.pop()
     expected = 2 * sum(attention(ours[name], theirs[name]) for name in PAIRS)
     expected = expected + 2 * similarity(ours["stages.0"], theirs["stages"])
     torch.testing.assert_close(found, expected)

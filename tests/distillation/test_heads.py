@@ -61,9 +61,9 @@ def train(network, split, objective):
         inference,
         objective,
         RECIPE,
-        views=views,
+        augmentations=views,
         front=front,
-        team=ProcessGroup(0, 1, CPU),
+        processes=ProcessGroup(0, 1, CPU),
     )
     return history, inference
 
@@ -123,7 +123,7 @@ def test_the_loss_is_the_weighted_sum_over_the_heads():
     assert_explains(caught.value, "a, b", "'c'")
 
 
-def test_what_an_objective_of_a_head_learns_is_found():
+def test_the_parameters_of_an_objective_of_a_head_are_trained():
     learning = nn.Linear(2, 2)
     assert len(list(from_heads({"0": (1.0, learning)}).parameters())) == 2
 

@@ -1,4 +1,4 @@
-"""Which layers can be paired, and which are by default, on any network."""
+"""Layers that can be paired, and the default pairs, on any network."""
 
 import warnings
 
@@ -42,7 +42,7 @@ FAMILIES = {
 }
 
 
-def made(case):
+def network_and_example(case):
     torch.manual_seed(0)
     network = build(case.factory, classes=case.classes, shape=case.shape, arguments=case.arguments)
     return network, torch.zeros(2, *case.shape)
@@ -50,7 +50,7 @@ def made(case):
 
 @EVERY
 def test_looking_at_a_network_leaves_it_as_it_was(case):
-    network, example = made(case)
+    network, example = network_and_example(case)
     with assert_input_untouched(network), assert_random_numbers_untouched():
         layers(network, example)
     assert not any(module._forward_hooks for module in network.modules())
@@ -58,7 +58,7 @@ def test_looking_at_a_network_leaves_it_as_it_was(case):
 
 @EVERY
 def test_a_layer_is_named_once_has_its_outputs_shape_and_is_not_the_answer(case):
-    network, example = made(case)
+    network, example = network_and_example(case)
     found = layers(network, example)
     assert len({layer.name for layer in found}) == len(found) > 0
     outputs = {}
@@ -77,7 +77,7 @@ def test_a_layer_is_named_once_has_its_outputs_shape_and_is_not_the_answer(case)
 @pytest.mark.parametrize("other", NETWORKS, ids=str)
 def test_any_two_networks_have_sensible_pairs(case, other):
     """Both sides in the order of their depth, and of equal resolutions where both have the resolution."""
-    ours, theirs = (layers(*made(one)) for one in (case, other))
+    ours, theirs = (layers(*network_and_example(one)) for one in (case, other))
     pairs = default_pairs(ours, theirs)
     assert pairs
     places = [
@@ -110,7 +110,7 @@ def test_the_ends_of_a_residual_network_are_its_stages(name):
     ]
 
 
-def test_what_is_inside_a_block_that_halves_the_resolution_is_no_end():
+def test_layers_inside_a_downsampling_block_end_no_stage():
     """As the expansion of an inverted residual: wide, at the former resolution, and a block by itself."""
     block = [
         Layer("a", (4, 8, 8), True, False),
@@ -169,7 +169,7 @@ def test_maps_of_every_layout_become_one():
     torch.testing.assert_close(as_map(tokens[:, :7], image)[:, :, 0, 0], tokens[:, :7].mean(1))
 
 
-def test_what_cannot_be_paired_is_left_out():
+def test_layers_that_cannot_be_paired_are_left_out():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()

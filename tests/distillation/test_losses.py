@@ -1,4 +1,4 @@
-"""What every loss has in common, over the table of cases."""
+"""Properties of every loss, over the table of cases."""
 
 import inspect
 

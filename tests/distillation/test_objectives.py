@@ -168,13 +168,13 @@ def test_temperature_and_weights_are_those_of_the_moment(banks, progress):
     )
 
 
-def test_what_has_no_weight_at_any_time_is_not_asked():
+def test_an_objective_with_zero_weight_is_not_computed():
     def never(seen):
         pytest.fail("asked")
 
     assert WeightedSum([(0.0, never), (1.0, from_labels())])(SEEN) == from_labels()(SEEN)
 
 
-def test_what_objectives_learn_is_found_in_their_sum():
+def test_parameters_of_objectives_are_found_in_their_sum():
     learning = torch.nn.Linear(2, 2)
     assert len(list(WeightedSum([(1.0, from_labels()), (1.0, learning)]).parameters())) == 2

@@ -133,7 +133,7 @@ def test_teachers_are_models_that_an_entry_descends_from():
     assert_explains(caught.value, "models.c.teachers", "b, teacher", "'d'")
 
 
-def test_whatever_recovers_from_a_cut_takes_any_recipe():
+def test_every_operation_with_recovery_takes_any_loss():
     cut = {
         "from": "teacher",
         "by": "prune",

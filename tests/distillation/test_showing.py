@@ -29,7 +29,7 @@ def test_a_teacher_has_layers_and_no_pairs(tiny, capsys):
     assert lines[0] == ["layer", "channels", "x", "height", "x", "width"]
 
 
-def test_what_will_be_cut_has_to_be_made_before(tiny):
+def test_layers_of_a_pruned_entry_are_listed_after_it_is_made(tiny):
     with pytest.raises(BadInput) as caught:
         show.run(tiny, "student-p60")
     assert_explains(caught.value, "student-p60", "espalier make")

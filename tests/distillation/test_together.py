@@ -28,11 +28,11 @@ from espalier.seeds import seed_all
 from espalier.inputs.image import ImageAugmentations
 
 recipe = Recipe(epochs=2, batch_size=32, threads=1, precision="float32", ema=0.9)
-team = join_process_group(recipe)
+processes = join_process_group(recipe)
 dataset = read_dataset(Path(sys.argv[1]))
-front = dataset.front(team.device)
+front = dataset.front(processes.device)
 train, validation = (read_split(Path(sys.argv[1]), name) for name in ("train", "validation"))
-examples = Resident(Split(train.inputs[:256], train.targets[:256]), team.device)
+examples = Resident(Split(train.inputs[:256], train.targets[:256]), processes.device)
 
 def network(width, seed):
     seed_all(seed)
@@ -42,8 +42,8 @@ student, teacher = network(16, 0), network(32, 1)
 seed_all(0, "adapters")
 term = FeatureTerm(hints, {"2": "2"}, adapted=True)
 inside = FromFeatures(student, teacher, [term], torch.zeros(2, *dataset.shape))
-history = fit(student, examples, Inference(Resident(validation, team.device), front), WeightedSum([(1.0, inside)]),
-    recipe, views=ImageAugmentations(256, 1, False, 0, 200), front=front, team=team)
+history = fit(student, examples, Inference(Resident(validation, processes.device), front), WeightedSum([(1.0, inside)]),
+    recipe, augmentations=ImageAugmentations(256, 1, False, 0, 200), front=front, processes=processes)
 numbers = [value.detach().double().flatten().tolist() for one in (student, inside) for value in one.parameters()]
 print(json.dumps({"weights": sum(numbers, []), "losses": [row["loss"] for row in history]}))
 """

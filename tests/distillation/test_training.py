@@ -52,7 +52,7 @@ def test_it_falls_over_two_epochs_that_end_with_the_same_bits_when_they_are_stop
 
     asked = "espalier.training.engine._Run._stop_asked"
     monkeypatch.setattr(
-        asked, lambda run, wish: steps.append(1) or len(steps) == 25
+        asked, lambda run, request: steps.append(1) or len(steps) == 25
     )  # in the second epoch
     with pytest.raises(Stopped):
         make.run(stopped, "a")
@@ -103,7 +103,7 @@ MODIFIED = {
 
 @pytest.fixture(scope="module")
 def plain(tiny, tmp_path_factory):
-    """What a student is with nothing changed."""
+    """The student without any change."""
     project = tmp_path_factory.mktemp("plain") / "tiny"
     shutil.copytree(tiny, project)
     declare(project, a={"losses": [LABELS, SOFT]})
@@ -112,7 +112,7 @@ def plain(tiny, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", MODIFIED)
-def test_what_changes_a_loss_changes_what_is_learned(tiny_copy, plain, name):
+def test_every_key_of_a_loss_changes_the_weights(tiny_copy, plain, name):
     project = tiny_copy()
     declare(project, a={"losses": MODIFIED[name]})
     make.run(project, "a")
@@ -185,7 +185,7 @@ def test_a_cut_recovers_with_any_recipe_and_may_be_taught_by_what_it_was_cut_fro
         ({"loss": "hints", "pairs": {"stages.1": "stages.9"}}, ["'stages.9'"]),
     ],
 )
-def test_what_the_data_or_the_networks_do_not_have_is_refused(tiny_copy, loss, words):
+def test_unknown_classes_and_layers_are_refused(tiny_copy, loss, words):
     project = tiny_copy()
     declare(project, a={"losses": [loss]})
     with pytest.raises(BadInput) as caught:
@@ -193,7 +193,7 @@ def test_what_the_data_or_the_networks_do_not_have_is_refused(tiny_copy, loss, w
     assert_explains(caught.value, *words)
 
 
-def test_attention_without_places_is_refused(tiny_copy):
+def test_attention_without_positions_is_refused(tiny_copy):
     project = tiny_copy()
     declare(
         project,
@@ -205,4 +205,4 @@ def test_attention_without_places_is_refused(tiny_copy):
     )
     with pytest.raises(BadInput) as caught:
         make.run(project, "a")
-    assert_explains(caught.value, "attention", "places")
+    assert_explains(caught.value, "attention", "positions")

@@ -118,7 +118,7 @@ def test_corresponding_layers_of_two_trained_networks_are_the_most_similar(digit
         options = {
             "views": ImageAugmentations(len(train), 1, False, seed, views),
             "front": front,
-            "team": ProcessGroup(0, 1, CPU),
+            "processes": ProcessGroup(0, 1, CPU),
         }
         fit(networks[-1], train, Inference(validation, front), from_labels(), recipe, **options)
     images = [front(batch.inputs) for batch in train.batches(list(torch.arange(1024).split(128)))]

@@ -128,9 +128,9 @@ def trained(folder):
         validation,
         from_labels(),
         Recipe(epochs=8, batch_size=32, threads=1, precision="float32"),
-        views=views,
+        augmentations=views,
         front=dataset.front(),
-        team=ProcessGroup(0, 1, CPU),
+        processes=ProcessGroup(0, 1, CPU),
     )
     return dataset, network, history
 

@@ -27,7 +27,7 @@ def found_shift(image, seen, most):
     return [place for place in places if torch.equal(moved(image, *place), seen)]
 
 
-def test_a_view_of_an_example_is_the_same_picture_in_whatever_batch_it_comes():
+def test_a_view_of_an_example_does_not_depend_on_its_batch():
     views = ImageAugmentations(50, 2, True, seed=7, count=5)
     whole = views.apply(IMAGES, ALL, 3)
     order = torch.randperm(50)

@@ -74,9 +74,9 @@ def trained(task, digits):
         Inference(validation, front, task=task),
         from_labels(task=task),
         Recipe(epochs=6, batch_size=32, threads=1, learning_rate=0.01, precision="float32"),
-        views=ImageAugmentations(len(train), 0, False, 0, 1),
+        augmentations=ImageAugmentations(len(train), 0, False, 0, 1),
         front=front,
-        team=ProcessGroup(0, 1, CPU),
+        processes=ProcessGroup(0, 1, CPU),
     )
     return network, history, splits["validation"], front
 

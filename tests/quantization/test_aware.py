@@ -51,25 +51,25 @@ def network(factory: str, **arguments) -> nn.Module:
 @functools.cache
 def _network(factory: str, arguments: tuple[tuple[str, Any], ...]) -> nn.Module:
     torch.manual_seed(0)
-    made = build(
+    built = build(
         f"espalier:{factory}", classes=10, shape=(1, 16, 16), arguments=dict(arguments)
     ).train()
     with torch.no_grad():
         for _ in range(20):
-            made(IMAGES)
-    return fold_batch_norms(made, IMAGES[:2])
+            built(IMAGES)
+    return fold_batch_norms(built, IMAGES[:2])
 
 
 @pytest.fixture(scope="module")
 def learner():
     """A small ResNet after some steps of training for integers."""
-    made = aware(network("resnet", depth=8, width=8), IMAGES, calibration="minmax")
-    optimizer = torch.optim.SGD(made.parameters(), 0.01, momentum=0.9)
+    learner = aware(network("resnet", depth=8, width=8), IMAGES, calibration="minmax")
+    optimizer = torch.optim.SGD(learner.parameters(), 0.01, momentum=0.9)
     for _ in range(12):
         optimizer.zero_grad()
-        F.cross_entropy(made.train()(IMAGES), LABELS).backward()
+        F.cross_entropy(learner.train()(IMAGES), LABELS).backward()
         optimizer.step()
-    return made.eval()
+    return learner.eval()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def weights(path) -> dict[str, np.ndarray]:
 
 
 def kernels(path, tmp_path) -> Counter:
-    """What the runtime executes, after its own optimisation."""
+    """The graph that the runtime executes, after its own optimisation."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
@@ -97,9 +97,9 @@ def kernels(path, tmp_path) -> Counter:
 
 def test_before_training_its_answers_are_those_of_the_network_within_levels():
     plain = network("resnet", depth=8, width=8)
-    made = aware(copy.deepcopy(plain), IMAGES, calibration="minmax")
+    learner = aware(copy.deepcopy(plain), IMAGES, calibration="minmax")
     with torch.no_grad():
-        ours, exact = made(IMAGES), plain(IMAGES)
+        ours, exact = learner(IMAGES), plain(IMAGES)
     assert not torch.equal(ours, exact)
     assert (ours - exact).abs().mean() < 0.05 * exact.std()
 
@@ -117,16 +117,16 @@ def test_weights_and_steps_learn(learner):
 
 def test_steps_are_not_decayed():
     """The optimizer decays what has two dimensions or more."""
-    made = aware(network("lenet5"), IMAGES)
-    assert all(p.ndim <= 1 for name, p in made.named_parameters() if name.endswith("step"))
+    learner = aware(network("lenet5"), IMAGES)
+    assert all(p.ndim <= 1 for name, p in learner.named_parameters() if name.endswith("step"))
 
 
 def test_the_network_inside_stays_in_evaluation_mode():
-    made = aware(network("wide_resnet", depth=10, widen=1, dropout=0.5), IMAGES[:8]).train()
-    assert made.training
-    assert not any(module.training for module in made.network.modules())
+    learner = aware(network("wide_resnet", depth=10, widen=1, dropout=0.5), IMAGES[:8]).train()
+    assert learner.training
+    assert not any(module.training for module in learner.network.modules())
     with torch.no_grad():
-        assert torch.equal(made(IMAGES), made(IMAGES))
+        assert torch.equal(learner(IMAGES), learner(IMAGES))
 
 
 def test_zeros_of_pruned_weights_stay_through_a_step():
@@ -135,18 +135,18 @@ def test_zeros_of_pruned_weights_stay_through_a_step():
     with torch.no_grad():
         pruned.get_parameter(name)[::2] = 0
     record(pruned, Masked((name,)))
-    made = aware(pruned, IMAGES)
-    constraints = constraints_of(made)
+    learner = aware(pruned, IMAGES)
+    constraints = constraints_of(learner)
     assert len(constraints) == 1
-    optimizer = torch.optim.SGD(made.parameters(), 0.1)
-    F.cross_entropy(made(IMAGES), LABELS).backward()
+    optimizer = torch.optim.SGD(learner.parameters(), 0.1)
+    F.cross_entropy(learner(IMAGES), LABELS).backward()
     for constraint in constraints:
         constraint.before_step()
     optimizer.step()
     for constraint in constraints:
         constraint.after_step()
-    assert not made.network.get_parameter(name)[::2].any()
-    assert made.network.get_parameter(name)[1::2].all()
+    assert not learner.network.get_parameter(name)[::2].any()
+    assert learner.network.get_parameter(name)[1::2].all()
 
 
 def test_the_same_images_give_the_same_steps():
@@ -183,17 +183,17 @@ def test_a_network_that_makes_other_calls_is_refused():
             y = F.relu(y) if self.calls < 8 else y.sigmoid()
             return self.head(y.mean((2, 3)))
 
-    made = aware(Moody(), IMAGES)
-    made.network.calls = 8
+    learner = aware(Moody(), IMAGES)
+    learner.network.calls = 8
     with pytest.raises(BadInput) as caught:
-        made(IMAGES)
+        learner(IMAGES)
     assert_explains(caught.value, "same calls", "'sigmoid'", "'relu'")
 
 
 def test_the_scales_in_the_file_are_the_learned_ones(learner, deployed):
-    """Of every activation and of every filter, bit for bit; and they are not those of the calibration any more."""
+    """Every step is equal, bit for bit, and differs from the calibration's."""
     graph, values = onnx.load(deployed).graph, weights(deployed)
-    makers = {output: node for node in graph.node for output in node.output}
+    producers = {output: node for node in graph.node for output in node.output}
     found = {}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[1].endswith(".step"):
@@ -206,7 +206,7 @@ def test_the_scales_in_the_file_are_the_learned_ones(learner, deployed):
     assert found.keys() == learned.keys()
     assert all(np.array_equal(np.abs(learned[name]), found[name]) for name in learned)
     for work in (node for node in graph.node if node.op_type in ("Conv", "Gemm")):
-        activation, weight, bias = (makers[name] for name in work.input)
+        activation, weight, bias = (producers[name] for name in work.input)
         scale = values[activation.input[1]] * values[weight.input[1]]
         np.testing.assert_array_equal(
             values[bias.input[1]], np.broadcast_to(scale, values[bias.input[1]].shape)
@@ -269,14 +269,14 @@ def test_the_answers_of_the_file_are_the_networks(learner, deployed):
     ],
 )
 def test_every_multiplication_is_executed_in_integers(factory, arguments, per_channel, tmp_path):
-    made = aware(
+    learner = aware(
         network(factory, **arguments), IMAGES, calibration="minmax", per_channel=per_channel
     )
-    export_integers(made, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD))
+    export_integers(learner, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD))
     found = kernels(tmp_path / "model.onnx", tmp_path)
     assert not {"Conv", "FusedConv", "Gemm", "MatMul", "FusedGemm"} & found.keys()
     assert sum(count for kind, count in found.items() if kind in ("QLinearConv", "QGemm")) == len(
-        made.plan.weights
+        learner.plan.weights
     )
     assert found["QuantizeLinear"] <= 2  # of the image, and of the mean before the last layer
 
@@ -296,12 +296,12 @@ def test_the_file_has_integers_only_and_takes_any_batch(deployed, learner):
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_a_bias_fits_into_32_bits_however_small_its_weights_are(per_channel, tmp_path):
     """The integer would overflow without a word, and turn the sign of the answers."""
-    made = network("lenet5")
-    first = next(module for module in made.modules() if isinstance(module, nn.Conv2d))
+    whole = network("lenet5")
+    first = next(module for module in whole.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
         first.weight.mul_(1e-9)
         first.bias.fill_(3.0)
-    learner = aware(made, IMAGES, calibration="minmax", per_channel=per_channel)
+    learner = aware(whole, IMAGES, calibration="minmax", per_channel=per_channel)
     assert export_integers(learner, tmp_path / "model.onnx", PIXELS, Normalize(MEAN, STD)) < 0.05
     biases = [
         value

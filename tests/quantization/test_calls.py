@@ -1,4 +1,4 @@
-"""What becomes integers in a network, and in which calls."""
+"""The values of a network that become integers, and the calls that compute in integers."""
 
 import pytest
 import torch
@@ -83,14 +83,14 @@ def test_a_clipping_below_zero_is_no_rectifier():
     ],
     ids=["pool", "permute", "view", "chunk"],
 )
-def test_what_only_moves_values_has_no_step_of_its_own(move):
+def test_calls_that_only_move_values_have_no_step(move):
     found = planned(lambda net, x: net.head(net.other(move(F.relu(net.conv(x)))).mean((2, 3))))
     assert [name for name in names(found) if name != "cat"] == ["", "relu", "conv2d", "mean"]
     relu = next(number for number, (name, _, _) in found.values.items() if name == "relu")
     assert set(found.moved.values()) == {relu}
 
 
-def test_what_is_given_back_stays_as_it_is():
+def test_outputs_are_not_quantized():
     assert names(planned(lambda net, x: net.conv(x))) == [""]
     assert names(planned(lambda net, x: net.conv(x).flatten(1))) == [""]
     found = planned(lambda net, x: net.head(net.conv(x).mean((2, 3))))

@@ -14,7 +14,7 @@ from properties import assert_equal_weights, assert_explains
 from espalier import files
 from espalier.commands import make
 from espalier.errors import BadInput, Notice, Stopped
-from espalier.making import quantize
+from espalier.making import latency_check, quantize
 from espalier.measures.comparison import Comparison
 from espalier.models import content_hash, load
 from espalier.params import check
@@ -23,7 +23,7 @@ ENTRY = {"from": "teacher", "by": "quantize", "images": 32}
 AWARE = ENTRY | {"scheme": "aware", "finetune": {"epochs": 1}}
 
 
-def made(project, **keys):
+def make_entry(project, **keys):
     """Make an entry called `q` of the tiny project; returns its folder."""
     declare(project, **keys)
     make.run(project, "q")
@@ -50,7 +50,7 @@ def learned(tiny, tmp_path_factory):
     """A project with the teacher trained for integers, by itself."""
     project = tmp_path_factory.mktemp("learned") / "tiny"
     shutil.copytree(tiny, project, ignore=shutil.ignore_patterns("locks", "work"))
-    made(project, **AWARE)
+    make_entry(project, **AWARE)
     return project
 
 
@@ -96,7 +96,7 @@ def test_an_aware_model_is_taught_by_the_teacher_and_others_do_not_know_it(learn
     assert lineage["recipe"]["learning_rate"] == 0.01
     assert list((learned / ".espalier" / "bank").iterdir())
     project = tiny_copy()
-    folder = made(project)
+    folder = make_entry(project)
     assert not (project / ".espalier" / "bank").exists()
     assert_equal_weights(load(folder), load(project / "models" / "teacher"))
 
@@ -107,15 +107,15 @@ def test_stopped_in_training_and_run_again_it_ends_with_the_same_bits(
     project = tiny_copy()
     calls = []
 
-    def stop(run, wish):
+    def stop(run, request):
         calls.append(1)
         return len(calls) == 5
 
     monkeypatch.setattr("espalier.training.engine._Run._stop_asked", stop)
     with pytest.raises(Stopped):
-        made(project, **AWARE)
+        make_entry(project, **AWARE)
     assert list((project / ".espalier" / "checkpoints").glob("q-*/aware/checkpoint-*"))
-    made(project, **AWARE)
+    make_entry(project, **AWARE)
     assert content_hash(project / "models" / "q") == content_hash(learned / "models" / "q")
 
 
@@ -131,8 +131,8 @@ def test_nothing_is_made_from_an_aware_model(learned):
 
 def test_a_ladder_that_is_not_needed_changes_nothing_but_the_record(tiny_copy):
     plain, laddered = tiny_copy(), tiny_copy()
-    made(plain)
-    folder = made(laddered, ladder={"limit": 0.5, "aware": False})
+    make_entry(plain)
+    folder = make_entry(laddered, ladder={"limit": 0.5, "aware": False})
     assert (folder / "model.onnx").read_bytes() == (
         plain / "models" / "q" / "model.onnx"
     ).read_bytes()
@@ -142,8 +142,8 @@ def test_a_ladder_that_is_not_needed_changes_nothing_but_the_record(tiny_copy):
     assert record(folder)["chosen"] == only
 
 
-def test_a_ladder_is_climbed_to_its_end_and_every_measure_is_told(tiny_copy, losing, capsys):
-    folder = made(tiny_copy(), ladder={"limit": 0.01, "layers": 2}, finetune={"epochs": 1})
+def test_a_ladder_runs_to_its_end_and_reports_every_step(tiny_copy, losing, capsys):
+    folder = make_entry(tiny_copy(), ladder={"limit": 0.01, "layers": 2}, finetune={"epochs": 1})
     found = [(one["measure"], one["detail"]) for one in record(folder)["ladder"]]
     assert [measure for measure, _ in found] == ["calibration"] * 3 + ["float"] * 2 + ["aware"]
     assert [len(detail) for measure, detail in found if measure == "float"] == [1, 2]
@@ -163,14 +163,14 @@ def test_a_ladder_that_does_not_reach_its_limit_says_so_with_the_figures(tiny_co
         Notice,
         match=r"at most 1.00 % .* and 50.00 % after the best of 3 steps \(calibration\)",
     ):
-        folder = made(tiny_copy(), ladder={"limit": 0.01, "layers": 0, "aware": False})
+        folder = make_entry(tiny_copy(), ladder={"limit": 0.01, "layers": 0, "aware": False})
     assert record(folder)["chosen"]["detail"] == "entropy"
 
 
-def test_resamples_are_measured_and_their_spread_is_told(tiny_copy):
+def test_resamples_are_measured_and_their_spread_is_recorded(tiny_copy):
     one, several = tiny_copy(), tiny_copy()
-    made(one, calibration="minmax")
-    folder = made(several, calibration="minmax", resamples=4)
+    make_entry(one, calibration="minmax")
+    folder = make_entry(several, calibration="minmax", resamples=4)
     found = metrics(folder)
     assert found["resamples"] == 4
     assert 0 < found["threshold_spread"] < found["threshold_spread_worst"]
@@ -185,21 +185,21 @@ def test_resamples_are_measured_and_their_spread_is_told(tiny_copy):
     ).read_bytes()
 
 
-def test_what_is_slower_than_its_parent_is_told_with_the_figures(tiny_copy, monkeypatch):
-    monkeypatch.setattr(quantize, "compare_latency", lambda *_: Comparison(2.0, 4.0))
+def test_a_file_slower_than_its_parent_causes_a_warning_with_figures(tiny_copy, monkeypatch):
+    monkeypatch.setattr(latency_check, "compare_latency", lambda *_: Comparison(2.0, 4.0))
     words = (
         r"q to be faster than teacher .* 4 ms instead of 2 ms at batch 1 \(0.50 times as fast\), "
         r"4 ms .* batch 64"
     )
     with pytest.warns(Notice, match=words):
-        made(tiny_copy())
+        make_entry(tiny_copy())
 
 
-def test_what_is_faster_is_not_talked_about(tiny_copy, monkeypatch):
-    monkeypatch.setattr(quantize, "compare_latency", lambda *_: Comparison(4.0, 2.0))
+def test_a_faster_file_causes_no_warning(tiny_copy, monkeypatch):
+    monkeypatch.setattr(latency_check, "compare_latency", lambda *_: Comparison(4.0, 2.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
-        made(tiny_copy())
+        make_entry(tiny_copy())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is tried when a quantized network lost too much: in which order, until when, and which is taken."""
+"""The steps of the ladder after too large a loss: their order, the end, and which is taken."""
 
 from collections import Counter
 
@@ -34,11 +34,11 @@ def observed(tmp_path_factory):
 
 def ladder(observed, accuracies, *, layers=2, enough=0.9, aware=None):
     """With a judge that knows the accuracies in advance, in the order in which it is asked."""
-    told = iter(accuracies)
+    scores = iter(accuracies)
     return Ladder(
         observed,
         "minmax",
-        lambda model: next(told),
+        lambda model: next(scores),
         enough=enough,
         images=PIXELS.numpy(),
         layers=layers,
@@ -49,12 +49,12 @@ def ladder(observed, accuracies, *, layers=2, enough=0.9, aware=None):
 
 def steps(tried):
     return [
-        (rung.measure, rung.detail if isinstance(rung.detail, str) else len(rung.detail))
-        for rung in tried
+        (step.measure, step.detail if isinstance(step.detail, str) else len(step.detail))
+        for step in tried
     ]
 
 
-def test_what_is_good_enough_at_once_is_taken(observed):
+def test_the_first_step_is_chosen_if_it_is_good_enough(observed):
     tried, chosen = ladder(observed, [0.9]).run()
     assert steps(tried) == [("calibration", "minmax")]
     assert chosen is tried[0]

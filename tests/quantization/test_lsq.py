@@ -19,7 +19,7 @@ RANGES = pytest.mark.parametrize(
 
 
 def values(low: int, high: int, step: float) -> torch.Tensor:
-    """Of which some lie outside the range on both sides, and none on the edge of two levels."""
+    """Values outside the range on both sides, and none on the edge of two levels."""
     generator = torch.Generator().manual_seed(0)
     x = (torch.rand(4000, generator=generator, dtype=torch.double) * 1.5 - 0.25) * (
         high - low
@@ -50,7 +50,7 @@ def test_gradients_are_those_of_the_papers_equations(low, high, zero):
     torch.testing.assert_close(step.grad, of_step.sum(), rtol=1e-9, atol=1e-9)
 
 
-def test_what_was_quantized_once_stays_as_it_is():
+def test_quantization_is_idempotent():
     step = activation_step(-1.0, 3.0, shared=1)
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 2
     once = step(x)

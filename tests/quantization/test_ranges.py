@@ -54,7 +54,7 @@ def test_percentile_clips_the_stated_part(part):
     assert np.mean(values <= high - 2 * bin_width) < part
 
 
-def test_percentile_keeps_9999_of_10000_unless_told():
+def test_percentile_keeps_9999_of_10000_by_default():
     values = np.append(np.linspace(0, 1, 100_000), np.full(9, 10.0))
     assert percentile(histogram(values))[1] == pytest.approx(1, abs=0.01)
     values = np.append(np.linspace(0, 1, 100_000), np.full(11, 10.0))

@@ -64,7 +64,7 @@ def test_one_sample_is_its_own_median():
 
 
 def test_the_spread_is_relative_to_the_median_width():
-    """Of `a` the widths are 3, 5 and 10; of `b` all are 1."""
+    """The widths of `a` are 3, 5 and 10; all widths of `b` are 1."""
     np.testing.assert_allclose(spread(ranges_of_each(SAMPLES, "minmax")), [7 / 5, 0])
 
 

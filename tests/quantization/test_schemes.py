@@ -1,10 +1,14 @@
 """Every scheme with every calibration: the answers stay, the source stays, and the same gives the same."""
 
+import functools
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from cases import QUANTIZATIONS
+from onnx import TensorProto
 from properties import assert_input_untouched
 
 from espalier.export.onnx import export
@@ -53,6 +57,26 @@ def quantized(parent, case, target):
     return target
 
 
+@functools.cache
+def saturates() -> bool:
+    """Whether this processor adds pairs of 8-bit products in 16 bits, as those without VNNI do.
+
+    255 * 127 * 2 = 64,770 does not fit into 16 bits.
+    """
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMulInteger", ["a", "b"], ["y"])],
+        "product",
+        [onnx.helper.make_tensor_value_info("a", TensorProto.UINT8, [1, 64])],
+        [onnx.helper.make_tensor_value_info("y", TensorProto.INT32, [1, 64])],
+        [onnx.numpy_helper.from_array(np.full((64, 64), 127, np.int8), "b")],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (sums,) = session.run(None, {"a": np.full((1, 64), 255, np.uint8)})
+    return bool((sums != 64 * 255 * 127).any())
+
+
 @pytest.mark.parametrize("case", QUANTIZATIONS, ids=str)
 def test_a_quantized_network_answers_as_its_parent_does(parent, case, tmp_path):
     network, source = parent
@@ -64,8 +88,9 @@ def test_a_quantized_network_answers_as_its_parent_does(parent, case, tmp_path):
     exact, runtime = DEFAULT.open(source).outputs(PIXELS.numpy()), DEFAULT.open(path)
     logits = runtime.outputs(PIXELS.numpy())
     assert not np.array_equal(exact, logits)
-    # seen over images, as entropy gives up the tails of these few random ones
-    assert np.corrcoef(exact.ravel(), logits.ravel())[0, 1] > 0.98
+    if case.keys.get("reduce_range", True) or not saturates():
+        # measured over images, because entropy clips the tails of these few random ones
+        assert np.corrcoef(exact.ravel(), logits.ravel())[0, 1] > 0.98
     if case.scheme != "dynamic":  # whose ranges are those of the batch
         np.testing.assert_allclose(runtime.outputs(PIXELS.numpy(), 5), logits, rtol=0, atol=1e-5)
     assert quantized(parent, case, tmp_path / "again.onnx").read_bytes() == path.read_bytes()

@@ -74,11 +74,11 @@ def accuracy(path, split: Split) -> float:
 def test_activations_are_unsigned_and_weights_signed_and_per_channel(quantized):
     """Every Conv and Gemm reads (u8 with one scale) x (s8 with a scale per filter and zero point 0)."""
     graph, values = onnx.load(quantized).graph, weights(quantized)
-    makers = {output: node for node in graph.node for output in node.output}
-    works = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
-    assert len(works) == 10
-    for work in works:
-        activation, weight = (makers[name] for name in work.input[:2])
+    producers = {output: node for node in graph.node for output in node.output}
+    compute_nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(compute_nodes) == 10
+    for node in compute_nodes:
+        activation, weight = (producers[name] for name in node.input[:2])
         assert (activation.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
         assert values[activation.input[1]].shape == ()
         assert values[activation.input[2]].dtype == np.uint8
@@ -106,9 +106,9 @@ def test_weights_have_seven_bits_unless_eight_are_asked_for(
     assert most * 255 * 2 < 2**15 or not reduce_range
 
 
-def test_what_turns_pixels_into_the_networks_input_stays_in_floating_point(source, quantized):
+def test_the_front_stays_in_floating_point(source, quantized):
     def way(path) -> list[str]:
-        """What the pixels go through, one after the other."""
+        """The nodes that pixels pass through, in order."""
         nodes, name, kinds = (
             [node for node in onnx.load(path).graph.node if node.op_type != "Identity"],
             "image",
@@ -175,7 +175,7 @@ def test_every_scale_is_the_range_that_was_chosen_over_its_levels(source, calibr
     assert scale == pytest.approx((max(seen.max(), 0) - min(seen.min(), 0)) / 255, rel=1e-5)
 
 
-def test_what_is_observed_is_every_value_of_every_image(source, calibration):
+def test_every_value_of_every_image_is_observed(source, calibration):
     images = calibration[:100]
     model = onnx.shape_inference.infer_shapes(onnx.load(source))
     path = source.with_name("shapes.onnx")
@@ -232,7 +232,7 @@ def test_other_networks_keep_their_answers(factory, calibration, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(
+def test_invalid_arguments_are_refused_and_nothing_is_written(
     source, calibration, tmp_path, arguments, message
 ):
     with pytest.raises(BadInput, match=message):

@@ -34,7 +34,7 @@ class Setting:
     validation: Inference
     front: Front
     recipe: Recipe = RECIPE
-    team: ProcessGroup = field(default_factory=lambda: ProcessGroup(0, 1, CPU))
+    processes: ProcessGroup = field(default_factory=lambda: ProcessGroup(0, 1, CPU))
 
     def network(self) -> nn.Module:
         """All that makes a state: filters, a norm, dropout, a classifier."""
@@ -60,7 +60,7 @@ class Setting:
         checkpoints: Path | None = None,
         report: Report = silent,
         examples: Examples | None = None,
-        team: ProcessGroup | None = None,
+        processes: ProcessGroup | None = None,
         **changes: Any,
     ) -> list[Row]:
         return fit(
@@ -69,11 +69,11 @@ class Setting:
             self.validation,
             objective or from_labels(),
             replace(self.recipe, **changes),
-            views=ImageAugmentations(
+            augmentations=ImageAugmentations(
                 len(examples or self.examples), 1, False, 0, self.recipe.views
             ),
             front=self.front,
-            team=team or self.team,
+            processes=processes or self.processes,
             checkpoints=Checkpoints(checkpoints) if checkpoints else None,
             report=report,
         )

@@ -1,4 +1,4 @@
-"""What an objective learns is trained along with the network: here the adapters of losses between layers."""
+"""Parameters of an objective are trained together with the network: here the adapters of losses between layers."""
 
 import gc
 

@@ -44,5 +44,5 @@ def test_a_split_is_streamed_when_its_pixels_do_not_fit(digits):
     assert isinstance(open_examples(digits, dataset, "train", CPU, pixels - 1), Streamed)
 
 
-def test_in_order_leaves_nobody_out():
+def test_in_order_leaves_no_example_out():
     assert [group.tolist() for group in in_order(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

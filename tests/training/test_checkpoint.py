@@ -18,7 +18,7 @@ def damage(path):
     path.write_bytes(content)
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
     progress = {"step": 7, "loss": 0.1 + 0.2, "history": [{"accuracy": 1 / 3}]}
     Checkpoints(tmp_path).write(STATE, progress)
     state, read = Checkpoints(tmp_path).read()
@@ -61,7 +61,7 @@ def test_a_damaged_one_does_not_count(tmp_path):
     assert checkpoints.read()[1]["step"] == 1
 
 
-def test_what_a_kill_left_half_written_does_not_count(tmp_path):
+def test_a_partially_written_checkpoint_is_ignored(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(STATE, {"step": 1})
     whole = next(tmp_path.iterdir())
@@ -91,7 +91,7 @@ def test_there_is_no_pickle_in_it(tmp_path):
     ],
 )
 def test_a_network_and_its_optimizer_go_on_as_if_nothing_had_been(kind):
-    def made():
+    def optimizer_and_network():
         network = nn.Sequential(
             nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2)
         )
@@ -103,7 +103,7 @@ def test_a_network_and_its_optimizer_go_on_as_if_nothing_had_been(kind):
         parts["network"](torch.linspace(0, 1, 48).reshape(3, 1, 4, 4)).square().sum().backward()
         parts["optimizer"].step()
 
-    one, other = made(), made()
+    one, other = optimizer_and_network(), optimizer_and_network()
     step(one)
     saved = flatten(one)
     step(one)  # what was saved must not change with it

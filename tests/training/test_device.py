@@ -40,10 +40,10 @@ def test_bfloat16_is_used_where_it_is_computed_unless_float32_is_asked_for(monke
 def test_one_process_is_a_team_with_the_threads_of_the_recipe(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    team = join_process_group(Recipe(threads=2))
-    assert (team.rank, team.size, torch.get_num_threads()) == (0, 1, 2)
+    processes = join_process_group(Recipe(threads=2))
+    assert (processes.rank, processes.size, torch.get_num_threads()) == (0, 1, 2)
     value = torch.tensor([1.0, 2.0])
-    assert team.together(value).tolist() == [1.0, 2.0]
+    assert processes.together(value).tolist() == [1.0, 2.0]
 
 
 def test_a_network_is_placed_with_its_filters_in_channels_last_and_its_features_follow(setting):
@@ -77,7 +77,7 @@ def test_but_not_where_that_layout_overruns_the_memory(setting, width):
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_numbers_too_small_to_be_normal_are_zero_whatever_was_asked_of_the_runtime_before(before):
+def test_denormal_numbers_are_zero_after_any_call_of_the_runtime(before):
     """ONNX Runtime says so to the thread that opens its first session; a job must not compute otherwise before it."""
     torch.set_flush_denormal(before)
     join_process_group(Recipe(threads=1))

@@ -19,7 +19,7 @@ def timeless(history):
 @pytest.mark.parametrize(
     "changes", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"ema": 0.9}], ids=str
 )
-def test_the_same_arguments_give_the_same_bits_whatever_was_drawn_before(setting, changes):
+def test_the_same_arguments_give_the_same_bits_after_any_random_draws(setting, changes):
     one, other = setting.network(), setting.network()
     histories = [setting.train(one, **changes)]
     torch.rand(17)
@@ -49,9 +49,9 @@ def test_it_learns(setting, changes):
 
 
 def test_the_history_has_a_row_per_epoch_that_says_what_was_measured(setting):
-    network, told = setting.network(), []
-    history = setting.train(network, report=told.append)
-    assert history == told
+    network, reported = setting.network(), []
+    history = setting.train(network, report=reported.append)
+    assert history == reported
     assert [tuple(row) for row in history] == [columns(CLASSIFICATION.headline)] * 3
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 8), (2, 16), (3, 24)]
     rates = [0.1 * one_cycle(row["step"] - 1, 24, 0.2) for row in history]

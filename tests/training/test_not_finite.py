@@ -10,15 +10,15 @@ from espalier.training.checkpoint import Checkpoints
 
 
 def bad_at(*steps, value=torch.nan):
-    """An objective that is not finite in these steps of all that are ever made, counted from 1."""
-    made = []
+    """An objective that is not finite in these steps of all steps, counted from 1."""
+    views = []
 
     def objective(seen):
-        made.append(seen.view)
+        views.append(seen.view)
         loss = F.cross_entropy(seen.outputs, seen.batch.targets)
-        return loss * value if len(made) in steps else loss
+        return loss * value if len(views) in steps else loss
 
-    objective.made = made
+    objective.views = views
     return objective
 
 
@@ -29,7 +29,7 @@ def test_once_goes_back_to_the_last_good_epoch_with_half_the_rate(setting, tmp_p
     assert [row["learning_rate"] for row in history] == [0.1, 0.05, 0.05]
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 8), (2, 16), (3, 24)]
     assert (
-        objective.made == [0] * 8 + [1] * 5 + [1] * 8 + [0] * 8
+        objective.views == [0] * 8 + [1] * 5 + [1] * 8 + [0] * 8
     )  # the second epoch was begun anew
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert history[-1]["accuracy"] > history[0]["accuracy"]
@@ -38,14 +38,14 @@ def test_once_goes_back_to_the_last_good_epoch_with_half_the_rate(setting, tmp_p
 def test_the_epoch_begins_anew_from_the_weights_that_it_began_with(setting):
     expected = setting.network()
     setting.train(expected, epochs=1, schedule="constant")
-    network, made, found = setting.network(), [], []
+    network, views, found = setting.network(), [], []
 
     def objective(seen):
-        made.append(seen.view)
-        if len(made) == 14:  # the first step after the return
+        views.append(seen.view)
+        if len(views) == 14:  # the first step after the return
             found.extend(parameter.detach().clone() for parameter in network.parameters())
         loss = F.cross_entropy(seen.outputs, seen.batch.targets)
-        return loss * torch.nan if len(made) == 13 else loss
+        return loss * torch.nan if len(views) == 13 else loss
 
     setting.train(network, epochs=2, objective=objective, schedule="constant")
     assert all(
@@ -69,7 +69,7 @@ def test_again_and_again_gives_up_in_a_sentence(setting, tmp_path, rollbacks):
     assert_explains(
         caught.value, "loss nan", "epoch 2", f"{rollbacks} returns", "`learning_rate = 0.1`"
     )
-    assert len(objective.made) == 10 + rollbacks  # a step at a time
+    assert len(objective.views) == 10 + rollbacks  # a step at a time
     state, progress = Checkpoints(tmp_path).read()
     assert progress["epoch"] == 1
     assert all(value.isfinite().all() for value in state.values())
@@ -77,26 +77,26 @@ def test_again_and_again_gives_up_in_a_sentence(setting, tmp_path, rollbacks):
 
 def test_giving_up_is_not_forgotten_by_trying_again(setting, tmp_path):
     """The returns are counted in the checkpoint: the next try fails after one step."""
-    for made in (12, 1):
-        objective = bad_at(*range(1 if made == 1 else 10, 1000))
+    for steps in (12, 1):
+        objective = bad_at(*range(1 if steps == 1 else 10, 1000))
         with pytest.raises(BadInput):
             setting.train(setting.network(), objective=objective, checkpoints=tmp_path, rollbacks=2)
-        assert len(objective.made) == made
+        assert len(objective.views) == steps
 
 
 def test_a_gradient_that_is_not_finite_counts_as_well(setting):
-    made = []
+    views = []
 
     def objective(seen):
-        made.append(seen.view)
+        views.append(seen.view)
         loss = F.cross_entropy(seen.outputs, seen.batch.targets)
-        if len(made) == 10:
+        if len(views) == 10:
             seen.outputs.register_hook(lambda gradient: gradient * torch.inf)
         return loss
 
     history = setting.train(setting.network(), objective=objective, schedule="constant")
     assert [row["learning_rate"] for row in history] == [0.1, 0.05, 0.05]
-    assert made == [0] * 8 + [1] * 2 + [1] * 8 + [0] * 8  # in that very step: no weight took it up
+    assert views == [0] * 8 + [1] * 2 + [1] * 8 + [0] * 8  # in that very step: no weight took it up
 
 
 def test_a_rate_that_is_far_too_large_is_halved_until_it_trains(setting):

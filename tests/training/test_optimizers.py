@@ -41,7 +41,7 @@ def test_decay_alone_shrinks_the_filters_and_nothing_else(name):
         torch.testing.assert_close(value, before[key] * (0.95 if value.ndim > 1 else 1.0))
 
 
-def test_what_wants_no_gradient_is_left_alone():
+def test_parameters_without_gradient_are_left_unchanged():
     trained = network()
     trained[0].requires_grad_(False)
     held = {p for group in optimizer(trained, Recipe()).param_groups for p in group["params"]}

@@ -33,11 +33,11 @@ from espalier.inputs.image import ImageAugmentations
 
 digits, checkpoints = map(Path, sys.argv[1:])
 recipe = Recipe(epochs=2, batch_size=32, threads=1, views=2, precision="float32")
-team = join_process_group(recipe)
+processes = join_process_group(recipe)
 dataset = read_dataset(digits)
-front = dataset.front(team.device)
+front = dataset.front(processes.device)
 train, validation = read_split(digits, "train"), read_split(digits, "validation")
-examples = Resident(Split(train.inputs[:263], train.targets[:263]), team.device)
+examples = Resident(Split(train.inputs[:263], train.targets[:263]), processes.device)
 seed_all(0, "weights")
 network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 10))
 told, met = [], []
@@ -45,12 +45,12 @@ labels = from_labels()
 def objective(seen):
     met.append(sorted(seen.batch.index.tolist()))
     return labels(seen)
-history = fit(network, examples, Inference(Resident(validation, team.device), front), objective, recipe,
-    views=ImageAugmentations(263, 1, False, 0, 2), front=front, team=team,
+history = fit(network, examples, Inference(Resident(validation, processes.device), front), objective, recipe,
+    augmentations=ImageAugmentations(263, 1, False, 0, 2), front=front, processes=processes,
     checkpoints=Checkpoints(checkpoints), report=told.append)
 weights = [p.detach().double().flatten().tolist() for p in network.parameters()]
 print(json.dumps({"weights": sum(weights, []), "losses": [row["loss"] for row in history], "told": len(told),
-    "seen": met, "size": team.size}))
+    "seen": met, "size": processes.size}))
 """
 
 
@@ -125,5 +125,5 @@ def test_they_compute_what_one_process_does_but_for_the_order_of_sums(both, alon
     assert both[0]["weights"] == pytest.approx(alone["weights"], abs=1e-4)
 
 
-def test_the_first_alone_tells(both):
+def test_only_the_first_process_reports(both):
     assert [one["told"] for one in both] == [2, 0]

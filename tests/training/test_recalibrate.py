@@ -6,7 +6,7 @@ from espalier.training.recalibrate import recalibrate
 
 
 def test_running_statistics_become_the_exact_averages(setting):
-    """Of the first norm: the mean over all images and positions, and the mean of the batches' unbiased variances."""
+    """The mean over all images and positions, and the mean of the batches' unbiased variances."""
     network = setting.built("espalier:resnet", depth=8, width=4)
     network.bn.running_mean.fill_(100)
     recalibrate(network, setting.examples, setting.front, most=256, batch_size=64)

@@ -117,7 +117,7 @@ def test_stopped_and_killed_again_and_again(setting, undisturbed, tmp_path):
     assert_equal_weights(network, expected)
 
 
-def test_what_is_done_is_not_done_again(setting, tmp_path):
+def test_finished_epochs_are_not_repeated(setting, tmp_path):
     with pytest.raises(Killed):
         setting.train(setting.network(), objective=killed_at(20), checkpoints=tmp_path)
     steps = []

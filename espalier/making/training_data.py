@@ -1,0 +1,106 @@
+"""The prepared data, as one training uses them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from espalier.data.names import TEST, TRAIN, VALIDATION
+from espalier.data.prepared import Dataset, data_hash, read_dataset
+from espalier.errors import BadInput
+from espalier.inputs import Augmentations, Front
+from espalier.prediction import Task, task_named
+from espalier.training.batches import Examples, open_examples
+from espalier.training.recipe import Recipe
+from espalier.training.scoring import Inference
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training and validation splits. Each is hashed and read once.
+
+    Attributes:
+        folder: folder of the prepared data.
+        recipe: recipe of the training, which decides on augmentation and on how much is resident.
+        seed: seed of the project.
+        device: device of the training.
+    """
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    _opened: dict[str, Examples] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Description of the data."""
+        return read_dataset(self.folder)
+
+    @cached_property
+    def version(self) -> str:
+        """SHA-256 of the description, which contains the hashes of the splits."""
+        return data_hash(self.folder)
+
+    @property
+    def task(self) -> Task:
+        """Task of the data."""
+        return task_named(self.dataset.task)
+
+    @property
+    def train(self) -> Examples:
+        """The training split, on the device."""
+        return self.open(TRAIN)
+
+    @property
+    def validation(self) -> Inference:
+        """Inference over the validation split."""
+        return Inference(self.open(VALIDATION), self.front, task=self.task)
+
+    @cached_property
+    def front(self) -> Front:
+        """The module between stored inputs and networks, on the device."""
+        return self.dataset.front(self.device)
+
+    @cached_property
+    def augmentations(self) -> Augmentations:
+        """Augmented versions of the training split, the same for all entries."""
+        return self.dataset.input.augmentations(
+            self.dataset.facts,
+            examples=len(self.train),
+            seed=self.seed,
+            count=self.recipe.views if self.recipe.augment else 1,
+            active=self.recipe.augment,
+        )
+
+    def open(self, split: str) -> Examples:
+        """A split on the device. The test split is reserved for evaluation.
+
+        Raises:
+            BadInput: if it is the test split.
+        """
+        if split == TEST:
+            raise BadInput(
+                "Expected a model to be made from the train and validation splits; found test."
+            )
+        if split not in self._opened:
+            self._opened[split] = open_examples(
+                self.folder, self.dataset, split, self.device, self.recipe.resident_bytes
+            )
+        return self._opened[split]
+
+    def stored(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """The inputs (N, ...) of a split in their stored type and its targets (N,), in main memory."""
+        examples = self.open(split)
+        (batch,) = examples.batches([torch.arange(len(examples))])
+        return batch.inputs.cpu(), batch.targets.cpu()
+
+    def example(self) -> torch.Tensor:
+        """Two examples as a network sees them, all zero, on the device."""
+        return self.dataset.example(self.device)
+
+    def front_of_zeros(self) -> torch.Tensor:
+        """Two stored inputs of zeros, as a network sees them."""
+        example: torch.Tensor = self.front(self.dataset.zeros(2).to(self.device))
+        return example

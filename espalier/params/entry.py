@@ -1,0 +1,88 @@
+"""Parts that the entries of `params.yaml` have in common."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from espalier.params.strict import RECIPE_KEYS, Strict
+
+
+class BaseEntry(Strict):
+    """An entry: how one model is made.
+
+    The properties name what the model depends on. They hold for every kind of entry, so that no
+    caller has to know the kinds.
+    """
+
+    by: str
+
+    @property
+    def origin(self) -> str | None:
+        """Name of the parent; None for the teacher."""
+        return None
+
+    @property
+    def factory(self) -> str | None:
+        """Factory of a new network; None if training starts from the parent's network."""
+        return None
+
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return {}
+
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        """Names of the models whose outputs are part of the loss."""
+        return ()
+
+    @property
+    def chosen_teachers(self) -> tuple[str, ...]:
+        """Names under `teachers`; empty if the entry leaves them to the operation."""
+        return ()
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """Names of the models that have to be made before this one."""
+        return () if self.origin is None else (self.origin,)
+
+    @property
+    def recipe_keys(self) -> dict[str, Any]:
+        """Keys of `training` that the entry overrides."""
+        return {}
+
+    @property
+    def all_recipe_keys(self) -> tuple[dict[str, Any], ...]:
+        """`recipe_keys` of every training of the entry; most entries have one training."""
+        return (self.recipe_keys,)
+
+
+class ChildEntry(BaseEntry):
+    """An entry with a parent."""
+
+    parent: str = Field(alias="from")
+
+    @property
+    def origin(self) -> str:
+        """Name of the parent."""
+        return self.parent
+
+
+class Trained(BaseEntry):
+    """An entry whose keys of `training`, given beside its own, override the defaults."""
+
+    overrides: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_overrides(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        overrides = {key: value for key, value in given.items() if key in RECIPE_KEYS}
+        own = {key: value for key, value in given.items() if key not in overrides}
+        return {**own, "overrides": overrides}
+
+    @property
+    def recipe_keys(self) -> dict[str, Any]:
+        """Keys of `training` that the entry overrides."""
+        return self.overrides

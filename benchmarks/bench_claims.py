@@ -1,4 +1,4 @@
-"""What the methods claim, tried on Fashion-MNIST: the same epochs for both sides of every comparison, several seeds.
+"""The claims of the methods on Fashion-MNIST: the same epochs for both sides of every comparison, several seeds.
 
 python benchmarks/bench_claims.py DATA [FOLDER]
 

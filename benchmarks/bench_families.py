@@ -55,18 +55,18 @@ KEEP, ALIGN, CLASSES = 0.5, 8, 10
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one family.
+    """The result of one family.
 
     Attributes:
-        before: Multiply-accumulates.
-        after: Those of the pruned network.
-        parameters: Before and after.
-        pruning: Seconds.
-        whole: Seconds of all: build, prune, a step forward and backward, save, load, export and
-            compare.
-        agreement: The largest difference of the logits of the exported file, relative to the
-            largest logit above 1.
-        loaded: The largest difference of the logits of the network that was saved and loaded.
+        before: multiply-accumulates before pruning.
+        after: multiply-accumulates after pruning.
+        parameters: parameters before and after pruning.
+        pruning: seconds of pruning.
+        whole: seconds of everything: build, prune, a step forward and backward, save, load, export
+            and compare.
+        agreement: largest difference of the logits of the exported file, relative to the largest
+            logit above 1.
+        loaded: largest difference of the logits of the saved and loaded network.
     """
 
     before: int

@@ -40,11 +40,11 @@ def entries() -> dict[str, dict[str, object]]:
         for depth in (8, 14, 20)
         for width in (8, 16, 24, 32)
     }
-    made = {
+    variants = {
         name: {"from": "teacher", "by": "train", "epochs": 0, **model}
         for name, model in plain.items()
     }
-    return made | {
+    return variants | {
         f"{name}-int8": {"from": name, "by": "quantize", "images": 64} for name in list(plain)[:7]
     }
 

@@ -1,4 +1,4 @@
-"""What quantization costs on real images: every scheme and calibration, on networks that take it well and that do not.
+"""The cost of quantization on real images: every scheme and calibration, on networks that take it well and that do not.
 
 python benchmarks/bench_quantization.py DATA [FOLDER]
 

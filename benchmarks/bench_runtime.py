@@ -1,4 +1,4 @@
-"""What a compression is worth in the runtime that is shipped: latency of ResNets for 32x32, interleaved, in one run.
+"""The value of a compression in the runtime: latency of ResNets for 32x32, interleaved, in one run.
 
 Pruned without regard to blocks of channels, a network has less work and little less latency; aligned, or cut by
 measured times, it has both. Taking whole residual blocks out saves as much time as work.
@@ -51,10 +51,10 @@ def networks() -> dict[str, nn.Module]:
     }
 
 
-def deployed(made: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> dict[str, Path]:
+def deployed(variants: dict[str, nn.Module], images: torch.Tensor, folder: Path) -> dict[str, Path]:
     """The files of all networks, in both precisions."""
     paths = {}
-    for number, (name, network) in enumerate(made.items()):
+    for number, (name, network) in enumerate(variants.items()):
         paths[name], paths[f"{name}, int8"] = (
             folder / f"{number}.onnx",
             folder / f"{number}.int8.onnx",
@@ -70,9 +70,9 @@ def main() -> None:
     images = torch.randint(
         0, 256, (64, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    made = networks()
+    variants = networks()
     with tempfile.TemporaryDirectory() as folder:
-        paths = deployed(made, images, Path(folder))
+        paths = deployed(variants, images, Path(folder))
         load = os.getloadavg()[0]
         taken = in_sittings(
             lambda: {name: DEFAULT.open(path).run for name, path in paths.items()},
@@ -95,13 +95,13 @@ def main() -> None:
         "| | MACs | fp32, batch 1 | fp32, batch 64 | int8, batch 1 | int8, batch 64 |\n|---|---|---|---|---|---|"
     )
     example = torch.zeros(1, *SHAPE)
-    for name, network in made.items():
+    for name, network in variants.items():
         speeds = [
             f"{whole[size] / times[size][key]:.2f}x"
             for key in (name, f"{name}, int8")
             for size in (1, 64)
         ]
-        work = count_macs(made["whole"], example) / count_macs(network, example)
+        work = count_macs(variants["whole"], example) / count_macs(network, example)
         print(f"| {name} | {work:.2f}x | {' | '.join(speeds)} |")
 
 

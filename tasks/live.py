@@ -59,7 +59,7 @@ class LiveMetrics:
             self._send(json.dumps({"model": label, "ended": status}).encode())
 
     def close(self) -> None:
-        """Let the worker finish its lines, and stop it."""
+        """Stop the worker after it has handled its lines."""
         with self._lock:
             process, self._process, self._closed = self._process, None, True
         if process is None:

@@ -1,4 +1,4 @@
-"""What the tasks of one run share: the project's folder, slots, time limits, and the stop flag."""
+"""The shared state of the tasks of one run: the project's folder, slots, time limits, and the stop flag."""
 
 import threading
 from collections.abc import Iterator

@@ -47,14 +47,14 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     report = line_reporter(get_run_logger())
     try:
         _wait_before_retry(project, report)
-        made = stage.stale and attempt(stage, project, report)
+        executed = stage.stale and attempt(stage, project, report)
         project.live.end(stage.label)
     except EspalierError as error:
         project.live.end(stage.label, error)
         report(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
         return Failed(message=str(error), data=error)
     publish_model(stage.label, project.root)
-    if not made:
+    if not executed:
         return Completed(name="Unchanged", message="None of its dependencies has changed.")
     return Completed(message=f"{stage.label} is done.")
 

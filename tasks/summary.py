@@ -24,10 +24,10 @@ def summarize(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
         name: state for name, state in states.items() if state.is_failed() or state.is_crashed()
     }
     if not failed:
-        made = sum(state.name != "Unchanged" for state in states.values())
-        unchanged = len(states) - made
+        executed = sum(state.name != "Unchanged" for state in states.values())
+        unchanged = len(states) - executed
         return Completed(
-            message=f"{made} of {len(states)} stages were made, {unchanged} were unchanged."
+            message=f"{executed} of {len(states)} stages were made, {unchanged} were unchanged."
         )
     sentences = [state.message or f"{name} failed." for name, state in failed.items()]
     blocked = [stage.label for stage in graph.stages if not states[stage.name].is_final()]

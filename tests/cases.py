@@ -103,8 +103,8 @@ class Operation:
     """A kind of entry, as small as it can be, that finds something to do in `user_package:everything`.
 
     Attributes:
-        name: Of the kind.
-        keys: Of the entry, but `from`. Fractions to keep or to prune are of what the parent has left.
+        name: name of the operation.
+        keys: keys of the entry except `from`. Fractions to keep or to prune refer to what the parent has left.
         last: A word of the reason why nothing can come after it.
         refused: The operations that it cannot come after, each with a word of the reason.
     """
@@ -166,7 +166,7 @@ class Cut:
 
     Attributes:
         pattern: Its name.
-        networks: Those after the first are for tests that may take long.
+        networks: all but the first are for tests that may take long.
         target: Arguments of `prune`.
     """
 
@@ -197,7 +197,7 @@ class Quantization:
 
     Attributes:
         scheme: `static`, `dynamic` or `aware`.
-        keys: Of the function.
+        keys: arguments of the function.
     """
 
     scheme: str

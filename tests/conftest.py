@@ -1,4 +1,4 @@
-"""What tests of all rooms share: where the project and the real data are, the digits, and a tiny project of them."""
+"""Fixtures of all tests: the folders of the project and of the real data, the digits, and a tiny project of them."""
 
 import shutil
 import sys
@@ -36,7 +36,7 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, and last those that leave Prefect's and MLflow's threads in the process.
+    """The longest file first, and last the files that leave Prefect's and MLflow's threads in the process.
 
     A process forked from one with such threads, as a DataLoader's worker is, now and then fails when it ends.
     """

@@ -53,7 +53,7 @@ def assert_right_in_every_precision(compute, student: Tensor, teacher: Tensor, a
 
 @contextmanager
 def assert_input_untouched(network: nn.Module) -> Iterator[None]:
-    """What happens inside leaves a network as it was: its tensors, their shapes, and the mode of every layer."""
+    """The block leaves a network as it was: its tensors, their shapes, and the mode of every layer."""
     before = {name: value.clone() for name, value in network.state_dict().items()}
     modes = [(name, module.training, repr(module)) for name, module in network.named_modules()]
     wanted = [parameter.requires_grad for parameter in network.parameters()]
@@ -69,7 +69,7 @@ def assert_input_untouched(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def assert_random_numbers_untouched() -> Iterator[None]:
-    """What happens inside draws nothing from torch's global generator."""
+    """The block draws nothing from torch's global generator."""
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before)

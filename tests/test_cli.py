@@ -26,7 +26,7 @@ def outcome(tmp_path, monkeypatch):
 
 @pytest.fixture
 def ending(monkeypatch):
-    """Let the step `make` end with an error, and run it."""
+    """Runs `espalier make` with a step that raises an error."""
 
     def run(error=None):
         def step(root, name):
@@ -109,16 +109,16 @@ def test_our_own_errors_end_with_their_status_and_their_sentence_alone(
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_what_gives_out_outside_is_told_apart_and_names_the_path(
+def test_failures_outside_the_project_have_a_status_of_their_own_and_name_the_path(
     outcome, ending, capsys, error, status, words
 ):
     assert ending(error) == status
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert all(word in said for word in words)
-    told = json.loads(outcome.read_text())
-    assert told["status"] == status
-    assert f"espalier: {told['message']}\n" == said
+    content = json.loads(outcome.read_text())
+    assert content["status"] == status
+    assert f"espalier: {content['message']}\n" == said
 
 
 def test_memory_that_a_tensor_did_not_get_is_worth_a_retry(outcome, ending):
@@ -171,7 +171,7 @@ def test_a_command_that_is_done_says_so(outcome, ending, capsys):
     assert json.loads(outcome.read_text()) == {"status": 0, "message": "", "defect": False}
 
 
-def test_nobody_has_to_ask_for_the_outcome(outcome, ending, monkeypatch):
+def test_the_outcome_is_printed_without_an_option(outcome, ending, monkeypatch):
     monkeypatch.delenv("ESPALIER_OUTCOME")
     assert ending(BadInput("A sentence.")) == 2
     assert not outcome.exists()

@@ -18,7 +18,7 @@ def sealed(tmp_path):
     return folder
 
 
-def test_what_is_written_is_whole_and_nothing_is_left_beside_it(tmp_path):
+def test_a_written_file_is_whole_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "new" / "folder" / "file"
     files.write(path, "first")
     files.write(path, b"second")
@@ -110,7 +110,7 @@ def test_a_failure_inside_leaves_the_former_folder(sealed, tmp_path):
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_a_hashed_name_tells_a_damaged_file_from_an_intact_one(tmp_path):
+def test_a_hashed_name_distinguishes_damaged_from_intact_files(tmp_path):
     one = files.write_hashed(tmp_path, "view-1", ".bin", b"one")
     other = files.write_hashed(tmp_path, "view-1", ".bin", b"other")
     files.write_hashed(tmp_path, "view-10", ".bin", b"of another stem")

@@ -188,7 +188,7 @@ def test_entries_become_values_of_their_own_kind_that_cannot_be_changed():
         params.models["cut"].keep_macs = 0.1
 
 
-def test_parents_come_before_children_whatever_the_order_of_the_file():
+def test_parents_come_before_children_in_any_order_of_the_file():
     tree = {"e": "d", "a": "c", "b": "teacher", "c": "teacher", "d": "a"}
     names = check(
         {
@@ -221,7 +221,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
 @pytest.mark.parametrize(
     "content", ["[]", "- a", "just words", "teacher: resnet", "teacher: {model: a}\nmodels: [a]"]
 )
-def test_what_is_no_mapping_is_refused_in_a_sentence(tmp_path, content):
+def test_content_that_is_no_mapping_is_refused_in_a_sentence(tmp_path, content):
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(BadInput) as caught:
         read_params(tmp_path)

@@ -85,8 +85,8 @@ def versions(folder: Path) -> dict[str, str]:
 def champion(folder: Path) -> tuple[str, int]:
     """The entry that the champion is, and how many lines the audit has."""
     lines = [line.split() for line in call(folder, "espalier", "models").splitlines()]
-    (bearer,) = [line[1] for line in lines if "champion" in line[2:3]]
-    return bearer, sum("done" in line for line in lines)
+    (version,) = [line[1] for line in lines if "champion" in line[2:3]]
+    return version, sum("done" in line for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +125,13 @@ def test_a_second_run_makes_registers_and_promotes_nothing_and_dvc_agrees(ran):
 
 def test_a_run_in_which_nothing_passes_says_so_and_keeps_the_champion(ran):
     folder, _ = ran
-    bearer, moves = champion(folder)
+    version, moves = champion(folder)
     path = folder / "mlflow" / "gates.yaml"
     former = path.read_text()
     strict = {"champion": {"candidates": ["teacher-p70"], "gates": {"bytes": 10}}}
     path.write_text(yaml.safe_dump(strict))
     assert "found none (teacher-p70: bytes" in call(folder, "espalier", "run")
-    assert champion(folder) == (bearer, moves)
+    assert champion(folder) == (version, moves)
     path.write_text(former)
 
 

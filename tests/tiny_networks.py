@@ -66,7 +66,7 @@ class Case:
     Attributes:
         make: Builds it.
         units: How many there are.
-        shapes: Of an input each.
+        shapes: One tensor for each input.
         heads: How many of the units are attention heads.
     """
 
@@ -102,7 +102,7 @@ def randomised(network: nn.Module) -> nn.Module:
 
 
 @dataclass
-class Grown:
+class TracedNetwork:
     """A network with its units, some of them chosen to go."""
 
     network: nn.Module
@@ -111,7 +111,7 @@ class Grown:
     kept: np.ndarray
 
     @classmethod
-    def of(cls, case: Case) -> "Grown":
+    def of(cls, case: Case) -> "TracedNetwork":
         """Trace a case; about half of each layer's units stay."""
         network = randomised(case.make())
         images = tuple(torch.randn(3, *shape, dtype=torch.double) for shape in case.shapes)
@@ -124,18 +124,18 @@ class Grown:
         return macs(self.network, self.units)
 
     def macs(self, network: nn.Module) -> int:
-        """What a network computes for one image."""
+        """Multiply-accumulates of a network for one image."""
         with counted() as counter, torch.no_grad():
             network(*self.images)
         return counter.get_total_flops() // (2 * len(self.images[0]))
 
     def without(self, *, rows: bool) -> nn.Module:
-        """A copy in which the weights that make the units that go, or those that read them, are zero."""
+        """A copy in which the producing weights (`rows`) or the consuming weights of removed groups are zero."""
         return silenced(self.network, self.units, self.kept, rows=rows)
 
     @torch.no_grad()
     def outputs(self, network: nn.Module) -> Tensor:
-        """What a network answers; if these are several, side by side."""
+        """The outputs of a network; several are concatenated."""
         found = network(*self.images)
         values = (
             [found]

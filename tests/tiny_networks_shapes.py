@@ -36,7 +36,7 @@ def shuffle_twice(n: nn.Module, x: Tensor) -> Tensor:
     return n.last(y.relu())
 
 
-def halves(n: nn.Module, x: Tensor) -> Tensor:
+def split_in_halves(n: nn.Module, x: Tensor) -> Tensor:
     one, two = n.first(x).chunk(2, 1)
     return n.last(torch.cat([one, n.branch(two).relu()], 1)).relu()
 
@@ -150,7 +150,7 @@ SHAPES = {
         shuffle_twice, 2 + 6, lambda: {"first": conv(3, 12), "last": conv(12, 6), "head": head(6)}
     ),
     "chunk": hand(
-        halves, 5 + 7 + 6,
+        split_in_halves, 5 + 7 + 6,
         lambda: {"first": conv(3, 10), "branch": conv(5, 7), "last": conv(12, 6), "head": head(6)},
     ),
     "gate": hand(gate, 5 + 6, lambda: {"first": conv(3, 10), "last": conv(5, 6), "head": head(6)}),

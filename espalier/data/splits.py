@@ -17,13 +17,13 @@ from espalier.errors import BadInput
 
 @dataclass(frozen=True)
 class Rules:
-    """How examples are split.
+    """Rules of splitting.
 
     Attributes:
-        validation: Fraction of the examples outside the test split, where no validation split is
+        validation: fraction of the examples outside the test split, where no validation split is
             given.
-        test: Fraction of all examples, where no test split is given.
-        duplicates: What to do about the same image in two given splits: refuse, or drop it from the
+        test: fraction of all examples, where no test split is given.
+        duplicates: treatment of images that are in two given splits: refuse, or drop them from the
             less strict one.
         seed: Another seed, another split.
     """

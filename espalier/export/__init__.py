@@ -1,1 +1,1 @@
-"""What is shipped: ONNX files from pixels to logits, and the runtime that executes them."""
+"""Export to ONNX: the deployed file maps stored inputs to outputs."""

@@ -1,4 +1,4 @@
-"""A network as an ONNX file that takes pixels, so that nobody can normalise them another way."""
+"""Export of a network with its front: the file takes stored inputs, so callers cannot normalise them wrongly."""
 
 import copy
 import logging

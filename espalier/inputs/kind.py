@@ -28,7 +28,7 @@ class Augmentations(Protocol):
 
     @property
     def key(self) -> list[int]:
-        """What fixes the values of a view."""
+        """Everything that determines the values of a view, besides its number and the example."""
 
     def apply(self, inputs: Tensor, index: Tensor, view: int) -> Tensor:
         """One view of some examples.
@@ -44,14 +44,14 @@ class Augmentations(Protocol):
 
 
 class InputKind(Protocol):
-    """A kind of input: what an example is, how it is stored, and what the network sees of it.
+    """A kind of input: the type of an example, its storage, and its front.
 
     Attributes:
         name: name of the kind, as in `dataset.json`.
         plural: word for examples in messages.
         dtype: stored type.
-        facts_type: dataclass of what `dataset.json` records for the front and the augmentation, in
-            plain JSON values.
+        facts_type: dataclass of the facts in `dataset.json` that the front and the augmentation need,
+            in plain JSON values.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether a model is faster than the one it is made from."""
+"""Comparison of the latency of a model with that of its parent."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,16 +9,16 @@ import numpy as np
 from espalier.measures.sittings import Run, in_sittings
 
 _FEWEST, _MOST, _SITTINGS = 5, 300, 10
-_ALIKE = 0.97  # times as fast: two measurements of one model may differ by this much
+_ALIKE = 0.97  # ratio: two measurements of one model may differ by this much
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two models compare.
+    """The latency of two models, timed in turn.
 
     Attributes:
-        parent: Milliseconds of a call of the one.
-        child: Milliseconds of a call of the other.
+        parent: milliseconds of a call of the parent.
+        child: milliseconds of a call of the child.
     """
 
     parent: float
@@ -26,12 +26,12 @@ class Comparison:
 
     @property
     def speed(self) -> float:
-        """How many times as fast as the parent the child is."""
+        """Speed of the child as a multiple of the parent's."""
         return self.parent / self.child
 
     @property
     def slower(self) -> bool:
-        """Whether the child is slower by more than what two measurements of one model differ by."""
+        """Whether the child is slower by more than the noise of a measurement."""
         return self.speed < _ALIKE
 
 
@@ -45,13 +45,13 @@ def compare_latency(
     """Time two models that run on the calling thread, in turn and in several sittings.
 
     Args:
-        opened: Opens the models: what to call with a batch, by the names `parent` and `child`.
-        batch: Images (N, C, H, W) uint8.
-        seconds: How long it may take, about.
-        patient: Whether five rounds are measured even if they take longer.
+        opened: opens the models and returns a timed call for the names `parent` and `child`.
+        batch: stored inputs (N, ...).
+        seconds: approximate time limit.
+        patient: whether at least five rounds are measured even beyond the time limit.
 
     Returns:
-        The medians, without the time in which other processes had the processor. None if not even five rounds fit.
+        The medians, without the time of other processes. None if not even five rounds fit.
     """
     started = time.perf_counter()
     first = in_sittings(opened, {len(batch): batch}, {len(batch): 1})[len(batch)]

@@ -1,12 +1,11 @@
-"""Latency in several sittings, between which every model is opened anew.
+"""Latency in several sittings: every model is opened again for each sitting.
 
-Where a model's memory comes to lie changes its speed by some per cent, for as long as it is open:
-rounds in one sitting agree with each other and not with the next evaluation. Only sittings show how
-far a figure is to be trusted.
+The addresses of a model's memory change its speed by some per cent for as long as it is open, so
+rounds of one sitting agree with each other but not with the next evaluation. The spread over
+sittings is the uncertainty of a figure.
 
-Every call that is timed follows one of the same model that is not. A small model that is called
-after another finds the caches full of what that one used, and may take three times as long: what it
-was called after, not what it is.
+Every timed call follows an untimed call of the same model. Without it, a small model would find the
+caches filled by the model before it and could take three times as long.
 """
 
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Run = Callable[[np.ndarray], object]
-"""What is timed: called with images (N, C, H, W) uint8."""
+"""A timed call, with stored inputs (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Times:
     """Seconds of the calls of one model, each (sittings, rounds).
 
     Attributes:
-        wall: By the clock on the wall: what a user waits.
-        busy: That the calling thread computed: without the time in which another process had its
+        wall: elapsed time.
+        busy: processor time of the calling thread, without the time of other processes on its
             processor.
     """
 
@@ -33,9 +32,10 @@ class Times:
     busy: np.ndarray
 
     def comparable(self, *, alone: bool) -> np.ndarray:
-        """What to compare models by: `busy` where the calling thread works alone, for it knows no neighbours.
+        """The times by which models are compared.
 
-        Where the system's clock of a thread is coarse, as on Windows, it is `wall`, too.
+        `busy` if the calling thread computes alone, since other processes do not change it; else, or
+        if the thread's clock is coarse, as on Windows, `wall`.
         """
         fine = time.get_clock_info("thread_time").resolution < 1e-6
         return self.busy if alone and fine else self.wall
@@ -47,13 +47,13 @@ def in_sittings(
     rounds: Mapping[int, int],
     sittings: int = 20,
 ) -> dict[int, dict[str, Times]]:
-    """Time several models in turn, round after round, so that the machine's moods meet all alike.
+    """Time several models in turn, round after round, so that noise affects all of them equally.
 
     Args:
-        opened: Opens the models: what to call with a batch, by name.
-        batches: Images (N, C, H, W) uint8, by size.
-        rounds: How often each is timed in all sittings together, at least, by size.
-        sittings: How often they are opened, at most: no sitting is without a round.
+        opened: opens the models and returns a timed call for each name.
+        batches: stored inputs (N, ...), by batch size.
+        rounds: smallest number of timed calls of each model in all sittings together, by batch size.
+        sittings: largest number of sittings; each has at least one round.
 
     Returns:
         The times by size and name.

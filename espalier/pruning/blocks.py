@@ -89,7 +89,7 @@ class PrunableBlocks:
         """The noun of the nearest possible choices."""
         return "blocks"
 
-    def advice(self) -> str:
+    def hint(self) -> str:
         """No setting comes nearer to the target."""
         return ""
 

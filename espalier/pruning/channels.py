@@ -107,7 +107,7 @@ class PrunableChannels:
         """The noun of the nearest possible choices."""
         return "heads" if self.spec.pattern == "heads" else "aligned widths"
 
-    def advice(self) -> str:
+    def hint(self) -> str:
         """A way to come nearer to the target; empty if there is none."""
         exact = self.spec.pattern == "heads" or self.spec.align == 1
         return "" if exact else " A smaller `align` comes nearer."

@@ -57,7 +57,7 @@ class Prunable(Protocol):
     def granularity(self) -> str:
         """The noun of the nearest possible choices."""
 
-    def advice(self) -> str:
+    def hint(self) -> str:
         """A way to come nearer to the target; empty if there is none."""
 
 
@@ -239,7 +239,7 @@ def _report(prunable: Prunable, spec: PruneSpec, cut: _Cut, limit: float) -> Non
         distance = 100 * (1 - cut.found / limit)
         _warn(
             f"Pruning left {found} of the allowed {allowed}: the nearest {prunable.granularity()} "
-            f"are {distance:.1f} % below.{prunable.advice()}"
+            f"are {distance:.1f} % below.{prunable.hint()}"
         )
     _report_slower(cut)
 

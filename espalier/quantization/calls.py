@@ -76,7 +76,7 @@ def plan(network: nn.Module, example: Tensor) -> Plan:
         id(recorder.values[id(one)]) for one in _tensors([answers]) if id(one) in recorder.values
     }
     integers = [
-        value for value in recorder.made if value.becomes_integers() and id(value) not in given
+        value for value in recorder.recorded if value.becomes_integers() and id(value) not in given
     ]
     values = {value.call: (value.name, value.size, value.most) for value in integers}
     moved = {number: value.call for number, value in recorder.moved.items() if value.call in values}
@@ -117,10 +117,10 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self._parameters = {id(parameter): name for name, parameter in network.named_parameters()}
         first = _Value(IMAGE, "", image.numel() / len(image))
-        self.values, self.made = {id(image): first}, [first]
+        self.values, self.recorded = {id(image): first}, [first]
         self.weights: dict[int, str] = {}
         self.moved: dict[int, _Value] = {}
-        self._kept: list[Any] = [image]  # as long as they live, no other value has their id
+        self._kept: list[Any] = [image]  # a kept value's id is not used again
         self._number = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -139,7 +139,7 @@ class _Recorder(TorchFunctionMode):
             value = self.moved[number] = sources[0]
         else:
             value = _Value(number, name, results[0].numel() / len(results[0]))
-            self.made.append(value)
+            self.recorded.append(value)
             self._use(
                 number, name, operands, sources, value, args, _bounds(name, args, kwargs or {})
             )

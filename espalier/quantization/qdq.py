@@ -37,7 +37,7 @@ class _Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
         self.weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-        self._makers = {name: node for node in model.graph.node for name in node.output}
+        self._producers = {name: node for node in model.graph.node for name in node.output}
 
     def drop_identities(self) -> None:
         """Replace the names of equal weights, which the exporter writes as nodes, by the first name."""
@@ -66,7 +66,7 @@ class _Graph:
 
     def transpose_weight(self, node: NodeProto) -> None:
         """Transpose the integers of a transposed quantized weight of two dimensions."""
-        before = self._makers.get(node.input[0])
+        before = self._producers.get(node.input[0])
         if (
             before is None
             or before.op_type != "DequantizeLinear"
@@ -111,7 +111,7 @@ class _Graph:
 
     def _coarser(self, node: NodeProto, growth: np.ndarray) -> np.ndarray:
         """Multiply the steps of a layer's filters by `growth`; returns the steps."""
-        former = self._makers[node.input[1]]
+        former = self._producers[node.input[1]]
         integers, scale = self.weights[former.input[0]], self.weights[former.input[1]]
         growth = growth if scale.ndim else growth.max()
         axis = next((one.i for one in former.attribute if one.name == "axis"), 0)
@@ -144,10 +144,10 @@ class _Graph:
         return {name for node in self._graph.node for name in node.input}
 
     def _scale(self, name: str) -> np.ndarray | None:
-        maker = self._makers.get(name)
+        producer = self._producers.get(name)
         return (
-            self.weights.get(maker.input[1])
-            if maker is not None and maker.op_type == "DequantizeLinear"
+            self.weights.get(producer.input[1])
+            if producer is not None and producer.op_type == "DequantizeLinear"
             else None
         )
 
@@ -159,4 +159,4 @@ class _Graph:
     def _insert(self, before: NodeProto, node: NodeProto) -> None:
         node.name = node.output[0]
         self._graph.node.insert(list(self._graph.node).index(before), node)
-        self._makers |= dict.fromkeys(node.output, node)
+        self._producers |= dict.fromkeys(node.output, node)

@@ -127,11 +127,11 @@ def _register(
 
 
 def _times_of_making(models: list[Model]) -> dict[str, float]:
-    """When the making of each model ended, in seconds since 1970; 0 where the lineage has no time."""
+    """Time at which each model was finished, in seconds since 1970; 0 without a record."""
     times = {}
     for model in models:
-        made = model.made()
-        times[model.entry] = made[1] if made else 0.0
+        span = model.time_span()
+        times[model.entry] = span[1] if span else 0.0
     return times
 
 

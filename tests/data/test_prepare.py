@@ -39,7 +39,7 @@ def test_digits_are_split_by_class_and_described(digits, prepared, tmp_path):
     assert rest.between(0.14, 0.16).all()
 
 
-def test_the_manifest_tells_where_each_image_came_from(digits, table, prepared, tmp_path):
+def test_the_manifest_records_the_source_of_each_image(digits, table, prepared, tmp_path):
     from espalier.inputs.image import decode
 
     prepared(digits)

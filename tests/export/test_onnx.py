@@ -27,7 +27,7 @@ def _seed():
 
 
 def seen(images: torch.Tensor) -> torch.Tensor:
-    """What a network sees of pixels, in double precision and in the words of the books."""
+    """The input of a network computed from pixels, in double precision and as textbooks state it."""
     mean, std = (torch.tensor(value, dtype=torch.double)[:, None, None] for value in (MEAN, STD))
     return (images.double() / 255 - mean) / std
 

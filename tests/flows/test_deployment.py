@@ -60,10 +60,10 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
         assert ended.type == StateType.COMPLETED, ended.message
         assert ended.message == "2 of 7 stages were made, 5 were unchanged."
         assert sample_projects.events(built_project)[-2:] == ["other", "evaluate"]
-        made = {
+        tagged = {
             artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id
         }
-        assert made >= {"teacher", "other", "models", "espalier"}
+        assert tagged >= {"teacher", "other", "models", "espalier"}
     finally:
         worker.terminate()
         worker.wait(60)

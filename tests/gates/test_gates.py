@@ -85,11 +85,11 @@ def test_a_bound_that_is_not_given_is_not_checked(gate):
         ({"intact": "gone"}, "files"),
     ],
 )
-def test_what_no_policy_can_switch_off(change, gate):
+def test_gates_that_no_policy_can_switch_off(change, gate):
     assert failed(replace(GOOD, **change), Gates()) == [gate]
 
 
-def test_where_nobody_bears_the_alias_there_is_nobody_to_be_worse_than():
+def test_without_a_champion_the_comparison_with_it_passes():
     assert failed(replace(GOOD, champion_drop=None)) == []
 
 
@@ -135,7 +135,7 @@ def test_the_shipped_policy_is_read(project_root):
         (None, ("nothing there",)),
     ],
 )
-def test_what_is_not_as_it_should_be_is_refused_by_name(tmp_path, text, words):
+def test_an_invalid_policy_is_refused_by_key(tmp_path, text, words):
     path = tmp_path / "gates.yaml"
     if text is not None:
         path.write_text(text)

@@ -69,22 +69,22 @@ def test_without_any_difference_the_bound_is_that_of_the_score_test(total):
 @given(
     tables(), st.floats(-0.99, 0.99, allow_subnormal=False)
 )  # a runtime elsewhere may turn them off
-def test_the_chance_that_the_score_supposes_is_the_most_likely_one(table, drop):
-    """Of a gained answer, if a lost one is more likely by the drop: no other chance has a higher likelihood."""
+def test_the_probability_that_the_score_uses_is_the_most_likely_one(table, drop):
+    """The probability of a gained answer, given the drop, has the highest likelihood."""
     from espalier.judging.drop import _gained_under
 
     lost, gained, total = table
-    chance = float(_gained_under(*(np.array(float(count)) for count in table), np.array(drop)))
+    probability = float(_gained_under(*(np.array(float(count)) for count in table), np.array(drop)))
     low, high = max(0.0, -drop), (1 - drop) / 2
-    assert low - 1e-9 <= chance <= high + 1e-9
-    chance = min(max(chance, low), high)
+    assert low - 1e-9 <= probability <= high + 1e-9
+    probability = min(max(probability, low), high)
 
     def likelihood(x):
         parts = ((lost, x + drop), (gained, x), (total - lost - gained, 1 - drop - 2 * x))
         return sum(count * math.log(max(part, 1e-300)) for count, part in parts if count)
 
     best = max(likelihood(x) for x in np.linspace(low, high, 101))
-    assert likelihood(chance) >= best - 1e-6 * max(1, abs(best))
+    assert likelihood(probability) >= best - 1e-6 * max(1, abs(best))
 
 
 def test_tables_are_taken_in_arrays():

@@ -1,4 +1,4 @@
-"""What the intervals and the verdict promise, tried on synthetic answers of known true drops.
+"""Coverage of the intervals and the verdict, on synthetic answers of known true drops.
 
 An interval of counts cannot cover 95 % exactly: with few differing answers there are few intervals
 it can be. So the coverage is held to 95 % +- 1.5 where 20 differing answers are expected, and to no
@@ -65,7 +65,7 @@ def test_at_the_margin_no_more_pass_than_promised(simulated):
 
 
 def likelihoods(size: int, lost: float, gained: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All tables but those that never happen: counts of lost and of gained answers, and the chance of each pair."""
+    """All tables of positive probability: counts of lost and gained answers, and the probability of each pair."""
     counts = [
         np.arange(binom.ppf(1e-9, size, one), binom.ppf(1 - 1e-9, size, one) + 1)
         for one in (lost, gained)
@@ -82,16 +82,21 @@ def likelihoods(size: int, lost: float, gained: float) -> tuple[np.ndarray, np.n
 
 @pytest.mark.parametrize("size", [200, 359, 1000, 10_000])
 def test_summed_over_all_tables_the_promise_is_kept_to_a_tenth_of_a_percent(size):
-    """No draws here: the exact chance of a false pass, and of covering where 20 differing answers are expected."""
+    """No draws here: the exact probability of a false pass, and of covering where 20 differing answers are expected."""
     z = norm.ppf(0.975)
     for differing, drop in itertools.product(
         DIFFERING, (0.0, 0.001, 0.0025, 0.01, 0.02, 0.05, 0.1)
     ):
         if drop > differing:
             continue
-        lost, gained, chance = likelihoods(size, (differing + drop) / 2, (differing - drop) / 2)
+        lost, gained, probability = likelihoods(
+            size, (differing + drop) / 2, (differing - drop) / 2
+        )
         excess, deviation = score(lost, gained, np.float64(size), np.float64(drop))
-        passed, above = chance[excess < -z * deviation].sum(), chance[excess > z * deviation].sum()
+        passed, above = (
+            probability[excess < -z * deviation].sum(),
+            probability[excess > z * deviation].sum(),
+        )
         assert drop == 0 or passed <= 0.0262, (differing, drop)
         if size * differing >= 20:
             assert 0.944 <= 1 - passed - above <= 0.958, (differing, drop)
@@ -113,7 +118,10 @@ def test_the_intervals_of_all_classes_hold_at_once(sizes, worst):
     drops = np.where(np.arange(10) == 2, worst, 0.0)
     chances = np.stack([0.02 + drops, np.full(10, 0.02), 0.96 - drops], axis=1)
     counts = np.stack(
-        [rng.multinomial(size, chance, DRAWS) for size, chance in zip(sizes, chances, strict=True)],
+        [
+            rng.multinomial(size, probability, DRAWS)
+            for size, probability in zip(sizes, chances, strict=True)
+        ],
         1,
     )
     low, high = intervals(counts[..., 0], counts[..., 1], sizes, 0.95 ** (1 / 10))

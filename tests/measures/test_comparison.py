@@ -42,7 +42,7 @@ def test_a_model_is_not_slower_than_itself_by_what_measurements_differ():
     assert Comparison(1.0, 1.05).slower
 
 
-def test_what_would_take_too_long_is_not_measured_unless_one_is_patient():
+def test_a_slow_comparison_is_skipped_unless_it_is_patient():
     calls = []
 
     def counted():
@@ -57,7 +57,7 @@ def test_what_would_take_too_long_is_not_measured_unless_one_is_patient():
     assert len(calls) == 3 + 3 + 5 * 3
 
 
-def test_the_processor_is_told_with_its_abilities():
+def test_the_processor_is_named_with_its_features():
     assert processor() == processor()
     assert processor().endswith(")")
 

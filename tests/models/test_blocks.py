@@ -68,7 +68,7 @@ class Residual(nn.Module):
 
 
 class Peeped(nn.Module):
-    """What is inside one block enters another layer as well."""
+    """A value inside one block enters another layer as well."""
 
     def __init__(self):
         super().__init__()
@@ -116,7 +116,7 @@ def shared():
     ],
     ids=["the smallest", "looked into", "a gate", "a sum of others", "called twice"],
 )
-def test_a_block_adds_to_its_own_input_and_nobody_looks_into_it(network, blocks):
+def test_a_block_adds_to_its_own_input_and_no_other_layer_reads_inside(network, blocks):
     assert list(residual_blocks(network, torch.zeros(2, 4, 5, 5))) == blocks
 
 

@@ -74,7 +74,7 @@ def test_scores_see_a_block_as_all_its_weights():
     [("magnitude", "global"), ("taylor", "global"), ("magnitude", "sensitivity")],
 )
 def test_dead_blocks_go_first_and_the_outputs_stay(score, budget):
-    """Those that add nothing.
+    """The blocks that add nothing.
 
     A norm of weights sees it if all of them are zero, a loss if the last norm is.
     """
@@ -120,7 +120,7 @@ def test_the_target_is_met_from_below_by_what_comes_nearest(keep):
     assert limit - block < count_macs(shorter, example_of(SHAPE)) <= limit
 
 
-def test_how_far_the_nearest_is_below_is_told():
+def test_the_distance_below_the_target_is_reported():
     with pytest.warns(
         Notice,
         match=r"of the allowed [\d,]+ multiply-accumulates: the nearest blocks are [\d.]+ % below\.",
@@ -164,7 +164,7 @@ def test_blocks_and_channels_go_after_each_other_and_all_is_saved(tmp_path):
 
 
 @SEVERAL
-def test_what_is_to_stay_stays():
+def test_blocks_under_keep_stay():
     """A block, a layer in one, or the stage around some."""
     keep = ("stages.0.1", "stages.1.2.conv1", "stages.2")
     network = resnet()
@@ -175,7 +175,7 @@ def test_what_is_to_stay_stays():
 
 
 @pytest.mark.parametrize(
-    ("factory", "arguments", "message"),
+    ("factory", "keywords", "message"),
     [
         (
             "vgg",
@@ -191,12 +191,12 @@ def test_what_is_to_stay_stays():
         ("resnet", {"below": 0.5, "score": "threshold"}, "threshold"),
     ],
 )
-def test_what_cannot_be_is_refused(factory, arguments, message):
-    made = {"vgg": {"depth": 11, "width": 8}, "resnet": {"depth": 26, "width": 8}}[factory]
+def test_impossible_requests_are_refused(factory, keywords, message):
+    arguments = {"vgg": {"depth": 11, "width": 8}, "resnet": {"depth": 26, "width": 8}}[factory]
     shape = (3, 32, 32) if factory == "vgg" else SHAPE
-    network = build(f"espalier:{factory}", classes=10, shape=shape, arguments=made)
+    network = build(f"espalier:{factory}", classes=10, shape=shape, arguments=arguments)
     with pytest.raises(BadInput, match=message):
-        prune(network, torch.zeros(2, *shape), pattern="blocks", **arguments)
+        prune(network, torch.zeros(2, *shape), pattern="blocks", **keywords)
 
 
 FAMILIES = {

@@ -59,8 +59,8 @@ MADE["transformer"] = (transformer, (3, 16, 16))
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_what_is_foreseen_is_what_is_counted(name):
-    """Of any choice of units, to the last multiplication and the last parameter."""
+def test_predicted_costs_equal_counted_costs(name):
+    """Predicted costs are exact for any choice of groups, to the last multiplication and parameter."""
     make, shape = MADE[name]
     network = make().eval()
     units = find_dependency_groups(network, images(*shape))
@@ -185,7 +185,7 @@ def test_sensitivity_finds_the_cut_that_raises_the_loss_the_least(seed):
 
 
 def test_a_layer_made_insensitive_on_purpose_is_what_sensitivity_cuts():
-    """What it makes is multiplied by nothing: scores know nothing of it, the loss does."""
+    """Its output is multiplied by zero: scores do not see it, the loss does."""
     network = resnet()
     with torch.no_grad():
         network.stages[1][0].bn2.weight.zero_()
@@ -327,7 +327,7 @@ def test_portions_are_aligned_and_ascend():
         ({"bytes": 2000}, "Expected at most 2,000 bytes after pruning; found"),
     ],
 )
-def test_what_contradicts_itself_is_refused_with_the_reason(arguments, message):
+def test_contradicting_keywords_are_refused_with_the_reason(arguments, message):
     with pytest.raises(BadInput, match=message):
         prune(resnet(), images(), **arguments)
 

@@ -1,4 +1,4 @@
-"""Which indices go together, and along which axis of a dimension that is seen as several."""
+"""Coupled indices, and the axis of a dimension that is seen as several."""
 
 from itertools import combinations
 
@@ -12,7 +12,7 @@ from espalier.pruning.coupling import AxisOf, Coupling
 
 
 def groups(coupling: Coupling) -> list[set[int]]:
-    """The atoms that go together, of those that may go."""
+    """The groups of removable indices."""
     coupling.resolve_all()
     component, pinned = coupling.components()
     return [set(np.flatnonzero(component == one)) for one in range(len(pinned)) if not pinned[one]]
@@ -28,7 +28,7 @@ def test_positions_go_unless_something_rules_them_out():
     assert groups(coupling) == [{0, 3}, {1, 4}, {2, 5}]
 
 
-def test_what_is_summed_inside_leaves_the_heads():
+def test_a_sum_inside_a_head_leaves_only_whole_heads_free():
     coupling = Coupling()
     _, inside = split(coupling, 2, 3)
     coupling.pin(inside, "summed")
@@ -60,7 +60,7 @@ def test_an_axis_that_is_ruled_out_after_it_was_chosen_pins_all():
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_what_is_linked_goes_along_the_same_axis_whichever_is_decided_first(first):
+def test_linked_dimensions_lose_the_same_axis_in_any_order_of_decisions(first):
     coupling = Coupling()
     queries, keys = split(coupling, 2, 3), split(coupling, 2, 2)
     coupling.join(queries[0], keys[0], "heads")
@@ -129,8 +129,8 @@ def written(
 
 @settings(max_examples=80, deadline=None)
 @given(written())
-def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_alike(case):
-    """Of each split whole slices go, along one axis; what was joined loses the same indices; what is pinned, none."""
+def test_any_removal_leaves_a_rectangle_and_equal_sides_of_a_link(case):
+    """Each split loses whole slices along one axis; joined dimensions lose the same indices; what is pinned, none."""
     shapes, said = case
     coupling = Coupling()
     splits = [split(coupling, *shape) for shape in shapes]
@@ -150,7 +150,7 @@ def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_
         left = {
             id(parts[0].split): ~np.isin(parts[0].split.indices, list(gone)) for parts in splits
         }
-        if not all(one.any() for one in left.values()):  # of nothing, nobody knows the sides
+        if not all(one.any() for one in left.values()):  # of nothing, the sides are unknown
             continue
         for one, other in joined:
             assert np.array_equal(kept(left, one), kept(left, other))
@@ -162,7 +162,7 @@ def test_whatever_is_said_what_goes_leaves_a_rectangle_and_both_sides_of_a_link_
 
 
 def kept(left: dict[int, np.ndarray], part: AxisOf) -> np.ndarray:
-    """Which indices of an axis are left: those of which anything is."""
+    """The indices of an axis of which anything is left."""
     return left[id(part.split)].any(1 - part.axis)
 
 

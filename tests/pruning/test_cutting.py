@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from properties import example_of
-from tiny_networks import SMALL, Grown, Network, conv, head, some
+from tiny_networks import SMALL, Network, TracedNetwork, conv, head, some
 from tiny_networks_attention import ATTENTION
 from tiny_networks_layers import LAYERS
 from torch import Tensor, nn
@@ -94,7 +94,7 @@ def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_de
 
 
 def test_a_group_norm_loses_whole_groups():
-    """Of the sixteen channels of eight groups, those of three: the other statistics stay what they were."""
+    """Channels of three of eight groups of sixteen channels are removed: the other statistics stay what they were."""
     network = normed(classes=5, shape=SMALL).eval()
     units = find_dependency_groups(network, torch.randn(2, *SMALL))
     kept = np.ones(units.count, bool)
@@ -108,7 +108,7 @@ def test_a_group_norm_loses_whole_groups():
 
 
 def test_layers_that_share_weights_share_them_after_the_cut():
-    tree = Grown.of(LAYERS["tied weights"])
+    tree = TracedNetwork.of(LAYERS["tied weights"])
     smaller = cut(tree.network, tree.units, tree.kept)
     assert smaller.two.weight is smaller.one.weight
     assert len(smaller.one.weight) == tree.kept[:8].sum()
@@ -176,7 +176,7 @@ def test_heads_that_a_user_names_stay():
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 def test_widths_are_aligned_where_one_unit_is_many_channels():
-    """Of four groups of six positions, two go at once: eight channels. A group of a norm is eight by itself."""
+    """Two of four groups of six positions are removed at once: eight channels. A group of a norm is eight by itself."""
     network = nn.Sequential(
         nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, groups=4), nn.Conv2d(24, 64, 1), nn.GroupNorm(8, 64), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5),

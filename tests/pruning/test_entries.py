@@ -74,7 +74,7 @@ def test_a_target_is_known_by_its_key():
         ({"keep_macs": 0.5, "schedule": "cubic", "steps": 2, "between": {"epoch": 2}}, ["'epoch'"]),
     ],
 )
-def test_what_contradicts_itself_is_refused_in_a_sentence(keys, words):
+def test_contradicting_keys_are_refused_in_a_sentence(keys, words):
     with pytest.raises(BadInput) as refusal:
         entry(**keys)
     assert_explains(refusal.value, *words)

@@ -1,4 +1,4 @@
-"""What is removed together is right, and not only of the right shape.
+"""Groups are right in value, not only in shape.
 
 Two properties say so without a second implementation. *Dead channels*: units whose weights are all
 zero can go without
@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_networks import Grown, assert_equal
+from tiny_networks import TracedNetwork, assert_equal
 from tiny_networks_attention import ATTENTION
 from tiny_networks_layers import LAYERS
 from tiny_networks_shapes import SHAPES
@@ -25,27 +25,27 @@ REMOVABLE = [name for name, case in CASES.items() if case.units]
 
 
 @pytest.fixture(scope="module")
-def grown() -> Callable[[str], Grown]:
-    """Each network, made and traced once."""
-    made: dict[str, Grown] = {}
+def network_of() -> Callable[[str], TracedNetwork]:
+    """Each network, traced and traced once."""
+    traced: dict[str, TracedNetwork] = {}
 
-    def grow(name: str) -> Grown:
-        if name not in made:
-            made[name] = Grown.of(CASES[name])
-        return made[name]
+    def trace(name: str) -> TracedNetwork:
+        if name not in traced:
+            traced[name] = TracedNetwork.of(CASES[name])
+        return traced[name]
 
-    return grow
+    return trace
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_free_channel_and_head_is_found_and_no_other(grown, name):
-    units = grown(name).units
+def test_every_free_channel_and_head_is_found_and_no_other(network_of, name):
+    units = network_of(name).units
     assert (units.count, int(units.heads.sum())) == (CASES[name].units, CASES[name].heads)
 
 
 @pytest.mark.parametrize("name", REMOVABLE)
-def test_dead_channels_go_without_a_trace(grown, name):
-    tree = grown(name)
+def test_dead_channels_go_without_a_trace(network_of, name):
+    tree = network_of(name)
     dead = tree.without(rows=True)
     assert not torch.allclose(
         tree.outputs(dead), tree.outputs(tree.network)
@@ -56,17 +56,17 @@ def test_dead_channels_go_without_a_trace(grown, name):
 
 
 @pytest.mark.parametrize("name", REMOVABLE)
-def test_a_cut_is_as_if_nothing_read_the_channels(grown, name):
-    tree = grown(name)
+def test_a_cut_is_as_if_nothing_read_the_channels(network_of, name):
+    tree = network_of(name)
     unread = tree.outputs(tree.without(rows=False))
     assert not torch.allclose(unread, tree.outputs(tree.network))
     assert_equal(tree.outputs(cut(tree.network, tree.units, tree.kept)), unread)
 
 
 @pytest.mark.parametrize("name", REMOVABLE)
-def test_dead_channels_go_first(grown, name):
+def test_dead_channels_go_first(network_of, name):
     """By magnitude, until half of their work is gone; the very last block may be what comes nearest to the target."""
-    tree = grown(name)
+    tree = network_of(name)
     tree = replace(tree, network=tree.without(rows=True))
     whole, least = tree.cost(np.ones(tree.units.count, bool)), tree.cost(tree.kept)
     scores = magnitude(tree.network, tree.units)
@@ -78,8 +78,8 @@ def test_dead_channels_go_first(grown, name):
 
 
 @pytest.mark.parametrize("name", REMOVABLE)
-def test_the_cost_of_a_cut_is_what_is_counted_afterwards(grown, name):
-    tree = grown(name)
+def test_the_cost_of_a_cut_is_what_is_counted_afterwards(network_of, name):
+    tree = network_of(name)
     fewer = tree.cost(np.ones(tree.units.count, bool)) - tree.cost(tree.kept)
     assert round(fewer) == tree.macs(tree.network) - tree.macs(
         cut(tree.network, tree.units, tree.kept)

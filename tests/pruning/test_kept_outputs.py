@@ -1,4 +1,4 @@
-"""The record of a cut: the outputs it names are those that stayed, over several steps, too."""
+"""The record of a cut: it names exactly the outputs that stayed, also over several steps."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def images():
     return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def made(factory: str, **arguments) -> nn.Module:
+def build_network(factory: str, **arguments) -> nn.Module:
     return build(factory, classes=10, shape=SHAPE, arguments=arguments).eval()
 
 
-def assert_rows_come_from(parent: nn.Module, child: nn.Module, survivors: KeptOutputs) -> None:
+def assert_rows_come_from(parent: nn.Module, child: nn.Module, kept_outputs: KeptOutputs) -> None:
     """Every row of a cut layer consists of numbers of the row that it is said to be."""
     layers = dict(child.named_modules())
     narrower = {
@@ -34,8 +34,8 @@ def assert_rows_come_from(parent: nn.Module, child: nn.Module, survivors: KeptOu
         if isinstance(module, nn.Conv2d | nn.Linear)
         and len(module.weight) > len(layers[name].weight)
     }
-    assert survivors.outputs == narrower != {}
-    for name, kept in survivors.kept.items():
+    assert kept_outputs.outputs == narrower != {}
+    for name, kept in kept_outputs.kept.items():
         before, after = (
             network.get_submodule(name).weight.detach().numpy() for network in (parent, child)
         )
@@ -47,25 +47,25 @@ def assert_rows_come_from(parent: nn.Module, child: nn.Module, survivors: KeptOu
 
 @pytest.mark.parametrize("score", ["magnitude", "random"])
 def test_rows_that_stay_are_the_rows_named(score):
-    network = made("espalier:resnet", depth=8, width=8)
+    network = build_network("espalier:resnet", depth=8, width=8)
     smaller = prune(network, images(), keep_macs=0.5, align=1, score=score)
     assert_rows_come_from(network, smaller, kept_outputs_of(smaller))
     assert kept_outputs_of(network) is None
 
 
-def test_what_went_has_the_lowest_scores():
-    network = made("espalier:mlp", hidden=[32, 16])
-    survivors = kept_outputs_of(prune(network, images(), keep_macs=0.5, align=1))
-    assert survivors.outputs
-    for name, kept in survivors.kept.items():
+def test_removed_outputs_have_the_lowest_scores():
+    network = build_network("espalier:mlp", hidden=[32, 16])
+    kept_outputs = kept_outputs_of(prune(network, images(), keep_macs=0.5, align=1))
+    assert kept_outputs.outputs
+    for name, kept in kept_outputs.kept.items():
         layer = network.get_submodule(name)
         norms = (layer.weight**2).sum(1) + layer.bias**2  # what makes a neuron
-        gone = sorted(set(range(survivors.outputs[name])) - set(kept))
+        gone = sorted(set(range(kept_outputs.outputs[name])) - set(kept))
         assert norms[gone].max() < norms[list(kept)].min()
 
 
-def test_a_cut_of_a_cut_is_told_of_the_first_network():
-    network = made("espalier:resnet", depth=8, width=8)
+def test_kept_outputs_of_a_second_cut_refer_to_the_first_network():
+    network = build_network("espalier:resnet", depth=8, width=8)
     once = prune(network, images(), keep_macs=0.7, align=1)
     twice = prune(once, images(), keep_macs=0.6, align=1)
     assert_rows_come_from(network, twice, kept_outputs_of(once).then(kept_outputs_of(twice)))
@@ -79,8 +79,8 @@ def test_layers_that_only_one_of_two_cuts_touches():
 
 
 def test_the_record_comes_back_from_its_file():
-    survivors = KeptOutputs({"a": 4}, {"a": (1, 3)})
-    assert KeptOutputs.from_json(survivors.as_json()) == survivors
+    kept_outputs = KeptOutputs({"a": 4}, {"a": (1, 3)})
+    assert KeptOutputs.from_json(kept_outputs.as_json()) == kept_outputs
     for wrong in ([], {"a": 3}, {"a": {"kept": [1]}}, {"a": {"outputs": 4, "kept": ["x"]}}):
         with pytest.raises(BadInput) as refusal:
             KeptOutputs.from_json(wrong)

@@ -118,7 +118,7 @@ def test_every_kind_of_layer_can_be_measured(kind):
     assert all(0 < time < 1000 for time in times)
 
 
-def test_what_was_measured_is_kept_in_a_file(monkeypatch, tmp_path):
+def test_measurements_are_kept_in_a_file(monkeypatch, tmp_path):
     calls = pretend(monkeypatch, lambda point: point.rows + point.columns / 100)
     points = [Point(CONV, 8, 16), Point(CONV, 16, 16), Point(Kind((1,)), 8, 16)]
     assert milliseconds(points[:2]) == {points[0]: 8.16, points[1]: 16.16}
@@ -186,7 +186,7 @@ def test_a_budget_of_latency_cuts_where_time_goes(monkeypatch):
     assert all(after[name].shape[0] % 16 == 0 for name in narrower)
 
 
-def test_a_cut_that_is_slower_is_told(monkeypatch):
+def test_a_slower_cut_is_reported(monkeypatch):
     monkeypatch.setattr(
         prune_to_target, "compare_network_latency", lambda one, other, example: Comparison(1.0, 1.2)
     )
@@ -198,7 +198,7 @@ def test_a_cut_that_is_slower_is_told(monkeypatch):
         prune(resnet(), images(), keep_macs=0.7, budget="latency", align=1)
 
 
-def test_what_was_foreseen_wrongly_is_corrected(monkeypatch):
+def test_wrong_predictions_are_corrected(monkeypatch):
     """A file that is larger than its weights say: by a tenth, and more the smaller it is."""
 
     def measured(network, example):
@@ -262,7 +262,7 @@ def test_a_race_and_a_file_leave_the_network_as_it_was():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.7, 0.5])
-def test_what_is_foreseen_is_what_is_measured(keep):
+def test_predicted_latencies_equal_measured_latencies(keep):
     """The time of ResNet-56 cut by latency, foreseen from its layers, within 15 % of the cut network's own."""
     shape = (3, 32, 32)
     network = build("espalier:resnet", classes=10, shape=shape, arguments={"depth": 56}).eval()

@@ -33,7 +33,7 @@ def losses(network: nn.Module):
         yield F.cross_entropy(network(torch.randn(8, 1, 16, 16, generator=source)), torch.arange(8))
 
 
-def made(case: Network) -> nn.Module:
+def build_network(case: Network) -> nn.Module:
     torch.manual_seed(0)
     network = build(
         case.factory, classes=10, shape=case.shape, arguments=case.arguments, trusted=TRUSTED
@@ -79,7 +79,7 @@ def rows():
 
 @pytest.mark.parametrize(("cut", "score", "case"), list(rows()))
 def test_every_sensible_score_cuts_every_pattern(cut, score, case, tmp_path):
-    network = made(case)
+    network = build_network(case)
     with assert_input_untouched(network), assert_random_numbers_untouched():
         smaller = pruned(network, cut, score)
     if cut.target.get("keep_macs"):
@@ -96,7 +96,7 @@ def test_every_sensible_score_cuts_every_pattern(cut, score, case, tmp_path):
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_every_pattern_is_exported(cut, tmp_path):
-    smaller = pruned(made(cut.networks[0]), cut, "magnitude")
+    smaller = pruned(build_network(cut.networks[0]), cut, "magnitude")
     export(smaller, tmp_path / "model.onnx", images(4), Normalize((0.0,), (1.0,)))
     found = DEFAULT.open(tmp_path / "model.onnx").outputs(images(4).numpy())
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_every_pattern_is_exported(cut, tmp_path):
 def test_every_sensible_budget_cuts_every_pattern(cut, budget, score):
     if budget not in PATTERNS[cut.pattern].budgets:
         pytest.skip(f"{cut.pattern} leaves nothing for a budget to choose")
-    network = made(cut.networks[0])
+    network = build_network(cut.networks[0])
     with assert_input_untouched(network):
         smaller = pruned(network, cut, score, budget)
     work = [count_macs(one, example_of(cut.networks[0].shape)) for one in (smaller, network)]

@@ -1,4 +1,4 @@
-"""What `prune` promises: the work that is left, the widths, the refusals, and that its input stays as it was."""
+"""The contract of `prune`: remaining work, widths, refusals, and that its input stays as it was."""
 
 import warnings
 
@@ -72,7 +72,7 @@ def test_a_finer_alignment_comes_nearer():
 
 
 @pytest.mark.parametrize("align", [1, 8])
-def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
+def test_every_layer_keeps_a_quarter_and_one_block_at_any_target(align):
     network = resnet()
     units = find_dependency_groups(network.eval(), images())
     cost = costs.macs(network, units)
@@ -82,7 +82,7 @@ def test_whatever_is_asked_a_layer_keeps_a_quarter_and_one_block(align):
 
 
 @pytest.mark.parametrize("keep", [0.7, 0.5, 0.35])
-def test_whatever_the_scores_single_channels_come_within_two_per_cent(keep):
+def test_single_channels_meet_the_target_within_two_per_cent_for_any_scores(keep):
     network = resnet()
     units = find_dependency_groups(network.eval(), images())
     cost = costs.macs(network, units)
@@ -160,7 +160,7 @@ def test_the_products_of_attention_are_work_too():
         ),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(arguments, message):
+def test_impossible_requests_are_refused_in_a_sentence(arguments, message):
     network = resnet().train()
     with pytest.raises(BadInput, match=message):
         prune(network, images(), **({"keep_macs": 0.5} | arguments))
@@ -176,14 +176,14 @@ def test_a_network_that_cannot_be_traced_is_refused():
         prune(Moody(), images(), keep_macs=0.5)
 
 
-def test_a_whole_network_is_told_and_left():
+def test_a_target_of_the_whole_network_is_reported_and_changes_nothing():
     network = resnet()
     with pytest.warns(Notice, match="Pruning removed nothing"):
         same = prune(network, images(), keep_macs=1.0)
     assert torch.equal(same(images()), network.eval()(images()))
 
 
-def test_a_missed_target_is_told():
+def test_a_missed_target_is_reported():
     with pytest.warns(
         Notice,
         match=r"the nearest aligned widths are [\d.]+ % below. A smaller `align` comes nearer.",

@@ -58,7 +58,7 @@ make.run(Path.cwd(), "student")
 
 @pytest.mark.parametrize("steps", [2, 5])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_what_is_left_falls_to_the_end_exactly(schedule, steps):
+def test_amounts_fall_to_exactly_the_last_one(schedule, steps):
     left = amounts(schedule, 0.9, 0.3, steps)
     assert len(left) == steps
     assert left[-1] == 0.3
@@ -95,17 +95,17 @@ def declare(project, **keys):
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory):
+def built_project(tiny, tmp_path_factory):
     """A model cut in two steps after sparse training, made in one go."""
-    project = tmp_path_factory.mktemp("made") / "tiny"
+    project = tmp_path_factory.mktemp("built_project") / "tiny"
     shutil.copytree(tiny, project)
     declare(project)
     make.run(project, "student")
     return project
 
 
-def test_each_part_trains_as_long_as_its_keys_say_and_the_history_goes_on(made):
-    folder = made / "models" / "student"
+def test_each_part_trains_as_long_as_its_keys_say_and_the_history_goes_on(built_project):
+    folder = built_project / "models" / "student"
     lines = (folder / "history.csv").read_text().splitlines()[1:]
     rows = [line.split(",") for line in lines]
     assert [float(row[1]) for row in rows] == [
@@ -117,18 +117,18 @@ def test_each_part_trains_as_long_as_its_keys_say_and_the_history_goes_on(made):
     assert [float(row[0]) for row in rows] == [STEPS * n for n in (1, 2, 3, 4)]
     metrics = files.read_json(folder / "metrics.json")
     assert 0.49 * metrics["base_macs"] <= metrics["macs"] <= 0.5 * metrics["base_macs"]
-    teacher = files.read_json(made / "models" / "teacher" / "metrics.json")
+    teacher = files.read_json(built_project / "models" / "teacher" / "metrics.json")
     assert files.read_json(folder / "lineage.json")["base_parameters"] == teacher["parameters"]
 
 
 @pytest.mark.slow
-def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
+def test_the_steps_leave_what_the_schedule_says(built_project, monkeypatch):
     """Seen in the folders of the steps, which are there as long as the work is not done."""
     monkeypatch.setattr(make.shutil, "rmtree", lambda *given, **more: None)
-    shutil.move(made / "models" / "student", made / "before")
-    make.run(made, "student")
-    (progress,) = (made / ".espalier" / "checkpoints").glob("student-*")
-    base = files.read_json(made / "models" / "teacher" / "metrics.json")["macs"]
+    shutil.move(built_project / "models" / "student", built_project / "before")
+    make.run(built_project, "student")
+    (progress,) = (built_project / ".espalier" / "checkpoints").glob("student-*")
+    base = files.read_json(built_project / "models" / "teacher" / "metrics.json")["macs"]
     from espalier.measures.macs import count_macs
 
     found = [
@@ -136,7 +136,7 @@ def test_the_steps_leave_what_the_schedule_says(made, monkeypatch):
     ]
     assert found == pytest.approx(amounts("cubic", 1, 0.5, 2), rel=0.02)
     assert_equal_weights(
-        load(made / "before"), load(made / "models" / "student")
+        load(built_project / "before"), load(built_project / "models" / "student")
     )  # and again the same bits
 
 
@@ -178,7 +178,9 @@ def test_masks_become_denser_step_by_step_and_stay(tiny_copy):
         ("train", 3 * STEPS + 5),  # in the last recovery, after an epoch
     ],
 )
-def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(made, tiny_copy, where, call):
+def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(
+    built_project, tiny_copy, where, call
+):
     project = tiny_copy()
     declare(project)
     killed = subprocess.run(
@@ -187,4 +189,6 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(made, tiny
     assert killed.returncode == -signal.SIGKILL
     assert not (project / "models" / "student").exists()
     make.run(project, "student")
-    assert_equal_weights(load(project / "models" / "student"), load(made / "models" / "student"))
+    assert_equal_weights(
+        load(project / "models" / "student"), load(built_project / "models" / "student")
+    )

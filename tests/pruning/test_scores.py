@@ -124,7 +124,7 @@ def test_taylor_sees_what_is_not_read_where_magnitude_sees_only_its_size():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
     with torch.no_grad():
         network[1].weight[[2, 5]] *= 10  # large ...
-        network[3].weight[:, [2, 5]] = 0  # ... and read by nobody
+        network[3].weight[:, [2, 5]] = 0  # ... and not read by any layer
     images = torch.randn(32, *SHAPE)
 
     def losses(network):
@@ -340,7 +340,7 @@ def test_random_scores_depend_on_the_network_alone():
 
 
 @KINDS
-def test_what_is_dead_scores_nothing(name):
+def test_dead_groups_score_zero(name):
     """Rows, scale and shift zero, in a layer by itself and in one that a residual stream joins to others."""
     network = small_resnet()
     units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
@@ -391,7 +391,7 @@ def test_the_size_of_a_whole_layer_does_not_matter_to_norms(name):
 
 
 @pytest.mark.parametrize("name", ["taylor", "fisher"])
-def test_what_does_not_change_the_function_does_not_change_derivatives_along_activations(name):
+def test_scores_by_derivatives_are_invariant_to_rescaling(name):
     """A rectified neuron times ten, and what reads it by ten: norms see another network, these do not."""
     network = (
         nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10)).double().eval()
@@ -447,7 +447,7 @@ def test_an_unknown_score_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.data])
-def test_what_looks_at_data_is_refused_without(name):
+def test_scores_that_need_data_are_refused_without(name):
     network = small_resnet()
     units = find_dependency_groups(network, torch.zeros(2, *SHAPE))
     with pytest.raises(BadInput) as refusal:

@@ -103,7 +103,7 @@ def test_group_lasso_has_a_gradient_where_a_channel_is_nothing():
 
 
 @pytest.mark.parametrize("pattern", ["channels", "weights"])
-def test_what_cannot_go_is_not_pulled(pattern):
+def test_fixed_groups_are_not_penalised(pattern):
     network = small()
     network[1].bias.data += 1
     sparse(nothing, network, EXAMPLE, penalty="l1", strength=1.0, pattern=pattern, keep=("3",))(
@@ -162,7 +162,7 @@ def test_growing_starts_at_nothing_and_pulls_only_on_the_smallest():
     assert network[3].weight.grad.abs().sum() == 0  # a quarter of two is none
 
 
-def test_what_is_trained_along_stays_so_and_the_network_is_not_registered():
+def test_parameters_of_the_objective_stay_trained_and_the_network_is_not_registered():
     adapter = nn.Linear(3, 3)
 
     class Hint(nn.Module):
@@ -182,7 +182,7 @@ def test_what_is_trained_along_stays_so_and_the_network_is_not_registered():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
-def test_what_will_go_shrinks_and_the_cut_hurts_less(digits):
+def test_a_penalty_shrinks_removable_groups_and_the_cut_costs_less(digits):
     """Beside the same training without a penalty, in the mean over seeds: most with growing regularisation."""
     dataset = read_dataset(digits)
     front = dataset.front(torch.device("cpu"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from properties import example_of
-from tiny_networks import Case, Grown, assert_equal, silenced
+from tiny_networks import Case, TracedNetwork, assert_equal, silenced
 from torch import nn
 from torchvision.models import MaxVit, SwinTransformer, VisionTransformer
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
@@ -98,11 +98,11 @@ LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in SIDES if name no
 
 
 @pytest.fixture(scope="module", params=[*SMALL, *LARGE])
-def tree(request) -> Grown:
+def tree(request) -> TracedNetwork:
     """A network with random norms, in double precision, and its units."""
     torch.manual_seed(0)
     side = 32 if request.param in SMALL else 224 if request.param == "maxvit_t" else 80
-    return Grown.of(TINY.get(request.param) or built(request.param, side))
+    return TracedNetwork.of(TINY.get(request.param) or built(request.param, side))
 
 
 @pytest.mark.parametrize(("tree", "case"), TINY.items(), indirect=["tree"])
@@ -124,7 +124,7 @@ def test_a_cut_of_a_family_is_as_if_nothing_read_the_channels(tree):
     assert_equal(tree.outputs(cut(tree.network, tree.units, tree.kept)), unread)
 
 
-def test_what_is_dead_in_some_layers_of_a_family_goes_first(tree):
+def test_dead_groups_in_some_layers_of_a_family_go_first(tree):
     """Also under a layer norm.
 
     Until half of its work is gone; the very last block is what comes nearest.

@@ -103,12 +103,12 @@ def test_uniform_takes_the_same_fraction_of_every_layer():
     pruned = prune_weights(resnet(), images(), sparsity=0.75, budget="uniform")
     found = {name: part for name, part in zeros(pruned).items() if name != "head"}
     assert list(found.values()) == pytest.approx([0.75] * len(found), abs=0.01)
-    everywhere = prune_weights(resnet(), images(), sparsity=0.75, score="lamp")
-    assert np.std([part for name, part in zeros(everywhere).items() if name != "head"]) > 0.05
+    lamp = prune_weights(resnet(), images(), sparsity=0.75, score="lamp")
+    assert np.std([part for name, part in zeros(lamp).items() if name != "head"]) > 0.05
 
 
 def test_sensitivity_spares_the_layers_that_the_loss_depends_on():
-    """Of two branches of equal size one hardly counts: it loses most of its weights, whatever they score."""
+    """One of two branches of equal size hardly counts: it loses most of its weights, whatever they score."""
 
     class Branches(nn.Module):
         def __init__(self) -> None:
@@ -142,7 +142,7 @@ def test_sensitivity_spares_the_layers_that_the_loss_depends_on():
         assert next(losses(pruned)) < 0.5 * next(losses(evenly))
 
 
-def test_what_is_below_the_threshold_goes_and_nothing_else():
+def test_exactly_the_weights_below_the_threshold_are_removed():
     network = resnet()
     pruned = prune_weights(network, images(), score="threshold", below=0.1)
     for (name, before), after in zip(network.named_parameters(), pruned.parameters(), strict=True):
@@ -257,14 +257,14 @@ def test_masks_stay_through_training_saving_and_further_pruning(tmp_path):
     assert set(masked_weights(further)) >= set(masked_weights(again))
 
 
-def test_a_whole_mask_is_told_and_left():
+def test_a_mask_without_zeros_is_reported_and_changes_nothing():
     pruned = prune_weights(resnet(), images(), sparsity=0.6)
     with pytest.warns(Notice, match=r"Pruning removed nothing: 60.0 % of the weights are zero."):
         same = prune_weights(pruned, images(), sparsity=0.5)
     assert_equal_outputs(same, pruned, images())
 
 
-def test_a_target_that_the_best_of_each_layer_stand_against_is_told():
+def test_a_target_blocked_by_the_best_weight_of_each_layer_is_reported():
     network = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 1), *(nn.Linear(1, 1) for _ in range(20)), nn.Linear(1, 2)
     )
@@ -289,7 +289,7 @@ def test_a_target_that_the_best_of_each_layer_stand_against_is_told():
         ({"budget": "sensitivity"}, ["`sensitivity`", "losses"]),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(arguments, words):
+def test_impossible_requests_are_refused_in_a_sentence(arguments, words):
     network = resnet().train()
     with assert_input_untouched(network), pytest.raises(BadInput) as refusal:
         prune_weights(network, images(), **({"sparsity": 0.5} | arguments))

@@ -101,11 +101,11 @@ def exit_status(process):
 
 def wrap(call, number, *, before=lambda: None, after=lambda: None):
     """Run functions just before or just after one call of the store, for the rest of this process."""
-    real, made = getattr(MlflowClient, call), []
+    real, calls = getattr(MlflowClient, call), []
 
     def wrapped(*given, **more):
-        made.append(1)
-        mine = len(made) == number
+        calls.append(1)
+        mine = len(calls) == number
         if mine:
             before()
         result = real(*given, **more)

@@ -1,4 +1,4 @@
-"""What a version holds is checked when it is fetched: the store itself accepts anything."""
+"""The files of a version are verified when it is fetched: the store itself accepts anything."""
 
 import shutil
 

@@ -24,10 +24,10 @@ BEGAN = 1_700_000_000.0
 
 
 def epoch(number, epochs=3, entry="student", steps=10, **figures):
-    """What a stage prints of an epoch."""
-    told = {"loss": 1 / number, "accuracy": number / 10, "learning_rate": 0.1} | figures
+    """The line that a stage prints for an epoch."""
+    values = {"loss": 1 / number, "accuracy": number / 10, "learning_rate": 0.1} | figures
     place = {"step": steps * number, "epoch": number, "seconds": 2.0, "time": BEGAN + 2 * number}
-    return {"model": entry, "epochs": epochs, **place, **told}
+    return {"model": entry, "epochs": epochs, **place, **values}
 
 
 def log(logger, *rows):
@@ -167,14 +167,14 @@ def test_a_run_whose_owner_was_only_cut_off_runs_again(project, logger, monkeypa
     assert (run.info.status, curve(project, run)) == (RUNNING, [(10, 1.0), (20, 0.5)])
 
 
-def test_what_ended_before_it_could_be_shown_is_left_to_registration(project, logger):
+def test_a_training_that_ended_before_its_live_run_started_is_left_to_registration(project, logger):
     logger.on_epoch(epoch(1))
     logger.on_end("student", FINISHED)
     logger.write()
     assert runs_of(project) == []
 
 
-def test_a_run_that_somebody_deleted_stays_deleted(project, logger):
+def test_a_deleted_run_stays_deleted(project, logger):
     log(logger, epoch(1))
     MlflowClient(find_store(project.root).uri).delete_run(runs_of(project)[0].info.run_id)
     log(logger, epoch(2))
@@ -234,7 +234,7 @@ def test_the_run_of_a_dead_owner_is_marked_killed_as_of_its_last_sign_of_life(pr
 @pytest.mark.parametrize(
     ("silence", "alive"), [(leases.EXPIRES_AFTER / 2, True), (leases.EXPIRES_AFTER * 2, False)]
 )
-def test_an_owner_elsewhere_is_judged_by_its_last_sign_of_life_and_a_living_one_here_never(
+def test_the_heartbeat_decides_for_other_machines_and_the_lock_for_this_one(
     tmp_path, silence, alive
 ):
     tags = {LEASE_TAG: "elsewhere", "espalier.live.seen": f"{time.time() - silence:.0f}"}

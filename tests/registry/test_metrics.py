@@ -36,7 +36,7 @@ def test_a_history_is_read_with_its_steps_and_times(tmp_path):
     )
 
 
-def test_what_is_no_finite_number_is_no_figure(tmp_path):
+def test_values_that_are_not_finite_are_left_out(tmp_path):
     path = write(
         tmp_path / "history.csv", "step,loss,accuracy,phase\n1,nan,0.5,warm\n2,inf,,cold\n"
     )

@@ -28,9 +28,7 @@ def test_the_database_of_another_project_is_what_that_project_finds_itself(proje
     assert (there.root, own.home) == (ours, theirs)
 
 
-def test_whoever_works_on_a_database_keeps_out_everybody_else_from_whatever_project(
-    projects, monkeypatch
-):
+def test_a_database_is_locked_for_all_projects_that_use_it(projects, monkeypatch):
     ours, theirs = projects
     monkeypatch.setattr("espalier.registry.connection.store.LOCK_SECONDS", 0.2)
     for uri in ("sqlite:///../shared/mlflow.db", None):

@@ -19,7 +19,7 @@ def write_page(project, text):
 
 
 def pages(project, done, folder):
-    """What each run of a registration has as its page."""
+    """The page of each run of a registration."""
     uri = find_store(project.root).uri
     found = []
     for one in done:

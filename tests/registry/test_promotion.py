@@ -1,7 +1,7 @@
-"""An alias that is moved: by one at a time, never nowhere, and told in the audit whatever happens.
+"""Moves of an alias: one at a time, never without a version, and every attempt in the audit.
 
 Everything holds in a local store and on a real server. A local store is locked while it is moved;
-on a server two can be at it, and who has died cannot be told at once from who is slow.
+on a server two processes can move it, and a crashed one cannot be told from a slow one at once.
 """
 
 import multiprocessing
@@ -82,16 +82,16 @@ def test_an_alias_that_stands_elsewhere_than_it_was_seen_stays_there(place):
     assert place.states() == [State.LOST]
 
 
-def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(place):
-    told = {
+def test_a_concurrent_move_is_refused_unless_the_other_one_must_have_crashed(place):
+    move = {
         "alias": "champion",
         "former": "1",
         "to": "3",
         "content": "c" * 64,
         "reason": "promoted",
     }
-    Audit(place.client, place.name).open_move(place.request.run, **told)
-    if place.local:  # the store is locked by us, so whoever wrote that line is no more
+    Audit(place.client, place.name).open_move(place.request.run, **move)
+    if place.local:  # this process holds the lock, so the writer of that line has crashed
         place.move()
     else:
         with pytest.raises(ConcurrentMoveError, match="moving it to version 3"):
@@ -104,7 +104,7 @@ def test_who_comes_while_another_is_at_it_is_told_unless_that_one_must_be_dead(p
     assert place.version_of("champion") == "2"
 
 
-def race(place, tmp_path, meet, number):
+def move_concurrently(place, tmp_path, meet, number):
     """Processes that move the alias at once, all having seen it at 1; on a server from a machine each."""
     versions = [str(2 + racer % 2) for racer in range(number)]
     racers = [
@@ -130,7 +130,7 @@ def assert_one_won(place, number):
 def test_of_two_at_once_one_wins_and_both_are_in_the_audit(place, tmp_path):
     """They start together."""
     gate = multiprocessing.get_context("fork").Barrier(2)
-    assert race(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, LOST]
+    assert move_concurrently(place, tmp_path, lambda: gate.wait(100), 2) == [MOVED, LOST]
     assert_one_won(place, 2)
 
 
@@ -138,7 +138,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
     """Neither goes on before both lines are written, so that each sees the alias where it was."""
     gate = multiprocessing.get_context("fork").Barrier(2)
     meet = lambda: wrap("create_model_version", 1, after=lambda: gate.wait(100))  # noqa: E731
-    assert race(on_server, tmp_path, meet, 2) == [MOVED, LOST]
+    assert move_concurrently(on_server, tmp_path, meet, 2) == [MOVED, LOST]
     assert assert_one_won(on_server, 2).number == 1
 
 
@@ -147,7 +147,7 @@ def test_of_two_who_have_both_said_what_they_want_the_first_to_say_it_wins(on_se
 def test_of_five_at_once_one_wins_however_often_it_is_tried(on_server, tmp_path, again):
     gate = multiprocessing.get_context("fork").Barrier(5)
     meet = lambda: wrap("create_model_version", 1, before=lambda: gate.wait(100))  # noqa: E731
-    assert race(on_server, tmp_path, meet, 5) == [MOVED, *[LOST] * 4]
+    assert move_concurrently(on_server, tmp_path, meet, 5) == [MOVED, *[LOST] * 4]
     assert_one_won(on_server, 5)
 
 
@@ -183,7 +183,7 @@ def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_en
     assert place.states() == ([begun] if step >= SAID else [])
     assert previous_version(place.registry, "champion") == ("1" if step >= SET else None)
     waited = kind == "on_server" and begun is State.OPEN and step >= SAID
-    if waited:  # whoever wrote that line may be alive
+    if waited:  # the writer of that line may be running
         with pytest.raises(ConcurrentMoveError, match="moving it to version 2"):
             place.move(expected=stands, to="3")
         assert place.version_of("champion") == stands
@@ -194,7 +194,7 @@ def test_killed_at_any_step_the_alias_is_the_old_or_the_new_and_the_next_move_en
     assert place.states() == [*died, *([State.LOST] if waited else []), State.DONE]
 
 
-def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
+def test_a_promotion_without_a_move_finishes_one_that_crashed_after_its_move(place):
     assert (
         exit_status(place.move_in_a_process(crashing("set_registered_model_alias", 2, "before")))
         == -signal.SIGKILL
@@ -208,7 +208,7 @@ def test_who_has_nothing_to_move_ends_the_move_of_one_who_died_after_it(place):
     assert (place.version_of("previous"), place.states()) == ("1", [State.DONE])
 
 
-def test_who_has_nothing_to_move_leaves_the_line_of_one_who_died_before_it(place):
+def test_a_promotion_without_a_move_leaves_one_that_crashed_before_its_move(place):
     assert (
         exit_status(place.move_in_a_process(crashing("set_registered_model_alias", 1, "before")))
         == -signal.SIGKILL
@@ -219,7 +219,7 @@ def test_who_has_nothing_to_move_leaves_the_line_of_one_who_died_before_it(place
     assert place.states() == [State.OPEN]
 
 
-def test_where_an_alias_stood_is_told_by_its_own_moves(local):
+def test_the_former_version_of_an_alias_comes_from_its_own_moves(local):
     for former, to in pairwise("1213"):
         local.move(expected=former, to=to)
     local.client.set_registered_model_alias(local.name, "small", "1")
@@ -231,7 +231,7 @@ def test_where_an_alias_stood_is_told_by_its_own_moves(local):
     assert previous_version(local.registry, "champion") == "3"
 
 
-def test_a_line_of_somebody_who_lost_is_no_place_where_it_stood(local):
+def test_the_line_of_a_lost_move_is_no_former_version(local):
     local.move()
     with pytest.raises(ConcurrentMoveError):
         local.move(expected="1", to="3")

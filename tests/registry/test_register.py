@@ -41,11 +41,11 @@ def runs_of(project):
 
 
 def test_every_model_is_a_version_with_the_entry_as_alias(project):
-    told = []
-    done = register(project.root, project.params, told.append)
+    reported = []
+    done = register(project.root, project.params, reported.append)
     assert [one.entry for one in done] == list(NAMES)
     assert all(one.new for one in done)
-    assert told == list(done)
+    assert reported == list(done)
     assert versions_of(project) == [(1, "teacher"), (2, "student"), (3, "student-p50")]
     assert aliases_of(project) == {"teacher": "1", "student": "2", "student-p50": "3"}
     assert missing(project.root, project.params) == {}

@@ -68,7 +68,7 @@ def test_a_store_of_plain_files_is_refused(tmp_path, monkeypatch, uri):
 
 
 @pytest.mark.parametrize("act", [register, missing])
-def test_a_server_that_is_away_is_a_reason_to_try_again_soon_told(
+def test_an_unreachable_server_is_reported_soon_and_retried(
     tmp_path, monkeypatch, closed_port, act
 ):
     project = Project(tmp_path)
@@ -121,7 +121,7 @@ def test_a_database_that_was_left_half_made_is_not_taken_for_one(tmp_path):
     assert [path.name for path in store.iterdir()] == ["mlflow.db"]
 
 
-def test_a_project_that_is_being_registered_is_waited_for_and_then_told(project, monkeypatch):
+def test_a_registration_waits_for_another_one_and_then_refuses(project, monkeypatch):
     monkeypatch.setattr("espalier.registry.connection.store.LOCK_SECONDS", 0.2)
     with (
         connect(find_store(project.root)),

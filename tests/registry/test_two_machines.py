@@ -1,4 +1,4 @@
-"""Two machines that register the same models in one server: nobody takes the other, who is slow, for dead."""
+"""Two machines that register the same models in one server: neither takes the other, slow one for crashed."""
 
 import shutil
 import signal
@@ -40,7 +40,7 @@ def wait(path):
 @pytest.mark.parametrize(
     "call", ["create_experiment", "create_registered_model", "log_model_artifacts", "set_tag"]
 )
-def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
+def test_a_slow_registration_is_neither_disturbed_nor_blocking(one, tmp_path, call):
     """The other machine registers from beginning to end while the first is in the midst of it."""
     other = tmp_path / "another machine"
     shutil.copytree(one.root, other)
@@ -70,7 +70,7 @@ def test_who_is_slow_is_neither_disturbed_nor_in_the_way(one, tmp_path, call):
         assert client.get_run(version.run_id).info.status == "FINISHED"
 
 
-def test_what_this_project_left_when_it_was_killed_is_deleted_at_once(one, tmp_path):
+def test_leftovers_of_a_killed_registration_of_this_project_are_deleted_at_once(one, tmp_path):
     def killed():
         wrap("log_model_artifacts", 1, before=crash)
         register(one.root, one.params)
@@ -86,7 +86,7 @@ def test_what_this_project_left_when_it_was_killed_is_deleted_at_once(one, tmp_p
     assert not list((one.root / ".espalier" / "locks" / "registering").iterdir())
 
 
-def test_what_another_machine_left_is_deleted_once_it_is_old(one, tmp_path, monkeypatch):
+def test_leftovers_of_another_machine_are_deleted_once_they_are_old(one, tmp_path, monkeypatch):
     other = tmp_path / "another machine"
     shutil.copytree(one.root, other)
 

@@ -1,4 +1,4 @@
-"""Who wishes to know that an alias moved is told, and whoever cannot be told undoes nothing."""
+"""The webhook reports every move of an alias, and a failing webhook undoes nothing."""
 
 import json
 import threading
@@ -53,15 +53,15 @@ def listening():
 def test_the_line_of_the_audit_is_posted_in_json(listening):
     address, heard = listening
     send_webhook(f"{address}/moved", "digits", MOVE)
-    ((path, kind, told),) = heard
+    ((path, kind, message),) = heard
     assert (path, kind) == ("/moved", "application/json")
-    assert (told["model"], told["alias"], told["former"], told["to"]) == (
+    assert (message["model"], message["alias"], message["former"], message["to"]) == (
         "digits",
         "champion",
         "1",
         "2",
     )
-    assert (told["content"], told["reason"], told["who"], told["state"]) == (
+    assert (message["content"], message["reason"], message["who"], message["state"]) == (
         "b" * 64,
         "promoted",
         "me@here",
@@ -69,7 +69,7 @@ def test_the_line_of_the_audit_is_posted_in_json(listening):
     )
 
 
-def test_without_an_address_nobody_is_told(listening):
+def test_without_an_address_nothing_is_sent(listening):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         send_webhook("", "digits", MOVE)

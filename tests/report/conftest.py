@@ -1,4 +1,4 @@
-"""What tests of the page share: a project of which everything is made and judged."""
+"""Fixtures of the page: a project with all models made and judged."""
 
 import shutil
 from pathlib import Path

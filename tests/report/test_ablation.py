@@ -45,16 +45,16 @@ def images(count: int = 40) -> Tensor:
     )
 
 
-def look(pixels: Tensor) -> Tensor:
+def as_floats(pixels: Tensor) -> Tensor:
     return pixels / 255
 
 
 def inference(network: nn.Module) -> Inference:
     """Images of which the network has most right, but not all."""
     with torch.no_grad():
-        labels = network(look(images())).argmax(1)
+        labels = network(as_floats(images())).argmax(1)
     labels[::5] += 1
-    return Inference(Resident(Split(images(), labels % 10), CPU), look, 16)
+    return Inference(Resident(Split(images(), labels % 10), CPU), as_floats, 16)
 
 
 def groups_of(network: nn.Module):
@@ -166,19 +166,19 @@ def test_between_the_bounds_the_work_is_what_is_allowed():
     )
 
 
-def test_what_was_cut_was_as_active_as_the_hooks_say():
+def test_the_activity_of_removed_outputs_is_that_of_forward_hooks():
     network = chain()
     units = groups_of(network)
     kept_outputs = kept_outputs_of(prune(network, torch.zeros(2, *SHAPE), keep_macs=0.4, align=1))
     with assert_input_untouched(network):
         found = activity(
-            units, mean_activations(network, units, look(images()).split(20)), kept_outputs
+            units, mean_activations(network, units, as_floats(images()).split(20)), kept_outputs
         ).set_index("layer")
     assert set(found.index) == set(kept_outputs.kept) == {"0", "3"}
     with torch.no_grad():
         heard = {
-            "0": network[:3](look(images())),
-            "3": network[:7](look(images())),
+            "0": network[:3](as_floats(images())),
+            "3": network[:7](as_floats(images())),
         }  # as the next layer reads them
     for layer, output in heard.items():
         size = output.abs().mean((0, 2, 3)).numpy()
@@ -191,7 +191,7 @@ def test_dead_channels_that_were_cut_were_not_active():
     network = chain()
     silence(network, 0, [1, 3, 5, 7])
     units = groups_of(network)
-    size = mean_activations(network, units, [look(images())])
+    size = mean_activations(network, units, [as_floats(images())])
     found = activity(units, size, KeptOutputs({"0": 8}, {"0": (0, 2, 4, 6)}))
     assert found["cut"].tolist() == [0]
     assert found["kept"][0] > 0
@@ -200,5 +200,5 @@ def test_dead_channels_that_were_cut_were_not_active():
 def test_a_record_of_another_network_says_nothing():
     network = chain()
     units = groups_of(network)
-    size = mean_activations(network, units, [look(images())])
+    size = mean_activations(network, units, [as_floats(images())])
     assert activity(units, size, KeptOutputs({"0": 16, "gone": 8}, {"0": (0,), "gone": (1,)})).empty

@@ -126,14 +126,14 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
         if one.get("title", "").startswith("Test image")
     ]
     pictures = page.all("img", "forgotten")
-    told = {
+    predictions = {
         name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet")
         for name in NAMES[1:]
     }
     assert (
         len(shown)
         == len(pictures)
-        == sum(min(8, int(one["forgotten"].sum())) for one in told.values())
+        == sum(min(8, int(one["forgotten"].sum())) for one in predictions.values())
         > 0
     )
     for figure, picture in zip(shown, pictures, strict=True):
@@ -142,7 +142,7 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
             Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2])))
         )
         assert (decoded == images[example, 0]).all()
-    lost = told["student"][told["student"]["forgotten"]]
+    lost = predictions["student"][predictions["student"]["forgotten"]]
     sure = lost.assign(sure=[softmax(logits.astype(float)).max() for logits in lost["logits"]])
     first = sure.sort_values("sure", ascending=False, kind="stable").iloc[0]
     assert shown[0]["title"] == f"Test image {first.example}"
@@ -211,7 +211,7 @@ def test_the_gates_are_those_of_the_file_and_judge_the_figures_of_the_table(page
     }
 
 
-def test_what_is_wrong_with_the_gates_stops_no_page(project):
+def test_invalid_gates_do_not_prevent_the_page(project):
     (project / "mlflow" / "gates.yaml").write_text("champion: {gates: {speed: 3}}")
     assert b"found an unknown key" in render(project, project / "reports")
     (project / "mlflow" / "gates.yaml").unlink()
@@ -247,7 +247,7 @@ def test_lineage_goes_down_to_data_and_parents(judged, page):
     assert {weights, data, deployed} <= hashes
 
 
-def test_the_state_of_the_repository_is_told_where_there_is_one(tmp_path):
+def test_the_commit_is_shown_if_there_is_a_repository(tmp_path):
     def git(*words):
         settings = ("-c", "user.name=a", "-c", "user.email=a@example.org")
         return subprocess.run(

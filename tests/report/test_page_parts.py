@@ -1,4 +1,4 @@
-"""What the page is drawn with: markup and axes."""
+"""Parts of the page: markup and axes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the page tells beyond figures: where models look, what layers are worth, and what was cut from them."""
+"""The page beyond figures: saliency maps, ablation of layers, and what was cut from them."""
 
 import base64
 import html
@@ -34,21 +34,21 @@ def decoded(picture: dict) -> np.ndarray:
 
 def test_each_image_is_shown_under_the_heat_of_each_model_with_what_that_answers(judged, page):
     maps = json.loads((judged / "reports" / "saliency.json").read_text())
-    told = {
+    predictions = {
         name: pd.read_parquet(judged / "reports" / "predictions" / f"{name}.parquet")
         for name in NAMES
     }
     assert list(maps["models"]) == NAMES
     assert len(maps["examples"]) == len(set(maps["examples"])) == 6
-    assert any(one["forgotten"][maps["examples"][0]] for one in told.values())
+    assert any(one["forgotten"][maps["examples"][0]] for one in predictions.values())
     cells = iter(page.all("td", "saliency"))
     wrong = []
     for example, label in zip(maps["examples"], maps["labels"], strict=True):
         for name in NAMES:
-            answer = told[name]["predicted"][example]
+            answer = predictions[name]["predicted"][example]
             cell = next(cells)
             assert (cell["data-model"], cell["text"]) == (name, str(answer))
-            assert told[name]["label"][example] == label
+            assert predictions[name]["label"][example] == label
             wrong += [str(answer)] if answer != label else []
     assert [one["text"] for one in page.all("b", "saliency")] == wrong != []
     assert len(page.all("img", "saliency")) == 6 * (1 + len(NAMES))
@@ -96,7 +96,7 @@ def test_bars_of_layers_are_those_of_the_table(judged, page):
     assert widths == pytest.approx(100 * np.clip(drops / drops.max(), 0, 1), abs=0.06)
 
 
-def test_a_narrower_layer_tells_how_active_what_was_cut_had_been(judged, page):
+def test_a_narrower_layer_shows_the_activity_of_its_removed_outputs(judged, page):
     table = pd.read_csv(judged / "reports" / "activity.csv")
     cut = files.read_json(judged / "models" / "student-p60" / "cut.json")
     assert set(table["layer"]) == set(cut)
@@ -109,7 +109,7 @@ def test_a_narrower_layer_tells_how_active_what_was_cut_had_been(judged, page):
     assert "did not record them" not in page.all("section", id="widths")[0]["text"]
 
 
-def test_a_model_made_before_there_was_a_record_is_told_of(project):
+def test_a_model_without_a_record_of_its_cut_is_named(project):
     (project / "models" / "student-p60" / "cut.json").unlink()
     files.seal(project / "models" / "student-p60")
     draft = project / "draft"

@@ -34,7 +34,7 @@ class Corner(nn.Module):
         self.head = nn.Linear(6, 5)
         with torch.no_grad():
             for parameter in self.parameters() if positive else ():
-                parameter.abs_()  # whatever is there speaks for every class
+                parameter.abs_()  # every activation is evidence for every class
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.last(F.relu(self.stem(x))))
@@ -164,7 +164,7 @@ class Half(nn.Module):
 
 
 def test_the_map_lies_where_the_answer_depends_on():
-    """Whatever is in the right half of an image, this network cannot know it."""
+    """This network ignores the right half of an image."""
     torch.manual_seed(0)
     layers = (
         nn.Conv2d(1, 4, 1),
@@ -243,7 +243,7 @@ def test_agreement_is_of_ranks_on_the_finer_grid():
     assert np.isnan(rank_correlation(rising, np.zeros((4, 4), np.float32)))
 
 
-def test_what_is_kept_of_several_networks(tmp_path):
+def test_the_maps_of_several_networks(tmp_path):
     answers = {name: np.array([1, 1]) for name in ("teacher", "same", "mlp")} | {
         "nan": np.array([-1, 1])
     }
@@ -271,7 +271,7 @@ def test_what_is_kept_of_several_networks(tmp_path):
     others = saliency_maps(
         networks.items(), torch.cat([both, bright(0, 1)[:1]]), more, np.array([1, 0]), [7, 9]
     )
-    assert others.compared == 1  # the one that is not shown
+    assert others.compared == 1  # the image that is not shown
     assert others.models["nan"].agreement == pytest.approx(1)
     assert others.models["nan"].maps == found.models["nan"].maps
     found.write(tmp_path / "saliency.json")
@@ -323,7 +323,7 @@ class Frozen(Bright):
         return self.head(self.pool(seen.relu()).mean((2, 3)))
 
 
-def test_a_network_that_cannot_be_differentiated_has_no_map_and_is_told_of():
+def test_a_network_that_cannot_be_differentiated_has_no_map_and_causes_a_warning():
     networks = {"teacher": Bright(), "stubborn": Stubborn(), "frozen": Frozen()}
     answers = dict.fromkeys(networks, np.array([1, 1]))
     with pytest.warns(Notice, match="Expected a saliency map of stubborn; found: this network"):

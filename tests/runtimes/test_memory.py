@@ -64,7 +64,7 @@ def test_weights_and_activations_are_seen_and_what_is_open_here_is_not(tmp_path)
     )  # the one before leaves nothing behind
 
 
-def test_a_file_that_does_not_run_is_told(tmp_path):
+def test_a_file_that_does_not_run_is_reported(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(
         EspalierError,

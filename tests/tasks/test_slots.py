@@ -10,7 +10,7 @@ from espalier.errors import Stopped
 from tasks import slots
 from tasks.slots import Slot, find_devices, find_slots, hold_lock, parse_devices, take_slots
 
-GO = threading.Event  # one that is never set
+GO = threading.Event  # an event that is never set
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def as_map(output: Tensor, image: tuple[int, int]) -> Tensor:
 def layers(network: nn.Module, example: Tensor) -> list[Layer]:
     """The layers that can be paired, in the order in which they end.
 
-    Of several layers with the same output tensor, the outermost counts.
+    If several layers return the same output tensor, the outermost counts.
 
     Layers before the first weight, layers that run more than once, and layers whose output is the
     network's are left out.

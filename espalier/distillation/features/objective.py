@@ -106,7 +106,7 @@ class FromFeatures(nn.Module):
             self._teacher[0](images)
         size = (int(images.shape[2]), int(images.shape[3]))
         ours, theirs = (
-            {name: wide(as_map(output, size)) for name, output in tap.take().items()}
+            {name: wide(as_map(output, size)) for name, output in tap.pop().items()}
             for tap in (self._ours, self._theirs)
         )
         return ours, theirs

@@ -32,8 +32,8 @@ class Tap:
         ]
         self._end = weakref.finalize(self, _remove, handles)
 
-    def take(self) -> dict[str, Tensor]:
-        """The output of each layer since the last call; the tap forgets it.
+    def pop(self) -> dict[str, Tensor]:
+        """The output of each layer since the last call; it is removed from the tap.
 
         Raises:
             BadInput: if a layer has not run, or its output is not a tensor.

@@ -1,7 +1,7 @@
-"""Each loss is a pure function of what the student and the teacher computed, averaged over examples.
+"""Distillation losses: pure functions of values of the student and the teacher, averaged over examples.
 
-Those of `LOGITS` take logits (N, classes) of both and weights (N,) of the examples; those of `FEATURES` what a layer of
-each put out, mostly as maps (N, C, H, W).
+Losses in `LOGITS` take logits (N, classes) of both, and weights (N,) of the examples. Losses in
+`FEATURES` take the outputs of a layer of each, mostly maps (N, C, H, W).
 """
 
 from collections.abc import Callable

@@ -16,11 +16,11 @@ from espalier.inputs.image.statistics import channel_statistics
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What `dataset.json` records of images.
+    """Facts of images in `dataset.json`.
 
     Attributes:
         mean: mean of each channel over the train split, for pixels in [0, 1].
-        std: standard deviation, likewise; 1 for a constant channel.
+        std: standard deviation of each channel over the same pixels; 1 for a constant channel.
         crop: largest shift of a training image, in pixels.
         flip: whether training images may be mirrored.
     """

@@ -34,7 +34,7 @@ class ImageAugmentations:
 
     @property
     def key(self) -> list[int]:
-        """What fixes the pixels of a view, besides its number and the image."""
+        """Everything that determines the pixels of a view, besides its number and the image."""
         return [self.crop, self.flip, self.seed]
 
     def apply(self, inputs: Tensor, index: Tensor, view: int) -> Tensor:

@@ -245,7 +245,7 @@ class _Choice:
     def _best(self, steps: list[_Step]) -> _Step | None:
         """The step with the lowest importance per saving; None if no step saves anything.
 
-        The last step before the limit is the least important of those that come near it.
+        The last step before the limit is the least important step that comes near it.
         """
         costs = self.cost.after(np.stack([step.from_cost for step in steps]))
         saved = costs
@@ -286,10 +286,10 @@ def _membership(problem: Problem) -> csc_array:
 
 
 def _last(costs: Costs, importance: Costs, useful: NDArray[np.bool_], most: float) -> int:
-    """The least important step among those that come near the limit.
+    """The least important step that comes near the limit.
 
-    If none comes near it, among those that come about as near as the nearest.
+    If no step comes near it, the step is chosen among all that are about as near as the best.
     """
     keeps = useful & (costs <= most)
-    nearest = min(_NEAR * most, costs[keeps].max() - (1 - _NEAR) * most)
-    return int(np.where(keeps & (costs >= nearest), importance, np.inf).argmin())
+    lowest = min(_NEAR * most, costs[keeps].max() - (1 - _NEAR) * most)
+    return int(np.where(keeps & (costs >= lowest), importance, np.inf).argmin())

@@ -205,7 +205,7 @@ class Coupling:
         return many
 
     def _link(self, part: AxisOf, other: Indices | AxisOf, reason: str) -> None:
-        """Make another dimension lose the indices that this axis loses, whatever is decided."""
+        """Make another dimension lose the indices that this axis loses, in every resolution of the split."""
         split, axis = part.split, part.axis
         if axis not in split.open:
             self.pin(other, reason)
@@ -247,6 +247,6 @@ def _is_decided(dim: AxisOf) -> bool:
 
 
 def _separable(indices: Indices, axis: int) -> bool:
-    """Whether no number stands at two indices of an axis, which could only go together."""
+    """Whether every number occurs at a single index of an axis: then its indices can be removed singly."""
     rows = np.moveaxis(indices, axis, 0).reshape(indices.shape[axis], -1)
     return sum(len(np.unique(row)) for row in rows) == len(np.unique(indices))

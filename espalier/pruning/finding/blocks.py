@@ -30,7 +30,7 @@ def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ())
     return BlockGroups(
         names=tuple(names),
         layer=np.array([stages[shapes[name]] for name in names], np.int64),
-        owner=_owners(network, names),
+        owner=_blocks_of_parameters(network, names),
         macs=np.array([macs[name] for name in names], np.int64),
     )
 
@@ -40,7 +40,7 @@ def _nested(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _owners(network: nn.Module, names: Iterable[str]) -> dict[str, int]:
+def _blocks_of_parameters(network: nn.Module, names: Iterable[str]) -> dict[str, int]:
     """The number of the block that contains each parameter, by the parameter's name."""
     parameters = [name for name, _ in network.named_parameters()]
     return {

@@ -42,7 +42,7 @@ class BlockGroups:
         return total
 
     def sum_over_consumers(self, values: Mapping[str, Tensor]) -> NDArray[np.float64]:
-        """The same sum: the weights that produce a block's output are those that read its input."""
+        """The same sum: the same weights produce a block's output and read its input."""
         return self.sum_over_producers(values)
 
     def producers(self, name: str, shape: Sequence[int]) -> NDArray[np.int64] | None:

@@ -8,7 +8,7 @@ tries the lock:
 | lock file | lock | the writer |
 |---|---|---|
 | exists | held | is at work, however slow it is |
-| exists | free | crashed: nobody will finish the run |
+| exists | free | crashed: the run will not be finished |
 | missing | | belongs to another project or machine: its last heartbeat decides, see `is_active` |
 """
 

@@ -77,7 +77,7 @@ class Store:
         """Folder of the files of a local store, relative to its project; None for a server."""
         if self.database is None:
             return None
-        return _relative(self.database.parent / "artifacts", self.home).as_posix()
+        return _shortened(self.database.parent / "artifacts", self.home).as_posix()
 
     @property
     def lock(self) -> Path:
@@ -121,7 +121,7 @@ def _local_store(uri: str, root: Path, *, is_explicit: bool) -> Store:
     database = Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
     return Store(
         uri=f"{_SQLITE}{database.as_posix()}",
-        shown=f"{_SQLITE}{_relative(database, root).as_posix()}",
+        shown=f"{_SQLITE}{_shortened(database, root).as_posix()}",
         root=root,
         home=_home(database, root),
         database=database,
@@ -217,7 +217,7 @@ def _home(database: Path, root: Path) -> Path:
     return root
 
 
-def _relative(path: Path, root: Path) -> Path:
+def _shortened(path: Path, root: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 

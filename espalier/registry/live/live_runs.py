@@ -77,11 +77,11 @@ def reconcile(
     # read before the runs are listed: a process that crashes in between is left to the next call
     expired = expired_leases(root)
     for run in list(live_runs(client, experiment)):
-        made = registered.get(run.data.tags.get("espalier.entry", ""))
-        is_held_by_registered_run = made is not None and run.info.start_time <= 1000 * made
+        finished = registered.get(run.data.tags.get("espalier.entry", ""))
+        is_held_by_registered_run = finished is not None and run.info.start_time <= 1000 * finished
         if is_being_written(run, root) and not is_held_by_registered_run:
             continue
-        _close(client, run, delete=made is not None)
+        _close(client, run, delete=finished is not None)
     for lease in expired:
         remove_lease(root, lease)
 

@@ -1,6 +1,6 @@
 """Gate evidence: the proof that the current version of an alias passed its gates, required before it is exported.
 
-An alias proves nothing by itself, because anybody can set it in MLflow. The proof is a chain of
+An alias proves nothing by itself, because every MLflow client can set it. The proof is a chain of
 records, and each link is checked:
 
 1. The last finished move of the alias in the audit went to this version.
@@ -15,7 +15,7 @@ Example: `dev.digits@champion` is at version 3, whose files hash to `c4`.
 | audit, line 5 | champion -> 3, content `c4`, run `r9`, done | 1 and 2 |
 | run `r9`, gates.json | alias champion; `student`: content `c4`, passed | 3 and 4 |
 
-If somebody sets the alias to version 2 by hand, link 1 breaks: line 5 went to version 3. If the
+If the alias is set to version 2 by hand, link 1 breaks: line 5 went to version 3. If the
 files of version 3 are replaced, link 2 breaks: they hash to something else than `c4`.
 """
 

@@ -125,7 +125,7 @@ def _judge_candidates(
 
 
 def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
-    """The candidate that the policy prefers among those that pass; None if none passes."""
+    """The passing candidate that the policy prefers; None if none passes."""
     passed = {candidate.entry: candidate for candidate in candidates if candidate.passed}
     if not passed:
         return None

@@ -72,7 +72,7 @@ def _log_run(
     client = registry.client
     now = time.time()
     history = read_history(model.folder / HISTORY, now)
-    began, ended = history.span or model.made() or (now, now)
+    began, ended = history.span or model.time_span() or (now, now)
     tags = model.tags() | {WRITER: lease, BEGUN: f"{now:.3f}"}
     created = client.create_run(
         registry.experiment, start_time=int(began * 1000), tags=tags, run_name=model.entry

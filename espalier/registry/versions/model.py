@@ -69,8 +69,8 @@ class Model:
         flat = _flat(lineage, "lineage.") | _flat(entry, "")
         return {_FORBIDDEN.sub("_", name): value[:_VALUE_LIMIT] for name, value in flat.items()}
 
-    def made(self) -> tuple[float, float] | None:
-        """When the making of the model began and ended, in seconds since 1970; None without such a lineage."""
+    def time_span(self) -> tuple[float, float] | None:
+        """Start and end of the operation that made the model, in seconds since 1970; None without a record."""
         lineage = self.lineage()
         ended = lineage.get("finished")
         if ended is None:

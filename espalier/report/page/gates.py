@@ -53,7 +53,7 @@ def _verdicts(contents: Contents, policy: Policy) -> dict[str, list[Verdict]]:
 
 
 def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
-    """The verdicts of the policy's gates, then of those that no policy can switch off."""
+    """The verdicts of the policy's gates, then of the gates that no policy can switch off."""
     verdicts = judge(asked, figures)
     chosen = [one for one in verdicts if one.gate in Gates.model_fields]
     return chosen + [one for one in verdicts if one.gate in _ALWAYS]

@@ -84,8 +84,8 @@ def rank_correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
 
     size = tuple(max(sides) for sides in zip(ours.shape, theirs.shape, strict=True))
     flat = []
-    for heat in (ours, theirs):
-        image = torch.from_numpy(heat)[None, None].float()
+    for values in (ours, theirs):
+        image = torch.from_numpy(values)[None, None].float()
         flat.append(LayerAttribution.interpolate(image, size, "bilinear").numpy().ravel())
     if any(np.ptp(values) == 0 or not np.isfinite(values).all() for values in flat):
         return float("nan")
@@ -123,7 +123,7 @@ def _consumed(network: nn.Module, images: Tensor, candidates: Sequence[Layer]) -
     tap = Tap(network, (layer.name for layer in candidates))
     with torch.enable_grad():
         best = _first_head(network, images.clone().requires_grad_()).amax(1).sum()
-        taken = tap.take()
+        taken = tap.pop()
         tap.close()
         outputs = {name: output for name, output in taken.items() if output.requires_grad}
         if not outputs:

@@ -16,7 +16,7 @@ from espalier.prediction import NO_ANSWER
 from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
 
 Map = list[list[int]]
-Heat = np.ndarray | None
+AnyMap = np.ndarray | None
 """A map (h, w) float32, not negative; None where there is none."""
 
 
@@ -104,25 +104,25 @@ def saliency_maps(
     shown = len(examples)
     compared = slice(shown if len(images) > shown else 0, None)
     models: dict[str, ModelSaliency] = {}
-    reference: list[Heat] = []
+    reference: list[AnyMap] = []
     for name, network in networks:
-        layer, heats = _heats(name, network, images, answers[name])
-        agreement = _mean_correlation(heats[compared], reference) if models else None
-        reference = reference or heats[compared]
-        maps = [None if heat is None else _scaled(heat) for heat in heats[:shown]]
-        models[name] = ModelSaliency(layer, answers[name][:shown].tolist(), maps, agreement)
+        layer, maps = _maps(name, network, images, answers[name])
+        agreement = _mean_correlation(maps[compared], reference) if models else None
+        reference = reference or maps[compared]
+        scaled = [None if saliency is None else _scaled(saliency) for saliency in maps[:shown]]
+        models[name] = ModelSaliency(layer, answers[name][:shown].tolist(), scaled, agreement)
     return SaliencyMaps(examples, labels.tolist(), len(images[compared]), models)
 
 
-def _heats(
+def _maps(
     name: str, network: nn.Module, images: Tensor, answers: np.ndarray
-) -> tuple[str, list[Heat]]:
+) -> tuple[str, list[AnyMap]]:
     """The layer, and a map for each answer, where the network has one.
 
     A network that cannot be differentiated loses its maps and gives a warning; the evaluation of
     all models goes on.
     """
-    nothing: list[Heat] = [None] * len(answers)
+    nothing: list[AnyMap] = [None] * len(answers)
     explained = torch.from_numpy(answers).clamp(min=0).to(images.device)
     try:
         found = grad_cam(network, images, explained)
@@ -137,11 +137,13 @@ def _heats(
     if found is None:
         return "", nothing
     known = (answers != NO_ANSWER) & np.isfinite(found.maps).all((1, 2))
-    heats = [heat if usable else None for heat, usable in zip(found.maps, known, strict=True)]
-    return found.layer, heats
+    maps = [
+        saliency if usable else None for saliency, usable in zip(found.maps, known, strict=True)
+    ]
+    return found.layer, maps
 
 
-def _mean_correlation(ours: Sequence[Heat], theirs: Sequence[Heat]) -> float | None:
+def _mean_correlation(ours: Sequence[AnyMap], theirs: Sequence[AnyMap]) -> float | None:
     """The mean rank correlation over the images of which both have a map; None if there is none."""
     correlations = [
         rank_correlation(one, other)
@@ -152,8 +154,8 @@ def _mean_correlation(ours: Sequence[Heat], theirs: Sequence[Heat]) -> float | N
     return float(np.mean(finite)) if finite else None
 
 
-def _scaled(heat: np.ndarray) -> Map:
+def _scaled(saliency: np.ndarray) -> Map:
     """A map as integers from 0 to 255, its highest value."""
-    highest = heat.max()
-    scaled: Map = np.round(255 * heat / (highest if highest > 0 else 1)).astype(int).tolist()
+    highest = saliency.max()
+    scaled: Map = np.round(255 * saliency / (highest if highest > 0 else 1)).astype(int).tolist()
     return scaled

@@ -26,8 +26,8 @@ class Checked:
     """Data that passed every check, decoded and split, but not written.
 
     Attributes:
-        source: As it was found.
-        classes: Names by label.
+        source: data as they were found.
+        classes: names by label.
         images: All of them, (N, C, H, W) uint8, mapped from a temporary file.
         examples: `source.examples` with `split` and `sha256`; its index is the row in `images`.
     """
@@ -48,7 +48,7 @@ class Checked:
         return len(self.source.examples) - len(self.examples)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - the keys of `data` in params.yaml
     source: Path,
     target: Path,
     *,
@@ -75,7 +75,7 @@ def prepare(
         workshop: folder for work in progress, on the file system of `target`.
 
     Raises:
-        BadInput: If the data are not as they should be; it names the file, the row and how many.
+        BadInput: if a check fails; the message names the file, the row and the count.
     """
     rules = Rules(validation, test, duplicates, seed)
     with disk_errors(workshop), checked(layout.read(source), rules, workshop) as data:
@@ -86,14 +86,14 @@ def prepare(
 
 @contextmanager
 def disk_errors(workshop: Path) -> Iterator[None]:
-    """Errors of the disk become a sentence with the path.
+    """Turn errors of the disk into a sentence with the path.
 
     Args:
-        workshop: Where work in progress is written: the path to name where the error has none, as
-            when a disk is full.
+        workshop: folder of work in progress, which is named if the error has no path, as when a
+            disk is full.
 
     Raises:
-        BadInput: For any OSError inside the block.
+        BadInput: for any OSError inside the block.
     """
     try:
         yield
@@ -110,7 +110,7 @@ def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
     """Decode, check and split data; the images live in a temporary file in `workshop` until the block ends.
 
     Raises:
-        BadInput: If the data are not as they should be; it names the file, the row and how many.
+        BadInput: if a check fails; the message names the file, the row and the count.
     """
     workshop.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="decoded.", dir=workshop) as scratch:

@@ -16,7 +16,7 @@ from espalier.pruning.target import Target
 from espalier.pruning.weights import mask_weights
 
 
-def prune(
+def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     network: nn.Module,
     example: Example,
     *,

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-_SMALLEST = 1e-12  # of a step, which is a divisor
+_SMALLEST = 1e-12  # smallest step, which is a divisor
 
 
 def fake_quantize(x: Tensor, step: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
@@ -18,12 +18,13 @@ def fake_quantize(x: Tensor, step: Tensor, zero: Tensor, low: int, high: int) ->
     Args:
         x: any values.
         step: distance of two levels, above 0; its shape broadcasts to that of `x`.
-        zero: integer that represents 0; its shape broadcasts likewise.
+        zero: integer that represents 0; its shape broadcasts to that of `x`.
         low: smallest integer.
         high: largest integer.
     """
     exact = (x / step + zero).clamp(low, high)
-    integer = exact + (exact.round() - exact).detach()
+    rounding = exact.round() - exact
+    integer = exact + rounding.detach()
     return (integer - zero) * step
 
 
@@ -82,14 +83,20 @@ class Step(nn.Module):
             return torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, *bounds)
         step, zero = scale_gradient(self.size(), self._factor), self.zero
         if step.ndim:
-            step, zero = (one.view(-1, *[1] * (x.ndim - 1)) for one in (step, zero))
+            step, zero = _per_channel(step, x), _per_channel(zero, x)
         return fake_quantize(x, step, zero, self._low, self._high)
 
     @torch.no_grad()
     def held(self, x: Tensor) -> Tensor:
         """A tensor whose values lie within the levels, for a type that has more of them."""
-        step = self.size().view(-1, *[1] * (x.ndim - 1)) if self.step.ndim else self.size()
+        step = _per_channel(self.size(), x) if self.step.ndim else self.size()
         return x.clamp(self._low * step, self._high * step)
+
+
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) in a shape that broadcasts over the first dimension of `x`."""
+    others = [1] * (x.ndim - 1)
+    return values.view(-1, *others)
 
 
 def activation_step(low: float, high: float, *, shared: float, most: float = math.inf) -> Step:

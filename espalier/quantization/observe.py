@@ -11,23 +11,25 @@ from espalier.quantization.ranges import BINS, Histogram
 from espalier.runtimes import DEFAULT
 
 _BATCH = 64
+_TINY = float(np.finfo(np.float32).tiny)  # the range of a tensor of zeros
 
 
 def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[str, Histogram]:
     """Measure the float tensors that some operators read and write.
 
     Args:
-        path: A file with inferred shapes.
-        images: (N, C, H, W) uint8.
-        operators: The types of the operators.
+        path: file with inferred shapes.
+        images: stored inputs (N, ...).
+        operators: types of the operators.
 
     Returns:
         A histogram for each tensor, by name. The images are run twice: for the ranges, then for the bins.
     """
     model = onnx.load(path)
     names = _tensors(model, operators)
-    given = {output.name for output in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    outputs = {output.name for output in model.graph.output}
+    added = [onnx.ValueInfoProto(name=name) for name in names if name not in outputs]
+    model.graph.output.extend(added)
     opened = DEFAULT.open(model.SerializeToString())
     low = dict.fromkeys(names, np.inf)
     high = dict.fromkeys(names, -np.inf)
@@ -39,8 +41,9 @@ def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for batch in batches:
         for name, values in opened.tensors(batch, names).items():
-            most = max(abs(low[name]), abs(high[name]), float(np.finfo(np.float32).tiny))
-            counts[name] += np.histogram(np.abs(values), BINS, (0.0, most))[0]
+            most = max(abs(low[name]), abs(high[name]), _TINY)
+            found, _ = np.histogram(np.abs(values), BINS, (0.0, most))
+            counts[name] += found
     return {name: Histogram(low[name], high[name], counts[name]) for name in names}
 
 
@@ -49,9 +52,8 @@ def _tensors(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
     infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
     floats -= {weight.name for weight in model.graph.initializer}
-    around = [node for node in model.graph.node if node.op_type in operators]
-    return list(
-        dict.fromkeys(
-            name for node in around for name in (*node.input, *node.output) if name in floats
-        )
-    )
+    names: dict[str, None] = {}
+    for node in model.graph.node:
+        if node.op_type in operators:
+            names |= dict.fromkeys([*node.input, *node.output])
+    return [name for name in names if name in floats]

@@ -70,7 +70,7 @@ class _NotFiniteError(ArithmeticError):
     """The loss or the gradient is not finite."""
 
 
-def fit(
+def fit(  # noqa: PLR0913 - a face over the parts of a training
     network: nn.Module,
     train: Examples,
     validation: Inference,
@@ -135,7 +135,7 @@ def fit(
 class _Run:
     """One call of `fit`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the arguments of `fit`
         self,
         network: nn.Module,
         train: Examples,

@@ -39,14 +39,19 @@ class WindowAttention(Attention):
             x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
         down = full_height // rows
         across = full_width // columns
-        x = x.unflatten(1, (down, rows)).unflatten(3, (across, columns)).transpose(2, 3)
-        x = x.flatten(3, 4).flatten(0, 2)  # (N * windows, positions, C)
+        x = x.unflatten(1, (down, rows))
+        x = x.unflatten(3, (across, columns))
+        x = x.transpose(2, 3).flatten(3, 4)
+        x = x.flatten(0, 2)  # (N * windows, positions, C)
         mask = None
         if sum(shift):
             mask = _shift_mask([full_height, full_width], self.window_size, shift, x)
-        x = F.dropout(self.proj(self._mixed(x, mask)), self.dropout, self.training)
-        x = x.unflatten(1, (rows, columns)).unflatten(0, (-1, down, across)).transpose(2, 3)
-        x = x.flatten(3, 4).flatten(1, 2)
+        x = self.proj(self._mixed(x, mask))
+        x = F.dropout(x, self.dropout, self.training)
+        x = x.unflatten(1, (rows, columns))
+        x = x.unflatten(0, (-1, down, across))
+        x = x.transpose(2, 3).flatten(3, 4)
+        x = x.flatten(1, 2)
         if sum(shift):
             x = torch.roll(x, (shift[0], shift[1]), (1, 2))
         return x[:, :height, :width].contiguous()
@@ -69,7 +74,8 @@ class WindowAttention(Attention):
         if mask is not None:
             scores = scores.unflatten(0, (-1, len(mask))) + mask[:, None]
             scores = scores.flatten(0, 1)
-        weights = F.dropout(F.softmax(scores, dim=-1), self.attention_dropout, self.training)
+        weights = F.softmax(scores, dim=-1)
+        weights = F.dropout(weights, self.attention_dropout, self.training)
         mixed: Tensor = weights @ v
         return mixed.transpose(1, 2).flatten(2)
 
@@ -106,8 +112,10 @@ def _shift_mask(full: list[int], window: list[int], shift: list[int], like: Tens
         region = 3 * region + (along[:, None] if dim == 0 else along)
     down = full[0] // window[0]
     across = full[1] // window[1]
-    region = region.unflatten(0, (down, window[0])).unflatten(2, (across, window[1]))
-    region = region.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    region = region.unflatten(0, (down, window[0]))
+    region = region.unflatten(2, (across, window[1]))
+    region = region.transpose(1, 2).flatten(2, 3)
+    region = region.flatten(0, 1)
     differs = torch.ne(region[:, None], region[:, :, None])
     return differs.to(like.dtype) * _MASKED
 

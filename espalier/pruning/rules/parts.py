@@ -17,7 +17,7 @@ def concatenate(walk: Walk, node: Node) -> Label:
     """
     operands: Any = node.args[0]
     labels = [walk.label(operand) for operand in operands]
-    dim = (argument(node, 1, "dim") or 0) % len(labels[0])
+    dim = _dim(node, 1, len(labels[0]))
     result: list[Dim] = []
     for position, dims in enumerate(zip(*labels, strict=True)):
         if position != dim:
@@ -26,6 +26,12 @@ def concatenate(walk: Walk, node: Node) -> Label:
             sizes = [walk.shape(operand)[dim] for operand in operands]
             result.append(_following(walk, dims, sizes))
     return tuple(result)
+
+
+def _dim(node: Node, position: int, rank: int) -> int:
+    """The dimension that an argument names, counted from the front; 0 by default."""
+    dim: int = argument(node, position, "dim") or 0
+    return dim % rank
 
 
 def _following(walk: Walk, dims: Sequence[Dim], sizes: Sequence[int]) -> Indices | None:
@@ -47,7 +53,7 @@ def stack(walk: Walk, node: Node) -> Label:
     operands: Any = node.args[0]
     labels = [walk.label(operand) for operand in operands]
     result = [_joint(walk, node, dims) for dims in zip(*labels, strict=True)]
-    position = (argument(node, 1, "dim") or 0) % (len(result) + 1)
+    position = _dim(node, 1, len(result) + 1)
     result.insert(position, None)
     return tuple(result)
 
@@ -62,7 +68,7 @@ def _joint(walk: Walk, node: Node, dims: Sequence[Dim]) -> Dim:
 def slices(walk: Walk, node: Node) -> Label:
     """A slice along one dimension, whose bounds are numbers in the graph: it must stay whole."""
     x, shape = walk.label(node.args[0]), walk.shape(node)
-    dim = (argument(node, 1, "dim") or 0) % len(x)
+    dim = _dim(node, 1, len(x))
     if walk.shape(node.args[0])[dim] == shape[dim]:
         return x
     walk.coupling.pin(x[dim], f"cut at a fixed place in {node.name}")
@@ -78,7 +84,8 @@ def chunk(walk: Walk, node: Node) -> Label:
         6 channels in 2 chunks: channels 0 and 3 go together, 1 and 4, 2 and 5.
     """
     x = walk.label(node.args[0])
-    parts, dim = integer(node, 1), (argument(node, 2, "dim") or 0) % len(x)
+    parts = integer(node, 1)
+    dim = _dim(node, 2, len(x))
     indices = walk.coupling.resolve(x[dim])
     rows: Sequence[Indices | None] = [None] * parts
     if indices is not None and len(indices) % parts == 0:
@@ -94,7 +101,7 @@ def chunk(walk: Walk, node: Node) -> Label:
 def pieces(walk: Walk, node: Node) -> Label:
     """Parts of given sizes along one dimension, which must stay whole."""
     x = walk.label(node.args[0])
-    dim = (argument(node, 2, "dim") or 0) % len(x)
+    dim = _dim(node, 2, len(x))
     walk.coupling.pin(x[dim], f"cut at a fixed place in {node.name}")
     walk.labels(node)[:] = [_without(x, dim)] * len(node.meta["val"])
     return x
@@ -103,7 +110,7 @@ def pieces(walk: Walk, node: Node) -> Label:
 def unbind(walk: Walk, node: Node) -> Label:
     """All indices along one dimension, which is dropped."""
     x, count = walk.label(node.args[0]), len(node.meta["val"])
-    dim = (argument(node, 1, "dim") or 0) % len(x)
+    dim = _dim(node, 1, len(x))
     walk.labels(node)[:] = [_selected(walk, node, x, dim, index) for index in range(count)]
     return x
 
@@ -124,12 +131,13 @@ def _selected(walk: Walk, node: Node, x: Label, dim: int, index: int) -> Label:
     if not isinstance(dropped, AxisOf):
         return others
     at = (*dropped.at, (dropped.axis, index))
-    return tuple(
-        AxisOf(one.split, one.axis, at)
-        if isinstance(one, AxisOf) and one.split is dropped.split
-        else one
-        for one in others
-    )
+    result: list[Dim] = []
+    for other in others:
+        if isinstance(other, AxisOf) and other.split is dropped.split:
+            result.append(AxisOf(other.split, other.axis, at))
+        else:
+            result.append(other)
+    return tuple(result)
 
 
 def item(walk: Walk, node: Node) -> Label:

@@ -43,7 +43,7 @@ clean:  ## remove build products and caches; keeps data, models, registry and ru
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): PyTorch, Prefect, MLflow and DVC take some minutes, once."
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
-	    f"Python should be 3.11, 3.12 or 3.13. Found {v[0]}.{v[1]}; say make PYTHON=python3.11 ...")'
+	    f"Expected Python 3.11, 3.12 or 3.13; found {v[0]}.{v[1]}: run make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -c constraints.txt -e '.[pipeline,dev]'
 	@touch $@ $(LINKED)

@@ -1,1 +1,1 @@
-"""How a step runs here: reproduce a stage on a slot, pull data, publish metrics, promote."""
+"""Prefect tasks: reproduce a stage on a slot, pull data, publish metrics, promote."""

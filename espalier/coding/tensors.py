@@ -54,7 +54,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tensor is coded.
+    """The streams and the shape that a tensor is coded with.
 
     Attributes:
         coder: Entropy coder of integers.
@@ -143,7 +143,7 @@ def _code_few_floats(coder: Coder, values: Values | None, length: int | None = N
     Args:
         coder: Entropy coder.
         values: Floats that are written; None for a reader.
-        length: Their number, if it is known to the reader.
+        length: number of values, if the reader knows it.
     """
     given = np.zeros(0, np.float32) if values is None else values
     count = code_natural(coder, "length", len(given)) if length is None else length

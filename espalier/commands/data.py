@@ -22,10 +22,10 @@ def run(root: Path, source: str, files: Path | None) -> None:
     Args:
         root: The project.
         source: A known name or a path.
-        files: Where the files of a known data set lie; None downloads them.
+        files: folder with the files of a known data set; None downloads them.
 
     Raises:
-        BadInput: If the new data are not as they should be; the old ones are then as they were.
+        BadInput: if the new data fail a check; the old data are then unchanged.
         TryAgain: If a download failed, or DVC is busy.
     """
     params = read_params(root)

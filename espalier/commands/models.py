@@ -26,8 +26,8 @@ class _Row:
     """A version in the table.
 
     Attributes:
-        version: Its number.
-        tags: Its tags.
+        version: number of the version.
+        tags: tags of the version.
         aliases: Names of the aliases that point to it.
         metrics: Last metrics of its run.
     """

@@ -19,8 +19,8 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
     """Write a standard data set into a folder as `train.parquet`, `test.parquet` and `classes.json`.
 
     Args:
-        source: Its splits one after the other, its images decoded.
-        folder: To write into.
+        source: data set, whose splits are decoded one after the other.
+        folder: folder to write to.
         expected: The known data set that it should be; None for any.
 
     Raises:

@@ -43,7 +43,7 @@ def assign(
         source: The examples, with the splits that they came with.
         hashes: SHA-256 of each one's pixels.
         classes: Names by label.
-        rules: How to split.
+        rules: rules of splitting.
 
     Returns:
         `source.examples` with the columns `split` and `sha256`, without what was dropped; its index is the position

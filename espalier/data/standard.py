@@ -37,7 +37,7 @@ class Standard:
 
 
 def idx_folder(folder: Path, name: str | None = None) -> Path | None:
-    """Where below a folder the idx files lie: there or where torchvision keeps those of MNIST or Fashion-MNIST."""
+    """The folder of the idx files: a folder itself, or torchvision's `MNIST/raw` or `FashionMNIST/raw` in it."""
     candidates = [
         folder,
         *(folder / KNOWN[known].folder for known in (MNIST, FASHION) if name in (None, known)),
@@ -51,7 +51,7 @@ def read_idx(folder: Path, place: Path) -> Standard:
     """Read the four files of a data set in idx format, packed by gzip or not.
 
     Args:
-        folder: That file names are given relative to.
+        folder: folder to which file names are relative.
         place: The folder of the files, in it.
 
     Raises:

@@ -15,7 +15,7 @@ from espalier.prediction import CLASSIFICATION, Task
 from espalier.training.engine import LossInputs, Objective
 
 Combine = Literal["average", "confidence"]
-"""How the losses against several teachers are added up: all alike, or by how right each is in each example."""
+"""Weights of the losses against several teachers: equal, or by the confidence of each teacher in each example."""
 
 
 def from_labels(
@@ -28,22 +28,21 @@ def from_labels(
     """The loss of the task, for classification the cross-entropy with the labels.
 
     Args:
-        smoothing: The part of the target that is spread over all classes.
-        class_weights: (classes,) Of the examples of each class.
-        focus: More weight for hard examples; the student judges.
-        task: what is asked of an example.
+        smoothing: fraction of the target that is spread over all classes.
+        class_weights: weights (classes,) of the examples of each class.
+        focus: larger weights for examples that are hard for the student.
+        task: task, which defines the loss.
     """
 
-    def objective(seen: LossInputs) -> Tensor:
-        labels = seen.batch.targets
+    def objective(inputs: LossInputs) -> Tensor:
+        labels = inputs.batch.targets
         if class_weights is None and focus is None:
-            return task.loss(seen.outputs, labels, smoothing=smoothing)
-        each = task.loss(seen.outputs, labels, smoothing=smoothing, reduction="none")
+            return task.loss(inputs.outputs, labels, smoothing=smoothing)
+        each = task.loss(inputs.outputs, labels, smoothing=smoothing, reduction="none")
         weights = torch.ones_like(each) if class_weights is None else class_weights[labels]
-        return average(
-            each,
-            weights if focus is None else weights * focal(seen.outputs, labels, gamma=focus.gamma),
-        )
+        if focus is not None:
+            weights = weights * focal(inputs.outputs, labels, gamma=focus.gamma)
+        return average(each, weights)
 
     return objective
 
@@ -58,24 +57,25 @@ def from_logits(
     labelled: bool = False,
     **settings: float | Ramp | Tensor,
 ) -> Objective:
-    """A loss between the student's logits and those of the teachers, each as of the very view that the student sees.
+    """A loss between the logits of the student and of the teachers, on the same view.
 
     Args:
-        loss: One of `espalier.distillation.losses.LOGITS`.
-        teachers: Their answers.
-        combine: How the losses against several teachers are added up.
-        classes: The teachers' numbers of the classes that are taught; all by default.
-        focus: More weight for hard examples.
-        labelled: Whether the loss takes the labels too.
-        settings: The loss's own keys; ramps have the value of the moment.
+        loss: function, one of `espalier.distillation.losses.LOGITS`.
+        teachers: outputs of the teachers.
+        combine: weights of the losses against several teachers.
+        classes: indices, in the teachers' outputs, of the classes that are taught; all by default.
+        focus: larger weights for hard examples.
+        labelled: whether the loss takes the labels too.
+        settings: arguments of the loss; a ramp is evaluated at the current progress.
     """
 
-    def objective(seen: LossInputs) -> Tensor:
-        logits, labels = seen.outputs, seen.batch.targets
-        given = {name: _now(value, seen) for name, value in settings.items()} | (
+    def objective(inputs: LossInputs) -> Tensor:
+        logits, labels = inputs.outputs, inputs.batch.targets
+        given = {name: _now(value, inputs) for name, value in settings.items()} | (
             {"labels": labels} if labelled else {}
         )
-        answers = [bank.view(seen.view)[seen.batch.index].to(logits.device) for bank in teachers]
+        views = [bank.view(inputs.view) for bank in teachers]
+        answers = [view[inputs.batch.index].to(logits.device) for view in views]
         comparable = [_of_students_classes(answer, logits, classes) for answer in answers]
         total = logits.new_zeros(())
         for number, share in enumerate(_shares(comparable, labels, combine)):
@@ -96,16 +96,16 @@ def from_logits(
 def from_teacher(
     bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
 ) -> Objective:
-    """Soft targets times `weight` and cross-entropy with the labels times the rest (Hinton et al. 2015)."""
+    """Soft targets times `weight` plus cross-entropy with the labels times `1 - weight` (Hinton et al. 2015)."""
     soft = from_logits(soft_targets, [bank], temperature=temperature)
     return WeightedSum([(weight, soft), (1 - weight, from_labels(smoothing))])
 
 
 class WeightedSum(nn.Module):
-    """A recipe: objectives, each times its weight, which may change while training goes on.
+    """A weighted sum of objectives; weights may change during training.
 
-    A module, so that what objectives train along is found; what has no weight at any time is not
-    asked.
+    It is a module, so that the parameters of its objectives are trained. Objectives with weight 0 are
+    left out.
     """
 
     def __init__(self, terms: Sequence[tuple[float | Ramp, Objective]]) -> None:
@@ -113,25 +113,25 @@ class WeightedSum(nn.Module):
         self._terms = tuple((weight, objective) for weight, objective in terms if weight)
         self.trained = nn.ModuleList([one for _, one in self._terms if isinstance(one, nn.Module)])
 
-    def forward(self, seen: LossInputs) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """The loss of a batch."""
-        total = seen.outputs.new_zeros(())
+        total = inputs.outputs.new_zeros(())
         for weight, objective in self._terms:
-            total = total + at(weight, seen.progress) * objective(seen)
+            total = total + at(weight, inputs.progress) * objective(inputs)
         return total
 
 
-def _now(value: float | Ramp | Tensor, seen: LossInputs) -> float | Tensor:
-    return value.at(seen.progress) if isinstance(value, Ramp) else value
+def _now(value: float | Ramp | Tensor, inputs: LossInputs) -> float | Tensor:
+    return value.at(inputs.progress) if isinstance(value, Ramp) else value
 
 
 def _of_students_classes(answer: Tensor, logits: Tensor, classes: Sequence[int] | None) -> Tensor:
-    """A teacher's logits, one for each of the student's."""
+    """A teacher's logits for the classes of the student."""
     return answer if classes is None or answer.shape == logits.shape else answer[:, list(classes)]
 
 
 def _shares(answers: Sequence[Tensor], labels: Tensor, combine: Combine) -> Tensor:
-    """(teachers, N): how much of the loss against each teacher counts in each example."""
+    """(teachers, N) the weight of the loss against each teacher in each example."""
     if combine == "confidence":
         return confidence(torch.stack(list(answers)), labels)
     return answers[0].new_full((len(answers), len(labels)), 1 / len(answers))

@@ -44,7 +44,7 @@ def export(
 
     Args:
         network: A classifier.
-        path: Where to write.
+        path: file to write.
         images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
         front: module between stored inputs and the network; it is not changed.
         runtime: runtime whose outputs are compared.

@@ -164,7 +164,7 @@ def _places(network: nn.Module, example: Tensor) -> dict[str, int]:
 
 
 def _holders(network: nn.Module) -> Counter[int]:
-    """How many names each parameter has, by its identity."""
+    """The number of names of each parameter, by its identity."""
     named = network.named_parameters(remove_duplicate=False)
     return Counter(id(parameter) for _, parameter in named)
 

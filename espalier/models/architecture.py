@@ -38,7 +38,7 @@ class Architecture:
         arguments: Keyword arguments of the factory.
         edits: Changes of the network since its factory built it, in the order in which they are
             applied.
-        quantization: How the deployed file was quantized, if it was.
+        quantization: quantization of the deployed file; None if there is none.
     """
 
     factory: str

@@ -62,7 +62,7 @@ def check_rebuildable(network: nn.Module, architecture: Architecture) -> None:
 
     Args:
         network: The network that is to be saved.
-        architecture: Its architecture, as `architecture_of` gives it.
+        architecture: architecture of the network, from `architecture_of`.
 
     Raises:
         BadInput: If the rebuilt network has other tensors or layers than this one; one sentence

@@ -195,7 +195,7 @@ def check(content: Any) -> Params:
     """Turn the content of `params.yaml` into checked, frozen values.
 
     Raises:
-        BadInput: With one sentence that names the first key that is not as it should be.
+        BadInput: if a key is invalid; one sentence names the first.
     """
     try:
         params = Params.model_validate(content)

@@ -26,8 +26,8 @@ def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module
     enough to lead the answers of a network with few levels apart.
 
     Args:
-        network: It is left as it is.
-        path: Where to write.
+        network: network with trained steps; unchanged.
+        path: file to write.
         images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
         front: module between stored inputs and the network.
 

@@ -23,7 +23,7 @@ def quantize_dynamically(
 
     Args:
         source: The file to quantize; it is left as it is.
-        target: Where to write.
+        target: file to write.
         per_channel: A scale for every output of a layer, instead of one for all of them.
         reduce_range: 7-bit weights, exact on processors without VNNI.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let warnings of other libraries' loggers stay inside; the caller's logging is left as it was."""
+    """Suppress warnings of other libraries' loggers inside the block; the caller's logging is unchanged."""
     former = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -60,7 +60,7 @@ def register(
 
     Args:
         root: The project.
-        params: Its parameters.
+        params: content of `params.yaml`.
         on_model: Called with each model when it is registered.
 
     Returns:

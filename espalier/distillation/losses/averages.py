@@ -1,4 +1,4 @@
-"""How losses compute: in single precision at the least, and averaged over examples."""
+"""Precision and averages of losses: at least single precision, averaged over examples."""
 
 import torch
 from torch import Tensor

@@ -7,7 +7,7 @@ def balanced(counts: Tensor) -> Tensor:
     """Weights (classes,) float32 with which every class counts the same, and an example of the data 1 on average.
 
     Args:
-        counts: (classes,) How many examples each class has.
+        counts: number of examples of each class (classes,).
 
     Returns:
         N / (classes n_c), as King and Zeng 2001; a class without examples is taken to have one.

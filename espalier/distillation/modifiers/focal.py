@@ -11,7 +11,7 @@ def focal(logits: Tensor, labels: Tensor, *, gamma: float = 2.0) -> Tensor:
     Args:
         logits: (N, classes) Of the student, or of the teacher.
         labels: (N,) The right classes.
-        gamma: How much more; 0 is all the same.
+        gamma: exponent; 0 gives equal weights.
 
     Returns:
         (N,) (1 - p_label)^gamma over its mean in the batch: hard examples count more, and the loss keeps its size.

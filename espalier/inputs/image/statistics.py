@@ -30,7 +30,7 @@ def channel_statistics(
 
 
 def _count_values(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each value occurs in each channel (C, 256)."""
+    """The count of each value in each channel (C, 256)."""
     channels = images.shape[1]
     counts = np.zeros((channels, 256), np.int64)
     for start in range(0, len(rows), _CHUNK):

@@ -1,4 +1,4 @@
-"""How far a training got, to decide whether an epoch continues a live run."""
+"""The position of a training, which decides whether an epoch continues a live run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ class Champion:
     """The version to which an alias points.
 
     Attributes:
-        version: Its number.
+        version: number of the version.
         content: Content hash of its files.
         folder: Folder with its files, downloaded and checked.
     """

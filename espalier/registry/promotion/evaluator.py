@@ -65,7 +65,7 @@ class Evaluator:
 
     Attributes:
         root: The project.
-        params: Its parameters.
+        params: content of `params.yaml`.
         table: `reports/models.csv`, a row for each entry.
         data: Hash of the prepared data.
         dataset: Facts of the prepared data.

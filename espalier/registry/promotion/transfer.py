@@ -45,7 +45,7 @@ class _Transfer:
 
     Attributes:
         root: The project.
-        params: Its parameters.
+        params: content of `params.yaml`.
         alias: Alias to move in the receiving registered model.
         policy: Policy of the alias.
         into: Name of the receiving registered model.

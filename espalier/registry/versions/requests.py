@@ -18,7 +18,7 @@ def model_filter(entry: str, content: str) -> str:
     """The filter that finds the runs and versions of a model.
 
     Args:
-        entry: Its name in `params.yaml`.
+        entry: name in `params.yaml`.
         content: The hash of its content.
     """
     return f"tags.`espalier.content` = '{content}' and tags.`espalier.entry` = '{entry}'"

@@ -20,7 +20,7 @@ class StoredVersion:
     """A version in the store.
 
     Attributes:
-        version: Its number.
+        version: number of the version.
         run: MLflow's id of the run behind it.
         logged: MLflow's id of its files, the "logged model"; empty if the version refers to other
             files.

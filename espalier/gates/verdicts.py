@@ -121,7 +121,7 @@ _ORDERS: dict[str, Callable[[Figures], tuple[float, float, float]]] = {
 
 def _unconditional(figures: Figures) -> list[Verdict]:
     """The gates that no policy can switch off."""
-    judged = "those that were judged"
+    judged = "the judged files"
     same_data = figures.data == figures.current_data
     return [
         Verdict("files", judged, figures.intact or judged, not figures.intact),

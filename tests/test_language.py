@@ -1,6 +1,7 @@
 """The vocabulary of the code and docs: the field's words, in plain English (see docs/glossary.md)."""
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -16,7 +17,12 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if path != Path(__file__)
 )
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("params.yaml", "dvc.yaml", "prefect.yaml")),
+    *sorted((ROOT / "mlflow").glob("*.yaml")),
+]
 
 # names that no module, class, function, parameter or variable has
 RETIRED = """
@@ -91,8 +97,13 @@ def paragraphs(text: str) -> Iterator[str]:
             yield " ".join(re.sub(r"^\s*\w+: ", "", field).split())
 
 
-def prose() -> Iterator[tuple[str, str]]:
+@functools.cache
+def prose() -> tuple[tuple[str, str], ...]:
     """All docstring paragraphs, comments and paragraphs of documents, with their places."""
+    return tuple(_prose())
+
+
+def _prose() -> Iterator[tuple[str, str]]:
     for path in SOURCES:
         text = path.read_text()
         for sentence, line in [*docstrings(ast.parse(text)), *comments(text)]:

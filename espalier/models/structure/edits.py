@@ -181,18 +181,17 @@ class Narrowed:
 
 
 @dataclass(frozen=True)
-class Masked:
-    """Weights of which single elements were pruned: the zeros in them stay zero in training.
+class _Constrained:
+    """Weights whose values obey a constraint in every training; their shapes do not change.
 
     Attributes:
         weights: Names of the parameters.
     """
 
-    kind: ClassVar[str] = "masked"
     weights: tuple[str, ...]
 
     def apply(self, network: nn.Module) -> None:
-        """Check that the network has the weights, whose zeros come with the values.
+        """Check that the network has the weights, whose values are loaded later.
 
         Raises:
             BadInput: If it lacks one.
@@ -210,32 +209,17 @@ class Masked:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Weights with a codebook: elements that are equal stay equal in training.
+class Masked(_Constrained):
+    """Weights of which single elements were pruned: their zeros stay zero."""
 
-    Attributes:
-        weights: Names of the parameters.
-    """
+    kind: ClassVar[str] = "masked"
+
+
+@dataclass(frozen=True)
+class Shared(_Constrained):
+    """Weights with a codebook: equal elements stay equal."""
 
     kind: ClassVar[str] = "shared"
-    weights: tuple[str, ...]
-
-    def apply(self, network: nn.Module) -> None:
-        """Check that the network has the weights, whose codebooks come with the values.
-
-        Raises:
-            BadInput: If it lacks one.
-        """
-        _check_weights(network, self.weights)
-
-    def as_json(self) -> dict[str, Any]:
-        """The names as a list."""
-        return {"weights": list(self.weights)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read the names."""
-        return cls(tuple(_only(content, "weights")))
 
 
 EDITS: dict[str, type[Edit]] = {

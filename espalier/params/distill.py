@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from espalier.params.entry import ChildEntry, Trained
+from espalier.params.entry import BuiltEntry, ChildEntry, Trained
 from espalier.params.losses import AnyLoss, Labels, SoftTargets, Temperature
 from espalier.params.strict import Strict
 from espalier.paths import TEACHER
@@ -101,27 +101,10 @@ class Recovered(Taught):
         return self.finetune
 
 
-class Distill(Trained, Taught):
-    """A new, smaller network that learns from its parent.
-
-    Attributes:
-        model: factory of the network.
-        arguments: arguments of the factory.
-    """
+class Distill(Trained, BuiltEntry, Taught):
+    """A new, smaller network that learns from its parent."""
 
     by: Literal["distill"]
-    model: str
-    arguments: dict[str, Any] = {}
-
-    @property
-    def factory(self) -> str:
-        """Factory of the network."""
-        return self.model
-
-    @property
-    def factory_arguments(self) -> dict[str, Any]:
-        """Arguments of the factory."""
-        return self.arguments
 
     @property
     def teaching(self) -> tuple[str, ...]:

@@ -68,6 +68,28 @@ class ChildEntry(BaseEntry):
         return self.parent
 
 
+class BuiltEntry(BaseEntry):
+    """An entry with a new network.
+
+    Attributes:
+        model: factory of the network.
+        arguments: arguments of the factory.
+    """
+
+    model: str
+    arguments: dict[str, Any] = {}
+
+    @property
+    def factory(self) -> str:
+        """Factory of the network."""
+        return self.model
+
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return self.arguments
+
+
 class Trained(BaseEntry):
     """An entry whose keys of `training`, given beside its own, override the defaults."""
 

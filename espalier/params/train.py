@@ -2,30 +2,13 @@
 
 from typing import Any, Literal
 
-from espalier.params.entry import ChildEntry, Trained
+from espalier.params.entry import BuiltEntry, ChildEntry, Trained
 
 
-class Teacher(Trained):
-    """The large network at the root of the tree.
-
-    Attributes:
-        model: factory of the network.
-        arguments: arguments of the factory.
-    """
+class Teacher(Trained, BuiltEntry):
+    """The large network at the root of the tree."""
 
     by: Literal["train"] = "train"
-    model: str
-    arguments: dict[str, Any] = {}
-
-    @property
-    def factory(self) -> str:
-        """Factory of the network."""
-        return self.model
-
-    @property
-    def factory_arguments(self) -> dict[str, Any]:
-        """Arguments of the factory."""
-        return self.arguments
 
 
 class Train(Trained, ChildEntry):

@@ -162,7 +162,7 @@ def test_any_removal_leaves_a_rectangle_and_equal_sides_of_a_link(case):
 
 
 def kept(left: dict[int, np.ndarray], part: AxisOf) -> np.ndarray:
-    """The indices of an axis of which anything is left."""
+    """The indices of an axis that keep at least one element."""
     return left[id(part.split)].any(1 - part.axis)
 
 

@@ -210,7 +210,7 @@ class _Constrained:
 
 @dataclass(frozen=True)
 class Masked(_Constrained):
-    """Weights of which single elements were pruned: their zeros stay zero."""
+    """Weights with pruned elements: zeros stay zero."""
 
     kind: ClassVar[str] = "masked"
 

@@ -163,7 +163,7 @@ def read_dataset(folder: Path) -> Dataset:
     Raises:
         BadInput: if `dataset.json` is missing or not as `espalier prepare` writes it.
     """
-    content = files.read_json(folder / DATASET)
+    content = files.read_json(_description(folder))
     try:
         return Dataset.from_json(content)
     except ValidationError as error:
@@ -200,10 +200,14 @@ def data_hash(folder: Path) -> str:
     Raises:
         BadInput: If there is none.
     """
+    return files.sha256(_description(folder))
+
+
+def _description(folder: Path) -> Path:
     path = folder / DATASET
     if not path.is_file():
         raise BadInput(f"Expected {path} to exist; found nothing there: run `espalier prepare`.")
-    return files.sha256(path)
+    return path
 
 
 def _checked(folder: Path, split: str) -> Path:

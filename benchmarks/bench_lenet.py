@@ -37,7 +37,8 @@ from espalier.seeds import seed_all
 from espalier.training.batches import Resident
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import join_process_group, to_device
-from espalier.training.engine import Objective, fit
+from espalier.training.engine import fit
+from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 

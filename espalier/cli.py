@@ -29,17 +29,19 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Command(NamedTuple):
-    """A command of the library. Its step is `run` in `espalier.commands.NAME`.
+    """A command of the library. Its step is `run` in `espalier.commands.MODULE`.
 
     Attributes:
-        name: name of the command and of its module.
+        name: name of the command.
         help: one line for the user.
         options: flags or names of its arguments, with the keywords of `add_argument`.
+        module: name of its module; by default that of the command.
     """
 
     name: str
     help: str
     options: Options = ()
+    module: str = ""
 
 
 _ANY_MODEL: Options = (
@@ -138,6 +140,39 @@ COMMANDS = (
         ),
     ),
     Command(
+        "import",
+        "try a trained network on the data, and say how to make it the teacher",
+        (
+            (
+                "weights",
+                {
+                    "metavar": "WEIGHTS",
+                    "nargs": "?",
+                    "help": "a file of weights, or a name such as DEFAULT; by default the teacher of "
+                    "params.yaml",
+                },
+            ),
+            (
+                "--model",
+                {"metavar": "FACTORY", "help": "the network, such as torchvision:resnet18"},
+            ),
+            (
+                "--arguments",
+                {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
+            ),
+            (
+                "--input",
+                {
+                    "metavar": "YAML",
+                    "dest": "settings",
+                    "help": "preprocessing: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
+                },
+            ),
+            ("--key", {"metavar": "KEY", "help": "where the weights are in a checkpoint"}),
+        ),
+        module="import_network",
+    ),
+    Command(
         "show",
         "print the tree of models with their last metrics, or the layers of one model",
         (
@@ -205,7 +240,7 @@ def _add(subparsers: Subparsers, command: Command) -> None:
 
     def run(arguments: argparse.Namespace) -> None:
         given = {key: value for key, value in vars(arguments).items() if key != "run"}
-        _run(command.name, **given)
+        _run(command.module or command.name, **given)
 
     parser.set_defaults(run=run)
 
@@ -213,6 +248,8 @@ def _add(subparsers: Subparsers, command: Command) -> None:
 def _run(name: str, /, **arguments: Any) -> None:
     from espalier.paths import root
 
+    # last, so that nothing in the project replaces an installed package
+    sys.path.append(str(root()))
     importlib.import_module(f"espalier.commands.{name}").run(root(), **arguments)
 
 

@@ -121,6 +121,14 @@ class Operation:
 _RECOVERY = {"finetune": {"epochs": 1}}
 OPERATIONS = (
     Operation("train", {"by": "train", "epochs": 1}),
+    Operation(
+        "import",
+        {
+            "by": "import",
+            "model": "user_package:everything",
+            "weights": "models/teacher/weights.safetensors",
+        },
+    ),
     Operation("distill", {"by": "distill", "model": "user_package:everything", "epochs": 1}),
     Operation("prune-channels", {"by": "prune", "keep_macs": 0.7, "align": 1, **_RECOVERY}),
     Operation(

@@ -43,15 +43,35 @@ def test_the_projects_own_file_is_accepted(project_root):
         ({"training": {"epoch": 3}}, "training.epoch"),
         ({"teacher": TEACHER | {"epoch": 3}}, "teacher.epoch"),
         ({"teacher": TEACHER | {"from": "nothing"}}, "teacher.from"),
-        (models(a=PRUNE | {"keep_mac": 0.5}), "models.a.prune.keep_mac"),
-        (models(a=PRUNE | {"epochs": 5}), "models.a.prune.epochs"),
-        (models(a=DISTILL | {"soft": {"temprature": 4}}), "models.a.distill.soft.temprature"),
+        (models(a=PRUNE | {"keep_mac": 0.5}), "models.a.keep_mac"),
+        (models(a=PRUNE | {"epochs": 5}), "models.a.epochs"),
+        (models(a=DISTILL | {"soft": {"temprature": 4}}), "models.a.soft.temprature"),
         ({"evaluation": {"round": 3}}, "evaluation.round"),
         ({"registry": {"names": "x"}}, "registry.names"),
     ],
 )
 def test_an_unknown_key_is_refused_by_name(content, key):
     assert_explains(refused(**content), f"`{key}`", "unknown")
+
+
+def test_an_error_names_the_line_and_the_nearest_known_key(tmp_path):
+    lines = [
+        "teacher: {model: 'espalier:resnet'}",
+        "models:",
+        "  a:",
+        "    by: prune",
+        "    from: teacher",
+        "    keep_mac: 0.5",
+    ]
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert_explains(caught.value, "params.yaml:6", "`models.a.keep_mac`", "`keep_macs`")
+    lines[3:] = ["    by: prone", "    from: teacher"]
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert_explains(caught.value, "params.yaml:3", "`models.a.by`", "'prune'", "'prone'")
 
 
 @pytest.mark.parametrize(
@@ -69,17 +89,17 @@ def test_an_unknown_key_is_refused_by_name(content, key):
         ),
         ({"teacher": TEACHER | {"learning_rate": 0}}, ["`learning_rate`", "above 0"]),
         ({"teacher": TEACHER | {"epochs": "many"}}, ["`epochs`", "'many'"]),
-        (models(a=PRUNE | {"keep_macs": 1.5}), ["`models.a.prune.keep_macs`", "1.5"]),
-        (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.prune.keep_macs`", "0"]),
+        (models(a=PRUNE | {"keep_macs": 1.5}), ["`models.a.keep_macs`", "1.5"]),
+        (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.keep_macs`", "0"]),
         (
             models(a=PRUNE | {"score": "size"}),
-            ["`models.a.prune.score`", "'magnitude'", "or 'threshold'", "'size'"],
+            ["`models.a.score`", "'magnitude'", "or 'threshold'", "'size'"],
         ),
-        (models(a=PRUNE | {"align": 0}), ["`models.a.prune.align`", "0"]),
-        (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.prune.soft.weight`", "2"]),
+        (models(a=PRUNE | {"align": 0}), ["`models.a.align`", "0"]),
+        (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.soft.weight`", "2"]),
         (
             models(a={"from": "teacher", "by": "shrink"}),
-            ["`models.a`", "'distill'", "'prune'", "shrink"],
+            ["`models.a.by`", "'distill'", "'prune'", "shrink"],
         ),
         (models(a=PRUNE | {"finetune": {"epochs": -1}}), ["`epochs`", "at least 0"]),
         (models(a=DISTILL | {"momentum": 1}), ["`momentum`", "[0, 1)"]),
@@ -97,8 +117,8 @@ def test_a_wrong_value_is_refused_in_a_sentence_with_the_key_and_what_was_found(
 @pytest.mark.parametrize(
     ("content", "key"),
     [
-        (models(a={"by": "prune", "keep_macs": 0.5}), "models.a.prune.from"),
-        (models(a={"from": "teacher", "by": "distill"}), "models.a.distill.model"),
+        (models(a={"by": "prune", "keep_macs": 0.5}), "models.a.from"),
+        (models(a={"from": "teacher", "by": "distill"}), "models.a.model"),
         ({"teacher": {"epochs": 3}}, "teacher.model"),
     ],
 )
@@ -116,7 +136,7 @@ def test_an_unknown_key_of_the_recovery_is_answered_by_the_known_ones():
     assert_explains(
         refused(**models(a=PRUNE | {"finetune": {"epoch": 5}})),
         "'epoch'",
-        "epochs, label_smoothing",
+        "epochs, freeze, label_smoothing",
     )
 
 

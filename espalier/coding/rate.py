@@ -22,7 +22,7 @@ from espalier.models.structure import (
     set_shared_weights,
     shared_weights,
 )
-from espalier.training.engine import LossInputs, Objective
+from espalier.training.loss_inputs import LossInputs, Objective
 
 _RARE = 0.5  # added to the count of every level, so that none is impossible
 _SIZES = 32  # magnitudes that are counted one by one

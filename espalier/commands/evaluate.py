@@ -19,7 +19,7 @@ from espalier.export.onnx import Deployed
 from espalier.judging import Interval, forgotten, front, judgement, ratio
 from espalier.measures.device import device_name
 from espalier.measures.sittings import Run, in_sittings
-from espalier.models.folder import load
+from espalier.models.folder import load, read_architecture
 from espalier.params import Params, read_params
 from espalier.paths import (
     CLASSES,
@@ -215,11 +215,9 @@ def _latency(
 def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
     """The teacher as torch runs it: what many take as the base of a speed-up, most of which is then the runtime's."""
     torch.set_num_threads(params.evaluation.threads)
-    teacher = (
-        Deployed(load(root / MODELS / TEACHER, trusted=params.trusted), dataset.front())
-        .cpu()
-        .eval()
-    )
+    folder = root / MODELS / TEACHER
+    front = dataset.front(preprocessing=read_architecture(folder).preprocessing)
+    teacher = Deployed(load(folder, trusted=params.trusted), front).cpu().eval()
 
     @torch.inference_mode()
     def call(images: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from espalier.export.onnx import export, relative_difference
 from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
 from espalier.making.operations import OPERATIONS, OperationResult
+from espalier.making.stage_dependencies import refuse_unknown_to_dvc
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
@@ -39,6 +40,7 @@ def run(root: Path, name: str) -> None:
         Stopped: if SIGTERM arrived; the next run resumes from the checkpoint.
     """
     job = Job.of(root, name, read_params(root))
+    refuse_unknown_to_dvc(root, name, job.entry.own_files)
     if (
         job.processes.rank
     ):  # started by torchrun: it trains too, and the first process writes the files
@@ -89,6 +91,8 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
         files.seal(draft)
         if result.latency_check:
             warn_if_slower(job, draft / DEPLOYED, result.latency_check)
+    for note in result.notes:
+        print(f"{job.name}: {note}")  # noqa: T201
     print(_summary(job.name, metrics, headline))  # noqa: T201
 
 
@@ -97,7 +101,7 @@ def _write_deployed(job: Job[Any], result: OperationResult, path: Path) -> None:
         result.deploy(path)
         return
     inputs, _ = job.data.stored(VALIDATION)
-    export(result.network, path, inputs[:_COMPARED], job.data.dataset.front(), job.runtime)
+    export(result.network, path, inputs[:_COMPARED], job.data.deployed_front, job.runtime)
 
 
 def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str, float]:
@@ -107,13 +111,13 @@ def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str
     outputs = job.runtime.open(deployed, job.recipe.threads).outputs(inputs.numpy())
     scores = data.task.score(torch.from_numpy(outputs), targets)
     with torch.no_grad():
-        expected = network(data.dataset.front()(inputs[:_COMPARED])).numpy()
+        expected = network(data.deployed_front(inputs[:_COMPARED])).numpy()
     return {
         f"validation_{data.task.headline.name}": float(scores.double().mean()),
         "difference_from_torch": relative_difference(expected, outputs[:_COMPARED]),
         "parameters": count_parameters(network),
         "zeros": fraction_of_zeros(network),
-        "macs": count_macs(network, data.dataset.example()),
+        "macs": count_macs(network, data.example().cpu()),
         "base_macs": result.base_macs,
         "bytes": deployed.stat().st_size,
     }

@@ -68,17 +68,33 @@ class Dataset:
         """The kind of input."""
         return input_named(self.kind)
 
-    def front(self, device: torch.device | str = "cpu") -> Front:
-        """The module that maps stored inputs to what a network sees, on a device."""
-        return self.input.front(self.facts).to(device)
+    def front(
+        self,
+        device: torch.device | str = "cpu",
+        preprocessing: dict[str, Any] | None = None,
+    ) -> Front:
+        """The module that maps stored inputs to what a network sees.
+
+        Args:
+            device: device of the module.
+            preprocessing: preprocessing that the network brings along; None for that of the data.
+        """
+        if preprocessing is None:
+            return self.input.front(self.facts).to(device)
+        return self.input.own_front(preprocessing, self.shape).to(device)
 
     def zeros(self, count: int) -> torch.Tensor:
         """Stored inputs (count, ...) that are all zero."""
         return torch.zeros(count, *self.shape, dtype=self.input.dtype)
 
-    def example(self, device: torch.device | str = "cpu") -> torch.Tensor:
+    def example(
+        self,
+        device: torch.device | str = "cpu",
+        preprocessing: dict[str, Any] | None = None,
+    ) -> torch.Tensor:
         """Two examples as a network sees them, all zero, to trace a network with."""
-        return torch.zeros(2, *self.shape, device=device)
+        seen = self.front(preprocessing=preprocessing)(self.zeros(2))
+        return torch.zeros(seen.shape, device=device)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `dataset.json`."""

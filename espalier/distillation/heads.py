@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from espalier.distillation.objectives import WeightedSum
 from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
-from espalier.training.engine import LossInputs, Objective
 from espalier.training.heads import labels_of
+from espalier.training.loss_inputs import LossInputs, Objective
 
 
 def from_heads(objectives: Mapping[str, tuple[float | Ramp, Objective]]) -> WeightedSum:

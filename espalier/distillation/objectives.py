@@ -12,7 +12,7 @@ from espalier.distillation.losses.averages import average
 from espalier.distillation.modifiers import confidence, focal, subset
 from espalier.distillation.settings import Focus, Ramp, at
 from espalier.prediction import CLASSIFICATION, Task
-from espalier.training.engine import LossInputs, Objective
+from espalier.training.loss_inputs import LossInputs, Objective
 
 Combine = Literal["average", "confidence"]
 """Weights of the losses against several teachers: equal, or by the confidence of each teacher in each example."""

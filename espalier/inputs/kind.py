@@ -78,6 +78,27 @@ class InputKind(Protocol):
     def front(self, facts: Any) -> Front:
         """The module between stored inputs (N, ...) and the network, on the CPU."""
 
+    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Front:
+        """The front of a network that brings its own preprocessing, on the CPU.
+
+        Args:
+            preprocessing: settings of the preprocessing, as in `architecture.json`.
+            shape: shape of every stored input.
+
+        Raises:
+            BadInput: if the settings do not fit the inputs.
+        """
+
+    def usual_preprocessings(
+        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
+    ) -> list[dict[str, Any]]:
+        """The usual preprocessings of trained networks that give inputs of the same shape.
+
+        Args:
+            preprocessing: preprocessing of a network; None for that of the data.
+            shape: shape of every stored input.
+        """
+
     def augmentations(
         self, facts: Any, *, examples: int, seed: int, count: int, active: bool
     ) -> Augmentations:

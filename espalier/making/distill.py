@@ -13,4 +13,4 @@ def distill(job: Job[Distill]) -> OperationResult:
     refuse_quantized(job, job.entry.parent)
     network = new_network(job)
     history = job.fit(network, objective_of(job, network))
-    return OperationResult(network, count_macs(network, job.data.dataset.example()), history)
+    return OperationResult(network, count_macs(network, job.data.example().cpu()), history)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from espalier import __version__, files
+from espalier.errors import BadInput
 from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
@@ -17,8 +18,9 @@ from espalier.params import BaseEntry, Params
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import ProcessGroup, join_process_group
-from espalier.training.engine import Objective, fit
+from espalier.training.engine import fit
 from espalier.training.history import Reporter, Row
+from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 
 EntryType = TypeVar("EntryType", bound=BaseEntry, covariant=True)
@@ -58,8 +60,19 @@ class Job(Generic[EntryType]):
     def data(self) -> TrainingData:
         """The prepared data."""
         return TrainingData(
-            self.project.prepared, self.recipe, self.params.seed, self.processes.device
+            self.project.prepared,
+            self.recipe,
+            self.params.seed,
+            self.processes.device,
+            self._preprocessing,
         )
+
+    @property
+    def _preprocessing(self) -> dict[str, Any] | None:
+        """The preprocessing that the network brings along, from its entry or with its parent."""
+        if self.entry.factory is None and self.entry.origin is not None:
+            return self.project.architecture(self.entry.origin).preprocessing
+        return self.entry.preprocessing
 
     @property
     def runtime(self) -> Runtime:
@@ -74,7 +87,8 @@ class Job(Generic[EntryType]):
             "recipe": asdict(self.recipe),
             "seed": self.params.seed,
             "data": self.data.version,
-            "models": {name: self.project.weights_hash(name) for name in self.entry.dependencies},
+            "models": {name: self.project.identity(name) for name in self.entry.dependencies},
+            **self._own_files,
             "device": device_name(self.processes.device),
             "processes": self.processes.size,
             "versions": {
@@ -83,6 +97,20 @@ class Job(Generic[EntryType]):
                 "python": platform.python_version(),
             },
         }
+
+    @property
+    def _own_files(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of the files of the user that the entry names; empty if there are none."""
+        if not self.entry.own_files:
+            return {}
+        root = self.project.root
+        missing = [name for name in self.entry.own_files if not (root / name).is_file()]
+        if missing:
+            raise BadInput(
+                f"Expected {root / missing[0]}, which {self.name} of params.yaml names, to be a "
+                "file; found none."
+            )
+        return {"files": {name: files.sha256(root / name) for name in self.entry.own_files}}
 
     @cached_property
     def key(self) -> str:

@@ -1,9 +1,12 @@
 """The networks that operations start from."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from espalier.errors import BadInput
 from espalier.making.job import Job
+from espalier.models.architecture import architecture_of
 from espalier.models.build import build
 from espalier.params import BaseEntry, ChildEntry
 from espalier.seeds import seed_all
@@ -13,14 +16,15 @@ def new_network(job: Job[BaseEntry]) -> nn.Module:
     """A new network from the factory of the entry, with weights drawn from the project's seed."""
     factory = str(job.entry.factory)
     seed_all(job.params.seed, "weights", factory)
-    dataset = job.data.dataset
-    return build(
+    network = build(
         factory,
-        classes=len(dataset.classes),
-        shape=dataset.shape,
+        classes=len(job.data.dataset.classes),
+        shape=job.data.input_shape,
         arguments=job.entry.factory_arguments,
         trusted=job.params.trusted,
     )
+    preprocessing = job.data.preprocessing
+    return replace(architecture_of(network), preprocessing=preprocessing).attach(network)
 
 
 def parent_network(job: Job[ChildEntry]) -> nn.Module:

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar
 from espalier.making.distill import distill
 from espalier.making.factorize import factorize
 from espalier.making.fold import fold
+from espalier.making.import_network import import_network
 from espalier.making.job import Job
 from espalier.making.prune import prune
 from espalier.making.quantize import quantize
@@ -25,6 +26,7 @@ class Operation(Protocol[EntryType]):
 
 OPERATIONS: dict[str, Operation[Any]] = {
     "train": train,
+    "import": import_network,
     "distill": distill,
     "prune": prune,
     "fold": fold,

@@ -70,6 +70,15 @@ class Project:
         """
         return self.hashes(name)[WEIGHTS]
 
+    def identity(self, name: str) -> str:
+        """Hash of all of a model that results depend on: its weights, and its preprocessing if it has one.
+
+        Raises:
+            BadInput: if the folder is incomplete, or a file has changed.
+        """
+        weights, own = self.weights_hash(name), self.architecture(name).preprocessing
+        return weights if own is None else files.digest({"weights": weights, "preprocessing": own})
+
     def load(self, name: str) -> nn.Module:
         """A model, verified, on the device.
 

@@ -29,8 +29,8 @@ from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import sparse
 from espalier.training.batches import in_order
 from espalier.training.device import to_device
-from espalier.training.engine import LossInputs
 from espalier.training.history import Row
+from espalier.training.loss_inputs import LossInputs
 from espalier.training.recalibrate import recalibrate
 
 _SCORED = {"": 2048, "batches": 2048, "examples": 512}  # training examples that a score uses

@@ -62,5 +62,5 @@ def train_aware(
     history = job.fit(learner, objective_of(job, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEPLOYED
-        export_integers(learner, path, stored, job.data.dataset.front())
+        export_integers(learner, path, stored, job.data.deployed_front)
         return Trained(learner.network, onnx.load(path), history)

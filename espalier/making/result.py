@@ -23,6 +23,7 @@ class OperationResult:
         deploy: writes the deployed file; None if that is an export of the network.
         metrics: further numbers for `metrics.json`.
         records: further JSON files of the model's folder, by their names.
+        notes: sentences for the user about what was done.
         latency_check: comparison with the parent; None if the operation is not meant to speed it up.
     """
 
@@ -32,4 +33,5 @@ class OperationResult:
     deploy: Callable[[Path], None] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     latency_check: LatencyCheck | None = None

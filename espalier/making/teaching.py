@@ -9,12 +9,20 @@ from torch import Tensor, nn
 
 from espalier import files
 from espalier.distillation.bank import Bank
-from espalier.distillation.features import FeatureTerm, FromFeatures, Layer, default_pairs, layers
+from espalier.distillation.features import (
+    FeatureTerm,
+    FromFeatures,
+    Layer,
+    OwnFront,
+    default_pairs,
+    layers,
+)
 from espalier.distillation.losses import FEATURES, LOGITS
 from espalier.distillation.modifiers import balanced
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
+from espalier.inputs import Front
 from espalier.making.job import Job
 from espalier.params import Taught
 from espalier.params.losses import (
@@ -31,7 +39,7 @@ from espalier.params.losses import (
 )
 from espalier.seeds import seed_all
 from espalier.training.device import autocast
-from espalier.training.engine import Objective
+from espalier.training.loss_inputs import Objective
 from espalier.training.scoring import Inference
 
 # keys of a loss that the weighted sum uses; all others are arguments of the loss function
@@ -62,8 +70,7 @@ def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool =
         else:
             terms.append((loss.weight, _from_outputs(job, loss, banks)))
     if between_layers and feature_losses:
-        teacher = job.project.load(entry.teaching[0])
-        terms.append((1.0, _from_features(job, network, teacher, between_layers)))
+        terms.append((1.0, _from_features(job, network, entry.teaching[0], between_layers)))
     if not terms:
         terms.append((1.0, from_labels(job.recipe.label_smoothing, task=job.data.task)))
     return WeightedSum(terms)
@@ -76,12 +83,12 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
     """
     data, augmentations = job.data, job.data.augmentations
     depends = {
-        "teacher": job.project.weights_hash(teacher),
+        "teacher": job.project.identity(teacher),
         "data": data.version,
         "views": augmentations.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
-    inference = Inference(data.train, data.front)
+    inference = Inference(data.train, _own_front(job, teacher) or data.front)
     loaded: list[nn.Module] = []  # loaded when the first output is missing
 
     def outputs(view: int) -> Tensor:
@@ -91,6 +98,14 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         return inference.outputs(loaded[0], augment)[0]
 
     return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
+
+
+def _own_front(job: Job[Taught], teacher: str) -> Front | None:
+    """The front of a teacher that sees its inputs otherwise than the student; None if it does not."""
+    preprocessing = job.project.architecture(teacher).preprocessing
+    if preprocessing == job.data.preprocessing:
+        return None
+    return job.data.dataset.front(job.processes.device, preprocessing)
 
 
 def _augment(augmentations: Any, view: int, inputs: Tensor, index: Tensor) -> Tensor:
@@ -127,13 +142,16 @@ def _settings(loss: AnyLoss) -> dict[str, Any]:
 
 
 def _from_features(
-    job: Job[Taught], network: nn.Module, teacher: nn.Module, losses: Sequence[AnyFeatureLoss]
+    job: Job[Taught], network: nn.Module, teaching: str, losses: Sequence[AnyFeatureLoss]
 ) -> Objective:
     """The objective of losses between layers."""
     device = job.processes.device
-    example = job.data.front_of_zeros()
+    example, teacher = job.data.front_of_zeros(), job.project.load(teaching)
+    front = _own_front(job, teaching)
+    own_front = OwnFront(front, front(job.data.zeros(2))) if front else None
     network.to(device)
-    student_layers, teacher_layers = layers(network, example), layers(teacher, example)
+    student_layers = layers(network, example)
+    teacher_layers = layers(teacher, own_front.example if own_front else example)
     defaults = default_pairs(student_layers, teacher_layers)
     terms = []
     for loss in losses:
@@ -144,7 +162,7 @@ def _from_features(
         terms.append(FeatureTerm(function, pairs, loss.weight, adapted, _settings(loss)))
     seed_all(job.params.seed, "adapters")
     precision = partial(autocast, job.recipe, device)
-    return FromFeatures(network, teacher, terms, example, precision=precision)
+    return FromFeatures(network, teacher, terms, example, own_front=own_front, precision=precision)
 
 
 def _default(loss: AnyFeatureLoss, pairs: dict[str, str]) -> dict[str, str]:

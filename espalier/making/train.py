@@ -17,7 +17,7 @@ def train(job: Job[Teacher | Train]) -> OperationResult:
     objective = from_labels(job.recipe.label_smoothing, task=job.data.task)
     history = job.fit(network, objective)
     if parent is None:
-        return OperationResult(network, count_macs(network, job.data.dataset.example()), history)
+        return OperationResult(network, count_macs(network, job.data.example().cpu()), history)
     return OperationResult(network, job.project.base_macs(parent), history)
 
 

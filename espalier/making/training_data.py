@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,12 +26,15 @@ class TrainingData:
         recipe: recipe of the training, which decides on augmentation and on how much is resident.
         seed: seed of the project.
         device: device of the training.
+        preprocessing: preprocessing that the trained network brings along; None for that of the
+            data.
     """
 
     folder: Path
     recipe: Recipe
     seed: int
     device: torch.device
+    preprocessing: dict[str, Any] | None = None
     _opened: dict[str, Examples] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -61,7 +65,17 @@ class TrainingData:
     @cached_property
     def front(self) -> Front:
         """The module between stored inputs and networks, on the device."""
-        return self.dataset.front(self.device)
+        return self.dataset.front(self.device, self.preprocessing)
+
+    @property
+    def deployed_front(self) -> Front:
+        """The same module on the CPU, for the deployed file."""
+        return self.dataset.front("cpu", self.preprocessing)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example as a network sees it."""
+        return tuple(self.example().shape[1:])
 
     @cached_property
     def augmentations(self) -> Augmentations:
@@ -98,9 +112,13 @@ class TrainingData:
 
     def example(self) -> torch.Tensor:
         """Two examples as a network sees them, all zero, on the device."""
-        return self.dataset.example(self.device)
+        return self.dataset.example(self.device, self.preprocessing)
+
+    def zeros(self, count: int) -> torch.Tensor:
+        """Stored inputs (count, ...) that are all zero, on the device."""
+        return self.dataset.zeros(count).to(self.device)
 
     def front_of_zeros(self) -> torch.Tensor:
-        """Two stored inputs of zeros, as a network sees them."""
-        example: torch.Tensor = self.front(self.dataset.zeros(2).to(self.device))
+        """Two stored inputs of zeros, as a network sees them, on the device."""
+        example: torch.Tensor = self.front(self.zeros(2))
         return example

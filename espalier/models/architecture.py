@@ -39,6 +39,8 @@ class Architecture:
         edits: Changes of the network since its factory built it, in the order in which they are
             applied.
         quantization: quantization of the deployed file; None if there is none.
+        preprocessing: preprocessing that the network brings along, which its front applies; None
+            for the front of the data.
     """
 
     factory: str
@@ -47,6 +49,7 @@ class Architecture:
     arguments: dict[str, Any] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     quantization: dict[str, Any] | None = None
+    preprocessing: dict[str, Any] | None = None
 
     @property
     def shapes(self) -> dict[str, list[int]]:
@@ -76,6 +79,8 @@ class Architecture:
 
     def as_json(self) -> dict[str, Any]:
         """The content of `architecture.json`."""
+        # absent where there is none: the content hash of such models stays what it was
+        own = {"preprocessing": self.preprocessing} if self.preprocessing is not None else {}
         return {
             "factory": self.factory,
             "classes": self.classes,
@@ -83,6 +88,7 @@ class Architecture:
             "arguments": self.arguments,
             "edits": [edit_to_json(edit) for edit in self.edits],
             "quantization": self.quantization,
+            **own,
         }
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Networks by name: of espalier, of torchvision, and of packages that the user trusts."""
+"""Networks by name: of espalier, of torchvision, of timm, and of packages that the user trusts."""
 
 import importlib
 import inspect
@@ -13,6 +13,7 @@ from espalier.models.lenet import lenet5, lenet300
 from espalier.models.mlp import mlp
 from espalier.models.mobilenet import mobilenet
 from espalier.models.resnet import resnet
+from espalier.models.timm import timm_network
 from espalier.models.torchvision import torchvision_classifier
 from espalier.models.vgg import vgg
 from espalier.models.wide_resnet import wide_resnet
@@ -41,8 +42,8 @@ def build(
     """Build a network, with fresh random weights from torch's generator.
 
     Args:
-        factory: `espalier:resnet`, `torchvision:resnet18`, or `package.module:function`, which is
-            called with `classes`, `shape` and the arguments.
+        factory: `espalier:resnet`, `torchvision:resnet18`, `timm:resnet18`, or
+            `package.module:function`, which is called with `classes`, `shape` and the arguments.
         classes: Number of outputs of the classifier.
         shape: Channels, height and width of an image.
         arguments: Keyword arguments of the factory.
@@ -74,6 +75,8 @@ def _find(name: str, trusted: Collection[str]) -> Factory:
         return FACTORIES[function]
     if package == "torchvision":
         return torchvision_classifier(function)
+    if package == "timm":
+        return timm_network(function)
     if package.split(".")[0] not in trusted:
         root = package.split(".")[0]
         raise BadInput(

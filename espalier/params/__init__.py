@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
 from espalier.params.fold import Fold
+from espalier.params.imported import Import, Imported, ImportedTeacher
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
+from espalier.params.sentences import sentence
 from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
@@ -30,6 +32,9 @@ __all__ = [
     "Entry",
     "Factorize",
     "Fold",
+    "Import",
+    "Imported",
+    "ImportedTeacher",
     "Params",
     "Prune",
     "Quantize",
@@ -72,7 +77,18 @@ class Data(Strict):
 
 
 Entry = Annotated[
-    Train | Distill | Prune | Fold | Factorize | Quantize | Share, Field(discriminator="by")
+    Train | Import | Distill | Prune | Fold | Factorize | Quantize | Share,
+    Field(discriminator="by"),
+]
+
+
+def _trained_by_default(given: Any) -> Any:
+    return {"by": "train", **given} if isinstance(given, dict) else given
+
+
+Root = Annotated[
+    Annotated[Teacher | ImportedTeacher, Field(discriminator="by")],
+    BeforeValidator(_trained_by_default),
 ]
 
 
@@ -114,12 +130,12 @@ class Params(Strict):
     trusted: tuple[str, ...] = ()
     data: Data = Data()
     training: Recipe = Recipe()
-    teacher: Teacher
+    teacher: Root
     models: dict[str, Entry] = {}
     evaluation: Evaluation = Evaluation()
     registry: Registry = Registry()
 
-    def entry(self, name: str) -> Teacher | Entry:
+    def entry(self, name: str) -> Teacher | ImportedTeacher | Entry:
         """The entry called `name`; the teacher's is `teacher`.
 
         Raises:
@@ -171,6 +187,16 @@ class Params(Strict):
 
 
 _RECIPE = TypeAdapter(Recipe)
+_KINDS: dict[str, type[BaseEntry]] = {
+    "train": Train,
+    "import": Import,
+    "distill": Distill,
+    "prune": Prune,
+    "fold": Fold,
+    "factorize": Factorize,
+    "quantize": Quantize,
+    "share": Share,
+}
 
 
 def read_params(folder: Path) -> Params:
@@ -182,7 +208,8 @@ def read_params(folder: Path) -> Params:
     """
     path = folder / PARAMS
     try:
-        return check(yaml.safe_load(path.read_text()) or {})
+        text = path.read_text()
+        return check(yaml.safe_load(text) or {}, text)
     except FileNotFoundError:
         raise BadInput(f"Expected {path} to exist; found nothing there.") from None
     except yaml.YAMLError as error:
@@ -191,8 +218,12 @@ def read_params(folder: Path) -> Params:
         ) from None
 
 
-def check(content: Any) -> Params:
+def check(content: Any, text: str = "") -> Params:
     """Turn the content of `params.yaml` into checked, frozen values.
+
+    Args:
+        content: content of the file.
+        text: the file as it was read, to name the lines of errors.
 
     Raises:
         BadInput: if a key is invalid; one sentence names the first.
@@ -204,7 +235,7 @@ def check(content: Any) -> Params:
                 params.recipe(keys)
         params.recipe(params.teacher.recipe_keys)
     except ValidationError as error:
-        raise BadInput(_sentence(error)) from None
+        raise BadInput(sentence(error, _KINDS, RECIPE_KEYS, text)) from None
     _check_tree(params)
     return params
 
@@ -237,22 +268,3 @@ def _check_tree(params: Params) -> None:
                     f"{', '.join(known)}; "
                     f"found {teacher!r}."
                 )
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in (
-        "extra_forbidden",
-        "unexpected_keyword_argument",
-    ):  # unknown keys of a section, or of `training`
-        return f"Expected {PARAMS} to have no key `{where}`; found {first['input']!r} there; it is unknown."
-    if first["type"] == "missing":
-        return f"Expected {PARAMS} to have the key `{where}`; found none."
-    reason = first["msg"].removeprefix("Value error, ")
-    if reason.startswith(("`", "Expected")):
-        return f"models.{first['loc'][1]}: {reason}" if first["loc"][:1] == ("models",) else reason
-    found = f"found {first['input']!r}."
-    if reason.startswith("Input should "):
-        return f"Expected `{where}` in {PARAMS} to {reason.removeprefix('Input should ')}; {found}"
-    return f"Expected `{where}` in {PARAMS} to be valid: {reason[0].lower()}{reason[1:]}; {found}"

@@ -32,6 +32,16 @@ class BaseEntry(Strict):
         return {}
 
     @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """The preprocessing that a new network brings along; None for that of the data."""
+        return None
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """Files of the user, relative to the project, that the model is made from."""
+        return ()
+
+    @property
     def teaching(self) -> tuple[str, ...]:
         """Names of the models whose outputs are part of the loss."""
         return ()

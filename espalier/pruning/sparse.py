@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from espalier.pruning.groups import Groups
 from espalier.pruning.patterns import PATTERNS
-from espalier.training.engine import LossInputs, Objective
+from espalier.training.loss_inputs import LossInputs, Objective
 
 _EPSILON = 1e-12  # the root of zero has no gradient
 

@@ -176,7 +176,14 @@ def _as_float32(
 
 
 def _front_nodes(model: onnx.ModelProto) -> list[str]:
-    """The nodes of the front: all before the first that multiplies by weights or reshapes."""
+    """The nodes of the front: all before the first of the network.
+
+    Files that were not exported here have no such names: there the front ends where weights begin.
+    """
+    order = [node.name for node in model.graph.node]
+    inside = [place for place, name in enumerate(order) if name.startswith("/network/")]
+    if inside:
+        return order[: inside[0]]
     names = []
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm", "MatMul", "Reshape", "Flatten"):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,39 +17,15 @@ from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore
 from espalier.training.constraints import constraints_of
 from espalier.training.device import ProcessGroup, autocast, to_device
+from espalier.training.freezing import Frozen
 from espalier.training.heads import heads_of
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import StopRequest, on_sigterm
+from espalier.training.loss_inputs import LossInputs, Objective
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
-
-
-@dataclass(frozen=True)
-class LossInputs:
-    """The inputs of an objective: a batch, as the network saw it, and its outputs.
-
-    Attributes:
-        outputs: (N, width) float32; logits (N, classes) for a classification.
-        inputs: (N, ...) float32, the view of the batch as the network sees it.
-        batch: examples and their targets.
-        view: number of the view.
-        progress: fraction of all steps that are done, in [0, 1).
-        heads: outputs of every head by its name, if the network has several; `outputs` are of the
-            first.
-    """
-
-    outputs: Tensor
-    inputs: Tensor
-    batch: Batch
-    view: int
-    progress: float
-    heads: dict[str, Tensor] = field(default_factory=dict)
-
-
-Objective = Callable[[LossInputs], Tensor]
-"""Maps the inputs to a loss to be minimised. If it is a module, its parameters are trained too."""
 
 
 @dataclass
@@ -109,19 +84,20 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
         Stopped: if SIGTERM arrived; the checkpoint is written.
         BadInput: if the loss was not finite more often than the recipe allows.
     """
-    run = _Run(
-        network,
-        train,
-        validation,
-        objective,
-        recipe,
-        augmentations,
-        front,
-        processes,
-        checkpoints,
-        report,
-    )
-    with on_sigterm() as request:
+    with Frozen(network, recipe.freeze) as frozen, on_sigterm() as request:
+        run = _Run(
+            network,
+            train,
+            validation,
+            objective,
+            recipe,
+            augmentations,
+            front,
+            processes,
+            checkpoints,
+            report,
+            frozen,
+        )
         run.load()
         while run.state.epoch < recipe.epochs:
             try:
@@ -147,6 +123,7 @@ class _Run:
         processes: ProcessGroup,
         checkpoints: Checkpoints | None,
         report: Report,
+        frozen: Frozen,
     ) -> None:
         self.network = to_device(network, processes.device)
         self.train, self.validation, self.objective, self.recipe = (
@@ -166,6 +143,7 @@ class _Run:
         self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(
             processes.device
         )
+        self.frozen = frozen
         self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
         self.constraints = constraints_of(self.network)
         self.average = (
@@ -187,6 +165,7 @@ class _Run:
         done = state.step - state.epoch * self.steps
         groups = self._order(state.epoch)[done:]
         self.replica.train()
+        self.frozen.keep_statistics()
         for batch in self.train.batches(groups):
             state.loss += self._step(batch, view)
             state.step += 1
@@ -234,16 +213,17 @@ class _Run:
         seed_all(self.augmentations.seed, "step", state.step, self.processes.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(state.step)
-        images = self.front(
+        stored = (
             self.augmentations.apply(batch.inputs, batch.index, view)
             if recipe.augment
             else batch.inputs
         )
+        images = self.front(stored)
         with autocast(recipe, self.processes.device):
             heads = heads_of(self.replica(images))
         progress = state.step / (self.steps * recipe.epochs)
         loss = self.objective(
-            LossInputs(next(iter(heads.values())), images, batch, view, progress, heads)
+            LossInputs(next(iter(heads.values())), images, batch, view, progress, heads, stored)
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -13,7 +13,7 @@ from espalier.coding.packed import decode, encode
 from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, round_to_steps
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
-from espalier.training.engine import LossInputs
+from espalier.training.loss_inputs import LossInputs
 
 
 def laplacian(shape, density):

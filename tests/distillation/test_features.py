@@ -16,7 +16,7 @@ from espalier.models import build
 from espalier.pruning import prune
 from espalier.seeds import seed_all
 from espalier.training.batches import Batch
-from espalier.training.engine import LossInputs
+from espalier.training.loss_inputs import LossInputs
 
 SHAPE = (1, 8, 8)
 IMAGES = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))

@@ -14,8 +14,9 @@ from espalier.errors import BadInput
 from espalier.inputs.image import ImageAugmentations
 from espalier.training.batches import Batch, Resident
 from espalier.training.device import ProcessGroup
-from espalier.training.engine import LossInputs, fit
+from espalier.training.engine import fit
 from espalier.training.heads import heads_of
+from espalier.training.loss_inputs import LossInputs
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 

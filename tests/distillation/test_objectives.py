@@ -12,7 +12,7 @@ from espalier.distillation.objectives import WeightedSum, from_labels, from_logi
 from espalier.distillation.settings import Focus, Ramp
 from espalier.errors import BadInput
 from espalier.training.batches import Batch
-from espalier.training.engine import LossInputs
+from espalier.training.loss_inputs import LossInputs
 
 ANSWERS = {
     view: torch.randn(20, 10, generator=torch.Generator().manual_seed(view)).half().float()

@@ -59,27 +59,30 @@ def test_both_forms_at_once_are_refused():
 @pytest.mark.parametrize(
     ("loss", "key"),
     [
-        ({"loss": "dist", "betta": 1}, "losses.0.dist.betta"),
-        ({"loss": "decoupled", "classes": [1, 2]}, "losses.0.decoupled.classes"),
-        ({"loss": "labels", "temperature": 2}, "losses.0.labels.temperature"),
-        ({"loss": "dist", "focus": {"gama": 1}}, "losses.0.dist.focus.gama"),
+        ({"loss": "dist", "betta": 1}, "losses.0.betta"),
+        ({"loss": "decoupled", "classes": [1, 2]}, "losses.0.classes"),
+        ({"loss": "labels", "temperature": 2}, "losses.0.temperature"),
+        ({"loss": "dist", "focus": {"gama": 1}}, "losses.0.focus.gama"),
     ],
 )
 def test_a_key_that_a_loss_does_not_have_is_refused_by_name(loss, key):
-    assert_explains(refused(losses=[loss]), f"`models.a.distill.{key}`", "unknown")
+    assert_explains(refused(losses=[loss]), f"`models.a.{key}`", "unknown")
 
 
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        ({"loss": "dist", "weight": -1}, ["dist.weight", "-1"]),
-        ({"loss": "dist", "temperature": 0}, ["dist.temperature", "0"]),
-        ({"loss": "dist", "temperature": {"start": 4, "end": 0}}, ["dist.temperature", "above 0"]),
-        ({"loss": "dist", "weight": {"start": 4, "end": -1}}, ["dist.weight", "at least 0"]),
-        ({"loss": "dist", "weight": {"start": 4}}, ["dist.weight", "end"]),
+        ({"loss": "dist", "weight": -1}, ["losses.0.weight", "-1"]),
+        ({"loss": "dist", "temperature": 0}, ["losses.0.temperature", "0"]),
+        (
+            {"loss": "dist", "temperature": {"start": 4, "end": 0}},
+            ["losses.0.temperature", "above 0"],
+        ),
+        ({"loss": "dist", "weight": {"start": 4, "end": -1}}, ["losses.0.weight", "at least 0"]),
+        ({"loss": "dist", "weight": {"start": 4}}, ["losses.0.weight", "end"]),
         (
             {"loss": "dist", "weight": {"start": 0, "end": 1, "schedule": "up"}},
-            ["dist.weight", "'linear' or 'cosine'"],
+            ["losses.0.weight", "'linear' or 'cosine'"],
         ),
         ({"loss": "soft_targets", "classes": [1]}, ["classes", "at least 2"]),
         ({"loss": "labels", "class_weights": [1, 0]}, ["class_weights", "0"]),

@@ -14,7 +14,7 @@ from espalier.pruning import prune
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.sparse import PENALTIES, sparse
 from espalier.training.batches import Batch
-from espalier.training.engine import LossInputs
+from espalier.training.loss_inputs import LossInputs
 
 SHAPE = (1, 8, 8)
 EXAMPLE = torch.zeros(2, *SHAPE)

@@ -144,26 +144,23 @@ def test_a_network_that_does_not_run_without_half_of_a_layer_has_no_figure_there
 
 @pytest.mark.parametrize(("sets", "expected"), [(1, 512), (10**7, 32)])
 def test_the_work_decides_how_many_images_are_measured(sets, expected):
-    planned = plan_ablations({"chain": (chain(), sets)}, example_of(SHAPE), CPU)
+    planned = plan_ablations({"chain": (count_macs(chain(), example_of(SHAPE)), sets)}, CPU)
     assert planned.images == expected
     assert planned.layers >= 8
 
 
 def test_between_the_bounds_the_work_is_what_is_allowed():
-    network = chain()
-    macs = count_macs(network, example_of(SHAPE))
+    macs = count_macs(chain(), example_of(SHAPE))
     sets = int(2e11 / (100 * macs))
-    networks = {"one": (network, sets // 2), "other": (network, sets - sets // 2)}
-    assert plan_ablations(networks, example_of(SHAPE), CPU).images in (99, 100)
-    hundredfold = {name: (network, 100 * count) for name, (network, count) in networks.items()}
-    assert plan_ablations(hundredfold, example_of(SHAPE), torch.device("cuda")).images in (99, 100)
+    networks = {"one": (macs, sets // 2), "other": (macs, sets - sets // 2)}
+    assert plan_ablations(networks, CPU).images in (99, 100)
+    hundredfold = {name: (macs, 100 * count) for name, (macs, count) in networks.items()}
+    assert plan_ablations(hundredfold, torch.device("cuda")).images in (99, 100)
     heavy = int(3e12 / (32 * macs))  # sets of which even 32 images would cost 3e12
-    assert plan_ablations({"one": (network, heavy)}, example_of(SHAPE), CPU) == plan_ablations(
-        {"one": (network, heavy + 1)}, example_of(SHAPE), CPU
+    assert plan_ablations({"one": (macs, heavy)}, CPU) == plan_ablations(
+        {"one": (macs, heavy + 1)}, CPU
     )
-    assert (
-        plan_ablations({"one": (network, heavy)}, example_of(SHAPE), CPU).layers * 32 * macs <= 2e12
-    )
+    assert plan_ablations({"one": (macs, heavy)}, CPU).layers * 32 * macs <= 2e12
 
 
 def test_the_activity_of_removed_outputs_is_that_of_forward_hooks():

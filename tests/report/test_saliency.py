@@ -243,6 +243,10 @@ def test_agreement_is_of_ranks_on_the_finer_grid():
     assert np.isnan(rank_correlation(rising, np.zeros((4, 4), np.float32)))
 
 
+def on(networks, images):
+    return [(name, network, images) for name, network in networks.items()]
+
+
 def test_the_maps_of_several_networks(tmp_path):
     answers = {name: np.array([1, 1]) for name in ("teacher", "same", "mlp")} | {
         "nan": np.array([-1, 1])
@@ -250,7 +254,7 @@ def test_the_maps_of_several_networks(tmp_path):
     flat = build("espalier:mlp", classes=10, shape=(1, SIZE, SIZE)).eval()
     networks = {"teacher": Bright(), "same": Bright(), "nan": Bright(), "mlp": flat}
     both = torch.cat([bright(0, 0)[:1], bright(1, 1)[:1]])
-    found = saliency_maps(networks.items(), both, answers, np.array([1, 0]), [7, 9])
+    found = saliency_maps(on(networks, both), answers, np.array([1, 0]), [7, 9])
     assert found.compared == 2
     assert list(found.models) == list(networks)
     assert (found.models["teacher"].agreement, found.models["same"].agreement) == (
@@ -269,7 +273,7 @@ def test_the_maps_of_several_networks(tmp_path):
     assert np.array(found.models["teacher"].maps).max((1, 2)).tolist() == [255, 255]
     more = {name: np.append(own, 1) for name, own in answers.items()}
     others = saliency_maps(
-        networks.items(), torch.cat([both, bright(0, 1)[:1]]), more, np.array([1, 0]), [7, 9]
+        on(networks, torch.cat([both, bright(0, 1)[:1]])), more, np.array([1, 0]), [7, 9]
     )
     assert others.compared == 1  # the image that is not shown
     assert others.models["nan"].agreement == pytest.approx(1)
@@ -327,6 +331,6 @@ def test_a_network_that_cannot_be_differentiated_has_no_map_and_causes_a_warning
     networks = {"teacher": Bright(), "stubborn": Stubborn(), "frozen": Frozen()}
     answers = dict.fromkeys(networks, np.array([1, 1]))
     with pytest.warns(Notice, match="Expected a saliency map of stubborn; found: this network"):
-        found = saliency_maps(networks.items(), bright(0, 0), answers, np.array([1, 1]), [0, 1])
+        found = saliency_maps(on(networks, bright(0, 0)), answers, np.array([1, 1]), [0, 1])
     assert [one.layer for one in found.models.values()] == ["conv", "", ""]
     assert found.models["stubborn"].maps == found.models["frozen"].maps == [None, None]

@@ -17,8 +17,9 @@ from espalier.seeds import seed_all
 from espalier.training.batches import Examples, Resident
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import ProcessGroup
-from espalier.training.engine import Objective, fit
+from espalier.training.engine import fit
 from espalier.training.history import Report, Row, silent
+from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 

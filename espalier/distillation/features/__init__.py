@@ -1,8 +1,17 @@
 """Feature distillation: losses between layers of a student and of its teacher."""
 
 from espalier.distillation.features.layers import Layer, layers
-from espalier.distillation.features.objective import FeatureTerm, FromFeatures
+from espalier.distillation.features.objective import FeatureTerm, FromFeatures, OwnFront
 from espalier.distillation.features.pairs import default_pairs, ends
 from espalier.distillation.features.tap import Tap
 
-__all__ = ["FeatureTerm", "FromFeatures", "Layer", "Tap", "default_pairs", "ends", "layers"]
+__all__ = [
+    "FeatureTerm",
+    "FromFeatures",
+    "Layer",
+    "OwnFront",
+    "Tap",
+    "default_pairs",
+    "ends",
+    "layers",
+]

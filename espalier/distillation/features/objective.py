@@ -11,7 +11,8 @@ from espalier.distillation.features.layers import as_map
 from espalier.distillation.features.tap import Tap
 from espalier.distillation.losses.averages import wide
 from espalier.distillation.settings import Ramp, at
-from espalier.training.engine import LossInputs
+from espalier.inputs import Front
+from espalier.training.loss_inputs import LossInputs
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,19 @@ class FeatureTerm:
     settings: Mapping[str, float | Ramp] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class OwnFront:
+    """The front of a teacher that sees its inputs otherwise than the student.
+
+    Attributes:
+        front: maps stored inputs to what the teacher sees.
+        example: inputs as the teacher sees them.
+    """
+
+    front: Front
+    example: Tensor
+
+
 class FromFeatures(nn.Module):
     """A weighted sum of losses over pairs of layers.
 
@@ -48,6 +62,7 @@ class FromFeatures(nn.Module):
         terms: Sequence[FeatureTerm],
         example: Tensor,
         *,
+        own_front: OwnFront | None = None,
         precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Hook the layers of all terms, and draw the adapters' weights from torch's generator.
@@ -57,13 +72,14 @@ class FromFeatures(nn.Module):
             teacher: teacher; it is put into evaluation mode and gets no gradient.
             terms: losses.
             example: inputs (N, C, H, W) as the networks see them, on their device.
+            own_front: front of a teacher that sees its inputs otherwise than the student.
             precision: makes the context in which the teacher computes.
 
         Raises:
             BadInput: if a network has no layer of a name, or the layer's output is not a tensor.
         """
         super().__init__()
-        self._terms, self._precision = tuple(terms), precision
+        self._terms, self._precision, self._own_front = tuple(terms), precision, own_front
         # in a tuple: torch would register it as a part of this module
         self._teacher = (teacher.eval(),)
         self._ours = Tap(student, [name for term in terms for name in term.pairs])
@@ -72,7 +88,7 @@ class FromFeatures(nn.Module):
         with torch.no_grad():
             student.eval()(example)
         student.train(training)
-        ours, theirs = self._maps(example)
+        ours, theirs = self._maps(example, own_front.example if own_front else example)
         self.adapters = nn.ModuleList(
             nn.ModuleList(
                 nn.Conv2d(ours[one].shape[1], theirs[other].shape[1], 1)
@@ -85,7 +101,7 @@ class FromFeatures(nn.Module):
 
     def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch on which the student has just run."""
-        ours, theirs = self._maps(seen.inputs)
+        ours, theirs = self._maps(seen.inputs, self._seen_by_teacher(seen))
         # data-parallel training waits for a gradient of every weight, those of the head included
         total = 0 * seen.outputs.sum()
         for term, adapters in zip(self._terms, self.adapters, strict=True):
@@ -100,13 +116,20 @@ class FromFeatures(nn.Module):
         self._ours.close()
         self._theirs.close()
 
-    def _maps(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _seen_by_teacher(self, seen: LossInputs) -> Tensor:
+        if self._own_front is None:
+            return seen.inputs
+        inputs: Tensor = self._own_front.front(seen.stored)
+        return inputs
+
+    def _maps(self, ours: Tensor, theirs: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs of the layers of both networks, by name; the student has run already."""
         with torch.no_grad(), self._precision():
-            self._teacher[0](images)
-        size = (int(images.shape[2]), int(images.shape[3]))
-        ours, theirs = (
-            {name: wide(as_map(output, size)) for name, output in tap.pop().items()}
-            for tap in (self._ours, self._theirs)
-        )
-        return ours, theirs
+            self._teacher[0](theirs)
+        return _as_maps(self._ours, ours), _as_maps(self._theirs, theirs)
+
+
+def _as_maps(tap: Tap, inputs: Tensor) -> dict[str, Tensor]:
+    """The outputs of the tapped layers of a network that has just run on `inputs`, by name."""
+    size = (int(inputs.shape[2]), int(inputs.shape[3]))
+    return {name: wide(as_map(output, size)) for name, output in tap.pop().items()}

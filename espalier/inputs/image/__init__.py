@@ -7,11 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import TypeAdapter
 
 from espalier.inputs.image.augmentations import ImageAugmentations
 from espalier.inputs.image.decoding import FORMATS, decode, encode
 from espalier.inputs.image.front import Normalize
+from espalier.inputs.image.preprocessing import SCALING, USUAL, Preprocess, channels_of
 from espalier.inputs.image.statistics import channel_statistics
+from espalier.settings.images import ImagePreprocessing
+
+_SETTINGS = TypeAdapter(ImagePreprocessing)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,24 @@ class ImageInput:
         """The normalisation."""
         return Normalize(facts.mean, facts.std)
 
+    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Preprocess:
+        """The preprocessing that a network brings along.
+
+        Raises:
+            BadInput: if the settings are not those of `ImagePreprocessing`, or do not fit the images.
+        """
+        return Preprocess(_SETTINGS.validate_python(preprocessing), shape)
+
+    def usual_preprocessings(
+        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
+    ) -> list[dict[str, Any]]:
+        """The usual ranges, normalisations and orders of colours, with the same scaling."""
+        own = preprocessing or {}
+        scaling = {key: value for key, value in own.items() if key in SCALING and value is not None}
+        usual = [{**scaling, **settings} for settings in USUAL]
+        channels = 1 if own.get("channels") == "gray" else max(shape[0], len(own.get("mean", ())))
+        return [one for one in usual if channels_of(one, shape[0]) == channels]
+
     def augmentations(
         self, facts: ImageFacts, *, examples: int, seed: int, count: int, active: bool
     ) -> ImageAugmentations:
@@ -83,6 +106,7 @@ __all__ = [
     "ImageFacts",
     "ImageInput",
     "Normalize",
+    "Preprocess",
     "channel_statistics",
     "decode",
     "encode",

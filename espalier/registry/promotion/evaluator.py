@@ -14,7 +14,7 @@ from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read
 from espalier.errors import BadInput
 from espalier.gates import Figures, Policy
 from espalier.judging import compare
-from espalier.models.folder import load
+from espalier.models.folder import load, read_architecture
 from espalier.params import Evaluation, Params
 from espalier.paths import (
     CONDITIONS,
@@ -151,9 +151,9 @@ class Evaluator:
     def _torch_agreement(self, name: str, deployed: np.ndarray) -> float:
         """Fraction of the test images for which the torch network gives the answer of the deployed file."""
         torch.set_num_threads(self.params.evaluation.threads)
-        network = load(self.root / MODELS / name, trusted=self.params.trusted)
-        device = torch.device("cpu")
-        front = self.dataset.front(device)
+        folder, device = self.root / MODELS / name, torch.device("cpu")
+        network = load(folder, trusted=self.params.trusted)
+        front = self.dataset.front(device, read_architecture(folder).preprocessing)
         logits = Inference(Resident(self.test, device), front).outputs(network)[0].numpy()
         return float((answers(logits) == deployed).mean())
 

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from espalier.measures.macs import count_macs
 from espalier.pruning.groups import DependencyGroups
 from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.surgery import cut
@@ -85,8 +84,7 @@ def ablations(network: nn.Module, groups: DependencyGroups) -> list[Ablation]:
 
 
 def plan_ablations(
-    networks: Mapping[str, tuple[nn.Module, int]],
-    example: torch.Tensor,
+    networks: Mapping[str, tuple[int, int]],
     device: torch.device,
 ) -> AblationPlan:
     """As many images as keep the work below 2e11 multiply-accumulates; at least 32, at most 512.
@@ -95,15 +93,13 @@ def plan_ablations(
     measured, but at least 8 of each network.
 
     Args:
-        networks: each network and its number of ablations, by name.
-        example: inputs (N, ...) as the networks see them.
+        networks: multiply-accumulates of each network and its number of ablations, by name.
         device: device that computes.
     """
-    macs = {name: count_macs(network, example) for name, (network, _) in networks.items()}
     most = _MACS * (_ON_GPU if device.type == "cuda" else 1)
-    work = sum(macs[name] * (1 + count) for name, (_, count) in networks.items())
+    work = sum(macs * (1 + count) for macs, count in networks.values())
     images = int(np.clip(most / max(1, work), _LEAST, _MOST))
-    layers = int(_LARGE * most / max(1, images * sum(macs.values())))
+    layers = int(_LARGE * most / max(1, images * sum(macs for macs, _ in networks.values())))
     return AblationPlan(images, max(_FEW, layers))
 
 

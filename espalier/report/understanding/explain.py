@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, re
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.measures.macs import count_macs
-from espalier.models.folder import load
+from espalier.models.folder import load, read_architecture
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
 from espalier.prediction import answers
@@ -52,29 +53,34 @@ class _Project:
         params: its parameters.
         dataset: description of its prepared data.
         device: device of the networks.
-        front: maps stored images to the network's inputs.
     """
 
     root: Path
     params: Params
     dataset: Dataset
     device: torch.device
-    front: Front
 
     @classmethod
     def open(cls, root: Path, params: Params) -> "_Project":
         """Open a project on the default device."""
         dataset, device = read_dataset(root / PREPARED), default_device()
-        return cls(root, params, dataset, device, dataset.front(device))
+        return cls(root, params, dataset, device)
 
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
         return to_device(network, self.device)
 
-    def example(self) -> torch.Tensor:
-        """Two images as networks see them, to trace them."""
-        return self.dataset.example(self.device)
+    def front(self, name: str) -> Front:
+        """The module between stored images and the network of a model."""
+        return self.dataset.front(self.device, self._preprocessing(name))
+
+    def example(self, name: str) -> torch.Tensor:
+        """Two images as the network of a model sees them, to trace it."""
+        return self.dataset.example(self.device, self._preprocessing(name))
+
+    def _preprocessing(self, name: str) -> dict[str, Any] | None:
+        return read_architecture(self.root / MODELS / name).preprocessing
 
 
 def explain(
@@ -114,29 +120,36 @@ def _write_saliency(
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
     labels = test.targets.numpy()
     shown = informative_examples(labels, predicted, TEACHER, _IMAGES)
-    work = 3 * len(names) * count_macs(project.network(TEACHER), project.example())
+    work = 3 * len(names) * count_macs(project.network(TEACHER), project.example(TEACHER))
     affordable = int(_MACS / max(1, work))
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
-    images = project.front(test.inputs[examples].to(project.device))
-    networks = ((name, project.network(name)) for name in predicted if name in names)
+    stored = test.inputs[examples].to(project.device)
+    networks = (
+        (name, project.network(name), project.front(name)(stored))
+        for name in predicted
+        if name in names
+    )
     answered = {name: predicted[name][examples] for name in names}
-    saliency_maps(networks, images, answered, labels[shown], shown).write(path)
+    saliency_maps(networks, answered, labels[shown], shown).write(path)
 
 
 def _write_ablations(project: _Project, reports: Path) -> None:
     """Write the sensitivity of the layers of pruned networks, and the activity of what they lost."""
     traced = dict(_traced(project, _explained(project.params)))
-    counts = {
-        name: (network, len(ablations(network, groups)))
+    work = {
+        name: (
+            count_macs(network, project.example(name)),
+            len(ablations(network, groups)),
+        )
         for name, (network, groups) in traced.items()
     }
-    plan = plan_ablations(counts, project.example(), project.device)
+    plan = plan_ablations(work, project.device)
     every = open_split(project.root / PREPARED, VALIDATION)
     split = _chosen(every, evenly_spaced(len(every), plan.images))
-    validation = Inference(Resident(split, project.device), project.front, _BATCH)
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
+        validation = Inference(Resident(split, project.device), project.front(name), _BATCH)
         rows = measure_ablations(network, groups, validation, plan.layers)
         sensitivities.append(rows.assign(model=name, images=len(split.targets)))
         activities += _activities(project, name, network, groups, split)
@@ -155,7 +168,8 @@ def _activities(
     cuts = _cuts(project, name)
     if not cuts:
         return []
-    batches = (project.front(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
+    front = project.front(name)
+    batches = (front(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
     means = mean_activations(network, groups, batches)
     return [activity(groups, means, kept).assign(model=child) for child, kept in cuts.items()]
 
@@ -180,7 +194,7 @@ def _traced(project: _Project, names: Sequence[str]) -> Iterator[tuple[str, Trac
     for name in names:
         network = project.network(name)
         try:
-            groups = find_dependency_groups(network, project.example())
+            groups = find_dependency_groups(network, project.example(name))
         except BadInput:  # a network that cannot be traced cannot be pruned either
             continue
         yield name, (network, groups)

@@ -84,8 +84,7 @@ _SALIENCY = TypeAdapter(SaliencyMaps)
 
 
 def saliency_maps(
-    networks: Iterable[tuple[str, nn.Module]],
-    images: Tensor,
+    networks: Iterable[tuple[str, nn.Module, Tensor]],
     answers: Mapping[str, np.ndarray],
     labels: np.ndarray,
     examples: list[int],
@@ -93,25 +92,25 @@ def saliency_maps(
     """Compute the saliency maps of several networks.
 
     Args:
-        networks: names and networks; the agreement of the others is with the first.
-        images: (N, C, H, W) as the networks see them, N above 1, on their device: first the
-            images to be shown, then those over which the agreement is averaged; if there are no
-            others, it is averaged over the shown ones.
+        networks: names, networks, and images (N, C, H, W) as the network sees them, N above 1, on
+            its device: first those to be shown, then those over which the agreement is averaged; if
+            there are no others, it is averaged over the shown ones. The agreement of all networks
+            is with the first.
         answers: each model's answers (N,), whose outputs are explained.
         labels: classes (n,) of the images to be shown.
         examples: indices of these images in the test split.
     """
-    shown = len(examples)
-    compared = slice(shown if len(images) > shown else 0, None)
+    shown, count = len(examples), len(next(iter(answers.values())))
+    compared = slice(shown if count > shown else 0, None)
     models: dict[str, ModelSaliency] = {}
     reference: list[AnyMap] = []
-    for name, network in networks:
+    for name, network, images in networks:
         layer, maps = _maps(name, network, images, answers[name])
         agreement = _mean_correlation(maps[compared], reference) if models else None
         reference = reference or maps[compared]
         scaled = [None if saliency is None else _scaled(saliency) for saliency in maps[:shown]]
         models[name] = ModelSaliency(layer, answers[name][:shown].tolist(), scaled, agreement)
-    return SaliencyMaps(examples, labels.tolist(), len(images[compared]), models)
+    return SaliencyMaps(examples, labels.tolist(), len(range(count)[compared]), models)
 
 
 def _maps(

@@ -1,0 +1,89 @@
+"""`espalier import`: a trained network, tried on the project's data before it becomes its teacher."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from espalier.errors import BadInput
+from espalier.making.import_network import better_preprocessing, fitted
+from espalier.making.job import Job
+from espalier.params import Imported, check
+from espalier.paths import PARAMS, TEACHER
+
+
+def run(
+    root: Path,
+    weights: str | None,
+    model: str | None,
+    arguments: str | None,
+    settings: str | None,
+    key: str | None,
+) -> None:
+    """Say how accurate a trained network is on validation, and how it is written in `params.yaml`.
+
+    Args:
+        root: folder of the project, whose data are prepared.
+        weights: file of the weights, or the name of published ones; None for the teacher that
+            `params.yaml` has.
+        model: factory of the network.
+        arguments: arguments of the factory, in YAML.
+        settings: preprocessing of the network, in YAML.
+        key: key of the weights in a checkpoint.
+
+    Raises:
+        BadInput: if the weights do not fit the network, or an option is not valid.
+    """
+    content = yaml.safe_load((root / PARAMS).read_text())
+    if weights is not None:
+        content["teacher"] = _entry(weights, model, arguments, settings, key)
+    params = check(content)
+    if not isinstance(params.teacher, Imported):
+        raise BadInput(
+            f"Expected a file of weights, or a teacher in {PARAMS} with `by: import`; found "
+            "neither: espalier import WEIGHTS --model NAME."
+        )
+    job: Job[Imported] = Job.of(root, TEACHER, params)
+    imported = fitted(job)
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    for note in imported.notes:
+        say(note)
+    value, low, high = imported.accuracy
+    say(f"Accuracy on validation: {value:.2%} ({low:.2%}..{high:.2%})")
+    if better := better_preprocessing(job, imported):
+        say(f"With another preprocessing it is {better[1]:.2%}: input: {_flow(better[0])}")
+        content["teacher"]["input"] = better[0]
+    if weights is not None:
+        say(f"In {PARAMS}:\nteacher: {_flow(content['teacher'])}")
+        for file in job.entry.own_files:
+            say(f"In dvc.yaml, under stages.teacher.deps:\n- {file}")
+
+
+def _entry(
+    weights: str, model: str | None, arguments: str | None, settings: str | None, key: str | None
+) -> dict[str, Any]:
+    given = {
+        "model": model,
+        "arguments": _yaml("--arguments", arguments),
+        "weights": weights,
+        "key": key,
+        "input": _yaml("--input", settings),
+    }
+    return {"by": "import", **{name: value for name, value in given.items() if value is not None}}
+
+
+def _yaml(option: str, text: str | None) -> Any:
+    try:
+        content = yaml.safe_load(text) if text is not None else None
+    except yaml.YAMLError:
+        content = text
+    if content is not None and not isinstance(content, dict):
+        raise BadInput(
+            f"Expected {option} to be a mapping, such as '{{depth: 20}}'; found {text!r}."
+        )
+    return content
+
+
+def _flow(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=10**6).strip()

@@ -1,0 +1,128 @@
+"""`by: import`: a network that was trained elsewhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from espalier.data.names import VALIDATION
+from espalier.distillation.objectives import from_labels
+from espalier.errors import BadInput
+from espalier.judging import Interval, accuracy
+from espalier.making.job import Job
+from espalier.making.networks import new_network
+from espalier.making.result import OperationResult
+from espalier.measures.macs import count_macs
+from espalier.models.trained import Weights, fit_weights, published_weights, read_weights
+from espalier.params.imported import Imported
+from espalier.prediction import answers
+from espalier.training.device import to_device
+from espalier.training.scoring import Inference
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A network with trained weights, before any further training.
+
+    Attributes:
+        network: network, on the device.
+        accuracy: accuracy on validation, with its 95 % interval.
+        notes: sentences about what was chosen, removed or left out.
+    """
+
+    network: nn.Module
+    accuracy: Interval
+    notes: tuple[str, ...]
+
+    def is_as_expected(self, expected: float | None) -> bool:
+        """Whether the accuracy is at least the expected one, or below it by chance alone.
+
+        Validation is a sample: the network is worse if the interval lies below.
+        """
+        return expected is None or self.accuracy.high >= expected
+
+
+def import_network(job: Job[Imported]) -> OperationResult:
+    """The network of a factory with trained weights, trained further if the entry has `epochs`.
+
+    Raises:
+        BadInput: if the weights do not fit, or the network is worse than `expect` says.
+    """
+    imported = fitted(job)
+    if not imported.is_as_expected(job.entry.expect):
+        _refuse(job, imported)
+    network, headline = imported.network, job.data.task.headline.name
+    history = job.fit(network, from_labels(job.recipe.label_smoothing, task=job.data.task))
+    return OperationResult(
+        network,
+        count_macs(network, job.data.example().cpu()),
+        history,
+        metrics={f"imported_{headline}": imported.accuracy.value},
+        notes=imported.notes,
+    )
+
+
+def fitted(job: Job[Imported]) -> ImportedNetwork:
+    """The network of the entry with its weights, measured on validation.
+
+    Raises:
+        BadInput: if the weights cannot be read, or do not fit the network.
+    """
+    network, weights = new_network(job), _weights(job)
+    notes = fit_weights(network, weights, new_head=job.entry.head == "new")
+    network = to_device(network, job.processes.device)
+    measured = _accuracy(job, network, job.data.preprocessing)
+    return ImportedNetwork(network, measured, (*weights.notes, *notes))
+
+
+def better_preprocessing(
+    job: Job[Imported], imported: ImportedNetwork
+) -> tuple[dict[str, Any], float] | None:
+    """The usual preprocessing with which a network is right most often, and its accuracy.
+
+    Only those are tried that keep the shape of the inputs.
+
+    Returns:
+        None if the entry's own preprocessing is not significantly worse.
+    """
+    dataset = job.data.dataset
+    usual = dataset.input.usual_preprocessings(job.data.preprocessing, dataset.shape)
+    found = [(settings, _accuracy(job, imported.network, settings)) for settings in usual]
+    settings, best = max(found, key=lambda one: one[1].value)
+    return (settings, best.value) if best.low > imported.accuracy.high else None
+
+
+def _weights(job: Job[Imported]) -> Weights:
+    entry = job.entry
+    if entry.is_published:
+        return published_weights(entry.model, entry.weights)
+    return read_weights(job.project.root / entry.weights, entry.key)
+
+
+def _accuracy(
+    job: Job[Imported], network: nn.Module, preprocessing: dict[str, Any] | None
+) -> Interval:
+    front = job.data.dataset.front(job.processes.device, preprocessing)
+    validation = Inference(job.data.open(VALIDATION), front, task=job.data.task)
+    outputs, targets = validation.outputs(network)
+    return accuracy(targets.cpu().numpy(), answers(outputs.cpu().numpy()))
+
+
+def _refuse(job: Job[Imported], imported: ImportedNetwork) -> None:
+    """Refuse a network that is worse than it is known to be; the usual reason is its preprocessing.
+
+    Raises:
+        BadInput: always.
+    """
+    better = better_preprocessing(job, imported)
+    value, low, high = imported.accuracy
+    way_out = (
+        f"With `input: {better[0]}` it is right about {better[1]:.2%}."
+        if better
+        else "The usual reason is another preprocessing, which `input` sets, or another order of the "
+        f"classes than {', '.join(job.data.dataset.classes[:10])}."
+    )
+    raise BadInput(
+        f"Expected {job.name} to be right about {job.entry.expect:.2%} of the validation examples, "
+        f"as `expect` says; found {value:.2%} ({low:.2%}..{high:.2%}). {way_out}"
+    )

@@ -1,0 +1,52 @@
+"""Files of the user that DVC has to know, because models are made from them."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from espalier.errors import BadInput
+from espalier.paths import TEACHER
+
+GRAPH = "dvc.yaml"
+_TEMPLATES = ("${teacher.weights}", "${item.weights}")
+
+
+def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> None:
+    """Refuse a model whose stage in `dvc.yaml` does not depend on all files that it is made from.
+
+    DVC would take the model for up to date after such a file has changed.
+
+    Args:
+        root: folder of the project; without `dvc.yaml` there is nothing to check.
+        name: name of the entry.
+        own_files: files of the entry, relative to the project.
+
+    Raises:
+        BadInput: if a file is missing among the dependencies; the message has the line to add.
+    """
+    path = root / GRAPH
+    if not own_files or not path.is_file():
+        return
+    stage, place = _stage(path, name)
+    known = [one for one in stage.get("deps", []) if isinstance(one, str)]
+    for file in own_files:
+        if not any(one in _TEMPLATES or _covers(one, file) for one in known):
+            raise BadInput(
+                f"Expected {place}.deps of {path} to have {file!r}, so that DVC sees when it "
+                f"changes; found {', '.join(known) or 'nothing'}. Add the line `- {file}` there."
+            )
+
+
+def _stage(path: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The stage of an entry, and its place in the file."""
+    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+    if name in stages or name == TEACHER:
+        return stages.get(name, {}), f"stages.{name}"
+    return stages.get("model", {}).get("do", {}), "stages.model.do"
+
+
+def _covers(dependency: str, file: str) -> bool:
+    """Whether a dependency is a file, or a folder that it lies in."""
+    known, path = PurePosixPath(dependency), PurePosixPath(file)
+    return known == path or known in path.parents

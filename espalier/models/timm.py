@@ -1,0 +1,37 @@
+"""timm's networks for any number of classes and channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from espalier.errors import BadInput
+
+
+def timm_network(name: str) -> Callable[..., nn.Module]:
+    """The factory of one of timm's networks, without pretrained weights.
+
+    Raises:
+        BadInput: if timm is not installed, or has no network of that name.
+    """
+    try:
+        import timm  # noqa: PLC0415, RUF100  # optional
+    except ImportError:
+        raise BadInput(
+            f"Expected timm to be installed for the model 'timm:{name}'; found it is not: "
+            "pip install timm."
+        ) from None
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
+        hint = f", such as {', '.join(near)}" if near else ""
+        raise BadInput(f"Expected a network of timm{hint}; found {name!r}.")
+
+    def factory(
+        *, classes: int, shape: tuple[int, int, int], options: dict[str, Any] | None = None
+    ) -> nn.Module:
+        network: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=classes, in_chans=shape[0], **(options or {})
+        )
+        return network
+
+    return factory

@@ -1,0 +1,99 @@
+"""Weights put into a network, every difference named."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from espalier.errors import BadInput
+from espalier.models.trained.reading import Weights
+
+_SHOWN = 4  # names of one kind in a message
+_COUNTER = (
+    "num_batches_tracked"  # of batch norms: written since torch 0.4.1, used by no forward pass
+)
+
+
+def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False) -> tuple[str, ...]:
+    """Load weights into a network in place, exactly: every tensor is used, and none is left as it was.
+
+    Args:
+        network: network that the weights belong to.
+        weights: weights.
+        new_head: whether the last layer may be left as it is, with its random weights, because it
+            has another number of outputs than the weights.
+
+    Returns:
+        Sentences about what was left out.
+
+    Raises:
+        BadInput: if a tensor is missing, unexpected, or of another shape; the message names them
+            with their shapes. The network is unchanged.
+    """
+    expected = network.state_dict()
+    given = _fitting_prefix(dict(weights.tensors), expected)
+    head = _misfitting_head(given, expected) if new_head else ()
+    for name in head:
+        given[name] = expected[name]
+    for name in expected:
+        if name.endswith(_COUNTER):
+            given.setdefault(name, expected[name])
+    _refuse_differences(given, expected)
+    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in given.items()})
+    if not new_head:
+        return ()
+    if not head:
+        return ("The head of the weights fits; `head: new` changes nothing.",)
+    return (f"New random weights stay in the head: {', '.join(head)}.",)
+
+
+def _fitting_prefix(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names with a prefix that was removed although it belongs to the network."""
+    if set(given) & set(expected):
+        return given
+    roots = {name.partition(".")[0] for name in expected}
+    if len(roots) == 1:
+        root = roots.pop()
+        return {f"{root}.{name}": tensor for name, tensor in given.items()}
+    return given
+
+
+def _misfitting_head(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    """The tensors of the last layer, if their first dimension differs from the weights'."""
+    matrices = [name for name, value in expected.items() if value.ndim > 1]
+    layer = matrices[-1].rpartition(".")[0]
+    own = [name for name in expected if name.rpartition(".")[0] == layer]
+    return tuple(name for name in own if _shape(given.get(name)) != _shape(expected[name]))
+
+
+def _refuse_differences(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = [f"{name} {_shape(expected[name])}" for name in expected if name not in given]
+    unexpected = [f"{name} {_shape(given[name])}" for name in given if name not in expected]
+    misfit = [
+        f"{name} {_shape(given[name])} instead of {_shape(expected[name])}"
+        for name in expected
+        if name in given and given[name].shape != expected[name].shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
+    found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
+    if found:
+        raise BadInput(
+            f"Expected the weights to fit the network's {len(expected)} tensors; found "
+            f"{'; '.join(found)}.{_way_out(misfit, missing + unexpected)}"
+        )
+
+
+def _way_out(misfit: list[str], others: list[str]) -> str:
+    if misfit and not others and len(misfit) <= 2:
+        return " If they belong to a head for other classes, `head: new` replaces it."
+    return " The network may be another one, or have other `arguments`."
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else "x".join(map(str, tensor.shape)) or "scalar"

@@ -1,0 +1,86 @@
+"""Entries of networks that were trained elsewhere."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from espalier.params.entry import BuiltEntry, ChildEntry, Trained
+from espalier.settings.images import ImagePreprocessing
+
+_PUBLISHING = ("torchvision", "timm")  # libraries with weights of their own
+
+
+class Imported(Trained, BuiltEntry):
+    """A network that was trained elsewhere: taken as it is, or trained further on labels.
+
+    Attributes:
+        model: factory of the network that the weights belong to.
+        arguments: arguments of the factory.
+        weights: file of the weights, relative to the project; or a name of torchvision's or timm's
+            own weights, such as `DEFAULT`.
+        key: key of the weights in a checkpoint; by default they are looked for in the usual places.
+        input: preprocessing that belongs to the weights. By default that of published weights, or
+            else the normalisation by mean and deviation of the data.
+        head: `new` leaves the last layer with random weights, where the weights have another number
+            of classes.
+        expect: accuracy that is known of the network. If its accuracy on validation is below that by
+            more than chance explains, the import is refused.
+        epochs: number of epochs of further training; 0 takes the network as it is. All other keys of
+            `training` may be given too.
+    """
+
+    weights: str = Field(min_length=1)
+    key: str | None = None
+    input: ImagePreprocessing | None = None
+    head: Literal["new"] | None = None
+    expect: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _new_head_is_trained(self) -> Self:
+        if self.head == "new" and not self.recipe_keys["epochs"]:
+            raise ValueError(
+                "Expected `epochs` above 0 beside `head: new`, whose weights are random; found 0."
+            )
+        return self
+
+    @property
+    def recipe_keys(self) -> dict[str, Any]:
+        """Keys of `training` that the entry overrides; without `epochs` nothing is trained."""
+        return {"epochs": 0, **self.overrides}
+
+    @property
+    def is_published(self) -> bool:
+        """Whether `weights` is the name of weights that a library publishes, and no file."""
+        is_name = not Path(self.weights).suffix and "/" not in self.weights
+        return self.model.partition(":")[0] in _PUBLISHING and is_name
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The file of the weights, if they are no published ones."""
+        return () if self.is_published else (self.weights,)
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """The preprocessing that belongs to the weights; None for that of the data."""
+        if self.input is not None:
+            return asdict(self.input)
+        if not self.is_published:
+            return None
+        # here: torch, which takes seconds
+        from espalier.models.trained import published_preprocessing
+
+        return published_preprocessing(self.model, self.weights)
+
+
+class ImportedTeacher(Imported):
+    """A network trained elsewhere as the root of the tree."""
+
+    by: Literal["import"]
+
+
+class Import(Imported, ChildEntry):
+    """A network trained elsewhere, as another model of the tree; `from` says what it is compared with."""
+
+    by: Literal["import"]

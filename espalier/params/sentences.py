@@ -1,0 +1,113 @@
+"""Errors of `params.yaml` in one sentence, with the line and the nearest known key."""
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from espalier.paths import PARAMS, TEACHER
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+Place = tuple[int | str, ...]
+
+
+def sentence(
+    error: ValidationError,
+    kinds: Mapping[str, type[BaseModel]],
+    keys: Collection[str],
+    text: str = "",
+) -> str:
+    """The first error, as a sentence for the user.
+
+    Args:
+        error: all errors.
+        kinds: schema of each kind of entry, by its name under `by`.
+        keys: keys of `training`, which entries may have beside their own.
+        text: content of the file, to find the line.
+    """
+    first = error.errors()[0]
+    place = _place(first["loc"], kinds)
+    where, file = ".".join(str(part) for part in place), PARAMS + _line(text, place)
+    if first["type"] in _UNKNOWN:
+        known = _known_keys(first["loc"], kinds, keys)
+        near = get_close_matches(str(place[-1]), known, 1)
+        hint = f"; the nearest known key is `{near[0]}`" if near else ""
+        return (
+            f"Expected {file} to have no key `{where}`; found {first['input']!r} there; it is "
+            f"unknown{hint}."
+        )
+    if first["type"] == "missing":
+        return f"Expected {file} to have the key `{where}`; found none."
+    return _reason(first, place, file)
+
+
+def _reason(first: ErrorDetails, place: Place, file: str) -> str:
+    """The sentence of a value that is not valid."""
+    where = ".".join(str(part) for part in place)
+    reason = first["msg"].removeprefix("Value error, ")
+    if reason.startswith(("`", "Expected")):
+        entry = f"models.{place[1]}: " if place[:1] == ("models",) else ""
+        return entry + reason
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        context = first.get("ctx") or {}
+        key = str(context.get("discriminator", "by")).strip("'")
+        found = first["input"].get(key) if isinstance(first["input"], dict) else first["input"]
+        expected = context.get("expected_tags", "another")
+        return f"Expected `{where}.{key}` in {file} to be one of {expected}; found {found!r}."
+    found = f"found {first['input']!r}."
+    if reason.startswith("Input should "):
+        return f"Expected `{where}` in {file} to {reason.removeprefix('Input should ')}; {found}"
+    return f"Expected `{where}` in {file} to be valid: {reason[0].lower()}{reason[1:]}; {found}"
+
+
+def _place(location: Place, kinds: Mapping[str, type[BaseModel]]) -> Place:
+    """The keys that lead to a value: the location without the kinds of entries and losses."""
+    kind = _position_of_kind(location)
+    keys = [
+        key
+        for position, key in enumerate(location)
+        if not (position == kind and key in kinds)
+        and not (position and isinstance(location[position - 1], int))
+    ]
+    return tuple(keys)
+
+
+def _position_of_kind(location: Place) -> int:
+    return 1 if location[:1] == (TEACHER,) else 2
+
+
+def _known_keys(
+    location: Place, kinds: Mapping[str, type[BaseModel]], keys: Collection[str]
+) -> list[str]:
+    """The keys that an entry, or the training, may have at an unknown key."""
+    kind = _position_of_kind(location)
+    if len(location) == kind + 2 and location[kind] in kinds:
+        schema = kinds[str(location[kind])]
+        return [field.alias or name for name, field in schema.model_fields.items()] + list(keys)
+    return list(keys) if location[0] == "training" else []
+
+
+def _line(text: str, place: Place) -> str:
+    """`:N`, the line of the last key that the file has on the way to a place; empty without text."""
+    if not text:
+        return ""
+    node, line = yaml.compose(text), None
+    for part in place:
+        found = _child(node, part)
+        if found is None:
+            break
+        line, node = found
+    return "" if line is None else f":{line}"
+
+
+def _child(node: Any, part: int | str) -> tuple[int, Any] | None:
+    """The line and the node of a key or of an item."""
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(key, value) for key, value in node.value if key.value == str(part)]
+        return (pairs[0][0].start_mark.line + 1, pairs[0][1]) if pairs else None
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line + 1, node.value[part]
+    return None

@@ -1,0 +1,67 @@
+"""Settings of images."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from espalier.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePreprocessing:
+    """How a trained network expects its images, in the order in which the steps are applied.
+
+    Attributes:
+        resize: length to which the shorter side is scaled, in pixels; None keeps the size.
+        size: height and width to which images are stretched, in pixels; a number is both.
+        crop: height and width that are cut out of the centre, in pixels; a number is both.
+        interpolation: filter of the scaling, with antialiasing, as torchvision and timm use it.
+        channels: order of the colours; gray images are repeated three times.
+        range: values of a black and of a white pixel before `mean` and `std`.
+        mean: number that is subtracted from each channel; a single one holds for all of them.
+        std: number by which each channel is divided after that, likewise.
+
+    Example:
+        `{range: [0, 255], channels: bgr, mean: [103.939, 116.779, 123.68]}` is the preprocessing of
+        networks that come from Caffe.
+    """
+
+    resize: int | None = None
+    size: int | tuple[int, int] | None = None
+    crop: int | tuple[int, int] | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    channels: Literal["rgb", "bgr", "gray"] | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no image can have.
+
+        Raises:
+            BadInput: if a size or a deviation is not above 0, or two settings exclude each other.
+        """
+        lengths = [
+            *both_sides(self.size),
+            *both_sides(self.crop),
+            *([self.resize] if self.resize else []),
+        ]
+        if self.resize is not None and self.size is not None:
+            raise BadInput(
+                "Expected `input` to have `resize` (scale the shorter side) or `size` (stretch); "
+                "found both."
+            )
+        if self.resize == 0 or any(length < 1 for length in lengths):
+            raise BadInput("Expected sizes in `input` to be at least 1 pixel; found a smaller one.")
+        if not all(deviation > 0 for deviation in self.std):
+            raise BadInput(f"Expected `std` in `input` to be above 0; found {list(self.std)}.")
+        if self.range[0] >= self.range[1]:
+            raise BadInput(
+                f"Expected `range` in `input` to be [black, white]; found {list(self.range)}."
+            )
+
+
+def both_sides(length: int | tuple[int, int] | None) -> tuple[int, ...]:
+    """Height and width, where a number is both; empty for None."""
+    if length is None:
+        return ()
+    return (length, length) if isinstance(length, int) else tuple(length)

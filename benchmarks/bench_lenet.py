@@ -26,7 +26,6 @@ from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import read_dataset, read_split
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
 from espalier.distillation.bank import Bank
 from espalier.distillation.objectives import from_labels, from_teacher
 from espalier.errors import BadInput, Notice
@@ -34,6 +33,7 @@ from espalier.inputs.image import ImageAugmentations
 from espalier.models import build, load, save
 from espalier.pruning import prune
 from espalier.seeds import seed_all
+from espalier.settings.data import DataSettings
 from espalier.training.batches import Resident
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import join_process_group, to_device
@@ -104,12 +104,13 @@ class Evaluator:
         self.work, data = work, work / "prepared"
         if not data.exists():
             import_data(
-                "mnist", work / "data", source, work / "draft", Rules(0.1, 0.2, "refuse", SEED)
+                "mnist", work / "data", source, work / "draft", DataSettings(validation=0.1)
             )
             settings = {
                 "validation": 1 / 12,
                 "test": 0.2,
                 "duplicates": "refuse",
+                "split": "exact",
                 "crop": 2,
                 "flip": False,
             }

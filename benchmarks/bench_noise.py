@@ -23,9 +23,9 @@ import yaml
 from espalier.commands import make
 from espalier.data.prepare import prepare
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
 from espalier.measures.device import processor
 from espalier.params import read_params
+from espalier.settings.data import DataSettings
 
 ROOT, TIMES = Path(__file__).resolve().parents[1], 5
 
@@ -51,11 +51,12 @@ def entries() -> dict[str, dict[str, object]]:
 
 def project(folder: Path) -> None:
     shutil.copytree(ROOT / ".dvc" / "embedded", folder / ".dvc" / "embedded")
-    import_data("digits", folder / "data", None, folder / "work", Rules(0.15, 0.2, "refuse", 0))
+    import_data("digits", folder / "data", None, folder / "work", DataSettings())
     settings = {
         "validation": 0.15,
         "test": 0.2,
         "duplicates": "refuse",
+        "split": "exact",
         "crop": -1,
         "flip": None,
         "seed": 0,

@@ -32,3 +32,15 @@ class Stopped(EspalierError):
 
 class Notice(UserWarning):
     """A sentence for the user about something that did not fail."""
+
+
+def reason_of(error: BaseException, limit: int = 200) -> str:
+    """The message of an error of another library, for the end of a sentence: one line, no full stop.
+
+    Args:
+        error: the error; the name of its type stands in for an empty message.
+        limit: largest number of characters.
+    """
+    words = str(error).split()
+    message = " ".join(words)[:limit].rstrip(".")
+    return message or type(error).__name__

@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import BadInput, TryAgain
+from espalier.errors import BadInput, TryAgain, reason_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
         ) from None
     except DvcException as error:
         raise BadInput(
-            f"Expected a project in {root} that DVC can read; found: {' '.join(str(error).split())}"
+            f"Expected a project in {root} that DVC can read; found: {reason_of(error)}."
         ) from None
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
 

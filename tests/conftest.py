@@ -56,15 +56,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prepared digits: 1,222 training, 216 validation and 359 test images of 1x8x8 in 10 classes."""
     from espalier.data.prepare import prepare
     from espalier.data.sources import import_data
-    from espalier.data.splits import Rules
+    from espalier.settings.data import DataSettings
 
     project = tmp_path_factory.mktemp("digits")
     shutil.copytree(ROOT / ".dvc" / "embedded", project / ".dvc" / "embedded")
-    import_data("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
+    import_data("digits", project / "data", None, project / "work", DataSettings())
     settings = {
         "validation": 0.15,
         "test": 0.2,
         "duplicates": "refuse",
+        "split": "exact",
         "crop": -1,
         "flip": None,
         "seed": 0,

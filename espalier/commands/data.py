@@ -10,7 +10,6 @@ from rich.console import Console
 
 from espalier import dvc_messages
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
 from espalier.errors import EspalierError, TryAgain
 from espalier.params import read_params
 from espalier.paths import DATA, STATE
@@ -29,7 +28,6 @@ def run(root: Path, source: str, files: Path | None) -> None:
         TryAgain: If a download failed, or DVC is busy.
     """
     params = read_params(root)
-    rules = Rules(params.data.validation, params.data.test, params.data.duplicates, params.seed)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     versioned = (root / ".dvc").is_dir() and find_spec("dvc") is not None
 
@@ -37,7 +35,9 @@ def run(root: Path, source: str, files: Path | None) -> None:
         if versioned and (root / DATA).exists():
             _add(root)
 
-    brought = import_data(source, root / DATA, files, root / STATE / "work", rules, keep_the_old)
+    brought = import_data(
+        source, root / DATA, files, root / STATE / "work", params.data_settings, keep_the_old
+    )
     counts = ", ".join(f"{count} {name}" for name, count in brought.counts.items())
     say(
         f"{brought.name}: {counts}; {len(brought.classes)} classes, "

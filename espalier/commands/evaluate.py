@@ -160,14 +160,18 @@ def _judge(
 
 
 def _entries(params: Params) -> pd.DataFrame:
-    entries = {name: params.entry(name) for name in params.names}
-    rows = {name: {"parent": entry.origin or "", "by": entry.by} for name, entry in entries.items()}
+    rows = {}
+    for name in params.names:
+        entry = params.entry(name)
+        rows[name] = {"parent": entry.origin or "", "by": entry.by}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _facts(root: Path, params: Params) -> pd.DataFrame:
     """The figures that were recorded when the models were made."""
-    metrics = {name: files.read_json(root / MODELS / name / METRICS) for name in params.names}
+    metrics = {}
+    for name in params.names:
+        metrics[name] = files.read_json(root / MODELS / name / METRICS)
     return pd.DataFrame.from_dict(metrics, orient="index").reindex(columns=_FACTS)
 
 

@@ -17,18 +17,8 @@ def run(root: Path) -> None:
             was.
     """
     params = read_params(root)
-    rules = params.data
-    dataset = prepare(
-        root / DATA,
-        root / PREPARED,
-        validation=rules.validation,
-        test=rules.test,
-        duplicates=rules.duplicates,
-        crop=rules.crop,
-        flip=rules.flip,
-        seed=params.seed,
-        workshop=root / STATE / "work",
-    )
+    settings, workshop = params.data_settings, root / STATE / "work"
+    dataset = prepare(root / DATA, root / PREPARED, settings, workshop=workshop)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
     say(

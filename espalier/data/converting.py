@@ -28,7 +28,8 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
     """
     if expected and source.name not in (expected, "data"):
         raise BadInput(f"Expected {source.folder} to hold {expected}; found {source.name}.")
-    labels, splits = source.examples["label"].to_numpy(), source.examples["split"].to_numpy()
+    labels = source.examples["label"].to_numpy()
+    splits = source.examples["split"].to_numpy()
     writers = {
         name: pq.ParquetWriter(folder / f"{name}.parquet", _SCHEMA)
         for name in SPLITS
@@ -38,7 +39,8 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
     for chunk in source.images():
         rows = slice(start, start + len(chunk))
         images = [{"bytes": encode(np.asarray(pixels))} for pixels in chunk]
-        writers[str(splits[start])].write_table(pa.table([images, labels[rows]], schema=_SCHEMA))
+        table = pa.table([images, labels[rows]], schema=_SCHEMA)
+        writers[str(splits[start])].write_table(table)
         start = rows.stop
     for writer in writers.values():
         writer.close()

@@ -1,25 +1,40 @@
 """Decoding of a data set: all inputs of one shape, hashed, on disk instead of in memory."""
 
 import hashlib
+import statistics
+import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from espalier.data.source import Array, Source
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.inputs.image import FORMATS, decode
+from espalier.settings.data import DataSettings
+from espalier.settings.images import ImagePolicy
+
+_LISTED = 20  # unreadable examples in a notice
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """All images (N, C, H, W) uint8 of a data set, mapped from disk, and the SHA-256 of each."""
+    """The images of a data set, mapped from disk.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        hashes: SHA-256 of each image's pixels.
+        kept: index in the source of each image; others could not be read.
+        count: number of examples that the source gave.
+    """
 
     images: Array
     hashes: list[str]
+    kept: list[int]
+    count: int
 
 
 @dataclass
@@ -30,45 +45,72 @@ class _Survey:
         shapes: number of images of each shape.
         first: index of the first image of each shape.
         unreadable: index and reason of every image that could not be read.
+        remarks: number of images of each change beyond decoding.
+        count: number of examples.
     """
 
     shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     first: dict[tuple[int, ...], int] = field(default_factory=dict)
     unreadable: list[tuple[int, str]] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)
+    count: int = 0
+
+    @property
+    def is_mixed_in_channels_alone(self) -> bool:
+        """Whether some images are gray and some coloured, all of one height and width."""
+        return len(self.shapes) > 1 and len({shape[1:] for shape in self.shapes}) == 1
 
 
-def decode_all(source: Source, scratch: Path) -> Pixels:
+def decode_all(source: Source, scratch: Path, settings: DataSettings | None = None) -> Pixels:
     """Decode every image of a data set into the file `scratch`.
 
+    If some images are gray and some are coloured, all become coloured. What was done to images is
+    said in notices.
+
     Raises:
-        BadInput: if an image cannot be read or has another shape than the others; it names the
-            first and the number.
+        BadInput: if more images cannot be read than `skip_bad`, or one has another shape than the
+            others; it names the first and the number.
     """
-    survey, hashes = _Survey(), []
-    with scratch.open("wb") as file:
-        for index, pixels in enumerate(_every(source, survey)):
-            hashes.append(_keep(index, pixels, survey, file))
-    _refuse_unreadable(source, survey)
+    settings = settings or DataSettings()
+    survey, pixels = _decode(source, scratch, settings.images)
+    if survey.is_mixed_in_channels_alone and settings.images.channels == "auto":
+        survey, pixels = _decode(source, scratch, replace(settings.images, channels="rgb"))
+        survey.remarks["gray images among coloured ones: all are RGB"] = len(pixels)
+    _refuse_unreadable(source, survey, settings.skip_bad)
     _refuse_shapes(source, survey)
+    _say(source, survey)
     shape = next(iter(survey.shapes))
-    return Pixels(np.memmap(scratch, np.uint8, "r", shape=(len(hashes), *shape)), hashes)
+    images = np.memmap(scratch, np.uint8, "r", shape=(len(pixels), *shape))
+    return Pixels(images, list(pixels.values()), list(pixels), survey.count)
 
 
-def _every(source: Source, survey: _Survey) -> Iterator[Array | None]:
+def _decode(source: Source, scratch: Path, policy: ImagePolicy) -> tuple[_Survey, dict[int, str]]:
+    """The survey, and the SHA-256 of every image that could be read, by its index."""
+    survey, hashes = _Survey(), {}
+    with scratch.open("wb") as file:
+        for index, pixels in enumerate(_every(source, survey, policy)):
+            survey.count += 1
+            if pixels is not None:
+                hashes[index] = _keep(index, pixels, survey, file)
+    return survey, hashes
+
+
+def _every(source: Source, survey: _Survey, policy: ImagePolicy) -> Iterator[Array | None]:
+    def remark(what: str) -> None:
+        survey.remarks[what] += 1
+
     index = 0
     for chunk in source.images():
         for item in chunk:
             try:
-                yield decode(item) if isinstance(item, bytes) else item
+                yield decode(item, policy, remark) if isinstance(item, bytes) else item
             except ValueError as error:
                 survey.unreadable.append((index, str(error)))
                 yield None
             index += 1
 
 
-def _keep(index: int, pixels: Array | None, survey: _Survey, file: BinaryIO) -> str:
-    if pixels is None:
-        return ""
+def _keep(index: int, pixels: Array, survey: _Survey, file: BinaryIO) -> str:
     survey.shapes[pixels.shape] += 1
     survey.first.setdefault(pixels.shape, index)
     if len(survey.shapes) > 1:
@@ -78,15 +120,21 @@ def _keep(index: int, pixels: Array | None, survey: _Survey, file: BinaryIO) -> 
     return hashlib.sha256(content).hexdigest()
 
 
-def _refuse_unreadable(source: Source, survey: _Survey) -> None:
-    if survey.unreadable:
-        index, reason = survey.unreadable[0]
+def _refuse_unreadable(source: Source, survey: _Survey, allowed: int) -> None:
+    count = len(survey.unreadable)
+    if not count:
+        return
+    index, reason = survey.unreadable[0]
+    if count > allowed or count == survey.count:
         raise BadInput(
-            f"Expected every image to be readable ({', '.join(FORMATS)}; 8-bit gray or RGB); found "
-            f"{len(survey.unreadable)} "
-            f"that {'is' if len(survey.unreadable) == 1 else 'are'} not, the first in "
-            f"{source.place(index)}: {reason}."
+            f"Expected every image to be readable ({', '.join(FORMATS)}); found {count} that "
+            f"{'is' if count == 1 else 'are'} not, the first in {source.place(index)}: {reason}. "
+            f"`data.skip_bad: {count}` leaves that many out."
         )
+    places = [f"{source.place(index)} ({reason})" for index, reason in survey.unreadable]
+    more = f" and {count - _LISTED} more" if count > _LISTED else ""
+    text = f"Left out {count} unreadable images: {'; '.join(places[:_LISTED])}{more}."
+    warnings.warn(text, Notice, stacklevel=3)
 
 
 def _refuse_shapes(source: Source, survey: _Survey) -> None:
@@ -101,8 +149,23 @@ def _refuse_shapes(source: Source, survey: _Survey) -> None:
             f"Expected all images to have one shape, here {_words(expected)} like {count} of them; "
             f"found {others} that "
             f"differ{'s' if others == 1 else ''}, the first in {source.place(index)}: "
-            f"{_words(shape)}."
+            f"{_words(shape)}. `data.images.size: {_median_side(survey)}` in params.yaml scales all "
+            "of them."
         )
+
+
+def _median_side(survey: _Survey) -> int:
+    """The median of the shorter sides."""
+    sides = Counter[int]()
+    for shape, count in survey.shapes.items():
+        sides[min(shape[1:])] += count
+    return statistics.median_low(sides.elements())
+
+
+def _say(source: Source, survey: _Survey) -> None:
+    for remark, count in survey.remarks.items():
+        text = f"{source.folder}: {remark} ({count:,} of {survey.count:,} images)."
+        warnings.warn(text, Notice, stacklevel=3)
 
 
 def _words(shape: tuple[int, ...]) -> str:

@@ -1,66 +1,106 @@
 """Data sets of image files: `split/class/file`, or `class/file` without splits."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
-from espalier.data.source import SPELLINGS, WHOLE, Chunk, frame, visible
+from espalier.data.contents import readable_name, visible
+from espalier.data.source import WHOLE, Chunk, frame
+from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput
 
 FILES_AT_ONCE = 256
 ENDINGS = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+    }
 )
-_STRAY = frozenset({"thumbs.db", "desktop.ini"})  # left in folders by desktops
+_HEIF = frozenset({".heic", ".heif"})
 
 
 def found(folder: Path) -> list[Path]:
-    """The files in the sub-folders of a folder, in a fixed order; empty if no image is among them."""
+    """The images in the sub-folders of a folder, in a fixed order.
+
+    Raises:
+        BadInput: if there are HEIF images and nothing to read them with.
+    """
     below = [path for path in visible(folder) if path.parent != folder]
-    kept = [path for path in below if path.name.lower() not in _STRAY]
-    return kept if any(_is_image(path) for path in kept) else []
+    heif = [path for path in below if path.suffix.lower() in _HEIF]
+    if heif and find_spec("pillow_heif") is None:
+        raise BadInput(
+            f"Expected pillow-heif to be installed for {heif[0]} and {len(heif) - 1} others; found "
+            "it is not: pip install pillow-heif."
+        )
+    return [path for path in below if path.suffix.lower() in ENDINGS | _HEIF]
 
 
 def examples(
-    folder: Path, paths: list[Path], classes: tuple[str, ...] | None
+    folder: Path,
+    paths: list[Path],
+    classes: tuple[str, ...] | None,
+    class_folder: str | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The examples of an image folder, and the names of its classes by label.
 
     Args:
         folder: folder with the splits or classes.
-        paths: its files.
+        paths: its images.
         classes: names of the classes by label; None takes the names of the folders, sorted as
             numbers if they are.
+        class_folder: folder that is the class, `first` or `last`, where images lie deeper.
 
     Raises:
-        BadInput: if a file lies at another depth, is no image, or is in a folder that is no class.
+        BadInput: if an image lies at another depth, or in a folder that is no class.
     """
     inside = [path.relative_to(folder) for path in paths]
-    has_splits = all(path.parts[0].lower() in SPELLINGS for path in inside)
-    _check_depth(folder, inside, has_splits)
-    known = classes or _sorted_classes({path.parent.name for path in inside})
-    _check_classes(folder, inside, known)
+    splits = _splits(inside)
+    below = [path.parts[bool(splits[0]) : -1] for path in inside]
+    _check_depth(folder, inside, below, class_folder)
+    place = 0 if class_folder == "first" else -1
+    names = [parts[place] for parts in below]
+    known = classes or _sorted_classes(set(names))
+    _check_classes(paths, names, known)
     label = {name: number for number, name in enumerate(known)}
-    files = [path.as_posix() for path in inside]
-    labels = [label[path.parent.name] for path in inside]
-    splits = [SPELLINGS[path.parts[0].lower()] if has_splits else "" for path in inside]
-    return frame(files, [WHOLE] * len(files), labels, splits), known
+    files = [readable_name(path) for path in inside]
+    labels = [label[name] for name in names]
+    rows = [WHOLE] * len(files)
+    return frame(files, rows, labels, splits), known
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS
+def _splits(inside: list[Path]) -> list[str]:
+    """The splits that the outermost folders say; empty ones if not all of them do."""
+    splits = [SPELLINGS.get(path.parts[0].lower(), "") for path in inside]
+    return splits if all(splits) else [""] * len(inside)
 
 
-def _check_depth(folder: Path, inside: list[Path], has_splits: bool) -> None:
-    """Refuse files at another depth than images, and files that are no images."""
-    depth = 3 if has_splits else 2
-    wrong = [path for path in inside if len(path.parts) != depth or not _is_image(path)]
-    if wrong:
-        layout = "split/class/image" if has_splits else "class/image"
+def _check_depth(
+    folder: Path, inside: list[Path], below: list[tuple[str, ...]], class_folder: str | None
+) -> None:
+    """Refuse images that are in no class, and deeper ones whose class is not certain."""
+    without = [path for path, parts in zip(inside, below, strict=True) if not parts]
+    if without:
         raise BadInput(
-            f"Expected files in {folder} to be {layout}; found {len(wrong)} that are not, the "
-            f"first {wrong[0]}."
+            f"Expected images in {folder} to be split/class/image or class/image; found "
+            f"{len(without)} in no class, the first {without[0]}."
+        )
+    deeper = [path for path, parts in zip(inside, below, strict=True) if len(parts) > 1]
+    if deeper and class_folder is None:
+        raise BadInput(
+            f"Expected images in {folder} to be split/class/image or class/image; found "
+            f"{len(deeper)} in deeper folders, the first {deeper[0]}. `data.class_folder: first` "
+            "(or last) in params.yaml says which folder is the class."
         )
 
 
@@ -72,13 +112,13 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
     return (*numbers, *sorted(name for name in names if not name.isdecimal()))
 
 
-def _check_classes(folder: Path, inside: list[Path], known: tuple[str, ...]) -> None:
+def _check_classes(paths: list[Path], names: list[str], known: tuple[str, ...]) -> None:
     """Refuse folders that `classes.json` does not list."""
-    unknown = [path for path in inside if path.parent.name not in known]
+    unknown = [path for path, name in zip(paths, names, strict=True) if name not in known]
     if unknown:
         raise BadInput(
             "Expected class folders to be those of classes.json; found "
-            f"{folder / unknown[0].parent}, which is not."
+            f"{unknown[0].parent}, which is not."
         )
 
 

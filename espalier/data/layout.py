@@ -1,24 +1,33 @@
 """Layouts of folders of data, and their examples in one common form."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
+
+import pandas as pd
 
 from espalier import files
-from espalier.data import folders, parquet, standard
+from espalier.data import folders, listings, parquet, standard, webdataset
+from espalier.data.contents import say_skipped
 from espalier.data.known import CIFAR10, CIFAR100, KNOWN
-from espalier.data.source import CLASSES, SOURCE, Source, first
+from espalier.data.source import CLASSES, SOURCE, Chunk, Source, first
 from espalier.errors import BadInput
+from espalier.settings.data import DataSettings
 
 UNNAMED = "data"
+_FROM_ONE = " If the classes are numbered from 1, write `data.first_label: 1` in params.yaml."
 
 
-def read(folder: Path, expected: str | None = None) -> Source:
+def read(folder: Path, expected: str | None = None, settings: DataSettings | None = None) -> Source:
     """Find the data set in a folder, in any layout; images are read lazily.
 
     Args:
-        folder: folder with parquet files, class folders, or the standard files of MNIST,
-            Fashion-MNIST or CIFAR.
+        folder: folder with parquet files, class folders, a listing, tar files of WebDataset, or the
+            standard files of MNIST, Fashion-MNIST or CIFAR.
         expected: known data set that is required; None takes any.
+        settings: settings of the data.
 
     Raises:
         BadInput: if there is none, or its labels are wrong.
@@ -30,18 +39,34 @@ def read(folder: Path, expected: str | None = None) -> Source:
         )
     if folder.name in {KNOWN[name].folder for name in (CIFAR10, CIFAR100)}:
         folder = folder.parent  # the folder that torchvision creates
-    source = _source(folder, expected)
+    settings = settings or DataSettings()
+    source = _numbered_from_zero(_source(folder, expected, settings), settings.first_label)
     _refuse_labels(source)
     return source
 
 
-def _source(folder: Path, expected: str | None) -> Source:
+def _source(folder: Path, expected: str | None, settings: DataSettings) -> Source:
+    """The data set in the first layout that the folder has."""
+    standard_set = _standard(folder, expected)
+    if standard_set:
+        return standard_set
+    for layout in (_parquet, _listing, _webdataset, _images):
+        source = layout(folder, settings)
+        if source:
+            say_skipped(folder, set(source.files), "examples")
+            return source
+    raise BadInput(
+        f"Expected {folder} to hold *.parquet, images in split/class/ or class/, a *.csv or *.jsonl "
+        "of paths and labels, *.tar of WebDataset, or the standard files of MNIST, Fashion-MNIST or "
+        "CIFAR; found none of them; `espalier data digits` brings the default data."
+    )
+
+
+def _standard(folder: Path, expected: str | None) -> Source | None:
+    """A data set in the format of MNIST or CIFAR."""
     name, classes = _name(folder), _classes(folder)
-    if paths := parquet.found(folder):
-        examples = parquet.examples(paths)
-        return Source(
-            folder, "parquet", name or UNNAMED, classes, examples, partial(parquet.images, paths)
-        )
+    if list(folder.glob("*.parquet")):
+        return None
     if place := standard.idx_folder(folder, expected):
         data = standard.read_idx(folder, place)
         name = name or data.name or UNNAMED
@@ -51,17 +76,56 @@ def _source(folder: Path, expected: str | None) -> Source:
         return Source(
             folder, "cifar", name or cifar, classes or data.classes, data.examples, data.images
         )
-    if paths := folders.found(folder):
-        examples, classes = folders.examples(folder, paths, classes)
-        return Source(
-            folder, "images", name or UNNAMED, classes, examples, partial(folders.images, paths)
-        )
-    raise BadInput(
-        f"Expected {folder} to hold *.parquet, images in split/class/ or class/, or the standard "
-        "files of MNIST, "
-        "Fashion-MNIST or CIFAR; found none of them; `espalier data digits` brings the default "
-        "data."
-    )
+    return None
+
+
+def _parquet(folder: Path, settings: DataSettings) -> Source | None:
+    paths = parquet.found(folder)
+    if not paths:
+        return None
+    columns = settings.columns
+    examples, classes = parquet.examples(folder, paths, columns)
+    images = partial(parquet.images, paths, columns)
+    return _named(folder, "parquet", classes, examples, images, paths)
+
+
+def _listing(folder: Path, settings: DataSettings) -> Source | None:
+    listings_found = listings.found(folder, settings.columns)
+    if not listings_found:
+        return None
+    examples, classes, paths = listings.examples(folder, listings_found, settings.columns)
+    images = partial(folders.images, paths)
+    return _named(folder, "listing", classes, examples, images, [*listings_found, *paths])
+
+
+def _webdataset(folder: Path, _settings: DataSettings) -> Source | None:
+    paths = webdataset.found(folder)
+    if not paths:
+        return None
+    examples, classes = webdataset.examples(folder, paths)
+    images = partial(webdataset.images, paths)
+    return _named(folder, "webdataset", classes, examples, images, paths)
+
+
+def _images(folder: Path, settings: DataSettings) -> Source | None:
+    paths = folders.found(folder)
+    if not paths:
+        return None
+    examples, classes = folders.examples(folder, paths, _classes(folder), settings.class_folder)
+    return _named(folder, "images", classes, examples, partial(folders.images, paths), paths)
+
+
+def _named(
+    folder: Path,
+    kind: Literal["parquet", "images", "listing", "webdataset"],
+    classes: tuple[str, ...] | None,
+    examples: pd.DataFrame,
+    images: Callable[[], Iterator[Chunk]],
+    paths: list[Path],
+) -> Source:
+    """A source with the name and the classes that its descriptions give."""
+    name, known = _name(folder) or UNNAMED, _classes(folder) or classes
+    return Source(folder, kind, name, known, examples, images, tuple(dict.fromkeys(paths)))
 
 
 def _name(folder: Path) -> str | None:
@@ -85,6 +149,14 @@ def _classes(folder: Path) -> tuple[str, ...] | None:
             f"Expected {path} to hold a list of different names; found {str(names)[:80]}."
         )
     return tuple(names)
+
+
+def _numbered_from_zero(source: Source, first_label: int) -> Source:
+    """The source with labels from 0, where the data's own begin at another number."""
+    if not first_label:
+        return source
+    labels = source.examples["label"] - first_label
+    return replace(source, examples=source.examples.assign(label=labels))
 
 
 def _refuse_labels(source: Source) -> None:
@@ -115,5 +187,5 @@ def _refuse_gap(source: Source) -> None:
         f"Expected every label from 0 to the largest to have examples; found none of {absent}; the "
         f"largest, {largest}, "
         f"is in {source.place(first(labels == largest))} (rows with it: "
-        f"{int((labels == largest).sum())})."
+        f"{int((labels == largest).sum())}).{_FROM_ONE if absent == 0 else ''}"
     )

@@ -1,11 +1,12 @@
 """Preparation: data are checked, split and written; nothing is written unless all checks pass."""
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pandas as pd
 
@@ -16,9 +17,11 @@ from espalier.data.known import augmentation
 from espalier.data.names import SPLITS, TRAIN
 from espalier.data.prepared import Dataset, file_name
 from espalier.data.source import Array, Source, content_hash
-from espalier.data.splits import Rules, assign
-from espalier.errors import BadInput
+from espalier.data.splits import assign
+from espalier.errors import BadInput, Notice
 from espalier.inputs import INPUTS
+from espalier.paths import EXAMPLES
+from espalier.settings.data import DataSettings
 
 
 @dataclass(frozen=True)
@@ -48,40 +51,55 @@ class Checked:
         return len(self.source.examples) - len(self.examples)
 
 
-def prepare(  # noqa: PLR0913 - the keys of `data` in params.yaml
+def prepare(
     source: Path,
     target: Path,
+    settings: DataSettings | None = None,
     *,
-    validation: float,
-    test: float,
-    duplicates: Literal["refuse", "drop"],
-    crop: int,
-    flip: bool | None,
-    seed: int,
     workshop: Path,
+    **keys: Any,
 ) -> Dataset:
     """Check the data in `source`, split them, and put them as tensors in the place of `target`.
 
     Args:
         source: folder with a data set in a known layout.
         target: folder to create; its former content stays until the new one is complete.
-        validation: fraction of the examples outside the test split, where no validation split is
-            given.
-        test: fraction of all examples, where no test split is given.
-        duplicates: whether the same image in two given splits is refused or dropped.
-        crop: pixels by which training images may be shifted; -1 takes the data set's own default.
-        flip: whether they may be mirrored; None takes the data set's own default.
-        seed: seed of the splits.
+        settings: settings of the data; None takes those of `keys`.
         workshop: folder for work in progress, on the file system of `target`.
+        keys: attributes of `DataSettings`.
 
     Raises:
         BadInput: if a check fails; the message names the file, the row and the count.
     """
-    rules = Rules(validation, test, duplicates, seed)
-    with disk_errors(workshop), checked(layout.read(source), rules, workshop) as data:
-        shift, mirror = augmentation(data.source.name, min(data.images.shape[2:]), crop, flip)
+    settings = settings or DataSettings(**keys)
+    read = layout.read(source, settings=settings)
+    with disk_errors(workshop), checked(read, settings, workshop) as data:
+        side = min(data.images.shape[2:])
+        shift, mirror = augmentation(data.source.name, side, settings.crop, settings.flip)
+        _say_moved(target, data.examples)
         with files.replacing(target, workshop) as draft:
-            return _write(draft, data, shift, mirror, seed)
+            return _write(draft, data, shift, mirror, settings.seed or 0)
+
+
+def _say_moved(target: Path, examples: pd.DataFrame) -> None:
+    """Say how many examples of the former prepared data are now in another split."""
+    former_path = target / EXAMPLES
+    if not former_path.is_file():
+        return
+    former = pd.read_parquet(former_path, columns=["sha256", "split"]).drop_duplicates("sha256")
+    now = examples[["sha256", "split"]].drop_duplicates("sha256")
+    both = former.merge(now, on="sha256", suffixes=("_former", "_now"))
+    moved = both[both["split_former"] != both["split_now"]]
+    if len(moved):
+        revealed = int((moved["split_former"] == TRAIN).sum())
+        warnings.warn(
+            f"{len(moved):,} of {len(both):,} examples are in another split than before, {revealed:,} "
+            "of them out of train: a model of the former data has seen examples that now judge it. "
+            "`data.split: threshold` keeps every example where it is as data grow; "
+            "`data.split: exact` is how data were split before there was the key.",
+            Notice,
+            stacklevel=3,
+        )
 
 
 @contextmanager
@@ -106,7 +124,7 @@ def disk_errors(workshop: Path) -> Iterator[None]:
 
 
 @contextmanager
-def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
+def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[Checked]:
     """Decode, check and split data; the images live in a temporary file in `workshop` until the block ends.
 
     Raises:
@@ -114,16 +132,19 @@ def checked(source: Source, rules: Rules, workshop: Path) -> Iterator[Checked]:
     """
     workshop.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="decoded.", dir=workshop) as scratch:
-        pixels = decode_all(source, Path(scratch) / "images")
-        if len(pixels.hashes) != len(source.examples):
+        pixels = decode_all(source, Path(scratch) / "images", settings)
+        if pixels.count != len(source.examples):
             raise BadInput(
                 f"Expected {source.folder} to hold {len(source.examples)} images; found "
-                f"{len(pixels.hashes)}: it was "
+                f"{pixels.count}: it was "
                 "changed while it was read."
             )
+        source = source.only(pixels.kept)
         count = 1 + int(source.examples["label"].max())
         classes = source.classes or tuple(str(label) for label in range(count))
-        yield Checked(source, classes, pixels.images, assign(source, pixels.hashes, classes, rules))
+        yield Checked(
+            source, classes, pixels.images, assign(source, pixels.hashes, classes, settings)
+        )
 
 
 def _write(folder: Path, data: Checked, crop: int, flip: bool, seed: int) -> Dataset:

@@ -1,7 +1,7 @@
 """Sources: the files and labels of a data set, before any image is decoded."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,23 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from espalier import files
-from espalier.data.names import TEST, TRAIN, VALIDATION
+from espalier.data.contents import readable_name, visible
 
-SPELLINGS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "validation": VALIDATION,
-    "valid": VALIDATION,
-    "val": VALIDATION,
-    "dev": VALIDATION,
-    "test": TEST,
-}
 CLASSES = "classes.json"
 SOURCE = "source.json"
 WHOLE = -1  # the row of an example that is a whole file
 
 Array = npt.NDArray[np.uint8]
-Chunk = list[bytes] | Array
+Chunk = Sequence[bytes | None] | Array
 
 
 @dataclass(frozen=True)
@@ -42,19 +33,26 @@ class Source:
             is the example), `label` (int64), `split` ("" if none is given).
         images: yields all images in the order of `examples`, in chunks: encoded, or as (n, C, H,
             W).
+        files: files to copy, to have the data set elsewhere; empty for a standard set's own format.
     """
 
     folder: Path
-    kind: Literal["parquet", "images", "idx", "cifar"]
+    kind: Literal["parquet", "images", "listing", "webdataset", "idx", "cifar"]
     name: str
     classes: tuple[str, ...] | None
     examples: pd.DataFrame
     images: Callable[[], Iterator[Chunk]]
+    files: tuple[Path, ...] = ()
+
+    def only(self, rows: list[int]) -> "Source":
+        """The same data set with some of its rows; its images are those of all rows."""
+        return replace(self, examples=self.examples.iloc[rows].reset_index(drop=True))
 
     def place(self, index: int) -> str:
         """The file of an example, and its row if the file holds several, in words."""
-        file, row = self.examples["file"].iloc[index], int(self.examples["row"].iloc[index])
-        path = str(self.folder / str(file))
+        example = self.examples.iloc[index]
+        row = int(example["row"])
+        path = str(self.folder / str(example["file"]))
         return path if row == WHOLE else f"{path}, row {row}"
 
 
@@ -77,18 +75,8 @@ def first(mask: pd.Series) -> int:
     return int(mask.index.to_numpy()[mask.to_numpy().argmax()])
 
 
-def visible(folder: Path) -> list[Path]:
-    """All files below a folder in a fixed order, without hidden ones."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
 def content_hash(folder: Path) -> str:
     """The SHA-256 over the names and contents of all files of a data set."""
     return files.digest(
-        {path.relative_to(folder).as_posix(): files.sha256(path) for path in visible(folder)}
+        {readable_name(path.relative_to(folder)): files.sha256(path) for path in visible(folder)}
     )

@@ -4,18 +4,20 @@ import hashlib
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files
-from espalier.data import folders, layout, parquet, standard, torchvision_files
+from espalier.data import layout, torchvision_files
 from espalier.data.converting import convert
 from espalier.data.known import DIGITS, KNOWN
 from espalier.data.prepare import checked, disk_errors
-from espalier.data.source import CLASSES, SOURCE, SPELLINGS, content_hash
-from espalier.data.splits import Rules
-from espalier.errors import BadInput
+from espalier.data.source import CLASSES, SOURCE, content_hash
+from espalier.data.split_names import SPELLINGS
+from espalier.errors import BadInput, Notice
+from espalier.settings.data import DataSettings
 
 EMBEDDED = Path(".dvc", "embedded", "files", "md5")  # DVC's remote for the default data
 DIGITS_MD5 = "297ef853613ab37722c3c62c314e47eb"
@@ -48,7 +50,7 @@ def import_data(
     target: Path,
     root: Path | None,
     workshop: Path,
-    rules: Rules,
+    settings: DataSettings,
     before_replacing: Callable[[], None] = lambda: None,
 ) -> ImportedData:
     """Replace `target`, the `data/` of a project, by a data set that passes every check of `prepare`.
@@ -60,7 +62,7 @@ def import_data(
             it, or as parquet files. None downloads them, except for `digits`, which the project
             contains.
         workshop: folder for work in progress, on the file system of `target`.
-        rules: rules of the split, which `prepare` checks too.
+        settings: settings of the data, with which `prepare` will read them.
         before_replacing: function that is called when the new data are complete and checked, before
             the old are touched.
 
@@ -69,18 +71,18 @@ def import_data(
         TryAgain: if the download failed.
     """
     with disk_errors(workshop), files.replacing(target, workshop) as draft:
-        origin = _fill(draft, source, root, target, workshop)
+        origin = _fill(draft, source, root, target, workshop, settings)
         try:
-            imported = _describe(draft, rules, workshop)
+            imported = _describe(draft, settings, workshop)
         except BadInput as error:  # the user can repair the original, not the copy
             raise BadInput(str(error).replace(str(draft), str(origin))) from None
         before_replacing()
     return imported
 
 
-def _describe(draft: Path, rules: Rules, workshop: Path) -> ImportedData:
+def _describe(draft: Path, settings: DataSettings, workshop: Path) -> ImportedData:
     """Check the data in the draft and describe them."""
-    with checked(layout.read(draft), rules, workshop) as data:
+    with checked(layout.read(draft, settings=settings), settings, workshop) as data:
         return ImportedData(
             name=data.source.name,
             classes=data.classes,
@@ -91,14 +93,21 @@ def _describe(draft: Path, rules: Rules, workshop: Path) -> ImportedData:
         )
 
 
-def _fill(draft: Path, source: str, root: Path | None, target: Path, workshop: Path) -> Path:
+def _fill(
+    draft: Path,
+    source: str,
+    root: Path | None,
+    target: Path,
+    workshop: Path,
+    settings: DataSettings,
+) -> Path:
     """Fill the draft; returns the folder by which errors name its files."""
     if source == DIGITS and root is None:
         _restore(DIGITS_MD5, target.parent / EMBEDDED, draft)
         return target
     if source in KNOWN:
         with torchvision_files.found(source, root, workshop) as folder:
-            _copy(folder, draft, source)
+            _copy(folder, draft, source, settings)
             _write_known(draft, source)
         return root or target
     if root is not None:
@@ -114,7 +123,7 @@ def _fill(draft: Path, source: str, root: Path | None, target: Path, workshop: P
     if path.is_file():
         _copy_parquet_file(path, draft)
     else:
-        _copy(path, draft, None)
+        _copy(path, draft, None, settings)
     if not (draft / SOURCE).exists():
         files.write_json(draft / SOURCE, {"name": _name(path.resolve())})
     return path if path.is_dir() else path.parent
@@ -128,25 +137,19 @@ def _copy_parquet_file(path: Path, draft: Path) -> None:
     shutil.copyfile(path, draft / path.name)
 
 
-def _copy(folder: Path, draft: Path, expected: str | None) -> None:
+def _copy(folder: Path, draft: Path, expected: str | None, settings: DataSettings) -> None:
     """Copy a data set, or convert it to parquet if it has a standard set's own format."""
-    found = _files_to_copy(folder, expected)
-    if not found:
-        convert(layout.read(folder, expected), draft, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # said when the copy is checked
+        source = layout.read(folder, expected, settings)
+    if not source.files:
+        convert(source, draft, expected)
         return
     descriptions = [folder / CLASSES, folder / SOURCE]
-    for file in (*found, *(path for path in descriptions if path.is_file())):
+    for file in (*source.files, *(path for path in descriptions if path.is_file())):
         copy = draft / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-
-
-def _files_to_copy(folder: Path, expected: str | None) -> list[Path]:
-    """The files of a layout that `data/` may have; empty if the data set must be converted."""
-    if tables := parquet.found(folder):
-        return tables
-    is_standard = standard.idx_folder(folder, expected) or standard.cifar_name(folder, expected)
-    return [] if is_standard else folders.found(folder)
 
 
 def _write_known(draft: Path, name: str) -> None:

@@ -1,49 +1,38 @@
 """Splits: examples for training, for choices, and for the final judgement.
 
-An example's place follows from the hash of its own pixels and the seed, never from its row:
-identical images stay together, and data that grow keep most of their examples where they were.
+An example's place follows from the hash of its own pixels and the seed alone, never from its row or
+from other examples: identical images stay together, and none moves when data grow, so no model is
+ever judged on what an earlier one was trained on. Drawn exactly by count, on request, the fractions
+of each class are exact and examples may move.
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Literal
+import warnings
 
 import pandas as pd
 
 from espalier.data.names import SPLITS, TEST, TRAIN, VALIDATION
 from espalier.data.source import Source, first
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
+from espalier.settings.data import DataSettings
 
-
-@dataclass(frozen=True)
-class Rules:
-    """Rules of splitting.
-
-    Attributes:
-        validation: fraction of the examples outside the test split, where no validation split is
-            given.
-        test: fraction of all examples, where no test split is given.
-        duplicates: treatment of images that are in two given splits: refuse, or drop them from the
-            less strict one.
-        seed: Another seed, another split.
-    """
-
-    validation: float
-    test: float
-    duplicates: Literal["refuse", "drop"]
-    seed: int
+_TOO_SMALL = (
+    " The few images that it has fell into other splits: add images, leave the class out, or give "
+    "the splits yourself (train/, validation/, test/)."
+)
+_WHOLE = 2.0**256  # SHA-256 as a number lies below
 
 
 def assign(
-    source: Source, hashes: list[str], classes: tuple[str, ...], rules: Rules
+    source: Source, hashes: list[str], classes: tuple[str, ...], settings: DataSettings
 ) -> pd.DataFrame:
-    """Give every example a split: a given one as it is, a missing one drawn from train, class by class.
+    """Give every example a split: a given one as it is, a missing one drawn from train.
 
     Args:
         source: The examples, with the splits that they came with.
         hashes: SHA-256 of each one's pixels.
         classes: Names by label.
-        rules: rules of splitting.
+        settings: fractions, seed and rules of the split.
 
     Returns:
         `source.examples` with the columns `split` and `sha256`, without what was dropped; its index is the position
@@ -55,21 +44,84 @@ def assign(
     examples = source.examples.assign(sha256=hashes)
     given = set(examples["split"])
     examples.loc[examples["split"] == "", "split"] = TRAIN
-    examples = _resolve_duplicates(source, examples, rules)
+    examples = _resolve_duplicates(source, examples, settings)
+    _say_conflicts(source, examples)
     missing = [name for name in (TEST, VALIDATION) if name not in given]
     _refuse_missing(source, examples, classes)
-    _refuse_too_few(examples, classes, missing)
-    for remaining, name in reversed(list(enumerate(reversed(missing), start=1))):
-        examples = _draw(examples, name, getattr(rules, name), rules.seed, leave=remaining)
+    if settings.split == "exact":
+        return _draw_all(examples, classes, missing, settings)
+    for name in missing:
+        examples = _place(examples, name, getattr(settings, name), settings.seed or 0)
+    _refuse_missing(source, examples, classes, drawn=True)
+    _say_empty_classes(examples, classes, missing)
     return examples
 
 
-def _resolve_duplicates(source: Source, examples: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def _place(examples: pd.DataFrame, name: str, fraction: float, seed: int) -> pd.DataFrame:
+    """Move those training examples to a split whose hash, as a fraction, lies below a threshold."""
+    train = examples["split"] == TRAIN
+    below = examples["sha256"].map(lambda image: _order(seed, name, image) / _WHOLE < fraction)
+    return examples.assign(split=examples["split"].mask(train & below, name))
+
+
+def _order(seed: int, name: str, image: str) -> int:
+    """The place of an image in the random order of a split, below 2 to the power of 256."""
+    return int(hashlib.sha256(f"{seed}:{name}:{image}".encode()).hexdigest(), 16)
+
+
+def _say_empty_classes(
+    examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str]
+) -> None:
+    """Say which classes have no example in a split that was drawn."""
+    for name in missing:
+        present = set(examples.loc[examples["split"] == name, "label"])
+        absent = [one for label, one in enumerate(classes) if label not in present]
+        if absent:
+            warnings.warn(
+                f"{len(absent)} of {len(classes)} classes have no example in {name}, such as "
+                f"{absent[0]}: none of their few images fell into it. More images, or a {name} "
+                "split of your own, give them some.",
+                Notice,
+                stacklevel=4,
+            )
+
+
+def _say_conflicts(source: Source, examples: pd.DataFrame) -> None:
+    """Say which images have two labels: at most one of them can be right."""
+    distinct = examples.drop_duplicates(["sha256", "label"])
+    conflicts = distinct[distinct["sha256"].duplicated(keep=False)]
+    if conflicts.empty:
+        return
+    images = conflicts.groupby("sha256", sort=False)
+    _, pair = next(iter(images))
+    one, other = (source.place(int(row)) for row in pair.index[:2])
+    warnings.warn(
+        f"{images.ngroups} images have several labels, the first in {one} and {other}: the same "
+        "pixels.",
+        Notice,
+        stacklevel=4,
+    )
+
+
+def _draw_all(
+    examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str], settings: DataSettings
+) -> pd.DataFrame:
+    """Draw every missing split by count, class by class."""
+    _refuse_too_few(examples, classes, missing)
+    for remaining, name in reversed(list(enumerate(reversed(missing), start=1))):
+        fraction = getattr(settings, name)
+        examples = _draw(examples, name, fraction, settings.seed or 0, leave=remaining)
+    return examples
+
+
+def _resolve_duplicates(
+    source: Source, examples: pd.DataFrame, settings: DataSettings
+) -> pd.DataFrame:
     strictest = examples["split"].map(SPLITS.index)
     leak = strictest < strictest.groupby(examples["sha256"]).transform("max")
     if not leak.any():
         return examples
-    if rules.duplicates == "drop":
+    if settings.duplicates == "drop":
         return examples[~leak]
     row = first(leak)
     twins = (examples["sha256"] == examples["sha256"][row]) & ~leak
@@ -84,7 +136,9 @@ def _resolve_duplicates(source: Source, examples: pd.DataFrame, rules: Rules) ->
     )
 
 
-def _refuse_missing(source: Source, examples: pd.DataFrame, classes: tuple[str, ...]) -> None:
+def _refuse_missing(
+    source: Source, examples: pd.DataFrame, classes: tuple[str, ...], *, drawn: bool = False
+) -> None:
     present = set(examples.loc[examples["split"] == TRAIN, "label"])
     if not present:
         raise BadInput(
@@ -96,6 +150,7 @@ def _refuse_missing(source: Source, examples: pd.DataFrame, classes: tuple[str, 
             f"Expected every class to have examples in train; found none of class {absent[0]} "
             f"({classes[absent[0]]}) in "
             f"{source.folder}, {len(absent)} of {len(classes)} classes in all."
+            + (_TOO_SMALL if drawn else "")
         )
 
 
@@ -119,9 +174,7 @@ def _draw(
     images = (
         train.groupby("sha256").agg(label=("label", "first"), size=("label", "size")).reset_index()
     )
-    images["order"] = [
-        hashlib.sha256(f"{seed}:{name}:{image}".encode()).hexdigest() for image in images["sha256"]
-    ]
+    images["order"] = [f"{_order(seed, name, image):064x}" for image in images["sha256"]]
     images = images.sort_values(["label", "order"])
     sizes = images.groupby("label")["size"]
     before = sizes.cumsum() - images["size"]

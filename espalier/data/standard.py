@@ -67,7 +67,8 @@ def read_idx(folder: Path, place: Path) -> Standard:
                 f"{len(labels)}."
             )
         file = path.relative_to(folder).as_posix()
-        tables.append(frame([file] * len(images), range(len(images)), labels, split))
+        count = len(images)
+        tables.append(frame([file] * count, range(count), labels, split))
         arrays.append(images[:, None])
     name = IDX_NAMES.get(hashlib.sha256(labels.tobytes()).hexdigest()[:16], "")
     classes = KNOWN[name].classes if name else None
@@ -100,15 +101,20 @@ def read_cifar(folder: Path, name: str) -> Standard:
             ) from None
         parts = data.train_list if split == TRAIN else data.test_list
         each = len(data.data) // len(parts)
-        names = [f"{KNOWN[name].folder}/{part[0]}" for part in parts for _ in range(each)]
-        tables.append(frame(names, np.arange(len(names)) % each, data.targets, split))
+        paths = [f"{KNOWN[name].folder}/{part[0]}" for part in parts]
+        names = [path for path in paths for _ in range(each)]
+        rows = np.arange(len(names)) % each
+        tables.append(frame(names, rows, data.targets, split))
         arrays.append(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
         classes = tuple(data.classes)
     return Standard(name, classes, pd.concat(tables, ignore_index=True), tuple(arrays))
 
 
 def _idx_path(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
 
 
 def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, Array]:

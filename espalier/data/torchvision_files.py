@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.data.known import KNOWN
-from espalier.errors import BadInput, TryAgain
+from espalier.errors import BadInput, TryAgain, reason_of
 
 SECONDS_OF_SILENCE = 60.0
 
@@ -68,7 +68,7 @@ def _download(name: str, folder: str) -> None:
     try:
         _reader(name)(folder, train=True, download=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = reason_of(error)
         raise TryAgain(
             f"Expected {name} to be downloadable, or lie in a folder given with --root; found: "
             f"{reason}"

@@ -4,13 +4,14 @@ Each kind of entry has a module of its own in this package.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
@@ -23,6 +24,7 @@ from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
+from espalier.settings.data import DataSettings
 from espalier.training.recipe import Recipe
 
 __all__ = [
@@ -55,25 +57,6 @@ _RESERVED = (
     "previous",
 )  # names of aliases in the registry
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
-
-class Data(Strict):
-    """Preparation: how `data/` becomes `prepared/`.
-
-    Attributes:
-        validation: fraction of the examples outside the test split that is held out for choices.
-        test: fraction held out for evaluation, where the data come without a test split.
-        duplicates: treatment of images that are in both train and test: refuse, or drop them from
-            train.
-        crop: largest random shift of training images, in pixels; -1 for the default of the data set.
-        flip: whether training images may be mirrored; by default as the data set says.
-    """
-
-    validation: float = Field(0.15, gt=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-    duplicates: Literal["refuse", "drop"] = "refuse"
-    crop: int = Field(-1, ge=-1)
-    flip: bool | None = None
 
 
 Entry = Annotated[
@@ -128,7 +111,7 @@ class Params(Strict):
 
     seed: int = Field(0, ge=0)
     trusted: tuple[str, ...] = ()
-    data: Data = Data()
+    data: DataSettings = DataSettings()
     training: Recipe = Recipe()
     teacher: Root
     models: dict[str, Entry] = {}
@@ -149,6 +132,11 @@ class Params(Strict):
                 f"Expected a model to be one that {PARAMS} declares: {known}; found {name!r}."
             )
         return self.models[name]
+
+    @property
+    def data_settings(self) -> DataSettings:
+        """Settings of the data, with the seed of the project where the split has none of its own."""
+        return self.data if self.data.seed is not None else replace(self.data, seed=self.seed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -213,9 +201,7 @@ def read_params(folder: Path) -> Params:
     except FileNotFoundError:
         raise BadInput(f"Expected {path} to exist; found nothing there.") from None
     except yaml.YAMLError as error:
-        raise BadInput(
-            f"Expected {path} to be YAML; found {' '.join(str(error).split())}"
-        ) from None
+        raise BadInput(f"Expected {path} to be YAML; found {reason_of(error)}.") from None
 
 
 def check(content: Any, text: str = "") -> Params:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from espalier.paths import PARAMS, TEACHER
 
+_NO_KIND = ("union_tag_invalid", "union_tag_not_found")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 Place = tuple[int | str, ...]
 
@@ -30,7 +31,8 @@ def sentence(
     """
     first = error.errors()[0]
     place = _place(first["loc"], kinds)
-    where, file = ".".join(str(part) for part in place), PARAMS + _line(text, place)
+    where = _dotted(place)
+    file = PARAMS + _line(text, place)
     if first["type"] in _UNKNOWN:
         known = _known_keys(first["loc"], kinds, keys)
         near = get_close_matches(str(place[-1]), known, 1)
@@ -44,34 +46,49 @@ def sentence(
     return _reason(first, place, file)
 
 
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
+
+
 def _reason(first: ErrorDetails, place: Place, file: str) -> str:
     """The sentence of a value that is not valid."""
-    where = ".".join(str(part) for part in place)
+    where = _dotted(place)
     reason = first["msg"].removeprefix("Value error, ")
     if reason.startswith(("`", "Expected")):
         entry = f"models.{place[1]}: " if place[:1] == ("models",) else ""
         return entry + reason
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        context = first.get("ctx") or {}
-        key = str(context.get("discriminator", "by")).strip("'")
-        found = first["input"].get(key) if isinstance(first["input"], dict) else first["input"]
-        expected = context.get("expected_tags", "another")
-        return f"Expected `{where}.{key}` in {file} to be one of {expected}; found {found!r}."
+    if first["type"] in _NO_KIND:
+        return _unknown_kind(first, where, file)
     found = f"found {first['input']!r}."
     if reason.startswith("Input should "):
-        return f"Expected `{where}` in {file} to {reason.removeprefix('Input should ')}; {found}"
-    return f"Expected `{where}` in {file} to be valid: {reason[0].lower()}{reason[1:]}; {found}"
+        wanted = reason.removeprefix("Input should ")
+        return f"Expected `{where}` in {file} to {wanted}; {found}"
+    rule = reason[0].lower() + reason[1:]
+    return f"Expected `{where}` in {file} to be valid: {rule}; {found}"
+
+
+def _unknown_kind(first: ErrorDetails, where: str, file: str) -> str:
+    """The sentence of an entry or a loss of no known kind."""
+    context = first.get("ctx") or {}
+    key = str(context.get("discriminator", "by")).strip("'")
+    expected = context.get("expected_tags", "another")
+    found = first["input"]
+    if isinstance(found, dict):
+        found = found.get(key)
+    return f"Expected `{where}.{key}` in {file} to be one of {expected}; found {found!r}."
 
 
 def _place(location: Place, kinds: Mapping[str, type[BaseModel]]) -> Place:
     """The keys that lead to a value: the location without the kinds of entries and losses."""
     kind = _position_of_kind(location)
-    keys = [
-        key
-        for position, key in enumerate(location)
-        if not (position == kind and key in kinds)
-        and not (position and isinstance(location[position - 1], int))
-    ]
+    keys: list[int | str] = []
+    previous: int | str = ""
+    for position, key in enumerate(location):
+        is_entry = position == kind and key in kinds
+        is_loss = isinstance(previous, int)
+        if not (is_entry or is_loss):
+            keys.append(key)
+        previous = key
     return tuple(keys)
 
 
@@ -85,8 +102,9 @@ def _known_keys(
     """The keys that an entry, or the training, may have at an unknown key."""
     kind = _position_of_kind(location)
     if len(location) == kind + 2 and location[kind] in kinds:
-        schema = kinds[str(location[kind])]
-        return [field.alias or name for name, field in schema.model_fields.items()] + list(keys)
+        fields = kinds[str(location[kind])].model_fields
+        own = [field.alias or name for name, field in fields.items()]
+        return [*own, *keys]
     return list(keys) if location[0] == "training" else []
 
 
@@ -106,8 +124,10 @@ def _line(text: str, place: Place) -> str:
 def _child(node: Any, part: int | str) -> tuple[int, Any] | None:
     """The line and the node of a key or of an item."""
     if isinstance(node, yaml.MappingNode):
-        pairs = [(key, value) for key, value in node.value if key.value == str(part)]
-        return (pairs[0][0].start_mark.line + 1, pairs[0][1]) if pairs else None
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part].start_mark.line + 1, node.value[part]
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+        item = node.value[part]
+        return item.start_mark.line + 1, item
     return None

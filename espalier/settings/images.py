@@ -1,9 +1,42 @@
 """Settings of images."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from espalier.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePolicy:
+    """The form that images of any kind are brought into when data are prepared.
+
+    Turning by the EXIF orientation, the conversion of CMYK and palettes, and the scaling of 16 bits
+    need no key; what was done is said.
+
+    Attributes:
+        size: height and width in pixels; a number is both; None demands that all are alike.
+        resize: way to that size. `fit` scales until the shorter side fits and cuts off what
+            overhangs, `pad` scales until the longer side fits and adds black, `stretch` ignores
+            proportions, `crop` cuts the centre out unscaled.
+        channels: `auto` keeps gray images gray, unless some are coloured.
+        alpha: `refuse` transparent images, or put them on `white` or `black`.
+    """
+
+    size: int | tuple[int, int] | None = None
+    resize: Literal["fit", "crop", "pad", "stretch"] = "fit"
+    channels: Literal["auto", "rgb", "gray"] = "auto"
+    alpha: Literal["refuse", "white", "black"] = "refuse"
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        """Refuse a size of no pixels.
+
+        Raises:
+            BadInput: if a side is below 1.
+        """
+        if any(side < 1 for side in both_sides(self.size)):
+            raise BadInput(f"Expected `data.images.size` to be at least 1; found {self.size}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +66,8 @@ class ImagePreprocessing:
     range: tuple[float, float] = (0.0, 1.0)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         """Refuse settings that no image can have.

@@ -11,13 +11,13 @@ from espalier.coding.rate import WithRate, reparametrise, round_to_steps
 from espalier.data.prepare import prepare
 from espalier.data.prepared import Split, read_dataset, read_split
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
 from espalier.distillation.objectives import from_labels
 from espalier.errors import Notice
 from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
 from espalier.pruning import prune
 from espalier.seeds import seed_all
+from espalier.settings.data import DataSettings
 from espalier.training.batches import Resident
 from espalier.training.device import join_process_group
 from espalier.training.engine import fit
@@ -34,12 +34,13 @@ def test_lenet_300_packs_into_a_hundredth_of_its_size_and_classifies_digits(shar
         tmp_path / "data",
         shared_data / "mnist",
         tmp_path / "work",
-        Rules(0.1, 0.2, "refuse", 0),
+        DataSettings(validation=0.1),
     )
     settings = {
         "validation": 0.1,
         "test": 0.2,
         "duplicates": "refuse",
+        "split": "exact",
         "crop": 2,
         "flip": False,
         "seed": 0,

@@ -13,7 +13,7 @@ PARAMS = 'seed: 5\ndata: {validation: 0.25, crop: 0, duplicates: drop}\nteacher:
 @pytest.fixture
 def project(project_root, tmp_path) -> Path:
     from espalier.data.sources import import_data
-    from espalier.data.splits import Rules
+    from espalier.settings.data import DataSettings
 
     shutil.copytree(project_root / ".dvc" / "embedded", tmp_path / ".dvc" / "embedded")
     import_data(
@@ -21,7 +21,7 @@ def project(project_root, tmp_path) -> Path:
         tmp_path / "data",
         None,
         tmp_path / ".espalier" / "work",
-        Rules(0.15, 0.2, "refuse", 0),
+        DataSettings(),
     )
     (tmp_path / "params.yaml").write_text(PARAMS)
     return tmp_path

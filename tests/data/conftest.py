@@ -12,12 +12,13 @@ import pytest
 from espalier.data.prepare import prepare
 from espalier.data.prepared import Dataset
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
+from espalier.settings.data import DataSettings
 
 SETTINGS = {
     "validation": 0.15,
     "test": 0.2,
     "duplicates": "refuse",
+    "split": "exact",
     "crop": -1,
     "flip": None,
     "seed": 0,
@@ -28,7 +29,7 @@ SETTINGS = {
 def digits(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("digits")
     shutil.copytree(project_root / ".dvc" / "embedded", project / ".dvc" / "embedded")
-    import_data("digits", project / "data", None, project / "work", Rules(0.15, 0.2, "refuse", 0))
+    import_data("digits", project / "data", None, project / "work", DataSettings())
     return project / "data"
 
 

@@ -210,6 +210,7 @@ def test_images_larger_than_one_chunk_keep_their_order(shared_data, tmp_path):
         "validation": 0.5,
         "test": 0.5,
         "duplicates": "refuse",
+        "split": "exact",
         "crop": -1,
         "flip": None,
         "seed": 3,

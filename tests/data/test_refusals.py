@@ -17,10 +17,10 @@ from PIL import Image
 
 from espalier.data.prepare import prepare
 from espalier.data.sources import import_data
-from espalier.data.splits import Rules
 from espalier.errors import BadInput
+from espalier.settings.data import DataSettings
 
-RULES = Rules(0.15, 0.2, "refuse", 0)
+RULES = DataSettings(split="exact")
 
 
 def png(pixels: np.ndarray) -> dict[str, bytes]:
@@ -51,7 +51,9 @@ def transparent(table: pd.DataFrame, folder: Path) -> None:
 
 
 def deep(table: pd.DataFrame, folder: Path) -> None:
-    save(set_images(table, {4: png(np.zeros((8, 8), np.uint16))}), folder / "all.parquet")
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(buffer, "TIFF")
+    save(set_images(table, {4: {"bytes": buffer.getvalue()}}), folder / "all.parquet")
 
 
 def program(table: pd.DataFrame, folder: Path) -> None:
@@ -193,11 +195,6 @@ def damaged_file(table: pd.DataFrame, folder: Path) -> None:
     (folder / "3" / "0003.png").write_bytes(b"")
 
 
-def stray_file(table: pd.DataFrame, folder: Path) -> None:
-    image_folder(table, folder)
-    (folder / "3" / "readme.txt").write_text("threes")
-
-
 def class_not_listed(table: pd.DataFrame, folder: Path) -> None:
     image_folder(table, folder)
     (folder / "classes.json").write_text(json.dumps([*"012345678"]))
@@ -229,9 +226,9 @@ CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
     ),
     (
         transparent,
-        r"8-bit gray or RGB.* found 1 that is not, the first in \S*all\.parquet, row 4: .*mode RGBA",
+        r"readable.* found 1 that is not, the first in \S*all\.parquet, row 4: transparent.*alpha: white",
     ),
-    (deep, r"found 1 that is not, the first in \S*all\.parquet, row 4: .*mode I;16"),
+    (deep, r"found 1 that is not, the first in \S*all\.parquet, row 4: .*mode F"),
     (
         program,
         r"found 1 that is not, the first in \S*all\.parquet, row 2: \d+ bytes that begin like no image",
@@ -263,7 +260,10 @@ CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
         beyond_classes,
         r"lie in 0\.\.9, .*found 1 that do not, the first in \S*all\.parquet, row 3: 10",
     ),
-    (fraction, r"`label` of \S*all\.parquet to hold whole numbers; found double in row 0"),
+    (
+        fraction,
+        r"labels of \S*all\.parquet to be whole numbers, or words; found 0\.5 in row 3, and 1 such",
+    ),
     (
         no_label,
         r"every row of \S*all\.parquet to have a label; found 2 of 1797 without, the first is row 5",
@@ -295,7 +295,6 @@ CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
     (bad_classes, r"classes\.json to hold a list of different names; found"),
     (bad_source, r"source\.json to hold .*name.*found"),
     (damaged_file, r"found 1 that is not, the first in \S*3/0003\.png: "),
-    (stray_file, r"to be class/image; found 1 that are not, the first 3/readme\.txt"),
     (class_not_listed, r"to be those of classes\.json; found \S*9, which is not"),
     (
         idx_short,
@@ -322,6 +321,7 @@ def former(digits, tmp_path_factory) -> Path:
         "validation": 0.15,
         "test": 0.2,
         "duplicates": "refuse",
+        "split": "exact",
         "crop": -1,
         "flip": None,
         "seed": 0,

@@ -13,11 +13,11 @@ from espalier.data import layout
 from espalier.data.known import KNOWN
 from espalier.data.source import content_hash
 from espalier.data.sources import DIGITS_MD5, import_data
-from espalier.data.splits import Rules
 from espalier.errors import BadInput, TryAgain
 from espalier.inputs.image import decode
+from espalier.settings.data import DataSettings
 
-RULES = Rules(0.15, 0.2, "refuse", 0)
+RULES = DataSettings()
 
 
 @pytest.fixture

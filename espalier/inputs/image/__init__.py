@@ -82,9 +82,9 @@ class ImageInput:
     ) -> list[dict[str, Any]]:
         """The usual ranges, normalisations and orders of colours, with the same scaling."""
         own = preprocessing or {}
-        scaling = {key: value for key, value in own.items() if key in SCALING and value is not None}
+        scaling = {key: own[key] for key in SCALING if own.get(key) is not None}
         usual = [{**scaling, **settings} for settings in USUAL]
-        channels = 1 if own.get("channels") == "gray" else max(shape[0], len(own.get("mean", ())))
+        channels = channels_of(own, shape[0]) if own else shape[0]
         return [one for one in usual if channels_of(one, shape[0]) == channels]
 
     def augmentations(

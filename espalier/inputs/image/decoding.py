@@ -1,31 +1,59 @@
 """Encoded images: to pixels and back."""
 
 import io
+from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from espalier.errors import reason_of
+from espalier.settings.images import ImagePolicy, both_sides
 
 # Named, because pillow also opens formats that run other programs (EPS) or that hold no pixels.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+HEIF = "HEIF"  # only with pillow-heif
 
-_MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}  # pillow's modes, and what they become
+Remark = Callable[[str], None]
+"""Called with each change of an image that its user may want to know of."""
+
+_PLAIN = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}  # pillow's modes, and what they become
+_CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV", "RGBX")
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_RESIZE: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "fit": lambda image, size: ImageOps.fit(image, size, Image.Resampling.BICUBIC),
+    "pad": lambda image, size: ImageOps.pad(image, size, Image.Resampling.BICUBIC),
+    "stretch": lambda image, size: image.resize(size, Image.Resampling.BICUBIC),
+    "crop": lambda image, size: _centre(image, size),
+}
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # of EXIF
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_LARGEST = 65535
+_PER_BYTE = 257  # 65535 / 255
 
 
-def decode(content: bytes) -> NDArray[np.uint8]:
+def decode(
+    content: bytes, policy: ImagePolicy | None = None, remark: Remark = lambda _: None
+) -> NDArray[np.uint8]:
     """The pixels (C, H, W) of an encoded image, with C = 1 or 3.
 
+    Args:
+        content: the encoded image.
+        policy: form that it is brought into.
+        remark: called with each change beyond decoding and the policy's own.
+
     Raises:
-        ValueError: if it is damaged, or not 8-bit gray or RGB without transparency.
+        ValueError: if it is damaged, transparent against the policy, or of an unknown kind.
     """
+    policy = policy or ImagePolicy()
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            pixels = np.asarray(_plain(image))
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            pixels = np.asarray(_brought_into_form(image, policy, remark))
     except UnidentifiedImageError:
         raise ValueError(f"{len(content)} bytes that begin like no image") from None
     except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
-        message = " ".join(str(error).split()).rstrip(".")
-        raise ValueError(message or type(error).__name__) from error
+        raise ValueError(reason_of(error)) from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -38,13 +66,79 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image in gray or RGB, without an alpha channel that hides nothing."""
-    if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
-        return image.convert(image.mode[:-1])
-    mode = _MODES.get(image.mode)
-    if mode is None or "transparency" in image.info:
+def _formats() -> tuple[str, ...]:
+    if find_spec("pillow_heif") is None:
+        return FORMATS
+    import pillow_heif  # noqa: PLC0415, RUF100  # optional
+
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, HEIF)
+
+
+def _brought_into_form(image: Image.Image, policy: ImagePolicy, remark: Remark) -> Image.Image:
+    if getattr(image, "n_frames", 1) > 1:
+        remark("only the first frame of several is taken")
+    if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+        remark("turned by their EXIF orientation")
+    turned = ImageOps.exif_transpose(image)
+    plain = _plain(turned, policy, remark)
+    if policy.channels != "auto":
+        plain = plain.convert("L" if policy.channels == "gray" else "RGB")
+    if policy.size is None:
+        return plain
+    height, width = both_sides(policy.size)
+    return _RESIZE[policy.resize](plain, (width, height))
+
+
+def _plain(image: Image.Image, policy: ImagePolicy, remark: Remark) -> Image.Image:
+    """The image in gray or RGB of 8 bits, opaque."""
+    if image.mode in _DEEP:
+        remark("scaled from 16 bits to 8")
+        return _scaled_down(image)
+    if image.mode in _CONVERTED:
+        remark(f"converted from {image.mode} to RGB")
+        return image.convert("RGB")
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        return _opaque(image, policy.alpha, remark)
+    if image.mode not in _PLAIN:
+        raise ValueError(f"an image of mode {image.mode}, whose values have no known range")
+    return image.convert(_PLAIN[image.mode])
+
+
+def _scaled_down(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > _LARGEST:
+        raise ValueError(f"values of {low} to {high}, which are not of 16 bits")
+    rounded = (values + _PER_BYTE // 2) // _PER_BYTE
+    return Image.fromarray(rounded.astype(np.uint8))
+
+
+def _opaque(image: Image.Image, background: str, remark: Remark) -> Image.Image:
+    """The image on a background; without one, if its alpha channel hides nothing."""
+    gray = image.mode in ("LA", "La", "L")
+    layers = image.convert("RGBA")
+    if layers.getchannel("A").getextrema() != (255, 255):
+        if background == "refuse":
+            raise ValueError(
+                "transparent pixels; `data.images.alpha: white` (or black) puts them on a colour"
+            )
+        remark(f"transparent pixels put on {background}")
+        below = Image.new("RGBA", layers.size, background)
+        layers = Image.alpha_composite(below, layers)
+    return layers.convert("L" if gray else "RGB")
+
+
+def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of an image.
+
+    Raises:
+        ValueError: if the image is smaller.
+    """
+    width, height = size
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    if left < 0 or top < 0:
         raise ValueError(
-            f"an image of mode {image.mode}, neither 8-bit gray nor RGB, or with transparency"
+            f"{image.height}x{image.width} pixels, too few to crop {height}x{width} out of them"
         )
-    return image.convert(mode)
+    return image.crop((left, top, left + width, top + height))

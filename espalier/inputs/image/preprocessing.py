@@ -11,6 +11,7 @@ from espalier.errors import BadInput
 from espalier.settings.images import ImagePreprocessing, both_sides
 
 _RGB = 3
+_EPSILON = 1e-9  # so that a length that is whole is not rounded down
 _SCALES: tuple[dict[str, Any], ...] = (
     {"range": [0, 1]},
     {"range": [0, 255]},
@@ -89,27 +90,31 @@ def _rounded(pixels: Tensor) -> Tensor:
 
 def _channel_order(settings: ImagePreprocessing, stored: int) -> list[int]:
     """The stored channel that each channel of the network comes from."""
+    is_gray = stored == 1
+    if settings.channels == "gray" and not is_gray:
+        raise BadInput(
+            "Expected stored images to be gray for `input: {channels: gray}`; found "
+            f"{stored} channels."
+        )
+    if is_gray:
+        return [0] * _wanted_channels(settings)
+    order = list(range(stored))
+    if settings.channels == "bgr":
+        order.reverse()
+    return order
+
+
+def _wanted_channels(settings: ImagePreprocessing) -> int:
+    """The number of channels that gray images become."""
     if settings.channels is None:
-        wanted = max(len(settings.mean), len(settings.std))
-        return [0] * wanted if stored == 1 else list(range(stored))
-    if settings.channels == "gray":
-        if stored != 1:
-            raise BadInput(
-                "Expected stored images to be gray for `input: {channels: gray}`; found "
-                f"{stored} channels."
-            )
-        return [0]
-    if stored == 1:
-        return [0] * _RGB
-    return list(range(stored)) if settings.channels == "rgb" else list(reversed(range(stored)))
+        return max(len(settings.mean), len(settings.std))
+    return 1 if settings.channels == "gray" else _RGB
 
 
 def _affine(settings: ImagePreprocessing, channels: int) -> tuple[Tensor, Tensor]:
     """The factor (C,) and the summand (C,) of `(black + p / 255 * (white - black) - mean) / std`."""
-    mean, std = (
-        _per_channel("mean", settings.mean, channels),
-        _per_channel("std", settings.std, channels),
-    )
+    mean = _per_channel("mean", settings.mean, channels)
+    std = _per_channel("std", settings.std, channels)
     black, white = settings.range
     scale = (white - black) / (255 * std)
     return scale.float(), ((black - mean) / std).float()
@@ -133,23 +138,22 @@ def _scaling(settings: ImagePreprocessing, height: int, width: int) -> tuple[Ten
             f"Expected `crop` in `input` to fit into images of {size[0]}x{size[1]}; found "
             f"{cropped[0]}x{cropped[1]}: `resize` or `size` scales them first."
         )
-    matrices = [
-        _matrix(before, after, settings.interpolation)
-        for before, after in zip((height, width), size, strict=True)
-    ]
-    starts = [round((whole - part) / 2) for whole, part in zip(size, cropped, strict=True)]
-    rows, columns = (
-        matrix[start : start + part]
-        for matrix, start, part in zip(matrices, starts, cropped, strict=True)
-    )
-    return rows, columns
+    rows = _matrix(height, size[0], settings.interpolation)
+    columns = _matrix(width, size[1], settings.interpolation)
+    return _middle(rows, cropped[0]), _middle(columns, cropped[1])
+
+
+def _middle(matrix: Tensor, count: int) -> Tensor:
+    """The middle rows of a matrix."""
+    start = round((len(matrix) - count) / 2)
+    return matrix[start : start + count]
 
 
 def _scaled_size(settings: ImagePreprocessing, height: int, width: int) -> tuple[int, ...]:
     if settings.resize is None:
         return both_sides(settings.size) or (height, width)
-    shorter = min(height, width)
-    return tuple(int(settings.resize * length / shorter) for length in (height, width))
+    factor = settings.resize / min(height, width)
+    return int(factor * height + _EPSILON), int(factor * width + _EPSILON)
 
 
 def _matrix(before: int, after: int, interpolation: str) -> Tensor:
@@ -157,5 +161,11 @@ def _matrix(before: int, after: int, interpolation: str) -> Tensor:
     if before == after:
         return torch.eye(before)
     units = torch.eye(before)[None, None]  # side by side: for images of width 1 torch 2.15 is wrong
-    size = (after, before)
-    return F.interpolate(units, size, mode=interpolation, align_corners=False, antialias=True)[0, 0]
+    scaled = F.interpolate(
+        units,
+        (after, before),
+        mode=interpolation,
+        align_corners=False,
+        antialias=True,
+    )
+    return scaled[0, 0]

@@ -26,7 +26,12 @@ def channel_statistics(
     mean = (counts @ values) / total
     variance = (counts @ values**2) / total - mean**2
     std = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 255.0)
-    return tuple(float(value / 255) for value in mean), tuple(float(value / 255) for value in std)
+    return _fractions(mean), _fractions(std)
+
+
+def _fractions(values: NDArray[np.float64]) -> PerChannel:
+    """Values of pixels as fractions of 255."""
+    return tuple(float(value / 255) for value in values)
 
 
 def _count_values(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.int64]:

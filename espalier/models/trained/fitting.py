@@ -38,7 +38,7 @@ def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False)
         if name.endswith(_COUNTER):
             given.setdefault(name, expected[name])
     _refuse_differences(given, expected)
-    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in given.items()})
+    network.load_state_dict(given)  # which copies, and so converts to the types of the network
     if not new_head:
         return ()
     if not head:
@@ -68,20 +68,34 @@ def _misfitting_head(
 
 
 def _refuse_differences(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    missing = [f"{name} {_shape(expected[name])}" for name in expected if name not in given]
-    unexpected = [f"{name} {_shape(given[name])}" for name in given if name not in expected]
-    misfit = [
-        f"{name} {_shape(given[name])} instead of {_shape(expected[name])}"
-        for name in expected
-        if name in given and given[name].shape != expected[name].shape
+    missing, unexpected, misfit = [], [], []
+    for name, tensor in expected.items():
+        own, wanted = _shape(given.get(name)), _shape(tensor)
+        if name not in given:
+            missing.append(f"{name} {wanted}")
+        elif own != wanted:
+            misfit.append(f"{name} {own} instead of {wanted}")
+    for name, tensor in given.items():
+        if name not in expected:
+            unexpected.append(f"{name} {_shape(tensor)}")
+    if not (missing or unexpected or misfit):
+        return
+    found = [
+        *_counted("missing", missing),
+        *_counted("unexpected", unexpected),
+        *_counted("of another shape", misfit),
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
-    found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
-    if found:
-        raise BadInput(
-            f"Expected the weights to fit the network's {len(expected)} tensors; found "
-            f"{'; '.join(found)}.{_way_out(misfit, missing + unexpected)}"
-        )
+    raise BadInput(
+        f"Expected the weights to fit the network's {len(expected)} tensors; found "
+        f"{'; '.join(found)}.{_way_out(misfit, missing + unexpected)}"
+    )
+
+
+def _counted(kind: str, names: list[str]) -> list[str]:
+    """The number and the first names of a kind of difference; nothing if there are none."""
+    if not names:
+        return []
+    return [f"{len(names)} {kind}: {_some(names)}"]
 
 
 def _way_out(misfit: list[str], others: list[str]) -> str:

@@ -6,7 +6,7 @@ from urllib.error import URLError
 
 import torch
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.models.trained.reading import Weights, read_weights
 
 
@@ -76,7 +76,7 @@ def _download(url: str, path: Path) -> None:
             url, str(path.parent), "cpu", progress=False, check_hash=True, weights_only=True
         )
     except (URLError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
+        reason = reason_of(error)
         raise BadInput(
             f"Expected {path} to hold the weights, or {url} to be reachable; found: {reason}. "
             "Download that file on a machine with network and put it there, or name its path in "
@@ -113,7 +113,7 @@ def _from_timm(model: str, name: str) -> Weights:
     try:
         network = timm.create_model(model, pretrained=True, pretrained_cfg=settings)
     except Exception as error:  # of any library that fetches for timm
-        reason = " ".join(str(error).split())[:200].rstrip(".")
+        reason = reason_of(error)
         raise BadInput(
             f"Expected the weights of timm:{model} in the cache of the Hugging Face hub, or to be "
             f"reachable; found: {reason}. Download the file elsewhere and name its path in "

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 
 # Where training scripts keep the weights in a checkpoint; running averages first, as timm does.
 _PLACES = (
@@ -87,7 +87,7 @@ def _checkpoint(path: Path) -> Any:
             f"its code; found pickled objects: {reason or 'another kind of pickle'} {_CONVERT}."
         ) from None
     except Exception as error:  # torch raises nearly anything on a file that is no checkpoint
-        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        reason = reason_of(error)
         raise BadInput(
             f"Expected {path} to be a checkpoint of torch with tensors; found: {reason}. {_CONVERT}."
         ) from None

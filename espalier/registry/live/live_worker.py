@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from espalier.errors import EspalierError, TryAgain
+from espalier.errors import EspalierError, TryAgain, reason_of
 from espalier.registry.connection import hold_lease, remove_lease
 from espalier.registry.live.live_logger import LiveLogger
 from espalier.registry.live.live_runs import HEARTBEAT_SECONDS
@@ -112,7 +112,7 @@ def _on_line(logger: LiveLogger, line: str | None) -> None:
 
 
 def _report(error: Exception) -> None:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason_of(error)
     sys.stdout.write(f"no live curves in MLflow: {reason}\n")
     sys.stdout.flush()
 

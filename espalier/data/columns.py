@@ -1,0 +1,40 @@
+"""The columns of tables of examples, by their meaning."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espalier.errors import BadInput
+from espalier.settings.data import Columns
+
+_REQUIRED = ("image", "label")
+
+
+def find_columns(
+    path: Path, present: Sequence[str], columns: Columns, usual: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """The names of the columns by their meaning; `split` may be missing.
+
+    Args:
+        path: file, for messages.
+        present: names of its columns.
+        columns: names that the user gave.
+        usual: names that need no key, by meaning; the first present one counts.
+
+    Raises:
+        BadInput: if there is no column of images or of labels.
+    """
+    names: dict[str, str] = {}
+    for meaning, known in usual.items():
+        own = getattr(columns, meaning)
+        found = [name for name in ([own] if own else known) if name in present]
+        if found:
+            names[meaning] = found[0]
+    absent = [meaning for meaning in _REQUIRED if meaning not in names]
+    if absent:
+        expected = " and ".join(f"`{usual[meaning][0]}`" for meaning in _REQUIRED)
+        raise BadInput(
+            f"Expected {path} to have the columns {expected}; found no "
+            f"`{usual[absent[0]][0]}` among {', '.join(present) or 'no columns'}. "
+            f"`data.columns: {{{absent[0]}: ...}}` in params.yaml names another."
+        )
+    return names

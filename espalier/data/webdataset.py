@@ -1,0 +1,116 @@
+"""Data sets in tar files as WebDataset writes them: files with one stem are an example."""
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from espalier.data.contents import readable_name, visible
+from espalier.data.folders import ENDINGS, FILES_AT_ONCE
+from espalier.data.labels import read_labels
+from espalier.data.source import Chunk, frame
+from espalier.data.split_names import splits_of
+from espalier.errors import BadInput
+
+_LABELS = ("cls", "label", "txt")  # endings of the file with the label; the first that there is
+
+
+@dataclass
+class _Shard:
+    """The examples of a tar file: the members with the images, and the labels."""
+
+    images: list[str] = field(default_factory=list)
+    labels: list[str | int] = field(default_factory=list)
+
+
+def found(folder: Path) -> list[Path]:
+    """The tar files of a folder, in a fixed order."""
+    return [path for path in visible(folder) if path.suffix == ".tar"]
+
+
+def examples(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, tuple[str, ...] | None]:
+    """The examples of tar files, and the names of their classes if labels are words.
+
+    Raises:
+        BadInput: if a file is damaged, or an image has no label.
+    """
+    shards = [_read(path) for path in paths]
+    inside = [path.relative_to(folder) for path in paths]
+    columns = [(pd.Series(shard.labels, dtype=object), None) for shard in shards]
+    labels = read_labels(str(folder), columns)
+    files, rows, splits = [], [], []
+    for path, shard, split in zip(inside, shards, splits_of(folder, inside), strict=True):
+        files += [readable_name(path)] * len(shard.images)
+        rows += list(range(len(shard.images)))
+        splits += [split] * len(shard.images)
+    return frame(files, rows, labels.values, splits), labels.classes
+
+
+def images(paths: list[Path]) -> Iterator[Chunk]:
+    """The content of all images, in chunks."""
+    for path in paths:
+        names = _read(path).images
+        with tarfile.open(path) as tar:
+            for start in range(0, len(names), FILES_AT_ONCE):
+                yield [_content(tar, name) for name in names[start : start + FILES_AT_ONCE]]
+
+
+def _read(path: Path) -> _Shard:
+    """The images and labels of a tar file, in its order.
+
+    Raises:
+        BadInput: if it is damaged or holds no examples, or an image has no label.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    shard = _Shard()
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isfile():
+                    stem, ending = _parts(member.name)
+                    groups.setdefault(stem, {})[ending] = member.name
+            for stem, members in groups.items():
+                image = _image(members)
+                if image is None:
+                    continue
+                label = _label(path, tar, stem, members)
+                shard.images.append(image)
+                shard.labels.append(label)
+    except tarfile.TarError as error:
+        raise BadInput(f"Expected {path} to be a sound tar file; found: {error}.") from None
+    if not shard.images:
+        raise BadInput(f"Expected {path} to hold images as WebDataset writes them; found none.")
+    return shard
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The stem of an example, and the ending that says what of it a file holds."""
+    path = PurePosixPath(name)
+    stem, _, ending = path.name.partition(".")
+    return str(path.with_name(stem)), ending.lower()
+
+
+def _image(members: dict[str, str]) -> str | None:
+    """The member that is the image; None if there is none."""
+    for ending, name in members.items():
+        if f".{ending}" in ENDINGS:
+            return name
+    return None
+
+
+def _label(path: Path, tar: tarfile.TarFile, stem: str, members: dict[str, str]) -> str | int:
+    name = next((members[ending] for ending in _LABELS if ending in members), None)
+    if name is None:
+        raise BadInput(
+            f"Expected the image {stem} in {path} to have a label in {stem}.cls; found "
+            f"{', '.join(members)}."
+        )
+    text = _content(tar, name).decode("utf-8", "replace").strip()
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _content(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    return b"" if file is None else file.read()

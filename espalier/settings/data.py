@@ -1,0 +1,66 @@
+"""Settings of data: how `data/` becomes `prepared/`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from espalier.settings.images import ImagePolicy
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of the columns of tables; by default the usual names are looked for.
+
+    Attributes:
+        image: column of the images, or of their paths.
+        label: column of the labels.
+        split: column of the splits.
+    """
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The section `data` of `params.yaml`.
+
+    Attributes:
+        validation: fraction of the examples outside the test split that is held out for choices,
+            where no validation split is given.
+        test: fraction of all examples held out for evaluation, where no test split is given.
+        split: `threshold` places each example by its own hash and the seed alone, so that none ever
+            moves when data grow; the fractions hold on average. `exact` draws the fractions of each
+            class by count; as data grow, examples may move.
+        seed: seed of the split; None takes the seed of the project.
+        duplicates: treatment of images that are in two given splits: refuse, or drop them from the
+            less strict one.
+        skip_bad: largest number of examples that may be left out because they cannot be read.
+        crop: largest random shift of training images, in pixels; -1 for the default of the data set.
+        flip: whether training images may be mirrored; by default as the data set says.
+        images: form that images are brought into.
+        class_folder: folder that is the class where images lie several folders deep.
+        columns: names of the columns of tables.
+        first_label: number of the first class, where labels are numbers.
+    """
+
+    validation: Fraction = 0.15
+    test: Fraction = 0.2
+    split: Literal["threshold", "exact"] = "threshold"
+    seed: Annotated[int, Field(ge=0)] | None = None
+    duplicates: Literal["refuse", "drop"] = "refuse"
+    skip_bad: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=-1)] = -1
+    flip: bool | None = None
+    images: ImagePolicy = field(default_factory=ImagePolicy)
+    class_folder: Literal["first", "last"] | None = None
+    columns: Columns = field(default_factory=Columns)
+    first_label: int = 0
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

@@ -3,13 +3,15 @@
 import copy
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import EspalierError
+from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.export.denormals import flush_denormals
 from espalier.export.front import lift_front
 from espalier.runtimes import DEFAULT, Runtime
@@ -70,7 +72,8 @@ def export(
 def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> Deployed:
     """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
     deployed = Deployed(network, copy.deepcopy(front)).cpu().eval()
-    with warnings.catch_warnings():
+    _refuse_several_outputs(deployed, images)
+    with warnings.catch_warnings(), _explained():
         # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the
         # old way one day
         warnings.simplefilter("ignore")
@@ -88,6 +91,32 @@ def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> D
     lift_front(path)
     flush_denormals(path)
     return deployed
+
+
+def _refuse_several_outputs(deployed: Deployed, images: Tensor) -> None:
+    with torch.no_grad():
+        outputs = deployed(images[:2])
+    if not isinstance(outputs, Tensor):
+        raise BadInput(
+            "Expected a network that returns one tensor, to be deployed; found a "
+            f"{type(outputs).__name__}: deploy a module that returns one of them."
+        )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn errors of torch's exporter into a sentence.
+
+    Raises:
+        BadInput: for any error inside the block.
+    """
+    try:
+        yield
+    except Exception as error:  # the exporter raises nearly anything at what it does not know
+        raise BadInput(
+            f"Expected a network that torch can export to ONNX; found: {reason_of(error)}. Replace "
+            "that operation or layer in its forward pass."
+        ) from error
 
 
 def relative_difference(one: np.ndarray, other: np.ndarray) -> float:

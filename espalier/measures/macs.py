@@ -1,7 +1,7 @@
 """The work of a network."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def count_macs(network: nn.Module, example: Example) -> int:
     ]
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    with counted() as counter:
+    with counted() as counter, _recurrent_layers_in_steps(network):
         network(*inputs)
     for module, training in modes.items():
         module.training = training
@@ -38,6 +38,14 @@ def _one(value: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return zeros.to(value.device)
     return zeros.to(weight) if zeros.is_floating_point() else zeros.to(weight.device)
+
+
+def _recurrent_layers_in_steps(network: nn.Module) -> AbstractContextManager[object]:
+    """On processors a recurrent layer is one operator of oneDNN, of which the counter knows nothing."""
+    if not any(isinstance(module, nn.RNNBase) for module in network.modules()):
+        return nullcontext()
+    steps: AbstractContextManager[object] = torch.backends.mkldnn.flags(enabled=False)
+    return steps
 
 
 @contextmanager

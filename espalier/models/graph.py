@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,6 +95,16 @@ class Graph:
         if not isinstance(value, Tensor):
             return ()
         return tuple(int(size) for size in value.shape)
+
+    def line(self, node: Node) -> str:
+        """The line of the forward pass that a node comes from: file, number and code."""
+        lines = str(node.meta.get("stack_trace") or "").strip().splitlines()
+        frames = [place for place, line in enumerate(lines) if line.strip().startswith("File ")]
+        if not frames:
+            return node.name
+        file, number = lines[frames[-1]].split('"')[1], lines[frames[-1]].split(",")[1]
+        code = "".join(lines[frames[-1] + 1 : frames[-1] + 2]).strip()
+        return f"{Path(file).name}:{number.removeprefix(' line ')} `{code}`"
 
     def places(self, node: Node) -> int:
         """The number of positions of one example at which a layer applies its weights."""

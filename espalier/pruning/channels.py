@@ -12,12 +12,13 @@ from espalier.errors import BadInput
 from espalier.models.graph import Example
 from espalier.pruning.budgets import Kept, Layer, layers_of
 from espalier.pruning.costs import Cost, layer_times, macs, one_tensor, parameters
-from espalier.pruning.finding import traced_shapes
+from espalier.pruning.finding import line_of_value, traced_shapes
 from espalier.pruning.groups import DependencyGroups
 from espalier.pruning.scores import SCORES
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery import cut
+from espalier.pruning.surgery.proof import check_runs
 
 _SPELLED = "Its forward pass may spell a width; name the layer before it in `keep`."
 
@@ -91,7 +92,9 @@ class PrunableChannels:
 
     def cut(self, kept: Kept) -> nn.Module:
         """A copy of the network in which only some groups are left."""
-        return cut(self.network, self.groups, kept)
+        smaller = cut(self.network, self.groups, kept)
+        check_runs(smaller, self.example)
+        return smaller
 
     def explain_unreachable(self) -> str:
         """The reasons why nothing more can be removed."""
@@ -142,7 +145,8 @@ def verify_cut(
         if shape != wanted:
             raise BadInput(
                 f"Expected the value {name} inside the pruned network to have the shape "
-                f"{list(wanted)}; found {list(shape)}. {_SPELLED}"
+                f"{list(wanted)}; found {list(shape)} in "
+                f"{line_of_value(smaller, example, name)}. {_SPELLED}"
             )
     if len(found) != len(groups.flow):
         raise BadInput(

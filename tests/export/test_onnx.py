@@ -8,7 +8,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from properties import assert_explains
 
+from espalier.errors import BadInput
 from espalier.export.onnx import Disagreement, export, relative_difference
 from espalier.inputs.image import Normalize
 from espalier.models import build
@@ -136,3 +138,35 @@ def test_the_front_is_named_as_a_part_of_the_file(exported):
     graph = onnx.load(exported).graph
     assert [tensor.name for tensor in graph.initializer[:2]] == ["scale", "shift"]
     assert {"/Cast", "/Mul", "/Add"} <= {node.name for node in graph.node}
+
+
+class TwoOutputs(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = torch.nn.Conv2d(1, 4, 3), torch.nn.Linear(4, 5)
+
+    def forward(self, x):
+        features = self.body(x).relu().mean((2, 3))
+        return self.head(features), features
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (TwoOutputs(), ["one tensor", "tuple"]),
+        (
+            torch.nn.Sequential(
+                torch.nn.InstanceNorm2d(1, track_running_stats=True),
+                torch.nn.Flatten(),
+                torch.nn.Linear(64, 5),
+            ),
+            ["export", "ONNX"],
+        ),
+    ],
+    ids=["several outputs", "an operator of no export"],
+)
+def test_a_network_that_cannot_be_deployed_is_refused_in_a_sentence(network, words, tmp_path):
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(BadInput) as refusal:
+        export(network.eval(), tmp_path / "model.onnx", images, Normalize([0.5], [0.5]))
+    assert_explains(refusal.value, *words)

@@ -17,6 +17,9 @@ class Walk(Protocol):
     def label(self, argument: Any) -> Label:
         """The label of an operand; empty for a number or None."""
 
+    def relabel(self, node: Node, label: Label) -> None:
+        """Replace the label of an operand, whose size follows from another's."""
+
     def labels(self, node: Node) -> list[Label]:
         """The labels of a node with several outputs."""
 

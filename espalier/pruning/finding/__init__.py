@@ -4,6 +4,7 @@ from espalier.pruning.finding.blocks import find_blocks
 from espalier.pruning.finding.dependency_groups import (
     find_dependency_groups,
     find_heads,
+    line_of_value,
     traced_shapes,
 )
 from espalier.pruning.finding.weight_elements import find_weight_elements
@@ -13,5 +14,6 @@ __all__ = [
     "find_dependency_groups",
     "find_heads",
     "find_weight_elements",
+    "line_of_value",
     "traced_shapes",
 ]

@@ -10,7 +10,7 @@ from torch import nn
 
 from espalier.errors import BadInput
 from espalier.models.attention import Attention, declared_heads, with_prunable_attention
-from espalier.models.graph import Example
+from espalier.models.graph import Example, Graph, doubled
 from espalier.pruning.coupling import Coupling, Indices
 from espalier.pruning.finding.labelling import Labelling
 from espalier.pruning.groups import ComputeLayer, DependencyGroups, Product
@@ -71,6 +71,13 @@ def find_heads(
 def traced_shapes(network: nn.Module, example: Example) -> list[tuple[str, tuple[int, ...]]]:
     """The sizes of the values inside a network, by name, in order."""
     return [(name, shape) for name, shape, _ in Labelling(network, example).flow()]
+
+
+def line_of_value(network: nn.Module, example: Example, name: str) -> str:
+    """The line of the forward pass that computes a value inside a network."""
+    graph = Graph(network, doubled(example))
+    found = [node for node in graph.nodes if node.name == name]
+    return graph.line(found[0]) if found else name
 
 
 def _produced(labelling: Labelling, layer: ComputeLayer) -> Indices:
@@ -165,7 +172,7 @@ def _fallbacks(labelling: Labelling, spelled: list[tuple[str, Indices]]) -> list
         return []
     heads = np.concatenate([indices for _, indices in spelled])
     labelling.coupling.pin(heads, "heads that a forward pass spells")
-    names = tuple(f"{name}." for name, _ in spelled)
+    names = tuple(f"{name}." if name else "" for name, _ in spelled)
     dims = [
         dim
         for parameter, label in labelling.parameters.items()

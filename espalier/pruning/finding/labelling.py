@@ -68,6 +68,10 @@ class Labelling:
         """The label of an operand; empty for a number or None."""
         return self._labels.get(argument, ()) if isinstance(argument, Node) else ()
 
+    def relabel(self, node: Node, label: Label) -> None:
+        """Replace the label of an operand, whose size follows from another's."""
+        self._labels[node] = label
+
     def labels(self, node: Node) -> list[Label]:
         """The labels of a node with several outputs."""
         return self._several.setdefault(node, [])
@@ -82,7 +86,7 @@ class Labelling:
 
     def add_compute_layer(self, node: Node, *, rows: int = 0) -> None:
         """Record that a node multiplies by a weight whose dimension `rows` produces its output."""
-        weight = self.graph.name(node.args[1])
+        weight = self._weight(node.args[1])
         if weight is None:
             return
         if rows:  # a transposed convolution is applied at the positions of its input
@@ -92,6 +96,18 @@ class Labelling:
             channels = shape[1] if "conv" in str(node.target) else shape[-1]
             places = math.prod(shape) // self.graph.batch // channels
         self.compute_layers.append(ComputeLayer(weight, places, rows))
+
+    def _weight(self, operand: Any, depth: int = 4) -> str | None:
+        """The parameter that is a weight, or that a weight is computed from index by index."""
+        name = self.graph.name(operand)
+        if name is not None or not isinstance(operand, Node) or not depth:
+            return name
+        for source in operand.all_input_nodes:
+            same = self.shape(source) == self.shape(operand)
+            found = self._weight(source, depth - 1) if same else None
+            if found is not None and isinstance(self.graph.state.get(found), nn.Parameter):
+                return found
+        return None
 
     def add_heads(self, node: Node, dim: Dim) -> None:
         """Record that the indices of a dimension are attention heads."""

@@ -10,6 +10,7 @@ from espalier.pruning.rules.layers import (
     channel_norm,
     convolution,
     group_norm,
+    instance_norm,
     layer_norm,
     linear,
     rectifier,
@@ -42,6 +43,7 @@ from espalier.pruning.rules.shapes import (
     unsqueeze,
 )
 from espalier.pruning.rules.values import (
+    deviation,
     elementwise,
     extreme,
     passes,
@@ -63,12 +65,15 @@ RULES: dict[str, Rule] = {
     **_all("conv1d conv2d conv3d", convolution),
     **_all("conv_transpose1d conv_transpose2d conv_transpose3d", transposed_convolution),
     "linear": linear,
-    **_all("batch_norm instance_norm", channel_norm),
+    **_all("batch_norm", channel_norm),
+    **_all("instance_norm", instance_norm),
     **_all("layer_norm rms_norm", layer_norm),
     "group_norm": group_norm,
     "prelu": rectifier,
     **_all(
-        "add sub rsub mul div pow maximum minimum where masked_fill eq ne lt le gt ge", elementwise
+        "add sub rsub mul div pow maximum minimum where masked_fill eq ne lt le gt ge "
+        "clamp clamp_min clamp_max",
+        elementwise,
     ),
     **_all(
         "relu relu6 gelu silu sigmoid hardswish tanh hardsigmoid hardtanh leaky_relu elu selu celu "
@@ -81,8 +86,7 @@ RULES: dict[str, Rule] = {
         passes,
     ),
     **_all(
-        "sin cos erf sign floor round clamp clamp_min clamp_max nan_to_num fill zero zeros_like "
-        "ones_like",
+        "sin cos erf sign floor round nan_to_num fill zero zeros_like ones_like",
         passes,
     ),
     **_all(
@@ -101,6 +105,7 @@ RULES: dict[str, Rule] = {
         "max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d upsample_nearest3d", pool(3)
     ),
     **_all("mean sum amax amin prod", reduce),
+    **_all("std var", deviation),
     **_all("max min", extreme),
     "linalg_vector_norm": vector_norm,
     **_all("softmax log_softmax", softmax),

@@ -1,5 +1,7 @@
 """Rules of operators with weights: convolutions, linear layers, norms."""
 
+from typing import Any, TypeGuard
+
 import numpy as np
 from torch import nn
 from torch.fx import Node
@@ -22,6 +24,8 @@ def convolution(walk: Walk, node: Node) -> Label:
     groups = argument(node, 6, "groups") or 1
     filters, columns = weight[0], weight[1]
     channels = x[1] if groups == 1 else coupling.resolve(x[1])
+    if filters is None and groups > 1:
+        return _fixed_filter(walk, node, channels)
     _join_columns(coupling, channels, columns, groups)
     if groups > 1 and isinstance(filters, np.ndarray):
         _join_filters(coupling, channels, filters, columns, groups)
@@ -29,6 +33,24 @@ def convolution(walk: Walk, node: Node) -> Label:
     for dim in (*weight[2:], *x[2:]):
         coupling.pin(dim, "kernel")
     return (x[0], filters, *(None for _ in weight[2:]))
+
+
+def _fixed_filter(walk: Walk, node: Node, channels: Dim) -> Label:
+    """The same filter for every channel, repeated in the forward pass; any other keeps channels."""
+    x, weight = node.args[0], node.args[1]
+    spatial = (None for _ in walk.shape(weight)[2:])
+    if _is_repeated(weight, walk) and walk.shape(node)[1] == walk.shape(x)[1]:
+        walk.relabel(weight, (channels, *walk.label(weight)[1:]))
+        return (walk.label(x)[0], channels, *spatial)
+    walk.coupling.pin(channels, "filter that is computed in the forward pass")
+    return (walk.label(x)[0], None, *spatial)
+
+
+def _is_repeated(weight: Any, walk: Walk) -> TypeGuard[Node]:
+    """Whether a filter is one filter, expanded over the channels."""
+    if not isinstance(weight, Node) or "expand" not in str(weight.target):
+        return False
+    return walk.shape(weight.args[0])[:1] == (1,)
 
 
 def _join_columns(coupling: Coupling, channels: Dim, columns: Dim, groups: int) -> None:
@@ -94,12 +116,20 @@ def linear(walk: Walk, node: Node) -> Label:
 
 
 def channel_norm(walk: Walk, node: Node) -> Label:
-    """Batch and instance norm: one scale, shift, mean and variance per channel."""
+    """Batch norm: one scale, shift, mean and variance per channel."""
     x = walk.label(node.args[0])
     for operand in node.args[1:5]:
         label = walk.label(operand)
         if label:
             walk.coupling.join(x[1], label[0], "batch norm")
+    return x
+
+
+def instance_norm(walk: Walk, node: Node) -> Label:
+    """One scale and shift per channel, whose mean and variance are over all of its positions."""
+    x = channel_norm(walk, node)
+    for dim in x[2:]:
+        walk.coupling.pin(dim, f"normalised over in {node.name}")
     return x
 
 

@@ -15,7 +15,11 @@ def concatenate(walk: Walk, node: Node) -> Label:
     Example:
         (a, b) and (c) along the channels: (a, b, c). Numbers carry the offset by themselves.
     """
-    operands: Any = node.args[0]
+    first: Any = node.args[0]
+    # torch skips empty tensors of one dimension, with which loops begin
+    operands = [operand for operand in first if walk.shape(operand) != (0,)]
+    if not operands:
+        return (None,) * len(walk.shape(node))
     labels = [walk.label(operand) for operand in operands]
     dim = _dim(node, 1, len(labels[0]))
     result: list[Dim] = []
@@ -50,7 +54,11 @@ def _following(walk: Walk, dims: Sequence[Dim], sizes: Sequence[int]) -> Indices
 
 def stack(walk: Walk, node: Node) -> Label:
     """Tensors side by side along a new dimension; they meet along all others."""
-    operands: Any = node.args[0]
+    first: Any = node.args[0]
+    # torch skips empty tensors of one dimension, with which loops begin
+    operands = [operand for operand in first if walk.shape(operand) != (0,)]
+    if not operands:
+        return (None,) * len(walk.shape(node))
     labels = [walk.label(operand) for operand in operands]
     result = [_joint(walk, node, dims) for dims in zip(*labels, strict=True)]
     position = _dim(node, 1, len(result) + 1)

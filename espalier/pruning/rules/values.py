@@ -73,6 +73,12 @@ def vector_norm(walk: Walk, node: Node) -> Label:
     return _reduced(walk, node, argument(node, 2, "dim"), argument(node, 3, "keepdim"))
 
 
+def deviation(walk: Walk, node: Node) -> Label:
+    """The standard deviation or variance over some dimensions."""
+    keep = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else None)
+    return _reduced(walk, node, argument(node, 1, "dim"), keep)
+
+
 def extreme(walk: Walk, node: Node) -> Label:
     """The largest value along a dimension with its position, over all, or of two tensors."""
     if isinstance(argument(node, 1, "dim"), Node):

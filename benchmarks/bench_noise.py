@@ -41,7 +41,7 @@ def entries() -> dict[str, dict[str, object]]:
         for width in (8, 16, 24, 32)
     }
     variants = {
-        name: {"from": "teacher", "by": "train", "epochs": 0, **model}
+        name: {"from": "teacher", "by": "train", "epochs": 1, **model}
         for name, model in plain.items()
     }
     return variants | {
@@ -62,7 +62,7 @@ def project(folder: Path) -> None:
         "seed": 0,
     }
     prepare(folder / "data", folder / "prepared", **settings, workshop=folder / "work")
-    teacher = {"model": "espalier:wide_resnet", "arguments": {"depth": 10, "widen": 4}, "epochs": 0}
+    teacher = {"model": "espalier:wide_resnet", "arguments": {"depth": 10, "widen": 4}, "epochs": 1}
     params = {"training": {"threads": 1}, "teacher": teacher, "models": entries()}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for name in read_params(folder).names:

@@ -144,6 +144,26 @@ def test_an_unknown_parent_is_refused():
     assert_explains(refused(**models(a=PRUNE | {"from": "b"})), "models.a.from", "'b'")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"teacher": TEACHER | {"epochs": 0}},
+        models(a={"from": "teacher", "by": "train", "model": "espalier:mlp", "epochs": 0}),
+        models(a=DISTILL | {"epochs": 0}),
+    ],
+)
+def test_a_new_network_that_nothing_trains_is_refused(content):
+    assert_explains(refused(**content), "`epochs`", "by: import")
+
+
+def test_a_parent_and_imported_weights_need_no_training():
+    weights = {"by": "import", "model": "espalier:mlp", "weights": "x.pth", "epochs": 0}
+    params = check(
+        {"teacher": weights, **models(a={"from": "teacher", "by": "train", "epochs": 0})}
+    )
+    assert params.teacher.recipe_keys == {"epochs": 0}
+
+
 def test_a_circle_is_refused_with_those_in_it():
     error = refused(
         **models(a=PRUNE | {"from": "b"}, b=PRUNE | {"from": "a"}, c=PRUNE, d=PRUNE | {"from": "d"})

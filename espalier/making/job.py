@@ -11,6 +11,7 @@ from torch import nn
 
 from espalier import __version__, files
 from espalier.errors import BadInput
+from espalier.making.own_code import own_code
 from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
@@ -89,6 +90,7 @@ class Job(Generic[EntryType]):
             "data": self.data.version,
             "models": {name: self.project.identity(name) for name in self.entry.dependencies},
             **self._own_files,
+            **self._own_code,
             "device": device_name(self.processes.device),
             "processes": self.processes.size,
             "versions": {
@@ -111,6 +113,15 @@ class Job(Generic[EntryType]):
                 "file; found none."
             )
         return {"files": {name: files.sha256(root / name) for name in self.entry.own_files}}
+
+    @property
+    def _own_code(self) -> dict[str, dict[str, str]]:
+        """Hash of the user's packages that build the networks of the job; empty if there are none."""
+        factories = {self.project.architecture(name).factory for name in self.entry.dependencies}
+        if self.entry.factory is not None:
+            factories.add(self.entry.factory)
+        code = own_code(factories)
+        return {"code": code} if code else {}
 
     @cached_property
     def key(self) -> str:

@@ -1,6 +1,6 @@
 """Parts that the entries of `params.yaml` have in common."""
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -103,6 +103,9 @@ class BuiltEntry(BaseEntry):
 class Trained(BaseEntry):
     """An entry whose keys of `training`, given beside its own, override the defaults."""
 
+    own_weights: ClassVar[bool] = False
+    """Whether a new network of the entry comes with trained weights."""
+
     overrides: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -113,6 +116,19 @@ class Trained(BaseEntry):
         overrides = {key: value for key, value in given.items() if key in RECIPE_KEYS}
         own = {key: value for key, value in given.items() if key not in overrides}
         return {**own, "overrides": overrides}
+
+    @model_validator(mode="after")
+    def _new_network_is_trained(self) -> Self:
+        if (
+            self.factory is not None
+            and self.recipe_keys.get("epochs") == 0
+            and not self.own_weights
+        ):
+            raise ValueError(
+                "Expected `epochs` above 0, because the weights of a new network are random; found "
+                "0. Trained weights come with `by: import`."
+            )
+        return self
 
     @property
     def recipe_keys(self) -> dict[str, Any]:

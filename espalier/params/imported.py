@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ class Imported(Trained, BuiltEntry):
         epochs: number of epochs of further training; 0 takes the network as it is. All other keys of
             `training` may be given too.
     """
+
+    own_weights: ClassVar[bool] = True
 
     weights: str = Field(min_length=1)
     key: str | None = None

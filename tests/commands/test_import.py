@@ -280,6 +280,30 @@ def test_the_projects_own_package_needs_no_pythonpath(fresh):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_change_of_the_projects_own_code_makes_its_models_again(fresh, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(fresh))
+    path = fresh / "own_networks.py"
+    source = (
+        "from espalier.models import build\n"
+        "def net(*, classes, shape):\n"
+        "    arguments = {'depth': 8, 'width': 8}\n"
+        "    return build('espalier:resnet', classes=classes, shape=shape, arguments=arguments)\n"
+    )
+    path.write_text(source)
+    declare(fresh, TEACHER | {"model": "own_networks:net", "arguments": {}}, {"cut": MODELS["cut"]})
+    content = yaml.safe_load((fresh / "params.yaml").read_text()) | {"trusted": ["own_networks"]}
+    (fresh / "params.yaml").write_text(yaml.safe_dump(content))
+    for name in ("teacher", "cut"):
+        make.run(fresh, name)
+        lineage = files.read_json(fresh / "models" / name / "lineage.json")
+        assert lineage["code"] == {"own_networks": files.sha256(path)}
+    path.write_text(source + "# another\n")
+    capsys.readouterr()
+    for name in ("teacher", "cut"):
+        make.run(fresh, name)
+    assert "already made" not in capsys.readouterr().out
+
+
 def test_it_is_registered_like_any_other(imported):
     register.run(imported)
     receipt = files.read_json(imported / "registered.json")

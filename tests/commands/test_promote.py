@@ -35,7 +35,7 @@ PARAMS = {
         "slow": {
             "from": "teacher",
             "by": "train",
-            "epochs": 0,
+            "epochs": 1,
             "model": "espalier:resnet",
             "arguments": {"depth": 20, "width": 32},
         },

@@ -14,7 +14,13 @@ PARAMS = {
     "training": {"batch_size": 64, "threads": 1, "views": 3},
     "teacher": {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}, "epochs": 2},
     "models": {
-        "poor": {"from": "teacher", "by": "train", "epochs": 0, "model": "espalier:mlp"},
+        "poor": {
+            "from": "teacher",
+            "by": "train",
+            "epochs": 1,
+            "learning_rate": 1e-9,
+            "model": "espalier:mlp",
+        },
         "good": {"from": "teacher", "by": "train", "epochs": 1},
     },
     "evaluation": {"rounds": 3},

@@ -36,12 +36,14 @@ class Command(NamedTuple):
         help: one line for the user.
         options: flags or names of its arguments, with the keywords of `add_argument`.
         module: name of its module; by default that of the command.
+        anywhere: whether it runs outside a project, and gets no root.
     """
 
     name: str
     help: str
     options: Options = ()
     module: str = ""
+    anywhere: bool = False
 
 
 _ANY_MODEL: Options = (
@@ -57,6 +59,23 @@ _ANY_MODEL: Options = (
 )
 
 COMMANDS = (
+    Command(
+        "init",
+        "make a folder a project: params.yaml, dvc.yaml, gates, schedules, git and DVC",
+        (
+            ("folder", {"metavar": "DIR", "type": Path, "help": "the folder; made if need be"}),
+            (
+                "--recipe",
+                {
+                    "choices": ("digits", "folder", "import"),
+                    "default": "folder",
+                    "help": "digits (the embedded data), folder (own photos; the default), or import "
+                    "(own trained network)",
+                },
+            ),
+        ),
+        anywhere=True,
+    ),
     Command("prepare", "check data/, split it, and write it as tensors to prepared/"),
     Command(
         "make",
@@ -240,17 +259,21 @@ def _add(subparsers: Subparsers, command: Command) -> None:
 
     def run(arguments: argparse.Namespace) -> None:
         given = {key: value for key, value in vars(arguments).items() if key != "run"}
-        _run(command.module or command.name, **given)
+        _run(command, **given)
 
     parser.set_defaults(run=run)
 
 
-def _run(name: str, /, **arguments: Any) -> None:
+def _run(command: Command, /, **arguments: Any) -> None:
     from espalier.paths import root
 
+    module = f"espalier.commands.{command.module or command.name}"
+    if command.anywhere:
+        importlib.import_module(module).run(**arguments)
+        return
     # last, so that nothing in the project replaces an installed package
     sys.path.append(str(root()))
-    importlib.import_module(f"espalier.commands.{name}").run(root(), **arguments)
+    importlib.import_module(module).run(root(), **arguments)
 
 
 def _show_notices(default: Callable[..., None]) -> Callable[..., None]:

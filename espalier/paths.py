@@ -52,4 +52,7 @@ def root(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / PARAMS).is_file():
             return folder
-    raise BadInput(f"Expected {PARAMS} to lie in {here} or a folder above it; found none.")
+    raise BadInput(
+        f"Expected {PARAMS} to lie in {here} or a folder above it; found none: `espalier init DIR` "
+        "makes a project."
+    )

@@ -85,7 +85,8 @@ def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
         ) from None
     except DvcException as error:
         raise BadInput(
-            f"Expected a project in {root} that DVC can read; found: {reason_of(error)}."
+            f"Expected a project in {root} that DVC can read; found: {reason_of(error)}. "
+            "`git init` and `dvc init` start what is missing; `espalier init DIR` makes a new project."
         ) from None
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
 

@@ -17,7 +17,7 @@ ENTRIES = ("teacher", "student", "student-p60", "student-p60-int8", "teacher-p70
 PARAMS = {
     "seed": 1,
     "trusted": [],
-    "data": {"validation": 0.15, "test": 0.2},
+    "data": {"validation": 0.15, "test": 0.2, "split": "exact"},
     "training": {"batch_size": 64, "threads": 1, "learning_rate": 0.05},
     "teacher": {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 16}, "epochs": 3},
     "models": {

@@ -19,7 +19,9 @@ from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput, Notice
 from espalier.settings.data import DataSettings
 
-EMBEDDED = Path(".dvc", "embedded", "files", "md5")  # DVC's remote for the default data
+# The default data, as DVC's remote holds them: in the project, else in the installed package.
+EMBEDDED = Path(".dvc", "embedded", "files", "md5")
+_INSTALLED = Path(__file__).resolve().parents[1] / "embedded" / "files" / "md5"
 DIGITS_MD5 = "297ef853613ab37722c3c62c314e47eb"
 
 
@@ -103,7 +105,7 @@ def _fill(
 ) -> Path:
     """Fill the draft; returns the folder by which errors name its files."""
     if source == DIGITS and root is None:
-        _restore(DIGITS_MD5, target.parent / EMBEDDED, draft)
+        _restore(DIGITS_MD5, _embedded(target.parent), draft)
         return target
     if source in KNOWN:
         with torchvision_files.found(source, root, workshop) as folder:
@@ -165,6 +167,12 @@ def _name(path: Path) -> str:
     if stem.split("-")[0] in SPELLINGS:
         stem = path.parent.name
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or layout.UNNAMED
+
+
+def _embedded(project: Path) -> Path:
+    """The folder of the default data."""
+    own = project / EMBEDDED
+    return own if own.is_dir() else _INSTALLED
 
 
 def _restore(md5: str, objects: Path, draft: Path) -> None:

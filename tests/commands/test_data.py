@@ -26,7 +26,9 @@ def project(project_root, tmp_path) -> Path:
     """A DVC project whose data were never added."""
     dvc(tmp_path, "init", "--no-scm", "--quiet")
     shutil.copytree(project_root / ".dvc" / "embedded", tmp_path / ".dvc" / "embedded")
-    (tmp_path / "params.yaml").write_text('teacher: {model: "espalier:resnet"}\n')
+    (tmp_path / "params.yaml").write_text(
+        'data: {split: exact}\nteacher: {model: "espalier:resnet"}\n'
+    )
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("never added")
     return tmp_path

@@ -7,7 +7,11 @@ from espalier.commands import prepare
 from espalier.data.prepared import read_dataset
 from espalier.errors import BadInput
 
-PARAMS = 'seed: 5\ndata: {validation: 0.25, crop: 0, duplicates: drop}\nteacher: {model: "espalier:resnet"}\n'
+PARAMS = """\
+seed: 5
+data: {validation: 0.25, crop: 0, duplicates: drop, split: exact}
+teacher: {model: "espalier:resnet"}
+"""
 
 
 @pytest.fixture

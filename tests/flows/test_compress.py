@@ -168,7 +168,8 @@ def test_bad_parameters_are_one_sentence(root):
     state = run(root)
     assert state.is_failed()
     assert (
-        state.message == "Expected params.yaml to have no key `sede`; found 1 there; it is unknown."
+        state.message
+        == "Expected params.yaml:2 to have no key `sede`; found 1 there; it is unknown."
     )
 
 

@@ -1,0 +1,128 @@
+"""`espalier init`: a folder becomes a project."""
+
+import os
+import re
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from espalier.data.sources import import_data
+from espalier.errors import BadInput, EspalierError, reason_of
+from espalier.params import read_params
+from espalier.paths import DATA, GATES, PARAMS, STATE
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+RECIPES = ("digits", "folder", "import")
+_FILES = {  # of a project: template
+    "dvc.yaml": "dvc.yaml",
+    "prefect.yaml": "prefect.yaml",
+    GATES: "gates.yaml",
+    ".gitignore": "gitignore",
+    ".dvcignore": "dvcignore",
+}
+_SHARED = (".gitignore", ".dvcignore")  # files that a folder may have before it is a project
+_NEXT = {
+    "digits": "espalier run",
+    "folder": "espalier data path/to/photos, then espalier run",
+    "import": "espalier data path/to/images, then espalier import weights/FILE --model networks:NAME",
+}
+
+
+def run(folder: Path, recipe: str) -> None:
+    """Write the files of a project, and start git and DVC where they are missing.
+
+    Args:
+        folder: folder of the project; it is made if need be.
+        recipe: name of the recipe, one of `RECIPES`.
+
+    Raises:
+        BadInput: if the folder is a project already, or has one of the files.
+    """
+    present = [name for name in (PARAMS, *_FILES) if (folder / name).exists()]
+    own = [name for name in present if name not in _SHARED]
+    if own:
+        raise BadInput(f"Expected {folder} to be no project yet; found {', '.join(own)} there.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, template in _FILES.items():
+        _write(folder / name, (TEMPLATES / template).read_text())
+    params = (TEMPLATES / "recipes" / f"{recipe}.yaml").read_text()
+    _write(folder / PARAMS, params.replace("PROJECT", _name(folder)))
+    if recipe == "import":
+        _prepare_import(folder)
+    _start(folder, "git", ".git", ["git", "init", "--quiet"])
+    if find_spec("dvc") is not None:
+        _start_dvc(folder)
+    if recipe == "digits":
+        settings = read_params(folder).data_settings
+        import_data("digits", folder / DATA, None, folder / STATE / "work", settings)
+        _call(folder, ["dvc", "add", "--quiet", DATA])
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    say(f"{folder} is a project now, by the recipe {recipe}. {PARAMS} declares its models.")
+    say(f"Next: cd {folder}, then {_NEXT[recipe]}; git add and commit what git status lists.")
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file; lines that a shared file lacks are added to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        known = path.read_text().splitlines()
+        added = [line for line in content.splitlines() if line not in known]
+        content = "\n".join([*known, *added, ""])
+    path.write_text(content)
+
+
+def _prepare_import(folder: Path) -> None:
+    """A place for weights, on which the teacher's stage depends, and one for networks."""
+    (folder / "weights").mkdir(exist_ok=True)
+    if not (folder / "networks.py").exists():
+        shutil.copyfile(TEMPLATES / "networks.py", folder / "networks.py")
+    path = folder / "dvc.yaml"
+    stages = path.read_text()
+    line = "    deps: [prepared/dataset.json, prepared/train.safetensors, prepared/validation.safetensors"
+    path.write_text(stages.replace(line, line + ', "${teacher.weights}", networks.py', 1))
+
+
+def _name(folder: Path) -> str:
+    """The name of the registered model: that of the folder, in plain characters."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())
+    return plain.strip("-") or "models"
+
+
+def _start(folder: Path, tool: str, mark: str, command: list[str]) -> None:
+    """Start a tool in a folder, unless it has been started there or above."""
+    places = (folder.resolve(), *folder.resolve().parents)
+    if any((place / mark).exists() for place in places):
+        return
+    if shutil.which(tool) is None:
+        raise BadInput(f"Expected {tool} to be installed; found no such command.")
+    _call(folder, command)
+
+
+def _start_dvc(folder: Path) -> None:
+    if (folder / ".dvc").exists():
+        return
+    at_the_top = (folder / ".git").exists()
+    _call(folder, ["dvc", "init", "--quiet", *([] if at_the_top else ["--subdir"])])
+    _call(folder, ["dvc", "config", "core.analytics", "false"])
+
+
+def _call(folder: Path, command: list[str]) -> None:
+    """Run a command in the folder.
+
+    Raises:
+        EspalierError: if it fails; the message has its reason.
+    """
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    try:
+        subprocess.run(
+            command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr or error.stdout or reason_of(error)
+        raise EspalierError(
+            f"Expected `{' '.join(command)}` to succeed in {folder}; found: "
+            f"{' '.join(reason.split())}"
+        ) from None

@@ -1,0 +1,162 @@
+"""`espalier init`: a folder becomes a project that runs, from what the installed package holds."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from properties import assert_explains
+
+from espalier.commands import data, import_network, init, make, prepare
+from espalier.data.prepared import read_dataset
+from espalier.errors import BadInput
+from espalier.params import read_params
+
+
+def call(folder, *command):
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def photos(folder):
+    """Photo-like images of mixed sizes in two classes."""
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for name, colour in (("cats", 60), ("dogs", 190)):
+        for number in range(24):
+            side = (int(random.integers(40, 90)), int(random.integers(40, 90)), 3)
+            noise = random.integers(-40, 40, side) + colour
+            path = folder / name / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("recipe", init.RECIPES)
+def test_a_recipe_gives_a_project_that_dvc_and_git_know(tmp_path, recipe):
+    folder = tmp_path / "my photos"
+    init.run(folder, recipe)
+    params = read_params(folder)
+    assert params.registry.name == ("digits" if recipe == "digits" else "my-photos")
+    assert (folder / ".git").is_dir()
+    assert (folder / ".dvc").is_dir()
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    assert set(stages) == {"prepare", "teacher", "model", "evaluate", "register"}
+    listed = call(folder, sys.executable, "-m", "dvc", "stage", "list", "--name-only", "--all")
+    for name in params.models:
+        assert f"model@{name}" in listed
+
+
+def test_the_repository_is_such_a_project(project_root):
+    templates = init.TEMPLATES
+    for name, template in init._FILES.items():
+        assert (project_root / name).read_text() == (templates / template).read_text(), name
+    digits = templates / "recipes" / "digits.yaml"
+    assert (project_root / "params.yaml").read_text() == digits.read_text()
+
+
+def test_digits_are_there_and_prepared_as_in_the_repository(tmp_path, digits):
+    init.run(tmp_path, "digits")
+    prepare.run(tmp_path)
+    assert read_dataset(tmp_path / "prepared").files == read_dataset(digits).files
+    assert "data.dvc" in {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_photos_need_no_file_to_be_touched(tmp_path):
+    photos(tmp_path / "photos")
+    root = tmp_path / "project"
+    init.run(root, "folder")
+    data.run(root, str(tmp_path / "photos"), None)
+    prepare.run(root)
+    dataset = read_dataset(root / "prepared")
+    assert (dataset.classes, dataset.shape) == (("cats", "dogs"), (3, 64, 64))
+    call(root, sys.executable, "-m", "dvc", "status")
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_network_of_the_user_is_imported_by_the_recipe(tmp_path, monkeypatch, capsys):
+    photos(tmp_path / "photos")
+    root = tmp_path / "project"
+    init.run(root, "import")
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("\ndata:\n", "\ndata:\n  images: {size: 16}\n"))
+    data.run(root, str(tmp_path / "photos"), None)
+    prepare.run(root)
+    monkeypatch.syspath_prepend(str(root))
+    monkeypatch.delitem(sys.modules, "networks", raising=False)
+    import networks
+
+    torch.save(
+        networks.network(classes=2, shape=(3, 16, 16)).state_dict(),
+        root / "weights" / "network.pth",
+    )
+    import_network.run(root, None, None, None, None, None)
+    assert "Accuracy on validation" in capsys.readouterr().out
+    make.run(root, "teacher")  # which checks that DVC knows the file
+    monkeypatch.delitem(sys.modules, "networks")
+
+
+def test_present_files_are_never_overwritten(tmp_path):
+    (tmp_path / ".gitignore").write_text("/secret\n/models/\n")
+    init.run(tmp_path, "folder")
+    lines = (tmp_path / ".gitignore").read_text().splitlines()
+    assert lines[:2] == ["/secret", "/models/"]
+    assert lines.count("/models/") == 1
+    assert "/prepared/" in lines
+    before = {
+        path: path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+    with pytest.raises(BadInput) as refusal:
+        init.run(tmp_path, "digits")
+    assert_explains(refusal.value, str(tmp_path), "params.yaml", "dvc.yaml")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_folder_inside_a_repository_gets_no_second_one(tmp_path):
+    call(tmp_path, "git", "init", "--quiet")
+    init.run(tmp_path / "inside", "folder")
+    assert not (tmp_path / "inside" / ".git").exists()
+    assert (tmp_path / "inside" / ".dvc").is_dir()
+
+
+def test_outside_a_project_the_way_to_one_is_said(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "espalier", "show"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "espalier init DIR" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_is_needed(project_root, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "--wheel-dir",
+        str(tmp_path),
+        str(project_root),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    wanted = [
+        path.relative_to(project_root)
+        for path in init.TEMPLATES.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    assert {path.as_posix() for path in wanted} <= set(names)
+    assert sum(Path(name).parts[:2] == ("espalier", "embedded") for name in names) == 4

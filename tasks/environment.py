@@ -43,11 +43,19 @@ def configure_environment(root: Path) -> Path | None:
     for name, value in (_NO_TELEMETRY | _TERMINAL).items():
         os.environ.setdefault(name, value)
     configured = any(os.environ.get(name) for name in _USER_SETTINGS)
-    if configured or (Path.home() / ".prefect" / "profiles.toml").exists():
+    if configured or _has_profile():
         return None
     home = root / paths.STATE / "prefect"
     os.environ["PREFECT_HOME"] = str(home)
     return home
+
+
+def _has_profile() -> bool:
+    """Whether the user has a profile of Prefect; a user without a home has none."""
+    try:
+        return (Path.home() / ".prefect" / "profiles.toml").exists()
+    except RuntimeError:  # in a container the number of a user may have no entry in passwd
+        return False
 
 
 def stage_environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from espalier.paths import DATA, GATES, PARAMS, STATE
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 RECIPES = ("digits", "folder", "import")
 _FILES = {  # of a project: template
-    "dvc.yaml": "dvc.yaml",
+    "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
     GATES: "gates.yaml",
     ".gitignore": "gitignore",

@@ -11,7 +11,7 @@ from espalier.quantization.ranges import BINS, Histogram
 from espalier.runtimes import DEFAULT
 
 _BATCH = 64
-_TINY = float(np.finfo(np.float32).tiny)  # the range of a tensor of zeros
+_TINY = 1e-20  # the range of a tensor of zeros, whose bins are still of normal numbers
 
 
 def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[str, Histogram]:

@@ -1,5 +1,6 @@
 """Registration: write all model folders to MLflow; repeating it changes nothing."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,10 @@ def register(
 
     A version that holds a model already is found by the content hash and kept. The alias with the
     entry's name points to the version of the current model, also to an older version if a change
-    was taken back. Entries that are no longer declared keep their versions and their alias. Each
-    run gets the page of the report. Live runs of registered entries are deleted.
+    was taken back. In an experiment of DVC (`dvc exp run`) no alias moves: its versions are there to
+    be compared, and the aliases belong to the workspace. Entries that are no longer declared keep
+    their versions and their alias. Each run gets the page of the report. Live runs of registered
+    entries are deleted.
 
     Args:
         root: The project.
@@ -81,13 +84,19 @@ def register(
         aliases = dict(client.get_registered_model(registry.name).aliases)
         for model in models:
             registered = _register(registry, model, reports.get(model.entry, {}), page)
-            if str(aliases.get(model.entry)) != registered.version:
+            moved = str(aliases.get(model.entry)) != registered.version
+            if moved and not is_experiment():
                 client.set_registered_model_alias(registry.name, model.entry, registered.version)
             on_model(registered)
             done.append(registered)
         reconcile(client, registry.experiment, root, _times_of_making(models))
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
+
+
+def is_experiment() -> bool:
+    """Whether DVC runs this process as a part of an experiment."""
+    return "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ
 
 
 def missing(root: Path, params: Params) -> dict[str, str]:

@@ -384,3 +384,17 @@ def test_the_current_folder_and_the_environment_are_left_as_they_were(
     assert os.getcwd() == str(tmp_path)  # noqa: PTH109
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
+
+
+def test_an_experiment_of_dvc_adds_versions_and_moves_no_alias(project, monkeypatch):
+    project.register()
+    before = aliases_of(project)
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    project.change("student")
+    project.register()
+    assert len(versions_of(project)) == 4
+    assert aliases_of(project) == before
+    monkeypatch.delenv("DVC_EXP_NAME")
+    project.register()
+    assert len(versions_of(project)) == 4
+    assert aliases_of(project) != before

@@ -14,6 +14,7 @@ Example of two lines, the second of which is being executed:
 """
 
 import getpass
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,14 @@ class State(StrEnum):
     DONE = "done"  # the alias was moved
     LOST = "lost"  # a concurrent move was first
     ABANDONED = "abandoned"  # interrupted by a crash before the alias was moved
+
+
+def user() -> str:
+    """The name of the user, or the number of a user without an entry in passwd, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class Audit:
         """
         self._create_model()
         columns |= {
-            "who": f"{getpass.getuser()}@{socket.gethostname()}",
+            "who": f"{user()}@{socket.gethostname()}",
             "run": run,
             "state": State.OPEN,
         }

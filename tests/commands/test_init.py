@@ -137,6 +137,20 @@ def test_outside_a_project_the_way_to_one_is_said(tmp_path):
     assert "espalier init DIR" in done.stderr
 
 
+def test_an_experiment_of_dvc_leaves_valid_parameters(tmp_path):
+    init.run(tmp_path, "digits")
+    call(tmp_path, "git", "add", "--all")
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    call(tmp_path, "git", *identity, "commit", "--quiet", "--message", "a project")
+    before = read_params(tmp_path)
+    experiment = (sys.executable, "-m", "dvc", "exp", "run", "--set-param", "seed=1")
+    call(tmp_path, *experiment, "--queue")
+    assert read_params(tmp_path) == before
+    call(tmp_path, *experiment, "prepare")
+    assert read_params(tmp_path) == before.model_copy(update={"seed": 1})
+    assert read_dataset(tmp_path / "prepared").seed == 1
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_what_is_needed(project_root, tmp_path):
     command = [

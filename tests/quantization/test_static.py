@@ -250,3 +250,28 @@ def test_nothing_is_said_and_the_callers_logging_stays(
     assert not caplog.records  # pytest's own handler would keep them from the terminal
     assert not list(recwarn)
     assert logging.root.manager.disable == before
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
+def test_a_tensor_that_is_zero_on_all_images_is_quantized(calibration, tmp_path):
+    class Silent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Conv2d(1, 4, 3), torch.nn.Conv2d(4, 4, 3)
+            self.head = torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            silent = torch.relu(self.a(x) - 100.0)
+            return self.head((self.b(silent) + self.a(x)[:, :, 1:-1, 1:-1]).mean((2, 3)))
+
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (32, 1, 8, 8), dtype=torch.uint8)
+    export(Silent().eval(), tmp_path / "float.onnx", images, Normalize([0.5], [0.5]))
+    quantize(
+        tmp_path / "float.onnx", tmp_path / "int8.onnx", images.numpy(), calibration=calibration
+    )
+    ours, theirs = (
+        DEFAULT.open(tmp_path / name).outputs(images.numpy())
+        for name in ("int8.onnx", "float.onnx")
+    )
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()

@@ -36,7 +36,16 @@ def found(folder: Path) -> list[Path]:
     Raises:
         BadInput: if there are HEIF images and nothing to read them with.
     """
-    below = [path for path in visible(folder) if path.parent != folder]
+    return [path for path in images_below(folder) if path.parent != folder]
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and its sub-folders, in a fixed order.
+
+    Raises:
+        BadInput: if there are HEIF images and nothing to read them with.
+    """
+    below = visible(folder)
     heif = [path for path in below if path.suffix.lower() in _HEIF]
     if heif and find_spec("pillow_heif") is None:
         raise BadInput(

@@ -1,0 +1,125 @@
+"""`espalier quantize FILE`: an ONNX file of anyone in 8-bit integers, without a project."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import yaml
+from numpy.typing import NDArray
+from onnx import TensorProto
+from rich.console import Console
+
+from espalier.data import folders
+from espalier.errors import BadInput, reason_of
+from espalier.inputs.image import Preprocess, decode
+from espalier.quantization import quantize
+from espalier.runtimes import DEFAULT
+from espalier.settings.images import ImagePolicy, ImagePreprocessing
+
+_MOST = 512  # images of the calibration
+_COMPARED = 256  # other images, on which both files are compared
+_TYPES = {TensorProto.UINT8: "uint8", TensorProto.FLOAT: "float32"}
+
+
+def run(
+    file: Path, calibrate: Path, out: Path | None, settings: str | None, calibration: str
+) -> None:
+    """Quantize a file, and say its size and how often it answers like the original.
+
+    Args:
+        file: ONNX file with one input of images (N, C, H, W).
+        calibrate: folder with images of the kind that the file will see.
+        out: file to write; by default FILE-int8.onnx.
+        settings: preprocessing that a float input expects, in YAML; by default pixels in [0, 1].
+        calibration: choice of ranges, one of `espalier.quantization.CALIBRATIONS`.
+
+    Raises:
+        BadInput: if the file or the images cannot be read, or do not fit each other.
+    """
+    shape, kind = _input_of(file)
+    images = _images(calibrate, shape, _MOST + _COMPARED)
+    inputs = images if kind == "uint8" else _preprocessed(images, settings)
+    sample, others = _parts(inputs)
+    target = out or file.with_name(f"{file.stem}-int8.onnx")
+    quantize(file, target, sample, calibration=calibration)
+    ours, theirs = (DEFAULT.open(path).outputs(others) for path in (target, file))
+    same = ours.argmax(1) == theirs.argmax(1)
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    before, after = file.stat().st_size, target.stat().st_size
+    say(f"{target}: {after / 1e3:.1f} kB instead of {before / 1e3:.1f} kB")
+    say(f"The same answer as {file} to {same.mean():.1%} of {len(others)} images.")
+    if after >= before:
+        say("Warning: the integer file is not smaller, because it holds few weights.")
+
+
+def _input_of(file: Path) -> tuple[tuple[int, ...], str]:
+    """Channels, height and width of the input of a file, and its type.
+
+    Raises:
+        BadInput: if it is no ONNX file with one input of images.
+    """
+    try:
+        graph = onnx.load(file).graph
+    except Exception as error:  # protobuf raises nearly anything on another file
+        raise BadInput(f"Expected {file} to be an ONNX file; found: {reason_of(error)}.") from None
+    weights = {weight.name for weight in graph.initializer}
+    inputs = [one for one in graph.input if one.name not in weights]
+    if len(inputs) != 1:
+        raise BadInput(f"Expected {file} to have one input; found {len(inputs)}.")
+    tensor = inputs[0].type.tensor_type
+    shape = tuple(int(one.dim_value) for one in tensor.shape.dim)[1:]
+    kind = _TYPES.get(tensor.elem_type)
+    if kind is None or len(shape) != 3 or shape[0] not in (1, 3) or 0 in shape:
+        raise BadInput(
+            f"Expected the input of {file} to be images (N, 1 or 3, height, width) of float32 or "
+            f"uint8; found {list(shape)} of type {tensor.elem_type}."
+        )
+    return shape, kind
+
+
+def _images(folder: Path, shape: tuple[int, ...], most: int) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) of a folder, evenly spaced over its files, in the size of the input.
+
+    Raises:
+        BadInput: if there are none, or one cannot be read.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"Expected {folder} to be a folder with images; found no folder.")
+    paths = folders.images_below(folder)
+    if len(paths) < 2:
+        raise BadInput(f"Expected {folder} to hold at least two images; found {len(paths)}.")
+    places = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+    channels, height, width = shape
+    policy = ImagePolicy(
+        size=(height, width), channels="gray" if channels == 1 else "rgb", alpha="white"
+    )
+    return np.stack([_decoded(paths[place], policy) for place in places])
+
+
+def _decoded(path: Path, policy: ImagePolicy) -> NDArray[np.uint8]:
+    try:
+        return decode(path.read_bytes(), policy)
+    except ValueError as error:
+        raise BadInput(f"Expected {path} to be an image; found {reason_of(error)}.") from None
+
+
+def _preprocessed(images: NDArray[np.uint8], settings: str | None) -> NDArray[np.float32]:
+    """The images as a float input expects them."""
+    given: Any = yaml.safe_load(settings) if settings else {}
+    if not isinstance(given, dict):
+        raise BadInput(
+            f"Expected --input to be a mapping, such as '{{mean: [0.5]}}'; found {given!r}."
+        )
+    front = Preprocess(ImagePreprocessing(**given), images.shape[1:])
+    found: NDArray[np.float32] = front(torch.from_numpy(images)).numpy()
+    return found
+
+
+def _parts(inputs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs for the calibration, and others for the comparison: every third one."""
+    compared = np.arange(len(inputs)) % 3 == 2
+    if not compared.any():
+        return inputs, inputs
+    return inputs[~compared], inputs[compared]

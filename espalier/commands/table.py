@@ -1,0 +1,222 @@
+"""The commands of the library and their options; nothing heavy is imported here."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Options = tuple[tuple[str, dict[str, Any]], ...]
+
+
+class Command(NamedTuple):
+    """A command of the library. Its step is `run` in `espalier.commands.MODULE`.
+
+    Attributes:
+        name: name of the command.
+        help: one line for the user.
+        options: flags or names of its arguments, with the keywords of `add_argument`.
+        module: name of its module; by default that of the command.
+        anywhere: whether it runs outside a project, and gets no root.
+    """
+
+    name: str
+    help: str
+    options: Options = ()
+    module: str = ""
+    anywhere: bool = False
+
+
+_ANY_MODEL: Options = (
+    (
+        "--in",
+        {
+            "metavar": "NAME",
+            "dest": "within",
+            "help": "another registered model than the project's",
+        },
+    ),
+    ("--at", {"metavar": "URI", "help": "in another store: a server, or sqlite:///..."}),
+)
+
+COMMANDS = (
+    Command(
+        "init",
+        "make a folder a project: params.yaml, dvc.yaml, gates, schedules, git and DVC",
+        (
+            ("folder", {"metavar": "DIR", "type": Path, "help": "the folder; made if need be"}),
+            (
+                "--recipe",
+                {
+                    "choices": ("digits", "folder", "import"),
+                    "default": "folder",
+                    "help": "digits (the embedded data), folder (own photos; the default), or import "
+                    "(own trained network)",
+                },
+            ),
+        ),
+        anywhere=True,
+    ),
+    Command("prepare", "check data/, split it, and write it as tensors to prepared/"),
+    Command(
+        "make",
+        "make one model of the tree that params.yaml declares",
+        (("name", {"metavar": "NAME", "help": "an entry under `models`, or `teacher`"}),),
+    ),
+    Command("evaluate", "measure every model on the test split, and write reports/"),
+    Command("report", "write reports/index.html again, from the last evaluation"),
+    Command(
+        "register",
+        "log all models and their metrics to MLflow",
+        (
+            (
+                "--check",
+                {
+                    "action": "store_true",
+                    "help": "only report whether the registry holds everything",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "promote",
+        "move aliases to the best models that pass the gates of mlflow/gates.yaml",
+        (
+            (
+                "--alias",
+                {
+                    "metavar": "ALIAS",
+                    "help": "move only this alias; by default all, with --into: champion",
+                },
+            ),
+            (
+                "--into",
+                {"metavar": "NAME", "help": "copy the version here to another registered model"},
+            ),
+            (
+                "--at",
+                {
+                    "metavar": "URI",
+                    "help": "of another store: a server, or sqlite:///... (with --into)",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "rollback",
+        "move the champion back to its former version",
+        (
+            ("--to", {"metavar": "VERSION", "help": "another version that was champion before"}),
+            ("--alias", {"metavar": "ALIAS", "default": "champion", "help": "another alias"}),
+            *_ANY_MODEL,
+        ),
+    ),
+    Command(
+        "models",
+        "list the versions in the registry, their aliases, and every move of an alias",
+        _ANY_MODEL,
+    ),
+    Command(
+        "data",
+        "replace data/ by another data set, and version it",
+        (
+            (
+                "source",
+                {
+                    "metavar": "SOURCE",
+                    "help": "digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or "
+                    "parquet files",
+                },
+            ),
+            (
+                "--root",
+                {
+                    "type": Path,
+                    "metavar": "DIR",
+                    "dest": "files",
+                    "help": "use the files in this folder instead of a download",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "quantize",
+        "write an ONNX file in 8-bit integers, without a project",
+        (
+            ("file", {"metavar": "FILE", "type": Path, "help": "an ONNX file that takes images"}),
+            (
+                "--calibrate",
+                {
+                    "metavar": "FOLDER",
+                    "type": Path,
+                    "required": True,
+                    "help": "images of the kind that the file will see",
+                },
+            ),
+            ("--out", {"metavar": "FILE", "type": Path, "help": "by default FILE-int8.onnx"}),
+            (
+                "--input",
+                {
+                    "metavar": "YAML",
+                    "dest": "settings",
+                    "help": "preprocessing of a float input: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
+                },
+            ),
+            (
+                "--calibration",
+                {
+                    "choices": ("entropy", "percentile", "minmax"),
+                    "default": "entropy",
+                    "help": "choice of ranges",
+                },
+            ),
+        ),
+        module="quantize_file",
+        anywhere=True,
+    ),
+    Command(
+        "import",
+        "try a trained network on the data, and say how to make it the teacher",
+        (
+            (
+                "weights",
+                {
+                    "metavar": "WEIGHTS",
+                    "nargs": "?",
+                    "help": "a file of weights, or a name such as DEFAULT; by default the teacher of "
+                    "params.yaml",
+                },
+            ),
+            (
+                "--model",
+                {"metavar": "FACTORY", "help": "the network, such as torchvision:resnet18"},
+            ),
+            (
+                "--arguments",
+                {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
+            ),
+            (
+                "--input",
+                {
+                    "metavar": "YAML",
+                    "dest": "settings",
+                    "help": "preprocessing: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
+                },
+            ),
+            ("--key", {"metavar": "KEY", "help": "where the weights are in a checkpoint"}),
+        ),
+        module="import_network",
+    ),
+    Command(
+        "show",
+        "print the tree of models with their last metrics, or the layers of one model",
+        (
+            (
+                "name",
+                {
+                    "metavar": "NAME",
+                    "nargs": "?",
+                    "help": "list its layers and their pairs in its teacher",
+                },
+            ),
+        ),
+    ),
+    Command("doctor", "report what this machine and project have, and what is missing"),
+)

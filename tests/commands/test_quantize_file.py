@@ -1,0 +1,72 @@
+"""`espalier quantize FILE.onnx --calibrate FOLDER`: for who has a file and wants only a file."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from properties import assert_explains
+
+from espalier.commands import quantize_file
+from espalier.data.prepared import read_split
+from espalier.errors import BadInput
+from espalier.models import load
+from espalier.runtimes import DEFAULT
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    """A folder of scans, and a network in torch's own export, with floats in [0, 1] as its input."""
+    folder = tmp_path_factory.mktemp("file")
+    images = read_split(tiny / "prepared", "train").inputs[:300]
+    for number, image in enumerate(images):
+        path = folder / "images" / f"{number % 3}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(path)
+    network = load(tiny / "models" / "teacher").eval()
+    torch.onnx.export(
+        network,
+        (torch.rand(2, 1, 8, 8),),
+        str(folder / "net.onnx"),
+        dynamo=False,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "n"}},
+    )
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_of_integers_answers_like_the_original(folder, capsys):
+    quantize_file.run(
+        folder / "net.onnx", folder / "images", None, "{mean: [0.3], std: [0.4]}", "entropy"
+    )
+    said = capsys.readouterr().out
+    target = folder / "net-int8.onnx"
+    assert str(target) in said
+    kinds = {node.op_type for node in onnx.load(target).graph.node}
+    assert "QuantizeLinear" in kinds
+    assert target.stat().st_size < 0.6 * (folder / "net.onnx").stat().st_size
+    inputs = np.random.default_rng(0).random((64, 1, 8, 8), np.float32)
+    ours, theirs = (DEFAULT.open(path).outputs(inputs) for path in (target, folder / "net.onnx"))
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.95
+    agreement = float(said.split("% of")[0].rsplit(" ", 1)[1].rstrip("%"))
+    assert agreement > 95
+
+
+@pytest.mark.parametrize(
+    ("file", "images", "words"),
+    [
+        ("net.onnx", "nothing", ["nothing", "no folder"]),
+        ("text.onnx", "images", ["text.onnx", "ONNX file"]),
+        ("flat.onnx", "images", ["flat.onnx", "(N, 1 or 3, height, width)"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_files_and_images_that_do_not_fit_are_refused(folder, file, images, words):
+    (folder / "text.onnx").write_text("no file of this kind")
+    torch.onnx.export(
+        torch.nn.Linear(3, 2), (torch.rand(2, 3),), str(folder / "flat.onnx"), dynamo=False
+    )
+    with pytest.raises(BadInput) as refusal:
+        quantize_file.run(folder / file, folder / images, None, None, "entropy")
+    assert_explains(refusal.value, *words)

@@ -78,7 +78,7 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
         survey.remarks["gray images among coloured ones: all are RGB"] = len(pixels)
     _refuse_unreadable(source, survey, settings.skip_bad)
     _refuse_shapes(source, survey)
-    _say(source, survey)
+    _say(survey)
     shape = next(iter(survey.shapes))
     images = np.memmap(scratch, np.uint8, "r", shape=(len(pixels), *shape))
     return Pixels(images, list(pixels.values()), list(pixels), survey.count)
@@ -162,9 +162,9 @@ def _median_side(survey: _Survey) -> int:
     return statistics.median_low(sides.elements())
 
 
-def _say(source: Source, survey: _Survey) -> None:
+def _say(survey: _Survey) -> None:
     for remark, count in survey.remarks.items():
-        text = f"{source.folder}: {remark} ({count:,} of {survey.count:,} images)."
+        text = f"{count:,} of {survey.count:,} images: {remark}."
         warnings.warn(text, Notice, stacklevel=3)
 
 

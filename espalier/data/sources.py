@@ -5,7 +5,8 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +75,29 @@ def import_data(
     """
     with disk_errors(workshop), files.replacing(target, workshop) as draft:
         origin = _fill(draft, source, root, target, workshop, settings)
-        try:
+        with _naming_the_original(draft, origin):
             imported = _describe(draft, settings, workshop)
-        except BadInput as error:  # the user can repair the original, not the copy
-            raise BadInput(str(error).replace(str(draft), str(origin))) from None
         before_replacing()
     return imported
+
+
+@contextmanager
+def _naming_the_original(draft: Path, origin: Path) -> Iterator[None]:
+    """Name the user's own files in errors and notices: the original can be repaired, not the copy.
+
+    Raises:
+        BadInput: for any inside the block.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", Notice)
+            yield
+    except BadInput as error:
+        raise BadInput(str(error).replace(str(draft), str(origin))) from None
+    finally:
+        for one in said:
+            text = str(one.message).replace(str(draft), str(origin))
+            warnings.warn(text, one.category, stacklevel=4)
 
 
 def _describe(draft: Path, settings: DataSettings, workshop: Path) -> ImportedData:
@@ -141,9 +159,7 @@ def _copy_parquet_file(path: Path, draft: Path) -> None:
 
 def _copy(folder: Path, draft: Path, expected: str | None, settings: DataSettings) -> None:
     """Copy a data set, or convert it to parquet if it has a standard set's own format."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)  # said when the copy is checked
-        source = layout.read(folder, expected, settings)
+    source = layout.read(folder, expected, settings)
     if not source.files:
         convert(source, draft, expected)
         return

@@ -73,7 +73,7 @@ def test_photos_need_no_file_to_be_touched(tmp_path):
     data.run(root, str(tmp_path / "photos"), None)
     prepare.run(root)
     dataset = read_dataset(root / "prepared")
-    assert (dataset.classes, dataset.shape) == (("cats", "dogs"), (3, 64, 64))
+    assert (dataset.classes, dataset.shape) == (("cats", "dogs"), (3, 48, 48))
     call(root, sys.executable, "-m", "dvc", "status")
 
 

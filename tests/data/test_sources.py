@@ -13,7 +13,7 @@ from espalier.data import layout
 from espalier.data.known import KNOWN
 from espalier.data.source import content_hash
 from espalier.data.sources import DIGITS_MD5, import_data
-from espalier.errors import BadInput, TryAgain
+from espalier.errors import BadInput, Notice, TryAgain
 from espalier.inputs.image import decode
 from espalier.settings.data import DataSettings
 
@@ -242,3 +242,19 @@ def test_mnist_is_brought_whole(project, shared_data):
         "validation": 9000,
         "test": 10000,
     }
+
+
+def test_notices_name_the_files_of_the_user(project, table, tmp_path):
+    folder = tmp_path / "photos"
+    for row in range(200):
+        path = folder / str(table["label"][row]) / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(table["image"][row]["bytes"])
+    (folder / "0" / "notes.txt").write_text("no image")
+    (folder / "1" / "bad.png").write_bytes(b"no image")
+    settings = DataSettings(skip_bad=1)
+    with pytest.warns(Notice) as said:
+        import_data(str(folder), project / "data", None, project / "work", settings)
+    sentences = [str(one.message) for one in said]
+    assert any("Skipped 1 files" in one and str(folder) in one for one in sentences)
+    assert any(str(folder / "1" / "bad.png") in one for one in sentences)

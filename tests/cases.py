@@ -74,6 +74,7 @@ class Loss:
 LOSSES = (
     Loss({"loss": "soft_targets", "temperature": 1}, ignores=("shift",)),
     Loss({"loss": "soft_targets", "temperature": 4}, ignores=("shift",)),
+    Loss({"loss": "reverse", "temperature": 2}, ignores=("shift",)),
     Loss({"loss": "teacher_labels"}, ignores=("shift", "scale of the teacher")),
     Loss({"loss": "squared_error"}),
     Loss({"loss": "standardised"}, ignores=("shift", "scale")),

@@ -93,7 +93,7 @@ def test_an_error_names_the_line_and_the_nearest_known_key(tmp_path):
         (models(a=PRUNE | {"keep_macs": 0}), ["`models.a.keep_macs`", "0"]),
         (
             models(a=PRUNE | {"score": "size"}),
-            ["`models.a.score`", "'magnitude'", "or 'threshold'", "'size'"],
+            ["models.a", "`score`", "magnitude", "threshold", "package.module:function", "'size'"],
         ),
         (models(a=PRUNE | {"align": 0}), ["`models.a.align`", "0"]),
         (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.soft.weight`", "2"]),

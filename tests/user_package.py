@@ -1,10 +1,12 @@
 """A tiny network in which every operation finds something to do: the user's package `user_package` of some tests."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import EncoderBlock
 
 from espalier.models.resnet import BasicBlock
+from espalier.pruning.groups import Groups
 
 
 class Everything(nn.Module):
@@ -28,3 +30,15 @@ class Everything(nn.Module):
 
 def everything(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return Everything(classes, shape[0])
+
+
+def first_channels(network: nn.Module, groups: Groups, losses: object) -> np.ndarray:
+    """A score of the user: channels in their order, the first the least important."""
+    return np.arange(groups.count, dtype=float)
+
+
+def absolute_error(
+    student: Tensor, teacher: Tensor, *, weights: Tensor | None = None, factor: float = 1.0
+) -> Tensor:
+    """A loss of the user: the mean absolute difference of the logits."""
+    return factor * (student - teacher).abs().mean()

@@ -120,7 +120,7 @@ class Job(Generic[EntryType]):
         factories = {self.project.architecture(name).factory for name in self.entry.dependencies}
         if self.entry.factory is not None:
             factories.add(self.entry.factory)
-        code = own_code(factories)
+        code = own_code([*factories, *self.entry.own_functions])
         return {"code": code} if code else {}
 
     @cached_property

@@ -25,7 +25,6 @@ from espalier.pruning import PruneSpec, Size, Target, prune_by_spec
 from espalier.pruning.finding import find_weight_elements
 from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.pruning.prune_to_target import MEASURES
-from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import sparse
 from espalier.training.batches import in_order
 from espalier.training.device import to_device
@@ -97,7 +96,7 @@ def _cut(job: Job[Prune], network: nn.Module, target: Target | None, base: Size)
     """Prune a network, and recompute its batch-norm statistics."""
     entry = job.entry
     spec = _single(entry.spec, target)
-    losses = _losses(job, entry.score)
+    losses = _losses(job)
     smaller = prune_by_spec(network, job.data.example(), spec, losses=losses, base=base)
     recalibrate(smaller, job.data.train, job.data.front)
     return smaller
@@ -108,9 +107,9 @@ def _single(spec: PruneSpec, target: Target | None) -> PruneSpec:
     return replace(spec, target=target, schedule="one_shot", steps=1)
 
 
-def _losses(job: Job[Prune], score: str) -> Callable[[nn.Module], Iterator[Tensor]]:
+def _losses(job: Job[Prune]) -> Callable[[nn.Module], Iterator[Tensor]]:
     """The losses of training examples, in batches of the size that a score needs."""
-    data = SCORES[score].data
+    data = job.entry.spec.importance.data
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
         objective = objective_of(job, network, feature_losses=False)

@@ -1,7 +1,8 @@
 """The objective of an entry: the weighted sum of its losses, against labels and teachers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from espalier.distillation.losses import FEATURES, LOGITS
 from espalier.distillation.modifiers import balanced
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.inputs import Front
 from espalier.making.job import Job
-from espalier.params import Taught
+from espalier.params import BaseEntry, Taught
 from espalier.params.losses import (
     AnyFeatureLoss,
     AnyLogitLoss,
@@ -34,6 +35,7 @@ from espalier.params.losses import (
     Decoupled,
     Hints,
     Labels,
+    OwnLoss,
     Relational,
     Similarity,
 )
@@ -117,7 +119,7 @@ def _from_outputs(
     job: Job[Taught], loss: Labels | AnyLogitLoss, banks: Sequence[Bank]
 ) -> Objective:
     """The objective of a loss between outputs."""
-    weights = _class_weights(job, loss.weights_of_classes)
+    weights = class_weights(job, loss.weights_of_classes)
     if isinstance(loss, Labels):
         return from_labels(job.recipe.label_smoothing, class_weights=weights, focus=loss.focus)
     settings = _settings(loss)
@@ -125,7 +127,7 @@ def _from_outputs(
     if weights is not None:
         settings["class_weights"] = weights if classes is None else weights[classes]
     return from_logits(
-        LOGITS[loss.loss],
+        _function(loss),
         banks,
         combine=job.entry.combine,
         classes=classes,
@@ -135,8 +137,27 @@ def _from_outputs(
     )
 
 
+def _function(loss: AnyLogitLoss) -> Callable[..., Tensor]:
+    """The function of a loss.
+
+    Raises:
+        BadInput: if it is the user's and cannot be imported.
+    """
+    if not isinstance(loss, OwnLoss):
+        return LOGITS[loss.loss]
+    try:
+        function: Callable[..., Tensor] = resolve_name(loss.loss)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(
+            f"Expected the loss {loss.loss!r} to be importable; found {reason_of(error)}."
+        ) from None
+    return function
+
+
 def _settings(loss: AnyLoss) -> dict[str, Any]:
     """The arguments of the loss function."""
+    if isinstance(loss, OwnLoss):
+        return dict(loss.settings)
     names = [name for name in type(loss).model_fields if name not in _OF_THE_SUM]
     return {name: getattr(loss, name) for name in names}
 
@@ -194,7 +215,7 @@ def _check_positions(names: Sequence[str], found: Sequence[Layer]) -> None:
             )
 
 
-def _class_weights(job: Job[Taught], given: ClassWeights | None) -> Tensor | None:
+def class_weights(job: Job[BaseEntry], given: ClassWeights | None) -> Tensor | None:
     """Weights of the classes (classes,), on the device.
 
     Raises:

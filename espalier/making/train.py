@@ -6,6 +6,7 @@ from espalier.distillation.objectives import from_labels
 from espalier.making.job import Job
 from espalier.making.networks import new_network, refuse_quantized
 from espalier.making.result import OperationResult
+from espalier.making.teaching import class_weights
 from espalier.measures.macs import count_macs
 from espalier.params import Teacher, Train
 
@@ -14,7 +15,8 @@ def train(job: Job[Teacher | Train]) -> OperationResult:
     """Train on labels alone: a new network, or the parent further."""
     parent = job.entry.origin if job.entry.factory is None else None
     network = new_network(job) if parent is None else _parent_network(job, parent)
-    objective = from_labels(job.recipe.label_smoothing, task=job.data.task)
+    weights = class_weights(job, job.entry.class_weights)
+    objective = from_labels(job.recipe.label_smoothing, task=job.data.task, class_weights=weights)
     history = job.fit(network, objective)
     if parent is None:
         return OperationResult(network, count_macs(network, job.data.example().cpu()), history)

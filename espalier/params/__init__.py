@@ -226,6 +226,22 @@ def check(content: Any, text: str = "") -> Params:
     return params
 
 
+def _check_trusted(params: Params) -> None:
+    """Refuse functions of packages whose code may not run here.
+
+    Raises:
+        BadInput: if a package is not under `trusted`.
+    """
+    for name, entry in params.models.items():
+        for place in entry.own_functions:
+            package = place.partition(":")[0].partition(".")[0]
+            if package not in params.trusted:
+                raise BadInput(
+                    f"models.{name}: Expected the package {package!r}, whose code {place!r} runs, "
+                    f"under `trusted`; found there: {', '.join(params.trusted) or 'nothing'}."
+                )
+
+
 def _check_tree(params: Params) -> None:
     for name, entry in params.models.items():
         if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
@@ -239,6 +255,7 @@ def _check_tree(params: Params) -> None:
                 f"Expected models.{name}.from to name the teacher or another model; found "
                 f"{entry.parent!r}."
             )
+    _check_trusted(params)
     lost = sorted(set(params.models) - set(params.names))
     if lost:
         raise BadInput(

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from espalier.params.entry import BuiltEntry, ChildEntry, Trained
-from espalier.params.losses import AnyLoss, Labels, SoftTargets, Temperature
+from espalier.params.losses import AnyLoss, Labels, OwnLoss, SoftTargets, Temperature
 from espalier.params.strict import Strict
 from espalier.paths import TEACHER
 
@@ -63,6 +63,11 @@ class Taught(ChildEntry):
             loss="soft_targets", weight=self.soft.weight, temperature=self.soft.temperature
         )
         return soft, Labels(loss="labels", weight=1 - self.soft.weight)
+
+    @property
+    def own_functions(self) -> tuple[str, ...]:
+        """Losses that are functions of trusted packages."""
+        return tuple(loss.loss for loss in self.terms if isinstance(loss, OwnLoss))
 
     @property
     def chosen_teachers(self) -> tuple[str, ...]:

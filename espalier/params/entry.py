@@ -42,6 +42,11 @@ class BaseEntry(Strict):
         return ()
 
     @property
+    def own_functions(self) -> tuple[str, ...]:
+        """Functions of trusted packages, `package.module:function`, that the entry names as methods."""
+        return ()
+
+    @property
     def teaching(self) -> tuple[str, ...]:
         """Names of the models whose outputs are part of the loss."""
         return ()

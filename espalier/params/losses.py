@@ -113,6 +113,13 @@ class SoftTargets(LogitLoss, ClassWeighted):
     temperature: Temperature = 4.0
 
 
+class Reverse(LogitLoss):
+    """The divergence from the student's distribution to the teacher's (Gu et al. 2024)."""
+
+    loss: Literal["reverse"]
+    temperature: Temperature = 1.0
+
+
 class TeacherLabels(LogitLoss, ClassWeighted):
     """Cross-entropy with the most likely class of the teacher."""
 
@@ -196,6 +203,47 @@ class Relational(FeatureLoss):
     angle: Moving = 50.0
 
 
-AnyLogitLoss = SoftTargets | TeacherLabels | SquaredError | Standardised | Decoupled | Dist
+class OwnLoss(LogitLoss):
+    """A function of a trusted package: of the logits (N, classes) of student and teacher.
+
+    It takes the keyword `weights`, the weights (N,) of the examples, and those of `settings`, and
+    returns a scalar.
+
+    Attributes:
+        loss: place of the function, `package.module:function`.
+        settings: further arguments.
+    """
+
+    loss: str
+    settings: dict[str, float] = {}
+
+
+_OWN = "own"
+
+
+def _kind_of_loss(given: Any) -> str:
+    """The tag of a loss: its name, or `own` for the place of a function."""
+    name = given.get("loss") if isinstance(given, dict) else getattr(given, "loss", None)
+    return _OWN if isinstance(name, str) and ":" in name else str(name)
+
+
+AnyLogitLoss = (
+    SoftTargets | Reverse | TeacherLabels | SquaredError | Standardised | Decoupled | Dist | OwnLoss
+)
 AnyFeatureLoss = Hints | Attention | Similarity | Relational
-AnyLoss = Annotated[Labels | AnyLogitLoss | AnyFeatureLoss, Field(discriminator="loss")]
+AnyLoss = Annotated[
+    Annotated[Labels, Tag("labels")]
+    | Annotated[SoftTargets, Tag("soft_targets")]
+    | Annotated[Reverse, Tag("reverse")]
+    | Annotated[TeacherLabels, Tag("teacher_labels")]
+    | Annotated[SquaredError, Tag("squared_error")]
+    | Annotated[Standardised, Tag("standardised")]
+    | Annotated[Decoupled, Tag("decoupled")]
+    | Annotated[Dist, Tag("dist")]
+    | Annotated[Hints, Tag("hints")]
+    | Annotated[Attention, Tag("attention")]
+    | Annotated[Similarity, Tag("similarity")]
+    | Annotated[Relational, Tag("relational")]
+    | Annotated[OwnLoss, Tag(_OWN)],
+    Discriminator(_kind_of_loss),
+]

@@ -35,7 +35,8 @@ class Prune(Recovered):
 
     Attributes:
         pattern: kind of groups.
-        score: importance of groups.
+        score: importance of groups, one of `espalier.pruning.scores.SCORES`, or a function of a
+            trusted package, `package.module:function`.
         budget: distribution of the cut over layers.
         keep_macs: multiply-accumulates to keep, as a fraction of the nearest ancestor that no
             pruning has touched.
@@ -56,19 +57,7 @@ class Prune(Recovered):
 
     by: Literal["prune"]
     pattern: Literal["channels", "heads", "blocks", "weights", "n_of_m"] = "channels"
-    score: Literal[
-        "magnitude",
-        "l1",
-        "random",
-        "taylor",
-        "fisher",
-        "hessian",
-        "geometric_median",
-        "norm_scale",
-        "lamp",
-        "activation",
-        "threshold",
-    ] = "magnitude"
+    score: str = "magnitude"
     budget: Literal["global", "uniform", "sensitivity", "latency"] = "global"
     keep_macs: float | None = Field(None, gt=0, le=1)
     keep_parameters: float | None = Field(None, gt=0, le=1)
@@ -84,6 +73,12 @@ class Prune(Recovered):
     steps: int = Field(1, ge=1)
     between: dict[str, Any] = {"epochs": 1}
     sparsify: Sparsify | None = None
+
+    @property
+    def own_functions(self) -> tuple[str, ...]:
+        """Losses and a score that are functions of trusted packages."""
+        own = (self.score,) if ":" in self.score else ()
+        return (*super().own_functions, *own)
 
     @cached_property
     def spec(self) -> PruneSpec:

@@ -71,6 +71,8 @@ def _unknown_kind(first: ErrorDetails, where: str, file: str) -> str:
     """The sentence of an entry or a loss of no known kind."""
     context = first.get("ctx") or {}
     key = str(context.get("discriminator", "by")).strip("'")
+    if key.endswith("()"):  # a function decides, of losses alone
+        key = "loss"
     expected = context.get("expected_tags", "another")
     found = first["input"]
     if isinstance(found, dict):

@@ -3,12 +3,19 @@
 from typing import Any, Literal
 
 from espalier.params.entry import BuiltEntry, ChildEntry, Trained
+from espalier.params.losses import ClassWeights
 
 
 class Teacher(Trained, BuiltEntry):
-    """The large network at the root of the tree."""
+    """The large network at the root of the tree.
+
+    Attributes:
+        class_weights: weight of the examples of each class in the loss; `balanced` gives all classes
+            the same total.
+    """
 
     by: Literal["train"] = "train"
+    class_weights: ClassWeights | None = None
 
 
 class Train(Trained, ChildEntry):
@@ -17,9 +24,11 @@ class Train(Trained, ChildEntry):
     Attributes:
         model: factory of a new network; if absent, the parent is trained further.
         arguments: arguments of the factory.
+        class_weights: weight of the examples of each class in the loss, as of the teacher.
     """
 
     by: Literal["train"]
+    class_weights: ClassWeights | None = None
     model: str | None = None
     arguments: dict[str, Any] = {}
 

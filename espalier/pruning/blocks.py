@@ -17,7 +17,6 @@ from espalier.pruning.budgets import Kept, Layer, Portion
 from espalier.pruning.costs import Cost, compute_layer_times, cost, products
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import BlockGroups
-from espalier.pruning.scores import SCORES
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 
@@ -52,7 +51,7 @@ class PrunableBlocks:
     @cached_property
     def layers(self) -> Sequence[Layer]:
         """One portion per block. `uniform` sees stages; other budgets compare all blocks."""
-        scores = SCORES[self.spec.score].function(self.network, self.groups, self.losses)
+        scores = self.spec.importance.function(self.network, self.groups, self.losses)
         alone = np.arange(self.count)
         stage = self.groups.layer if self.spec.budget == "uniform" else alone
         ascending = np.lexsort((scores, stage))

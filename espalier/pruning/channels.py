@@ -14,7 +14,6 @@ from espalier.pruning.budgets import Kept, Layer, layers_of
 from espalier.pruning.costs import Cost, layer_times, macs, one_tensor, parameters
 from espalier.pruning.finding import line_of_value, traced_shapes
 from espalier.pruning.groups import DependencyGroups
-from espalier.pruning.scores import SCORES
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery import cut
@@ -55,7 +54,7 @@ class PrunableChannels:
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """(count,) the importance of each group."""
-        return SCORES[self.spec.score].function(self.network, self.groups, self.losses)
+        return self.spec.importance.function(self.network, self.groups, self.losses)
 
     @cached_property
     def layers(self) -> Sequence[Layer]:

@@ -16,7 +16,6 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
 from espalier.pruning.budgets import BUDGETS, Kept, Layer, Problem
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
-from espalier.pruning.scores import SCORES
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
@@ -165,7 +164,7 @@ def _problem(
     if spec.budget == "latency":
         time = _time(prunable, spec, cost)
     if losses:
-        loss = _loss(prunable, losses, _BATCHES[SCORES[spec.score].data])
+        loss = _loss(prunable, losses, _BATCHES[spec.importance.data])
     return Problem(prunable.count, prunable.layers, cost, limit, spec.align, time, loss)
 
 

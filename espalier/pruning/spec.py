@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from espalier.errors import BadInput
 from espalier.pruning.patterns import PATTERNS, Pattern
 from espalier.pruning.schedules import ONE_SHOT, SCHEDULES, amounts
-from espalier.pruning.scores import score_named
+from espalier.pruning.scores import Score, score_named
 from espalier.pruning.target import TARGETS, Target
 
 
@@ -50,6 +50,15 @@ class PruneSpec:
         self._check_target()
         self._check_budget()
         self._check_schedule()
+
+    @property
+    def importance(self) -> Score:
+        """The score, with its function.
+
+        Raises:
+            BadInput: if there is none of this name, or it does not fit the pattern.
+        """
+        return score_named(self.score, self.pattern)
 
     @property
     def kind(self) -> Pattern:

@@ -14,7 +14,7 @@ from espalier.errors import BadInput, Notice
 from espalier.models.structure import Masked, record
 from espalier.pruning.groups import WeightElements
 from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
-from espalier.pruning.scores import SCORES, Score
+from espalier.pruning.scores import Score
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 
@@ -51,7 +51,7 @@ def mask_weights(
         raise BadInput(
             "Expected convolutions or linear layers to mask; found only layers that stay."
         )
-    scores = SCORES[spec.score].function(pruned, elements, losses)
+    scores = spec.importance.function(pruned, elements, losses)
     zero = elements.sum_over_producers(dict(pruned.named_parameters())) == 0
     scores = np.where(zero, -np.inf, scores)  # former zeros go first, whatever the target
     kept = _kept(pruned, elements, scores, spec, losses)
@@ -78,7 +78,7 @@ def _kept(
         parts = [np.ravel(part) for part in elements.split(scores).values()]
         return _flat([lowest(part, np.zeros(len(part), np.int64), value) for part in parts])
     if spec.budget == "sensitivity":
-        loss = _loss(network, elements, losses, SCORES[spec.score])
+        loss = _loss(network, elements, losses, spec.importance)
         return by_sensitivity(scores, elements.layer, value, loss)
     return lowest(scores, elements.layer, value)
 

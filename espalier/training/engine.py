@@ -24,6 +24,7 @@ from espalier.training.interrupt import StopRequest, on_sigterm
 from espalier.training.loss_inputs import LossInputs, Objective
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
+from espalier.training.sampling import draw_balanced
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
 
@@ -273,10 +274,13 @@ class _Run:
 
     def _order(self, epoch: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, shuffled anew for each epoch."""
-        shuffled = torch.randperm(
-            len(self.train), generator=generator(self.augmentations.seed, "order", epoch)
-        )
-        whole = shuffled[: self.steps * self.recipe.batch_size].split(self.recipe.batch_size)
+        count = self.steps * self.recipe.batch_size
+        random = generator(self.augmentations.seed, "order", epoch)
+        if self.recipe.sampler == "balanced":
+            order = draw_balanced(self.train.targets.cpu(), count, random)
+        else:
+            order = torch.randperm(len(self.train), generator=random)[:count]
+        whole = order.split(self.recipe.batch_size)
         return [group[self.processes.rank :: self.processes.size] for group in whole]
 
     def _stop_asked(self, request: StopRequest) -> bool:

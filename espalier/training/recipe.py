@@ -31,6 +31,8 @@ class Recipe:
             allows.
         views: number of different views of the training split: epoch `e` uses view `e mod views`.
             A teacher's outputs are kept for each view.
+        sampler: order of the examples. `shuffle` takes each once an epoch; `balanced` draws each class
+            equally often, with repetition, so that rare ones are seen more (over- and undersampling).
         freeze: names of layers, `*` for any part, that keep their weights and the statistics of their
             norms.
         precision: `float32`, `bfloat16` (autocast), or `auto`: bfloat16 where the device computes
@@ -55,6 +57,7 @@ class Recipe:
     label_smoothing: float = 0.0
     augment: bool = True
     views: int = 200
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
     freeze: tuple[str, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = 2

@@ -63,6 +63,16 @@ def test_soft_targets(temperature):
     )
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_reverse(temperature):
+    each = [
+        divergence(softmax(s, temperature), softmax(t, temperature))
+        for s, t in zip(rows(STUDENT), rows(TEACHER), strict=True)
+    ]
+    found = losses.reverse(STUDENT, TEACHER, temperature=temperature)
+    check(found, temperature**2 * mean(each))
+
+
 def test_soft_targets_with_class_weights_are_those_of_a_teacher_that_was_weighed_and_normalised_again():
     weights = [0.5, 1, 2, 4, 1, 1, 3, 0.25]
     each = []

@@ -26,7 +26,6 @@ def entry(**keys) -> Prune:
 @pytest.mark.parametrize(
     ("section", "key", "names"),
     [
-        (Prune, "score", list(SCORES)),
         (Prune, "pattern", list(PATTERNS)),
         (Prune, "budget", list(BUDGETS)),
         (Prune, "schedule", ["one_shot", *SCHEDULES]),

@@ -13,6 +13,7 @@ from espalier.distillation.losses.decoupled import decoupled
 from espalier.distillation.losses.dist import dist
 from espalier.distillation.losses.hints import hints
 from espalier.distillation.losses.relational import relational
+from espalier.distillation.losses.reverse import reverse
 from espalier.distillation.losses.similarity import similarity
 from espalier.distillation.losses.soft_targets import soft_targets
 from espalier.distillation.losses.squared_error import squared_error
@@ -21,6 +22,7 @@ from espalier.distillation.losses.teacher_labels import teacher_labels
 
 LOGITS: dict[str, Callable[..., Tensor]] = {
     "soft_targets": soft_targets,
+    "reverse": reverse,
     "teacher_labels": teacher_labels,
     "squared_error": squared_error,
     "standardised": standardised,
@@ -42,6 +44,7 @@ __all__ = [
     "dist",
     "hints",
     "relational",
+    "reverse",
     "similarity",
     "soft_targets",
     "squared_error",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 
 if TYPE_CHECKING:
     from espalier.pruning.scores.score import Function
@@ -23,17 +23,30 @@ class Score:
         patterns: kinds of groups that it fits: `channels`, `heads`, `blocks`, `weights`, `n_of_m`.
         data: data that it uses: none, batches of examples, or batches of one example each.
         reason: reason why it does not fit the other patterns.
+        own: a function of the user, or its place `package.module:function`.
+
+    Example:
+        >>> SCORES["constant"] = Score("constant", own=lambda network, groups, losses: ...)
     """
 
     name: str
     patterns: tuple[str, ...] = ("channels", "heads", "blocks", "weights", "n_of_m")
     data: Literal["", "batches", "examples"] = ""
     reason: str = ""
+    own: "Function | str | None" = None
 
     @property
     def function(self) -> "Function":
         """The function that computes it."""
-        function: Function = resolve_name(f"{__name__}.{self.name}:{self.name}")
+        if callable(self.own):
+            return self.own
+        place = self.own or f"{__name__}.{self.name}:{self.name}"
+        try:
+            function: Function = resolve_name(place)
+        except (ImportError, AttributeError) as error:
+            raise BadInput(
+                f"Expected the score {place!r} to be importable; found {reason_of(error)}."
+            ) from None
         return function
 
 
@@ -63,8 +76,13 @@ def score_named(name: str, pattern: str) -> Score:
     Raises:
         BadInput: if there is no score of this name, or it does not fit the pattern.
     """
+    if ":" in name:
+        return Score(name, data="batches", own=name)
     if name not in SCORES:
-        raise BadInput(f"Expected `score` to be one of {', '.join(SCORES)}; found {name!r}.")
+        raise BadInput(
+            f"Expected `score` to be one of {', '.join(SCORES)}, or `package.module:function`; found "
+            f"{name!r}."
+        )
     score = SCORES[name]
     if pattern not in score.patterns:
         raise BadInput(

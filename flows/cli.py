@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espalier import cli, paths
-from espalier.errors import EspalierError, Stopped
+from espalier.errors import BadInput, EspalierError, Stopped
 from flows.terminal import lines_on_terminal, preview, print_locations
 from tasks.environment import configure_environment
 from tasks.graph import read_graph
@@ -38,8 +38,15 @@ def main() -> NoReturn:
 
 def _run(arguments: argparse.Namespace) -> None:
     root = paths.root()
+    sys.path.append(str(root))
+    from espalier.making.problems import find_problems  # here: importing pandas takes 0.6 s
+
+    problems = find_problems(root, factories=arguments.dry)
     if arguments.dry:
         preview(read_graph(root, arguments.force))
+    if problems:
+        raise BadInput("\nespalier: ".join(problems))
+    if arguments.dry:
         return
     # Prefect restores this handler after it has stopped the flow
     signal.signal(signal.SIGTERM, _interrupt)

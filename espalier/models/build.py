@@ -56,11 +56,16 @@ def build(
         BadInput: If the factory is unknown or not trusted, or an argument is wrong.
     """
     arguments = dict(arguments or {})
-    module = _call(_find(factory, trusted), factory, classes, shape, arguments)
+    module = _call(find_factory(factory, trusted), factory, classes, shape, arguments)
     return Architecture(factory, classes, shape, arguments).attach(module)
 
 
-def _find(name: str, trusted: Collection[str]) -> Factory:
+def find_factory(name: str, trusted: Collection[str] = ()) -> Factory:
+    """The function that builds a network.
+
+    Raises:
+        BadInput: If it is unknown or its package is not trusted.
+    """
     package, separator, function = name.partition(":")
     if not separator or not package or not function:
         raise BadInput(

@@ -12,7 +12,6 @@ from espalier.pruning import Target
 from espalier.pruning.budgets import BUDGETS
 from espalier.pruning.patterns import PATTERNS
 from espalier.pruning.schedules import SCHEDULES
-from espalier.pruning.scores import SCORES
 from espalier.pruning.sparse import PENALTIES
 
 

@@ -78,13 +78,13 @@ class Result:
     loaded: float
 
 
-def measure(variant: str, side: int) -> Result:
+def measure(factory: str, side: int) -> Result:
     """Prune one network and do all that a network must stand."""
     start = time.process_time()
     torch.manual_seed(0)
     shape = (3, side, side)
     images = torch.randn(2, *shape)
-    network = awake(build(f"torchvision:{variant}", classes=CLASSES, shape=shape).eval())
+    network = awake(build(factory, classes=CLASSES, shape=shape).eval())
     begun = time.process_time()
     smaller = prune(network, images, keep_macs=KEEP, align=ALIGN)
     pruning = time.process_time() - begun
@@ -92,7 +92,7 @@ def measure(variant: str, side: int) -> Result:
     loss.backward()
     lost = [name for name, parameter in smaller.named_parameters() if parameter.grad is None]
     if lost:
-        raise AssertionError(f"{variant}: no gradient reaches {lost[0]}")
+        raise AssertionError(f"{factory}: no gradient reaches {lost[0]}")
     pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     scale(smaller.eval(), (pixels / 255 - 0.5) / 0.25)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -159,7 +159,7 @@ def main(asked: list[str]) -> None:
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", flush=True)
     for family, (variant, side) in FAMILIES.items():
         if not asked or family in asked or variant in asked:
-            print(row(family, variant, side, measure(variant, side)), flush=True)
+            print(row(family, variant, side, measure(f"torchvision:{variant}", side)), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from espalier.models.graph import Example
+from espalier.models.graph import Example, evaluating
 
 
 @torch.no_grad()
@@ -23,12 +23,9 @@ def count_macs(network: nn.Module, example: Example) -> int:
     inputs = [
         _one(value, first) for value in (example if isinstance(example, tuple) else (example,))
     ]
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    with counted() as counter, _recurrent_layers_in_steps(network):
+    steps = _recurrent_layers_in_steps(network)
+    with evaluating(network), _without_gradients(network), steps, counted() as counter:
         network(*inputs)
-    for module, training in modes.items():
-        module.training = training
     return int(counter.get_total_flops() // 2)
 
 
@@ -38,6 +35,19 @@ def _one(value: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return zeros.to(value.device)
     return zeros.to(weight) if zeros.is_floating_point() else zeros.to(weight.device)
+
+
+@contextmanager
+def _without_gradients(network: nn.Module) -> Iterator[None]:
+    """No parameter wants a gradient: torch's counter fails where a layer is called with one."""
+    wanting = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in wanting:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanting:
+            parameter.requires_grad_(True)
 
 
 def _recurrent_layers_in_steps(network: nn.Module) -> AbstractContextManager[object]:

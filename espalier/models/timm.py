@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 
 
 def timm_network(name: str) -> Callable[..., nn.Module]:
@@ -29,9 +29,13 @@ def timm_network(name: str) -> Callable[..., nn.Module]:
     def factory(
         *, classes: int, shape: tuple[int, int, int], options: dict[str, Any] | None = None
     ) -> nn.Module:
-        network: nn.Module = timm.create_model(
-            name, pretrained=False, num_classes=classes, in_chans=shape[0], **(options or {})
-        )
+        given = {"num_classes": classes, "in_chans": shape[0], **(options or {})}
+        try:
+            network: nn.Module = timm.create_model(name, pretrained=False, **given)
+        except (RuntimeError, TypeError) as error:  # an unknown tag or option
+            raise BadInput(
+                f"Expected timm:{name} to be built with {given}; found: {reason_of(error)}."
+            ) from None
         return network
 
     return factory

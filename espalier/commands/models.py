@@ -83,11 +83,10 @@ def _versions_table(name: str, rows: list[_Row]) -> Table:
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         entry = row.tags.get("espalier.entry", "")
-        aliases = sorted(set(row.aliases) - {entry})  # the entry is an alias of every version
         table.add_row(
             row.version,
             entry,
-            ", ".join(aliases),
+            ", ".join(sorted(row.aliases)),
             _metric(row.metrics, "accuracy", 100, "{:.2f} %"),
             _metric(row.metrics, "drop", 100, "{:.2f}"),
             _metric(row.metrics, "bytes", 1e-3, "{:.1f} kB"),

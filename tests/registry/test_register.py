@@ -180,7 +180,7 @@ def test_lineage_becomes_parameters_and_tags(project):
         "lineage.finished": "1800000000.0",
     }
     version = client.get_model_version_by_alias("digits", "student-p50")
-    assert version.tags == {
+    assert {key: value for key, value in version.tags.items() if key.startswith("espalier.")} == {
         "espalier.entry": "student-p50",
         "espalier.content": done[2].content,
         "espalier.by": "prune",
@@ -398,3 +398,17 @@ def test_an_experiment_of_dvc_adds_versions_and_moves_no_alias(project, monkeypa
     register(project.root, project.params)
     assert len(versions_of(project)) == 4
     assert aliases_of(project) == before | {"student": "4"}
+
+
+def test_a_version_shows_its_figures_and_those_of_a_repeated_evaluation(project):
+    register(project.root, project.params)
+    before = client_of(project).get_model_version("digits", "2")
+    assert float(before.tags["accuracy"]) == pytest.approx(
+        client_of(project).get_run(before.run_id).data.metrics["accuracy"], abs=1e-4
+    )
+    assert before.description.startswith("student (accuracy ")
+    project.write_report(latency=9.0)
+    register(project.root, project.params)
+    after = client_of(project).get_model_version("digits", "2")
+    assert after.tags["latency_1_ms"] != before.tags["latency_1_ms"]
+    assert after.tags["latency_1_ms"] in after.description

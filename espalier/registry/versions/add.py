@@ -32,6 +32,12 @@ from espalier.registry.versions.stored import StoredVersion, has_files, stored_v
 
 PAGE_HASH = "espalier.report"  # tag with the hash of the page that is logged to the run
 _PAGE_FOLDER = "report"
+_SHOWN = {  # figures of a version: how they are written
+    "accuracy": "{:.4f}",
+    "drop_high": "{:.4f}",
+    "bytes": "{:.0f}",
+    "latency_1_ms": "{:.4f}",
+}
 _VERSION_TIMEOUT = 60  # seconds until MLflow's new version is ready
 
 
@@ -90,6 +96,23 @@ def refresh_version(
         client.log_artifact(stored.run, str(page.path), _PAGE_FOLDER)
         # set after the file, so that a crash between the two repeats the upload
         client.set_tag(stored.run, PAGE_HASH, page.sha256)
+    _show_report(registry, stored, report)
+
+
+def _show_report(registry: Registry, stored: StoredVersion, report: Mapping[str, float]) -> None:
+    """Give a version the main figures as tags and as its description, which MLflow's pages show."""
+    shown = {name: form.format(report[name]) for name, form in _SHOWN.items() if name in report}
+    if not shown:
+        return
+    client, name, number = registry.client, registry.name, stored.version
+    known = client.get_model_version(name, number)
+    changed = {key: value for key, value in shown.items() if known.tags.get(key) != value}
+    for key, value in changed.items():
+        client.set_model_version_tag(name, number, key, value)
+    if changed:
+        text = ", ".join(f"{key} {value}" for key, value in shown.items())
+        description = f"{known.tags.get('espalier.entry', '')} ({text})"
+        client.update_model_version(name, number, description)
 
 
 def _adopt_run(registry: Registry, model: Model) -> tuple[str, str] | None:

@@ -88,6 +88,7 @@ def _run(command: Command, /, **arguments: Any) -> None:
 
     module = f"espalier.commands.{command.module or command.name}"
     if command.anywhere:
+        sys.path.append(str(Path.cwd()))
         importlib.import_module(module).run(**arguments)
         return
     # last, so that nothing in the project replaces an installed package

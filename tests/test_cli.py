@@ -207,6 +207,6 @@ def test_our_warnings_are_a_sentence_and_those_of_others_stay_theirs(outcome, mo
 
 def test_words_that_are_no_command_end_with_2(capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["prune"])
+        cli.main(["shrink"])
     assert caught.value.code == 2
     assert "prepare" in capsys.readouterr().err

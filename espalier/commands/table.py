@@ -137,6 +137,45 @@ COMMANDS = (
         ),
     ),
     Command(
+        "prune",
+        "cut a trained network to a fraction of its work, without a project",
+        (
+            ("weights", {"metavar": "WEIGHTS", "type": Path, "help": "a file of weights"}),
+            (
+                "--model",
+                {
+                    "metavar": "FACTORY",
+                    "required": True,
+                    "help": "the network, such as torchvision:resnet18 or networks:mine",
+                },
+            ),
+            (
+                "--arguments",
+                {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
+            ),
+            (
+                "--shape",
+                {"default": "3x224x224", "help": "shape of an input; by default 3x224x224"},
+            ),
+            ("--keep-macs", {"type": float, "default": 0.5, "help": "fraction; by default 0.5"}),
+            (
+                "--score",
+                {
+                    "choices": ("magnitude", "l1", "geometric_median", "lamp", "norm_scale"),
+                    "default": "magnitude",
+                    "help": "importance of channels",
+                },
+            ),
+            ("--align", {"type": int, "default": 8, "help": "widths are multiples of this"}),
+            (
+                "--out",
+                {"metavar": "FOLDER", "type": Path, "required": True, "help": "a new folder"},
+            ),
+        ),
+        module="prune_file",
+        anywhere=True,
+    ),
+    Command(
         "quantize",
         "write an ONNX file in 8-bit integers, without a project",
         (

@@ -1,0 +1,99 @@
+"""`espalier prune WEIGHTS`: a trained network cut to a fraction of its work, without a project."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from torch import nn
+
+from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.measures.macs import count_macs, count_parameters
+from espalier.models import build, save
+from espalier.models.trained import Weights, fit_weights, read_weights
+from espalier.paths import DEPLOYED
+from espalier.pruning import prune
+
+_SHAPE = re.compile(r"\d+(x\d+)*")
+
+
+def run(
+    weights: Path,
+    model: str,
+    arguments: str | None,
+    shape: str,
+    keep_macs: float,
+    score: str,
+    align: int,
+    out: Path,
+) -> None:
+    """Write a folder with the cut network, as `espalier.models.load` reads it, and its ONNX file.
+
+    The network is not trained afterwards: that needs data, and a loop of your own or a project.
+
+    Args:
+        weights: file of the weights.
+        model: factory of the network; its package is trusted by being named here.
+        arguments: arguments of the factory, in YAML.
+        shape: shape of an input, such as 3x224x224.
+        keep_macs: multiply-accumulates to keep, as a fraction.
+        score: importance of groups; one that needs no data.
+        align: widths that are left are multiples of this.
+        out: folder to write.
+
+    Raises:
+        BadInput: if the weights do not fit, the network cannot be cut, or the folder exists.
+    """
+    if out.exists():
+        raise BadInput(f"Expected {out} not to exist yet; found it there.")
+    read = read_weights(weights)
+    sizes = _sizes(shape)
+    package = model.partition(":")[0].partition(".")[0]
+    network = build(
+        model,
+        classes=_classes(read),
+        shape=sizes,
+        arguments=_arguments(arguments),
+        trusted=(package,),
+    ).eval()
+    notes = (*read.notes, *fit_weights(network, read))
+    inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
+    smaller = prune(network, inputs, keep_macs=keep_macs, score=score, align=align)
+    out.mkdir(parents=True)
+    export(smaller, out / DEPLOYED, inputs, nn.Identity())
+    save(smaller, out)
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    for note in notes:
+        say(note)
+    work = [count_macs(one, inputs) / 1e6 for one in (network, smaller)]
+    parameters = [count_parameters(one) / 1e6 for one in (network, smaller)]
+    say(
+        f"{out}: {work[1]:.2f} of {work[0]:.2f} M multiply-accumulates, {parameters[1]:.3f} of "
+        f"{parameters[0]:.3f} M parameters. Train it before you use it: load({str(out)!r})."
+    )
+
+
+def _sizes(shape: str) -> tuple[int, ...]:
+    if not _SHAPE.fullmatch(shape):
+        raise BadInput(f"Expected --shape such as 3x224x224; found {shape!r}.")
+    return tuple(int(size) for size in shape.split("x"))
+
+
+def _classes(weights: Weights) -> int:
+    """The number of outputs: the rows of the last matrix."""
+    matrices = [tensor for tensor in weights.tensors.values() if tensor.ndim > 1]
+    if not matrices:
+        raise BadInput("Expected weights of a network; found no matrix among them.")
+    return len(matrices[-1])
+
+
+def _arguments(text: str | None) -> dict[str, Any]:
+    content = yaml.safe_load(text) if text else {}
+    if not isinstance(content, dict):
+        raise BadInput(
+            f"Expected --arguments to be a mapping, such as '{{depth: 20}}'; found {text!r}."
+        )
+    return content

@@ -1,0 +1,92 @@
+"""`espalier prune WEIGHTS`: a trained network becomes a smaller one in a folder, without a project."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from properties import assert_explains
+
+from espalier.commands import prune_file
+from espalier.errors import BadInput
+from espalier.measures.macs import count_macs
+from espalier.models import build, load
+from espalier.runtimes import DEFAULT
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    network = build("espalier:resnet", classes=7, shape=SHAPE, arguments={"depth": 8, "width": 8})
+    path = tmp_path / "net.pth"
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}},
+        path,
+    )
+    return path
+
+
+def run(weights, out, **changes):
+    options = {"model": "espalier:resnet", "arguments": "{depth: 8, width: 8}", "shape": "1x8x8",
+               "keep_macs": 0.5, "score": "magnitude", "align": 1} | changes  # fmt: skip
+    prune_file.run(weights, out=out, **options)
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_the_folder_holds_the_cut_network_and_its_file(weights, tmp_path, capsys):
+    run(weights, tmp_path / "small")
+    smaller = load(tmp_path / "small")
+    whole = build("espalier:resnet", classes=7, shape=SHAPE, arguments={"depth": 8, "width": 8})
+    images = torch.rand(3, *SHAPE)
+    assert count_macs(smaller, images) <= 0.5 * count_macs(whole, images)
+    with torch.no_grad():
+        expected = smaller(images).numpy()
+    found = DEFAULT.open(tmp_path / "small" / "model.onnx").outputs(images.numpy())
+    assert abs(found - expected).max() < 1e-4
+    assert "multiply-accumulates" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shape": "wide"}, ["--shape", "'wide'"]),
+        ({"arguments": "depth"}, ["--arguments", "mapping"]),
+        ({"arguments": "{depth: 14, width: 8}"}, ["missing", "arguments"]),
+    ],
+)
+def test_wrong_options_are_refused_and_nothing_is_written(weights, tmp_path, changes, words):
+    with pytest.raises(BadInput) as refusal:
+        run(weights, tmp_path / "small", **changes)
+    assert_explains(refusal.value, *words)
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_network_in_the_current_folder_is_found(weights, tmp_path):
+    (tmp_path / "networks.py").write_text(
+        "from espalier.models import build\n"
+        "def mine(*, classes, shape):\n"
+        "    arguments = {'depth': 8, 'width': 8}\n"
+        "    return build('espalier:resnet', classes=classes, shape=shape, arguments=arguments)\n"
+    )
+    program = "from espalier.cli import main; main()"
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        program,
+        "prune",
+        "net.pth",
+        "--model",
+        "networks:mine",
+        "--shape",
+        "1x8x8",
+        "--align",
+        "1",
+        "--out",
+        "small",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

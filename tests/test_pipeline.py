@@ -85,7 +85,9 @@ def versions(folder: Path) -> dict[str, str]:
 def champion(folder: Path) -> tuple[str, int]:
     """The entry that the champion is, and how many lines the audit has."""
     lines = [line.split() for line in call(folder, "espalier", "models").splitlines()]
-    (version,) = [line[1] for line in lines if "champion" in line[2:3]]
+    (version,) = [
+        line[1] for line in lines if "champion" in [word.strip(",") for word in line[2:4]]
+    ]
     return version, sum("done" in line for line in lines)
 
 

@@ -140,7 +140,7 @@ def test_the_products_of_attention_are_work_too():
         ({"align": 0}, r"Expected `align` of at least 1; found 0."),
         (
             {"score": "size"},
-            r"Expected `score` to be one of magnitude, l1, .*, threshold; found 'size'.",
+            r"Expected `score` to be one of magnitude, l1, .*, threshold, or .*; found 'size'.",
         ),
         (
             {"score": "taylor"},

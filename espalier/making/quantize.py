@@ -80,7 +80,19 @@ def quantize(job: Job[Quantize]) -> OperationResult:
         quantized.history,
         deploy,
         quantized.metrics,
+        notes=_size_notes(job, len(content)),
         latency_check=_FASTER,
+    )
+
+
+def _size_notes(job: Job[Quantize], size: int) -> tuple[str, ...]:
+    """A sentence about a file that is no smaller than its parent's; nothing otherwise."""
+    before = job.project.deployed(job.entry.parent).stat().st_size
+    if size < before:
+        return ()
+    return (
+        f"The file of integers has {size:,} bytes, and that of {job.entry.parent} {before:,}: so few "
+        "weights save less than the scales cost.",
     )
 
 

@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 
 from espalier.errors import BadInput, reason_of
 from espalier.gates import read_policies
-from espalier.making.stage_dependencies import refuse_unknown_to_dvc
+from espalier.making.stage_dependencies import refuse_missing_sections, refuse_unknown_to_dvc
 from espalier.params import BaseEntry, Params, read_params
 from espalier.paths import GATES, TEACHER
 
@@ -36,6 +36,7 @@ def find_problems(root: Path, *, factories: bool = True) -> list[str]:
 
 
 def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable[[], object]]:
+    yield partial(refuse_missing_sections, root)
     if params.registry.promote:
         yield partial(read_policies, root / GATES)
     entries: dict[str, BaseEntry] = {TEACHER: params.teacher, **params.models}

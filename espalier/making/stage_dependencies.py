@@ -1,4 +1,4 @@
-"""Files of the user that DVC has to know, because models are made from them."""
+"""Dependencies that DVC has to know: files that models are made from, and sections of parameters."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import yaml
 
 from espalier.errors import BadInput
-from espalier.paths import TEACHER
+from espalier.paths import PARAMS, TEACHER
 
 GRAPH = "dvc.yaml"
+_EMPTY = {"seed": "0", "trusted": "[]"}  # what stands for a section that changes nothing
 _TEMPLATES = ("${teacher.weights}", "${item.weights}")
 
 
@@ -36,6 +37,31 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
                 f"Expected {place}.deps of {path} to have {file!r}, so that DVC sees when it "
                 f"changes; found {', '.join(known) or 'nothing'}. Add the line `- {file}` there."
             )
+
+
+def refuse_missing_sections(root: Path) -> None:
+    """Refuse a `params.yaml` without a section that a stage of `dvc.yaml` depends on: DVC would fail.
+
+    Raises:
+        BadInput: if one is missing; the message has the lines to add.
+    """
+    path = root / GRAPH
+    if not path.is_file():
+        return
+    present = yaml.safe_load((root / PARAMS).read_text()) or {}
+    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+    wanted: dict[str, None] = {}
+    for stage in stages.values():
+        own = stage.get("do", stage)
+        named = [one for one in own.get("params", []) if isinstance(one, str)]
+        wanted |= dict.fromkeys(one.partition(".")[0] for one in named)
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        lines = ", ".join(f"`{name}: {_EMPTY.get(name, '{}')}`" for name in missing)
+        raise BadInput(
+            f"Expected {root / PARAMS} to have every section that stages of {GRAPH} depend on; found "
+            f"no {', '.join(missing)}: add {lines}."
+        )
 
 
 def _stage(path: Path, name: str) -> tuple[dict[str, Any], str]:

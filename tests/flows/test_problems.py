@@ -62,3 +62,20 @@ def test_all_problems_are_said_at_once(project):
 
 def test_the_project_itself_has_none(project_root):
     assert find_problems(project_root) == []
+
+
+def test_sections_that_dvc_needs_are_named_with_the_lines_to_add(project, project_root):
+    shutil.copy(project_root / "dvc.yaml", project / "dvc.yaml")
+    declare(project, models={})
+    (problem,) = find_problems(project)
+    assert all(word in problem for word in ("seed: 0", "data: {}", "trusted: []", "registry: {}"))
+    sections = {
+        "seed": 0,
+        "trusted": [],
+        "data": {},
+        "training": {},
+        "evaluation": {},
+        "registry": {},
+    }
+    declare(project, models={}, **sections)
+    assert find_problems(project) == []

@@ -6,10 +6,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from espalier.commands.options import mapping
 from espalier.errors import BadInput
 from espalier.making.import_network import better_preprocessing, fitted
 from espalier.making.job import Job
-from espalier.params import Imported, check
+from espalier.params import Imported, check, read_content
 from espalier.paths import PARAMS, TEACHER
 
 
@@ -35,7 +36,7 @@ def run(
     Raises:
         BadInput: if the weights do not fit the network, or an option is not valid.
     """
-    content = yaml.safe_load((root / PARAMS).read_text())
+    content, _ = read_content(root)
     if weights is not None:
         content["teacher"] = _entry(weights, model, arguments, settings, key)
     params = check(content)
@@ -63,26 +64,19 @@ def run(
 def _entry(
     weights: str, model: str | None, arguments: str | None, settings: str | None, key: str | None
 ) -> dict[str, Any]:
+    if model is None:
+        raise BadInput(
+            "Expected --model to name the network that the weights belong to, such as "
+            "torchvision:resnet18; found none."
+        )
     given = {
         "model": model,
-        "arguments": _yaml("--arguments", arguments),
+        "arguments": mapping("--arguments", arguments),
         "weights": weights,
         "key": key,
-        "input": _yaml("--input", settings),
+        "input": mapping("--input", settings),
     }
-    return {"by": "import", **{name: value for name, value in given.items() if value is not None}}
-
-
-def _yaml(option: str, text: str | None) -> Any:
-    try:
-        content = yaml.safe_load(text) if text is not None else None
-    except yaml.YAMLError:
-        content = text
-    if content is not None and not isinstance(content, dict):
-        raise BadInput(
-            f"Expected {option} to be a mapping, such as '{{depth: 20}}'; found {text!r}."
-        )
-    return content
+    return {"by": "import", **{name: value for name, value in given.items() if value}}
 
 
 def _flow(content: dict[str, Any]) -> str:

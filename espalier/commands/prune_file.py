@@ -2,13 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from torch import nn
 
+from espalier.commands.options import mapping
 from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.measures.macs import count_macs, count_parameters
@@ -56,7 +55,7 @@ def run(
         model,
         classes=_classes(read),
         shape=sizes,
-        arguments=_arguments(arguments),
+        arguments=mapping("--arguments", arguments),
         trusted=(package,),
     ).eval()
     notes = (*read.notes, *fit_weights(network, read))
@@ -88,12 +87,3 @@ def _classes(weights: Weights) -> int:
     if not matrices:
         raise BadInput("Expected weights of a network; found no matrix among them.")
     return len(matrices[-1])
-
-
-def _arguments(text: str | None) -> dict[str, Any]:
-    content = yaml.safe_load(text) if text else {}
-    if not isinstance(content, dict):
-        raise BadInput(
-            f"Expected --arguments to be a mapping, such as '{{depth: 20}}'; found {text!r}."
-        )
-    return content

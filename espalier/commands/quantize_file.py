@@ -6,17 +6,19 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto
+from pydantic import ValidationError
 from rich.console import Console
 
+from espalier.commands.options import mapping
 from espalier.data import folders
 from espalier.errors import BadInput, reason_of
-from espalier.inputs.image import Preprocess, decode
+from espalier.inputs import INPUTS
+from espalier.inputs.image import decode
 from espalier.quantization import quantize
 from espalier.runtimes import DEFAULT
-from espalier.settings.images import ImagePolicy, ImagePreprocessing
+from espalier.settings.images import ImagePolicy
 
 _MOST = 512  # images of the calibration
 _COMPARED = 256  # other images, on which both files are compared
@@ -107,12 +109,16 @@ def _decoded(path: Path, policy: ImagePolicy) -> NDArray[np.uint8]:
 
 def _preprocessed(images: NDArray[np.uint8], settings: str | None) -> NDArray[np.float32]:
     """The images as a float input expects them."""
-    given: Any = yaml.safe_load(settings) if settings else {}
-    if not isinstance(given, dict):
+    given = mapping("--input", settings)
+    try:
+        front = INPUTS["image"].own_front(given, images.shape[1:])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
         raise BadInput(
-            f"Expected --input to be a mapping, such as '{{mean: [0.5]}}'; found {given!r}."
-        )
-    front = Preprocess(ImagePreprocessing(**given), images.shape[1:])
+            f"Expected --input to have the keys of a preprocessing, such as mean and std; found "
+            f"`{key}`: {first['msg']}."
+        ) from None
     found: NDArray[np.float32] = front(torch.from_numpy(images)).numpy()
     return found
 

@@ -51,7 +51,7 @@ def _without_gradients(network: nn.Module) -> Iterator[None]:
 
 
 def _recurrent_layers_in_steps(network: nn.Module) -> AbstractContextManager[object]:
-    """On processors a recurrent layer is one operator of oneDNN, of which the counter knows nothing."""
+    """A context in which recurrent layers run as matrix products: the counter has no formula for oneDNN's own."""
     if not any(isinstance(module, nn.RNNBase) for module in network.modules()):
         return nullcontext()
     steps: AbstractContextManager[object] = torch.backends.mkldnn.flags(enabled=False)

@@ -47,6 +47,7 @@ __all__ = [
     "Teacher",
     "Train",
     "check",
+    "read_content",
     "read_params",
 ]
 
@@ -194,10 +195,20 @@ def read_params(folder: Path) -> Params:
         BadInput: If it is missing, no YAML, or has a wrong, missing or unknown key; one sentence
             names the first.
     """
+    content, text = read_content(folder)
+    return check(content, text)
+
+
+def read_content(folder: Path) -> tuple[Any, str]:
+    """The unchecked content of `params.yaml` in `folder`, and the file as text.
+
+    Raises:
+        BadInput: if it is missing or no YAML.
+    """
     path = folder / PARAMS
     try:
         text = path.read_text()
-        return check(yaml.safe_load(text) or {}, text)
+        return yaml.safe_load(text) or {}, text
     except FileNotFoundError:
         raise BadInput(f"Expected {path} to exist; found nothing there.") from None
     except yaml.YAMLError as error:

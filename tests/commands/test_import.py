@@ -248,6 +248,16 @@ def test_the_command_says_the_accuracy_and_the_lines_to_write(fresh, trained, ca
     assert "- weights/net.pth" in said
 
 
+@pytest.mark.parametrize(
+    ("model", "arguments", "words"),
+    [(None, None, ["--model"]), ("espalier:resnet", "{depth: [8", ["--arguments", "mapping"])],
+)
+def test_wrong_options_of_the_command_are_refused_by_name(fresh, model, arguments, words):
+    with pytest.raises(BadInput) as refusal:
+        import_network.run(fresh, "weights/net.pth", model, arguments, None, None)
+    assert_explains(refusal.value, *words)
+
+
 def test_the_command_names_a_preprocessing_that_is_better(fresh, capsys):
     import_network.run(
         fresh,

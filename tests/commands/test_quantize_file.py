@@ -70,3 +70,10 @@ def test_files_and_images_that_do_not_fit_are_refused(folder, file, images, word
     with pytest.raises(BadInput) as refusal:
         quantize_file.run(folder / file, folder / images, None, None, "entropy")
     assert_explains(refusal.value, *words)
+
+
+@pytest.mark.parametrize("settings", ["{mean: [0.5", "0.5", "{means: [0.5]}", "{std: [0]}"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_wrong_preprocessing_is_refused_in_a_sentence(folder, settings):
+    with pytest.raises(BadInput, match=r"^Expected .*(--input|std)"):
+        quantize_file.run(folder / "net.onnx", folder / "images", None, settings, "entropy")

@@ -1,0 +1,31 @@
+"""Options of commands that hold a mapping in YAML."""
+
+from typing import Any
+
+import yaml
+
+from espalier.errors import BadInput, reason_of
+
+
+def mapping(option: str, text: str | None) -> dict[str, Any]:
+    """The content of an option; empty if it is not given.
+
+    Args:
+        option: name of the option, for messages.
+        text: its value, such as `{depth: 20}`.
+
+    Raises:
+        BadInput: if it is no mapping in YAML.
+    """
+    try:
+        content = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError as error:
+        raise BadInput(
+            f"Expected {option} to be a mapping in YAML, such as '{{depth: 20}}'; found {text!r}: "
+            f"{reason_of(error)}."
+        ) from None
+    if not isinstance(content, dict):
+        raise BadInput(
+            f"Expected {option} to be a mapping in YAML, such as '{{depth: 20}}'; found {text!r}."
+        )
+    return content

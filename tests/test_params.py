@@ -67,6 +67,11 @@ def test_an_error_names_the_line_and_the_nearest_known_key(tmp_path):
     with pytest.raises(BadInput) as caught:
         read_params(tmp_path)
     assert_explains(caught.value, "params.yaml:6", "`models.a.keep_mac`", "`keep_macs`")
+    lines[3:] = ["    by: prune", "    from: teacher", "    epochs: 3"]
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    with pytest.raises(BadInput) as caught:
+        read_params(tmp_path)
+    assert "nearest" not in str(caught.value)  # `epochs` is a key of `finetune` there
     lines[3:] = ["    by: prone", "    from: teacher"]
     (tmp_path / "params.yaml").write_text("\n".join(lines))
     with pytest.raises(BadInput) as caught:

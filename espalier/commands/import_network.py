@@ -37,7 +37,7 @@ def run(
         BadInput: if the weights do not fit the network, or an option is not valid.
     """
     content, _ = read_content(root)
-    if weights is not None:
+    if weights is not None and isinstance(content, dict):
         content["teacher"] = _entry(weights, model, arguments, settings, key)
     params = check(content)
     if not isinstance(params.teacher, Imported):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,12 +54,11 @@ def run(folder: Path, recipe: str) -> None:
     if recipe == "import":
         _prepare_import(folder)
     _start(folder, "git", ".git", ["git", "init", "--quiet"])
-    if find_spec("dvc") is not None:
-        _start_dvc(folder)
+    _start_dvc(folder)
     if recipe == "digits":
         settings = read_params(folder).data_settings
         import_data("digits", folder / DATA, None, folder / STATE / "work", settings)
-        _call(folder, ["dvc", "add", "--quiet", DATA])
+        _dvc(folder, "add", "--quiet", DATA)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     say(f"{folder} is a project now, by the recipe {recipe}. {PARAMS} declares its models.")
     say(f"Next: cd {folder}, then {_NEXT[recipe]}; git add and commit what git status lists.")
@@ -105,8 +105,14 @@ def _start_dvc(folder: Path) -> None:
     if (folder / ".dvc").exists():
         return
     at_the_top = (folder / ".git").exists()
-    _call(folder, ["dvc", "init", "--quiet", *([] if at_the_top else ["--subdir"])])
-    _call(folder, ["dvc", "config", "core.analytics", "false"])
+    _dvc(folder, "init", "--quiet", *([] if at_the_top else ["--subdir"]))
+    _dvc(folder, "config", "core.analytics", "false")
+
+
+def _dvc(folder: Path, *words: str) -> None:
+    """Run DVC, where it is installed."""
+    if find_spec("dvc") is not None:
+        _call(folder, [sys.executable, "-m", "dvc", *words])
 
 
 def _call(folder: Path, command: list[str]) -> None:

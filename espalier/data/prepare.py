@@ -84,9 +84,11 @@ def prepare(
 def _say_moved(target: Path, examples: pd.DataFrame) -> None:
     """Say how many examples of the former prepared data are now in another split."""
     former_path = target / EXAMPLES
-    if not former_path.is_file():
+    try:
+        former = pd.read_parquet(former_path, columns=["sha256", "split"])
+    except (OSError, ValueError):  # there are none, or they are damaged and now replaced
         return
-    former = pd.read_parquet(former_path, columns=["sha256", "split"]).drop_duplicates("sha256")
+    former = former.drop_duplicates("sha256")
     now = examples[["sha256", "split"]].drop_duplicates("sha256")
     both = former.merge(now, on="sha256", suffixes=("_former", "_now"))
     moved = both[both["split_former"] != both["split_now"]]

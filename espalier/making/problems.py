@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from pkgutil import resolve_name
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
 from espalier.gates import read_policies
 from espalier.making.stage_dependencies import refuse_missing_sections, refuse_unknown_to_dvc
+from espalier.own_functions import own_function
 from espalier.params import BaseEntry, Params, read_params
 from espalier.paths import GATES, TEACHER
 
@@ -62,11 +62,9 @@ def _check_factory(name: str, factory: str, params: Params) -> None:
 
 def _check_function(name: str, place: str) -> None:
     try:
-        resolve_name(place)
-    except (ImportError, AttributeError) as error:
-        raise BadInput(
-            f"{name}: Expected {place!r} to be importable; found {reason_of(error)}."
-        ) from None
+        own_function(place)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None
 
 
 def _check_file(root: Path, name: str, file: str) -> None:

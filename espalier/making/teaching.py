@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -22,9 +21,10 @@ from espalier.distillation.losses import FEATURES, LOGITS
 from espalier.distillation.modifiers import balanced
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.making.job import Job
+from espalier.own_functions import own_function
 from espalier.params import BaseEntry, Taught
 from espalier.params.losses import (
     AnyFeatureLoss,
@@ -145,12 +145,7 @@ def _function(loss: AnyLogitLoss) -> Callable[..., Tensor]:
     """
     if not isinstance(loss, OwnLoss):
         return LOGITS[loss.loss]
-    try:
-        function: Callable[..., Tensor] = resolve_name(loss.loss)
-    except (ImportError, AttributeError) as error:
-        raise BadInput(
-            f"Expected the loss {loss.loss!r} to be importable; found {reason_of(error)}."
-        ) from None
+    function: Callable[..., Tensor] = own_function(loss.loss)
     return function
 
 

@@ -232,7 +232,7 @@ def check(content: Any, text: str = "") -> Params:
                 params.recipe(keys)
         params.recipe(params.teacher.recipe_keys)
     except ValidationError as error:
-        raise BadInput(sentence(error, _KINDS, RECIPE_KEYS, text)) from None
+        raise BadInput(sentence(error, _KINDS, text)) from None
     _check_tree(params)
     return params
 

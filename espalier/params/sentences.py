@@ -1,6 +1,6 @@
 """Errors of `params.yaml` in one sentence, with the line and the nearest known key."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -8,6 +8,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from espalier.params.entry import Trained
+from espalier.params.strict import RECIPE_KEYS
 from espalier.paths import PARAMS, TEACHER
 
 _NO_KIND = ("union_tag_invalid", "union_tag_not_found")
@@ -18,7 +20,6 @@ Place = tuple[int | str, ...]
 def sentence(
     error: ValidationError,
     kinds: Mapping[str, type[BaseModel]],
-    keys: Collection[str],
     text: str = "",
 ) -> str:
     """The first error, as a sentence for the user.
@@ -26,7 +27,6 @@ def sentence(
     Args:
         error: all errors.
         kinds: schema of each kind of entry, by its name under `by`.
-        keys: keys of `training`, which entries may have beside their own.
         text: content of the file, to find the line.
     """
     first = error.errors()[0]
@@ -34,7 +34,7 @@ def sentence(
     where = _dotted(place)
     file = PARAMS + _line(text, place)
     if first["type"] in _UNKNOWN:
-        known = _known_keys(first["loc"], kinds, keys)
+        known = _known_keys(first["loc"], kinds)
         near = get_close_matches(str(place[-1]), known, 1)
         hint = f"; the nearest known key is `{near[0]}`" if near else ""
         return (
@@ -98,16 +98,14 @@ def _position_of_kind(location: Place) -> int:
     return 1 if location[:1] == (TEACHER,) else 2
 
 
-def _known_keys(
-    location: Place, kinds: Mapping[str, type[BaseModel]], keys: Collection[str]
-) -> list[str]:
+def _known_keys(location: Place, kinds: Mapping[str, type[BaseModel]]) -> list[str]:
     """The keys that an entry, or the training, may have at an unknown key."""
     kind = _position_of_kind(location)
     if len(location) == kind + 2 and location[kind] in kinds:
-        fields = kinds[str(location[kind])].model_fields
-        own = [field.alias or name for name, field in fields.items()]
-        return [*own, *keys]
-    return list(keys) if location[0] == "training" else []
+        schema = kinds[str(location[kind])]
+        own = [field.alias or name for name, field in schema.model_fields.items()]
+        return [*own, *RECIPE_KEYS] if issubclass(schema, Trained) else own
+    return list(RECIPE_KEYS) if location[0] == "training" else []
 
 
 def _line(text: str, place: Place) -> str:

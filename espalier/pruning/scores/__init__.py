@@ -5,10 +5,10 @@ score is a function in the module of its name, which is imported when it is firs
 """
 
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
+from espalier.own_functions import own_function
 
 if TYPE_CHECKING:
     from espalier.pruning.scores.score import Function
@@ -40,13 +40,7 @@ class Score:
         """The function that computes it."""
         if callable(self.own):
             return self.own
-        place = self.own or f"{__name__}.{self.name}:{self.name}"
-        try:
-            function: Function = resolve_name(place)
-        except (ImportError, AttributeError) as error:
-            raise BadInput(
-                f"Expected the score {place!r} to be importable; found {reason_of(error)}."
-            ) from None
+        function: Function = own_function(self.own or f"{__name__}.{self.name}:{self.name}")
         return function
 
 

@@ -35,7 +35,7 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
-from espalier.prediction import answers
+from espalier.prediction import Task
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
@@ -59,56 +59,63 @@ def run(root: Path) -> None:
     _drop_undeclared(root / MODELS, params)
     hashes = {name: files.verify(root / MODELS / name)[DEPLOYED] for name in params.names}
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
-    images, labels = test.inputs.numpy(), test.targets.numpy()
+    inputs, targets, task = test.inputs.numpy(), test.targets.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
-        logits = {
-            name: _open(root, params, name).outputs(images, params.evaluation.batch_size)
+        outputs = {
+            name: _open(root, params, name).outputs(inputs, params.evaluation.batch_size)
             for name in hashes
         }
-        judged, classes = _judge(logits, labels, dataset)
+        judged, classes = _judge(outputs, targets, dataset)
         (draft / PREDICTIONS).mkdir()
-        for name in logits:
-            answered = predictions(logits[name], logits[TEACHER], labels)
+        for name in outputs:
+            answered = predictions(task, outputs[name], outputs[TEACHER], targets)
             answered.to_parquet(draft / PREDICTIONS / f"{name}.parquet", index=False)
         costs = [
             _facts(root, params),
             _memory(root, params, dataset),
-            *_latencies(root, params, dataset, images),
+            *_latencies(root, params, dataset, inputs),
         ]
         table = pd.concat([_entries(params), judged, *costs], axis=1).rename_axis("model")
         table = table.assign(
-            threads=params.evaluation.threads, device=conditions["device"], front=_front(table)
+            threads=params.evaluation.threads,
+            device=conditions["device"],
+            front=_front(table, task),
         )
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
-        write_dvc_files(root, draft, table)
-        explain(root, draft, params, test, logits, table.index[table["front"]].tolist())
+        write_dvc_files(root, draft, table, task.headline)
+        explain(root, draft, params, test, outputs, table.index[table["front"]].tolist())
         write_page(root, draft)
     if sys.stdout.isatty():
-        print_tree(table.reset_index())
+        print_tree(table.reset_index(), task.headline)
     else:
-        print(f"measured {len(table)} models on {len(labels)} test examples; reports/ is ready")  # noqa: T201
+        print(f"measured {len(table)} models on {len(targets)} test examples; reports/ is ready")  # noqa: T201
 
 
-def predictions(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """A row per test example, in the order of the split: its label, the predicted class, and the logits.
+def predictions(
+    task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray
+) -> pd.DataFrame:
+    """A row per test example, in the order of the split: its target, the answer, and the outputs.
 
     Args:
-        logits: logits (N, classes) of the model.
-        reference: logits (N, classes) of its teacher; an example that only the teacher has right is
+        task: task of the data.
+        outputs: outputs (N, ...) of the model.
+        reference: outputs (N, ...) of its teacher; an example that only the teacher has right is
             `forgotten`.
-        labels: labels (N,) of the examples.
+        targets: targets (N, ...) of the examples.
     """
-    predicted, number = answers(logits), np.arange(len(labels))
+    answered, number = task.answers(outputs), np.arange(len(targets))
+    scores = task.scores(answered, targets)
+    former = task.scores(task.answers(reference), targets)
     return pd.DataFrame(
         {
             "example": number,
-            "label": labels,
-            "predicted": predicted,
-            "forgotten": np.isin(number, forgotten(labels, predicted, answers(reference))),
-            "logits": list(logits.astype(np.float32)),
+            "label": list(targets),
+            "predicted": list(answered),
+            "forgotten": np.isin(number, forgotten(scores, former)),
+            task.output: list(outputs.astype(np.float32)),
         }
     )
 
@@ -130,6 +137,7 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[s
     runtime = runtime_named(params.evaluation.runtime)
     return {
         "data": data_hash(root / PREPARED),
+        "task": read_dataset(root / PREPARED).task,
         "commit": commit_of(root),
         "models": dict(hashes),
         "device": device_name(torch.device("cpu")),
@@ -145,13 +153,13 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[s
 
 
 def _judge(
-    logits: Mapping[str, np.ndarray], labels: np.ndarray, dataset: Dataset
+    outputs: Mapping[str, np.ndarray], targets: np.ndarray, dataset: Dataset
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row of figures per model, and a row per model and class."""
-    figures, classes = {}, []
-    for name, own in logits.items():
-        reference = None if name == TEACHER else logits[TEACHER]
-        figures[name], drops = judgement(labels, own, reference, dataset.classes)
+    """A row of figures per model, and a row per model and group."""
+    figures, classes, task = {}, [], dataset.build_task()
+    for name, own in outputs.items():
+        reference = None if name == TEACHER else outputs[TEACHER]
+        figures[name], drops = judgement(task, targets, own, reference, dataset.classes)
         classes.append(drops.assign(model=name))
     table = pd.concat(classes)
     return pd.DataFrame.from_dict(figures, orient="index"), table[
@@ -184,14 +192,14 @@ def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:
 
 
 def _latencies(
-    root: Path, params: Params, dataset: Dataset, images: np.ndarray
+    root: Path, params: Params, dataset: Dataset, inputs: np.ndarray
 ) -> Iterator[pd.DataFrame]:
     """The latency and its ratio to the teacher's, a table for each batch size."""
     eager = _eager_teacher(root, params, dataset)
     times = in_sittings(
         lambda: {name: _open(root, params, name).run for name in params.names} | {_EAGER: eager},
         {
-            size: np.resize(images, (size, *dataset.shape)) for size in _BATCHES
+            size: np.resize(inputs, (size, *dataset.shape)) for size in _BATCHES
         },  # repeats where there are fewer
         {size: often * params.evaluation.rounds for size, often in _BATCHES.items()},
     )
@@ -221,18 +229,18 @@ def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
     torch.set_num_threads(params.evaluation.threads)
     folder = root / MODELS / TEACHER
     front = dataset.front(preprocessing=read_architecture(folder).preprocessing)
-    teacher = Deployed(load(folder, trusted=params.trusted), front).cpu().eval()
+    network, readout = load(folder, trusted=params.trusted), dataset.build_task().readout()
+    teacher = Deployed(network, front, readout).cpu().eval()
 
     @torch.inference_mode()
-    def call(images: np.ndarray) -> np.ndarray:
-        answer: np.ndarray = teacher(torch.from_numpy(images)).numpy()
+    def call(inputs: np.ndarray) -> np.ndarray:
+        answer: np.ndarray = teacher(torch.from_numpy(inputs)).numpy()
         return answer
 
     return call
 
 
-def _front(table: pd.DataFrame) -> np.ndarray:
-    """The models that no other beats in accuracy, bytes and latency at once."""
-    return front(
-        np.stack([-table["accuracy"], table["bytes"], table["latency_1_ms"]], axis=1).astype(float)
-    )
+def _front(table: pd.DataFrame, task: Task) -> np.ndarray:
+    """The models that no other beats in mean score, bytes and latency at once."""
+    scores = table[task.headline.name]
+    return front(np.stack([-scores, table["bytes"], table["latency_1_ms"]], axis=1).astype(float))

@@ -50,7 +50,7 @@ def run(
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     for note in imported.notes:
         say(note)
-    value, low, high = imported.accuracy
+    value, low, high = imported.score
     say(f"Accuracy on validation: {value:.2%} ({low:.2%}..{high:.2%})")
     if better := better_preprocessing(job, imported):
         say(f"With another preprocessing it is {better[1]:.2%}: input: {_flow(better[0])}")

@@ -15,7 +15,7 @@ from espalier import files
 from espalier.coding.packed import encode
 from espalier.data.names import VALIDATION
 from espalier.errors import BadInput
-from espalier.export.onnx import export, relative_difference
+from espalier.export.onnx import Deployed, export, relative_difference
 from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
 from espalier.making.operations import OPERATIONS, OperationResult
@@ -101,7 +101,16 @@ def _write_deployed(job: Job[Any], result: OperationResult, path: Path) -> None:
         result.deploy(path)
         return
     inputs, _ = job.data.stored(VALIDATION)
-    export(result.network, path, inputs[:_COMPARED], job.data.deployed_front, job.runtime)
+    data = job.data
+    export(
+        result.network,
+        path,
+        inputs[:_COMPARED],
+        data.deployed_front,
+        job.runtime,
+        readout=data.readout,
+        names=data.names,
+    )
 
 
 def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str, float]:
@@ -111,7 +120,8 @@ def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str
     outputs = job.runtime.open(deployed, job.recipe.threads).outputs(inputs.numpy())
     scores = data.task.score(torch.from_numpy(outputs), targets)
     with torch.no_grad():
-        expected = network(data.deployed_front(inputs[:_COMPARED])).numpy()
+        deployed_network = Deployed(network, data.deployed_front, data.readout)
+        expected = deployed_network(inputs[:_COMPARED]).numpy()
     return {
         f"validation_{data.task.headline.name}": float(scores.double().mean()),
         "difference_from_torch": relative_difference(expected, outputs[:_COMPARED]),

@@ -6,13 +6,15 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from espalier import files
 from espalier.distillation import features
 from espalier.distillation.features import Layer, default_pairs
 from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.making.networks import new_network
 from espalier.params import read_params
-from espalier.paths import MANIFEST, REPORTS, TABLE
+from espalier.paths import CONDITIONS, MANIFEST, REPORTS, TABLE
+from espalier.prediction import CLASSIFICATION, task_named
 from espalier.report.terminal import print_layers, print_tree
 
 
@@ -30,7 +32,9 @@ def run(root: Path, name: str | None = None) -> None:
             f"Expected {path} to exist; found nothing there: run `espalier run` or `dvc repro` "
             "first."
         )
-    return print_tree(pd.read_csv(path, keep_default_na=False))  # nan is a valid name
+    table = pd.read_csv(path, keep_default_na=False)  # nan is a valid name
+    conditions = files.read_json(root / REPORTS / CONDITIONS)
+    return print_tree(table, task_named(conditions.get("task", CLASSIFICATION.name)).headline)
 
 
 def _print_layers(root: Path, name: str) -> None:

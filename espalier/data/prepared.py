@@ -1,6 +1,6 @@
 """Prepared data: three splits as tensors, each checked against the hash that was recorded when it was written."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from espalier.data.names import SPLITS
 from espalier.errors import BadInput
 from espalier.inputs import Front, InputKind, input_named
 from espalier.paths import DATASET
+from espalier.prediction import Task, task_named
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
 
@@ -49,6 +50,7 @@ class Dataset:
         dropped: number of examples left out because a stricter split holds the same image.
         kind: kind of input, one of `espalier.inputs.INPUTS`.
         task: task, one of `espalier.prediction.TASKS`.
+        task_facts: what the task records of the data, such as the tolerance of a regression.
     """
 
     name: str
@@ -62,11 +64,20 @@ class Dataset:
     dropped: int = 0
     kind: str = _IMAGE
     task: str = _CLASSIFICATION
+    task_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def input(self) -> InputKind:
         """The kind of input."""
         return input_named(self.kind)
+
+    def build_task(self) -> Task:
+        """The task, with what it records of the data."""
+        return task_named(self.task, self.task_facts)
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Arguments that the kind of input adds to those of a factory."""
+        return self.input.network_arguments(self.facts)
 
     def front(
         self,
@@ -94,17 +105,17 @@ class Dataset:
     ) -> torch.Tensor:
         """Two examples as a network sees them, all zero, to trace a network with."""
         seen = self.front(preprocessing=preprocessing)(self.zeros(2))
-        return torch.zeros(seen.shape, device=device)
+        return torch.zeros(seen.shape, dtype=seen.dtype, device=device)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `dataset.json`."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
         facts = asdict(own.pop("facts"))
         values = {**own, **facts}
         if self.kind == _IMAGE:
             del values["kind"]
         if self.task == _CLASSIFICATION:
-            del values["task"]
+            del values["task"], values["task_facts"]
         first = {key: values.pop(key) for key in _ORDER if key in values}
         return {**first, **values}
 
@@ -117,7 +128,7 @@ class Dataset:
             ValidationError: if a value is missing or of another type.
         """
         kind = input_named(content.get("kind", _IMAGE))
-        names = {field.name for field in fields(kind.facts_type)}
+        names = {one.name for one in fields(kind.facts_type)}
         facts = {key: value for key, value in content.items() if key in names}
         own = {key: value for key, value in content.items() if key not in names}
         validated = TypeAdapter(kind.facts_type).validate_python(facts)
@@ -126,7 +137,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """A split in memory: inputs (N, C, H, W) uint8 and targets (N,) int64."""
+    """A split in memory: inputs (N, ...) in their stored type and targets (N, ...) of the task."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
@@ -137,7 +148,7 @@ class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, i
 
     Workers of a DataLoader may share it.
 
-    An item is an image (C, H, W) uint8, its label (a scalar, int64), and its index.
+    An item is an input (...), its target, and its index.
     """
 
     def __init__(self, path: Path) -> None:

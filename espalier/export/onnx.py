@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,33 @@ from espalier.export.denormals import flush_denormals
 from espalier.export.front import lift_front
 from espalier.runtimes import DEFAULT, Runtime
 
-INPUT, OUTPUT = "image", "logits"
 _OPSET = 17  # the newest that torch's own exporter writes without converting
 _AGREEMENT = 1e-4
 
 
-class Deployed(nn.Module):
-    """A network behind its front: stored inputs (N, ...) to outputs (N, ...)."""
+@dataclass(frozen=True)
+class Names:
+    """The names of the input and of the output of a deployed file."""
 
-    def __init__(self, network: nn.Module, front: nn.Module) -> None:
+    input: str = "image"
+    output: str = "logits"
+
+
+class Deployed(nn.Module):
+    """A network between its front and its readout: stored inputs (N, ...) to outputs (N, ...)."""
+
+    def __init__(
+        self, network: nn.Module, front: nn.Module, readout: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.front = front  # before the network, which fixes the order of tensors in the file
         self.network = network
+        self.readout = readout
 
     def forward(self, image: Tensor) -> Tensor:
         """Map stored inputs to outputs."""
-        logits: Tensor = self.network(self.front(image))
-        return logits
+        outputs: Tensor = self.network(self.front(image))
+        return outputs if self.readout is None else self.readout(outputs)
 
 
 class Disagreement(EspalierError):
@@ -40,27 +51,36 @@ class Disagreement(EspalierError):
 
 
 def export(
-    network: nn.Module, path: Path, images: Tensor, front: nn.Module, runtime: Runtime = DEFAULT
+    network: nn.Module,
+    path: Path,
+    inputs: Tensor,
+    front: nn.Module,
+    runtime: Runtime = DEFAULT,
+    *,
+    readout: nn.Module | None = None,
+    names: Names = Names(),
 ) -> float:
-    """Write a network as ONNX, and check that it gives the same logits.
+    """Write a network as ONNX, and check that it gives the same outputs.
 
     Args:
-        network: A classifier.
+        network: network with one output.
         path: file to write.
-        images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
+        inputs: real stored inputs (N, ...) on the processor, on which both are compared.
         front: module between stored inputs and the network; it is not changed.
         runtime: runtime whose outputs are compared.
+        readout: module after the network; None for none.
+        names: names of the input and the output in the file.
 
     Returns:
-        The largest difference between the logits of the two, relative to the largest logit where that is above 1.
+        The largest difference between the outputs of the two, relative to the largest output where that is above 1.
 
     Raises:
         Disagreement: If that is above 1e-4.
     """
-    deployed = write(network, path, images, front)
+    deployed = write(network, path, inputs, front, readout=readout, names=names)
     with torch.no_grad():
-        ours = deployed(images).numpy()
-    difference = relative_difference(ours, runtime.open(path).outputs(images.numpy()))
+        ours = deployed(inputs).numpy()
+    difference = relative_difference(ours, runtime.open(path).outputs(inputs.numpy()))
     if not difference <= _AGREEMENT:
         raise Disagreement(
             f"Expected the exported file to agree with the network to {_AGREEMENT}; found a "
@@ -69,10 +89,18 @@ def export(
     return difference
 
 
-def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> Deployed:
+def write(
+    network: nn.Module,
+    path: Path,
+    inputs: Tensor,
+    front: nn.Module,
+    *,
+    readout: nn.Module | None = None,
+    names: Names = Names(),
+) -> Deployed:
     """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
-    deployed = Deployed(network, copy.deepcopy(front)).cpu().eval()
-    _refuse_several_outputs(deployed, images)
+    deployed = Deployed(network, copy.deepcopy(front), readout).cpu().eval()
+    _refuse_several_outputs(deployed, inputs)
     with warnings.catch_warnings(), _explained():
         # dynamo=False: a sixth of the time, and the same outputs; torch warns that it will be the
         # old way one day
@@ -80,11 +108,11 @@ def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> D
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             deployed,
-            (images[:2],),
+            (inputs[:2],),
             str(path),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            input_names=[names.input],
+            output_names=[names.output],
+            dynamic_axes={names.input: {0: "batch"}, names.output: {0: "batch"}},
             opset_version=_OPSET,
             dynamo=False,
         )
@@ -93,9 +121,9 @@ def write(network: nn.Module, path: Path, images: Tensor, front: nn.Module) -> D
     return deployed
 
 
-def _refuse_several_outputs(deployed: Deployed, images: Tensor) -> None:
+def _refuse_several_outputs(deployed: Deployed, inputs: Tensor) -> None:
     with torch.no_grad():
-        outputs = deployed(images[:2])
+        outputs = deployed(inputs[:2])
     if not isinstance(outputs, Tensor):
         raise BadInput(
             "Expected a network that returns one tensor, to be deployed; found a "

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, Field
 
 from espalier.gates.policy import Gates
 from espalier.judging import non_inferior
@@ -19,7 +21,7 @@ class Figures:
 
     Attributes:
         examples: number of test examples.
-        accuracy: mean score.
+        score: mean score.
         drop: upper bound of the mean score lost against the teacher.
         champion_drop: upper bound of the mean score lost against the version that the alias points
             to; None if there is none.
@@ -37,7 +39,9 @@ class Figures:
     """
 
     examples: int
-    accuracy: float
+    score: Annotated[
+        float, Field(validation_alias=AliasChoices("score", "accuracy"))
+    ]  # once stored so
     drop: float
     champion_drop: float | None
     worst_class_drop: float
@@ -54,17 +58,30 @@ class Figures:
 
     @classmethod
     def of(
-        cls, row: Mapping[str, Any], teacher: Mapping[str, Any], *, data: str, current_data: str
+        cls,
+        row: Mapping[str, Any],
+        teacher: Mapping[str, Any],
+        *,
+        headline: str,
+        data: str,
+        current_data: str,
     ) -> Self:
         """The figures in the evaluation's rows of a candidate and of the teacher.
 
         The alias points to no version and the agreement with torch is unknown; the caller replaces
         both once they are known.
+
+        Args:
+            row: row of the candidate.
+            teacher: row of the teacher.
+            headline: name of the column of the mean score.
+            data: hash of the data that the candidate was made from.
+            current_data: hash of the data that it was judged on.
         """
         lowest_speedup = float(row["speedup_1_low"])
         return cls(
             examples=int(row["examples"]),
-            accuracy=float(row["accuracy"]),
+            score=float(row[headline]),
             drop=float(row["drop_high"]),
             champion_drop=None,
             worst_class_drop=float(row["worst_class_drop_high"]),
@@ -113,9 +130,9 @@ def choose(rule: str, passed: Mapping[str, Figures]) -> str:
 
 
 _ORDERS: dict[str, Callable[[Figures], tuple[float, float, float]]] = {
-    "smallest": lambda one: (one.bytes, one.milliseconds, -one.accuracy),
-    "fastest": lambda one: (one.milliseconds, one.bytes, -one.accuracy),
-    "most_accurate": lambda one: (-one.accuracy, one.bytes, one.milliseconds),
+    "smallest": lambda one: (one.bytes, one.milliseconds, -one.score),
+    "fastest": lambda one: (one.milliseconds, one.bytes, -one.score),
+    "most_accurate": lambda one: (-one.score, one.bytes, one.milliseconds),
 }
 
 

@@ -78,6 +78,9 @@ class InputKind(Protocol):
     def front(self, facts: Any) -> Front:
         """The module between stored inputs (N, ...) and the network, on the CPU."""
 
+    def network_arguments(self, facts: Any) -> dict[str, Any]:
+        """Arguments of factories that follow from the data, such as the size of a vocabulary."""
+
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Front:
         """The front of a network that brings its own preprocessing, on the CPU.
 

@@ -4,60 +4,60 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from espalier.judging.bounded import bounded_drop
 from espalier.judging.drop import drop_interval
 from espalier.judging.interval import LEVEL, Interval
 from espalier.judging.mcnemar import mcnemar
-from espalier.prediction import NO_ANSWER
+from espalier.judging.mean_score import is_binary
+
+_CLEARLY = 0.5  # difference of scores from which an example counts as lost or gained
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of a model's answers from a reference's.
+    """The difference of a model's scores from a reference's.
 
     Attributes:
-        drop: accuracy of the reference minus that of the model, with its paired score interval.
-        p: p-value of the exact test that both are right equally often.
-        agreement: fraction of examples to which both give the same answer, right or wrong.
-        lost: number of examples that only the reference has right: the model forgot them.
-        gained: number of examples that only the model has right.
+        drop: mean score of the reference minus that of the model, with its paired interval.
+        p: p-value of the hypothesis that both are equally good.
+        lost: number of examples whose score is lower by at least one half: the model forgot them.
+        gained: number of examples whose score is higher by at least one half.
     """
 
     drop: Interval
     p: float
-    agreement: float
     lost: int
     gained: int
 
 
-def compare(
-    labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray, level: float = LEVEL
-) -> Comparison:
+def compare(scores: np.ndarray, reference: np.ndarray, level: float = LEVEL) -> Comparison:
     """Compare two models on the same examples.
 
+    If all scores are 0 or 1, the interval is Tango's and the test McNemar's; else both come from
+    `bounded_drop`, with more room.
+
     Args:
-        labels: labels (N,) of the examples.
-        predicted: answers (N,) of the model.
-        reference: answers (N,) of the reference.
+        scores: scores (N,) of the model, in [0, 1].
+        reference: scores (N,) of the reference.
         level: level of the interval.
     """
-    right, was_right = predicted == labels, reference == labels
-    lost, gained = int((was_right & ~right).sum()), int((right & ~was_right).sum())
-    low, high = drop_interval(lost, gained, len(labels), level)
-    return Comparison(
-        drop=Interval((lost - gained) / len(labels), float(low), float(high)),
-        p=mcnemar(lost, gained),
-        agreement=float(((predicted == reference) & (predicted != NO_ANSWER)).mean()),
-        lost=lost,
-        gained=gained,
-    )
+    lost = len(forgotten(scores, reference))
+    gained = len(forgotten(reference, scores))
+    if not (is_binary(scores) and is_binary(reference)):
+        drop, p = bounded_drop(scores, reference, level)
+        return Comparison(drop, p, lost, gained)
+    low, high = drop_interval(lost, gained, len(scores), level)
+    drop = Interval((lost - gained) / len(scores), float(low), float(high))
+    return Comparison(drop, mcnemar(lost, gained), lost, gained)
 
 
-def forgotten(labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The indices of the examples that the reference has right and the model has wrong.
+def forgotten(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The indices of the examples whose score is lower than the reference's by at least one half.
+
+    Of scores 0 and 1, these are the examples that the reference has right and the model has wrong.
 
     Args:
-        labels: labels (N,) of the examples.
-        predicted: answers (N,) of the model.
-        reference: answers (N,) of the reference.
+        scores: scores (N,) of the model.
+        reference: scores (N,) of the reference.
     """
-    return np.flatnonzero((reference == labels) & (predicted != labels))
+    return np.flatnonzero(reference - scores >= _CLEARLY)

@@ -5,51 +5,57 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from espalier.judging.accuracy import accuracy, top
-from espalier.judging.calibration import expected_calibration_error
-from espalier.judging.classes import class_drops, worst
 from espalier.judging.comparison import compare
-from espalier.prediction import answers
-
-_TOP = 5
+from espalier.judging.further import further_figures
+from espalier.judging.groups import group_drops, worst
+from espalier.judging.mean_score import mean_score
+from espalier.prediction import Task
 
 
 def judgement(
-    labels: np.ndarray, logits: np.ndarray, reference: np.ndarray | None, classes: Sequence[str]
+    task: Task,
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    reference: np.ndarray | None,
+    classes: Sequence[str],
 ) -> tuple[dict[str, float | str], pd.DataFrame]:
-    """Judge a model by its logits, beside a reference.
+    """Judge a model by its outputs, beside a reference.
 
     Args:
-        labels: labels (N,) of the examples.
-        logits: logits (N, classes) of the model.
-        reference: logits of its teacher; None for the teacher itself, which has lost nothing.
+        task: task of the data.
+        targets: targets (N, ...) of the examples.
+        outputs: outputs (N, ...) of the model.
+        reference: outputs of its teacher; None for the teacher itself, which has lost nothing.
         classes: names of the classes, by label.
 
     Returns:
-        Figures by the names of the columns of `reports/models.csv`, and a row per class, as `class_drops` gives it.
+        Figures by the names of the columns of `reports/models.csv`, and a row per group, as
+        `group_drops` gives it. The column of the mean score has the name of the task's headline.
     """
-    predicted = answers(logits)
-    former = predicted if reference is None else answers(reference)
-    own = accuracy(labels, predicted)
-    comparison = compare(labels, predicted, former)
-    drops = class_drops(labels, predicted, former, classes)
+    answered = task.answers(outputs)
+    former = answered if reference is None else task.answers(reference)
+    scores, former_scores = task.scores(answered, targets), task.scores(former, targets)
+    headline, own = task.headline.name, mean_score(scores)
+    comparison = compare(scores, former_scores)
+    groups = task.groups(targets, classes)
+    drops = group_drops(groups, scores, former_scores, disjoint=task.disjoint)
+    drops = drops.rename(columns={"score": headline})
     figures: dict[str, float | str] = {
-        "examples": len(labels),
-        "not_finite": int((~np.isfinite(logits)).any(1).sum()),
-        "accuracy": own.value,
-        "accuracy_low": own.low,
-        "accuracy_high": own.high,
-        "top5": top(labels, logits, _TOP) if len(classes) > _TOP else float("nan"),
+        "examples": len(targets),
+        "not_finite": int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(1).sum()),
+        headline: own.value,
+        f"{headline}_low": own.low,
+        f"{headline}_high": own.high,
         "drop": comparison.drop.value,
         "drop_low": comparison.drop.low,
         "drop_high": comparison.drop.high,
         "drop_p": comparison.p,
-        "agreement": comparison.agreement,
+        "agreement": float(task.agree(answered, former).mean()),
         "forgotten": comparison.lost,
         "worst_class": str(worst(drops)["class"]),
         "worst_class_drop": float(drops["drop"].max()),
         "worst_class_drop_high": float(drops["drop_high"].max()),
-        "ece": expected_calibration_error(labels, logits),
+        **further_figures(task, targets, outputs, classes),
     }
     if reference is None:  # its loss against itself is known
         figures |= {

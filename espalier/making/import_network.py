@@ -8,14 +8,13 @@ from torch import nn
 from espalier.data.names import VALIDATION
 from espalier.distillation.objectives import from_labels
 from espalier.errors import BadInput
-from espalier.judging import Interval, accuracy
+from espalier.judging import Interval, mean_score
 from espalier.making.job import Job
 from espalier.making.networks import new_network
 from espalier.making.result import OperationResult
 from espalier.measures.macs import count_macs
 from espalier.models.trained import Weights, fit_weights, published_weights, read_weights
 from espalier.params.imported import Imported
-from espalier.prediction import answers
 from espalier.training.device import to_device
 from espalier.training.scoring import Inference
 
@@ -26,20 +25,20 @@ class ImportedNetwork:
 
     Attributes:
         network: network, on the device.
-        accuracy: accuracy on validation, with its 95 % interval.
+        score: mean score on validation, with its 95 % interval; of a classification its accuracy.
         notes: sentences about what was chosen, removed or left out.
     """
 
     network: nn.Module
-    accuracy: Interval
+    score: Interval
     notes: tuple[str, ...]
 
     def is_as_expected(self, expected: float | None) -> bool:
-        """Whether the accuracy is at least the expected one, or below it by chance alone.
+        """Whether the score is at least the expected one, or below it by chance alone.
 
         Validation is a sample: the network is worse if the interval lies below.
         """
-        return expected is None or self.accuracy.high >= expected
+        return expected is None or self.score.high >= expected
 
 
 def import_network(job: Job[Imported]) -> OperationResult:
@@ -57,7 +56,7 @@ def import_network(job: Job[Imported]) -> OperationResult:
         network,
         count_macs(network, job.data.example().cpu()),
         history,
-        metrics={f"imported_{headline}": imported.accuracy.value},
+        metrics={f"imported_{headline}": imported.score.value},
         notes=imported.notes,
     )
 
@@ -71,14 +70,14 @@ def fitted(job: Job[Imported]) -> ImportedNetwork:
     network, weights = new_network(job), _weights(job)
     notes = fit_weights(network, weights, new_head=job.entry.head == "new")
     network = to_device(network, job.processes.device)
-    measured = _accuracy(job, network, job.data.preprocessing)
+    measured = _score(job, network, job.data.preprocessing)
     return ImportedNetwork(network, measured, (*weights.notes, *notes))
 
 
 def better_preprocessing(
     job: Job[Imported], imported: ImportedNetwork
 ) -> tuple[dict[str, Any], float] | None:
-    """The usual preprocessing with which a network is right most often, and its accuracy.
+    """The usual preprocessing with which a network has the highest score, and that score.
 
     Only those are tried that keep the shape of the inputs.
 
@@ -87,9 +86,9 @@ def better_preprocessing(
     """
     dataset = job.data.dataset
     usual = dataset.input.usual_preprocessings(job.data.preprocessing, dataset.shape)
-    found = [(settings, _accuracy(job, imported.network, settings)) for settings in usual]
+    found = [(settings, _score(job, imported.network, settings)) for settings in usual]
     settings, best = max(found, key=lambda one: one[1].value)
-    return (settings, best.value) if best.low > imported.accuracy.high else None
+    return (settings, best.value) if best.low > imported.score.high else None
 
 
 def _weights(job: Job[Imported]) -> Weights:
@@ -99,13 +98,14 @@ def _weights(job: Job[Imported]) -> Weights:
     return read_weights(job.project.root / entry.weights, entry.key)
 
 
-def _accuracy(
+def _score(
     job: Job[Imported], network: nn.Module, preprocessing: dict[str, Any] | None
 ) -> Interval:
     front = job.data.dataset.front(job.processes.device, preprocessing)
     validation = Inference(job.data.open(VALIDATION), front, task=job.data.task)
     outputs, targets = validation.outputs(network)
-    return accuracy(targets.cpu().numpy(), answers(outputs.cpu().numpy()))
+    answered = job.data.task.answers(validation.read_out(outputs).cpu().numpy())
+    return mean_score(job.data.task.scores(answered, targets.cpu().numpy()))
 
 
 def _refuse(job: Job[Imported], imported: ImportedNetwork) -> None:
@@ -115,7 +115,7 @@ def _refuse(job: Job[Imported], imported: ImportedNetwork) -> None:
         BadInput: always.
     """
     better = better_preprocessing(job, imported)
-    value, low, high = imported.accuracy
+    value, low, high = imported.score
     way_out = (
         f"With `input: {better[0]}` it is right about {better[1]:.2%}."
         if better

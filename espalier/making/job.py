@@ -16,6 +16,7 @@ from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params
+from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
 from espalier.training.device import ProcessGroup, join_process_group
@@ -152,10 +153,14 @@ class Job(Generic[EntryType]):
         Returns:
             The history, a row per epoch.
         """
-        recipe = recipe or self.recipe
+        recipe, data = recipe or self.recipe, self.data
         if not recipe.epochs:
             return []
-        data = self.data
+        if recipe.sampler == "balanced" and data.task.name != CLASSIFICATION.name:
+            raise BadInput(
+                f"Expected `sampler: balanced` of {self.name} with a classification; found a "
+                f"{data.task.name}."
+            )
         with Reporter(self.name, recipe.epochs, data.task.headline) as report:
             return fit(
                 network,

@@ -18,9 +18,9 @@ def new_network(job: Job[BaseEntry]) -> nn.Module:
     seed_all(job.params.seed, "weights", factory)
     network = build(
         factory,
-        classes=len(job.data.dataset.classes),
+        classes=job.data.task.width(job.data.dataset.classes),
         shape=job.data.input_shape,
-        arguments=job.entry.factory_arguments,
+        arguments=job.data.dataset.network_arguments() | job.entry.factory_arguments,
         trusted=job.params.trusted,
     )
     preprocessing = job.data.preprocessing

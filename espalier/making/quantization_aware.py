@@ -62,5 +62,8 @@ def train_aware(
     history = job.fit(learner, objective_of(job, learner.network), part="aware")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEPLOYED
-        export_integers(learner, path, stored, job.data.deployed_front)
+        data = job.data
+        export_integers(
+            learner, path, stored, data.deployed_front, readout=data.readout, names=data.names
+        )
         return Trained(learner.network, onnx.load(path), history)

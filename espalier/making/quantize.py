@@ -192,8 +192,8 @@ def _samples(job: Job[Quantize]) -> list[np.ndarray]:
     """One sample of training inputs, spread over the split in its order; or several."""
     entry, train = job.entry, job.data.train
     if entry.resamples > 1:
-        labels = train.targets.cpu().numpy()
-        indices = resamples(labels, entry.images, entry.resamples, job.params.seed)
+        strata = job.data.task.strata(train.targets.cpu().numpy())
+        indices = resamples(strata, entry.images, entry.resamples, job.params.seed)
     else:
         spread = np.linspace(0, len(train) - 1, min(entry.images, len(train)))
         indices = [np.unique(spread.astype(int))]

@@ -17,7 +17,7 @@ from espalier.distillation.features import (
     default_pairs,
     layers,
 )
-from espalier.distillation.losses import FEATURES, LOGITS
+from espalier.distillation.losses import FEATURES, OUTPUTS
 from espalier.distillation.modifiers import balanced
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
@@ -39,6 +39,7 @@ from espalier.params.losses import (
     Relational,
     Similarity,
 )
+from espalier.prediction import CLASSIFICATION
 from espalier.seeds import seed_all
 from espalier.training.device import autocast
 from espalier.training.loss_inputs import Objective
@@ -119,15 +120,18 @@ def _from_outputs(
     job: Job[Taught], loss: Labels | AnyLogitLoss, banks: Sequence[Bank]
 ) -> Objective:
     """The objective of a loss between outputs."""
-    weights = class_weights(job, loss.weights_of_classes)
+    weights, task = class_weights(job, loss.weights_of_classes), job.data.task
+    if loss.focus is not None:
+        _refuse_without_classes(job, "`focus`")
     if isinstance(loss, Labels):
-        return from_labels(job.recipe.label_smoothing, class_weights=weights, focus=loss.focus)
+        smoothing = job.recipe.label_smoothing
+        return from_labels(smoothing, class_weights=weights, focus=loss.focus, task=task)
     settings = _settings(loss)
     classes = _class_numbers(job, loss.taught_classes)
     if weights is not None:
         settings["class_weights"] = weights if classes is None else weights[classes]
     return from_logits(
-        _function(loss),
+        _function(job, loss),
         banks,
         combine=job.entry.combine,
         classes=classes,
@@ -137,16 +141,35 @@ def _from_outputs(
     )
 
 
-def _function(loss: AnyLogitLoss) -> Callable[..., Tensor]:
-    """The function of a loss.
+def _function(job: Job[Taught], loss: AnyLogitLoss) -> Callable[..., Tensor]:
+    """The function of a loss, for the task of the data.
 
     Raises:
-        BadInput: if it is the user's and cannot be imported.
+        BadInput: if it is the user's and cannot be imported, or has no meaning for the task.
     """
-    if not isinstance(loss, OwnLoss):
-        return LOGITS[loss.loss]
-    function: Callable[..., Tensor] = own_function(loss.loss)
-    return function
+    if isinstance(loss, OwnLoss):
+        function: Callable[..., Tensor] = own_function(loss.loss)
+        return function
+    known = OUTPUTS[job.data.task.name]
+    if loss.loss not in known:
+        raise BadInput(
+            f"Expected a loss of {job.name} that a {job.data.task.name} has: {', '.join(known)}, "
+            f"labels, losses between layers, or a function of your own; found {loss.loss!r}."
+        )
+    return known[loss.loss]
+
+
+def _refuse_without_classes(job: Job[Any], key: str) -> None:
+    """Refuse a key that has a meaning for classifications alone.
+
+    Raises:
+        BadInput: if the task is another one.
+    """
+    if job.data.task.name != CLASSIFICATION.name:
+        raise BadInput(
+            f"Expected {key} of {job.name} with a classification, whose examples have one class; "
+            f"found a {job.data.task.name}."
+        )
 
 
 def _settings(loss: AnyLoss) -> dict[str, Any]:
@@ -218,6 +241,7 @@ def class_weights(job: Job[BaseEntry], given: ClassWeights | None) -> Tensor | N
     """
     if given is None:
         return None
+    _refuse_without_classes(job, "`class_weights`")
     classes, device = len(job.data.dataset.classes), job.processes.device
     if given == "balanced":
         counts = torch.bincount(job.data.train.targets.cpu(), minlength=classes)
@@ -237,6 +261,7 @@ def _class_numbers(job: Job[Taught], classes: tuple[int | str, ...] | None) -> l
     """
     if classes is None:
         return None
+    _refuse_without_classes(job, "`classes`")
     names = job.data.dataset.classes
     unknown = [one for one in classes if isinstance(one, str) and one not in names]
     if unknown:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from espalier.data.names import TEST, TRAIN, VALIDATION
 from espalier.data.prepared import Dataset, data_hash, read_dataset
 from espalier.errors import BadInput
+from espalier.export.onnx import Names
 from espalier.inputs import Augmentations, Front
-from espalier.prediction import Task, task_named
+from espalier.prediction import Task
 from espalier.training.batches import Examples, open_examples
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
@@ -47,10 +49,10 @@ class TrainingData:
         """SHA-256 of the description, which contains the hashes of the splits."""
         return data_hash(self.folder)
 
-    @property
+    @cached_property
     def task(self) -> Task:
         """Task of the data."""
-        return task_named(self.dataset.task)
+        return self.dataset.build_task()
 
     @property
     def train(self) -> Examples:
@@ -71,6 +73,16 @@ class TrainingData:
     def deployed_front(self) -> Front:
         """The same module on the CPU, for the deployed file."""
         return self.dataset.front("cpu", self.preprocessing)
+
+    @property
+    def readout(self) -> nn.Module | None:
+        """The module after the network in the deployed file; None for none."""
+        return self.task.readout()
+
+    @property
+    def names(self) -> Names:
+        """Names of the input and the output of the deployed file."""
+        return Names(self.dataset.kind, self.task.output)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -105,7 +117,7 @@ class TrainingData:
         return self._opened[split]
 
     def stored(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The inputs (N, ...) of a split in their stored type and its targets (N,), in main memory."""
+        """The inputs (N, ...) of a split in their stored type and its targets (N, ...), in main memory."""
         examples = self.open(split)
         (batch,) = examples.batches([torch.arange(len(examples))])
         return batch.inputs.cpu(), batch.targets.cpu()

@@ -4,23 +4,48 @@ A task owns the type of the targets, the loss, the *score* (one number for each 
 better), and the name and unit of the headline figure, which is the mean score.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from espalier.errors import BadInput
 from espalier.prediction.classification import NO_ANSWER, Classification, answers
+from espalier.prediction.multilabel import Multilabel
+from espalier.prediction.regression import Regression
 from espalier.prediction.task import Headline, Task
 
 CLASSIFICATION = Classification()
-TASKS: dict[str, Task] = {"classification": CLASSIFICATION}
+TASKS: dict[str, Callable[..., Any]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+}
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str, facts: Mapping[str, Any] | None = None) -> Task:
     """The task of a name.
+
+    Args:
+        name: name of the task.
+        facts: what it records of the data, such as the tolerance of a regression.
 
     Raises:
         BadInput: if there is none.
     """
     if name not in TASKS:
         raise BadInput(f"Expected a task of {', '.join(TASKS)}; found {name!r}.")
-    return TASKS[name]
+    task: Task = TASKS[name](**(facts or {}))
+    return task
 
 
-__all__ = ["CLASSIFICATION", "NO_ANSWER", "TASKS", "Headline", "Task", "answers", "task_named"]
+__all__ = [
+    "CLASSIFICATION",
+    "NO_ANSWER",
+    "TASKS",
+    "Classification",
+    "Headline",
+    "Multilabel",
+    "Regression",
+    "Task",
+    "answers",
+    "task_named",
+]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.prediction.task import Headline
@@ -18,12 +18,17 @@ class Classification:
 
     name = "classification"
     headline = Headline("accuracy", "%", 100)
-    bounded = True
-    teacher_losses = frozenset({"outputs", "features"})
+    output = "logits"
+    binary = True
+    disjoint = True
 
     def width(self, classes: Sequence[str]) -> int:
         """The number of classes."""
         return len(classes)
+
+    def readout(self) -> nn.Module | None:
+        """None: logits are deployed as they are."""
+        return None
 
     def loss(
         self,
@@ -46,6 +51,20 @@ class Classification:
     def answers(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
         """The label (N,) of the largest logit; `NO_ANSWER` where a logit is not finite."""
         return answers(outputs)
+
+    def scores(self, answers: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+        """1 for each right answer, else 0."""
+        right: NDArray[np.bool_] = answers == targets
+        return right.astype(float)
+
+    def agree(self, answers: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether both give the same label, right or wrong."""
+        same: NDArray[np.bool_] = (answers == others) & (answers != NO_ANSWER)
+        return same
+
+    def groups(self, targets: NDArray[Any], classes: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+        """The examples of each class."""
+        return {name: targets == label for label, name in enumerate(classes)}
 
     def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
         """The labels."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,37 @@ class Headline:
         """A mean score as people read it, such as `98.33 %`."""
         return f"{self.factor * score:.2f} {self.unit}"
 
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
 
 class Task(Protocol):
     """A question about an example.
 
+    A network's outputs pass through the task's `readout`, if it has one, before they are in the
+    units of the targets; the deployed file includes it. Scores and answers are of those units.
+
     Attributes:
         name: its name in `dataset.json`.
         headline: the figure of a model.
-        bounded: whether every score lies in [0, 1], so that gates may use it.
-        teacher_losses: kinds of distillation losses that make sense: of `outputs`, `features`.
+        output: name of the output of deployed files.
+        binary: whether every score is 0 or 1; else it lies in [0, 1].
+        disjoint: whether no example is in two groups.
     """
 
     name: str
     headline: Headline
-    bounded: bool
-    teacher_losses: frozenset[str]
+    output: str
+    binary: bool
+    disjoint: bool
 
     def width(self, classes: Sequence[str]) -> int:
         """The number of outputs of a network for one example."""
+
+    def readout(self) -> nn.Module | None:
+        """The module from a network's outputs to those of the deployed file; None if they are equal."""
 
     def loss(
         self,
@@ -64,10 +78,19 @@ class Task(Protocol):
         """
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The score (N,) float32 of each example; larger is better."""
+        """The score (N,) float32 of each example in [0, 1]; larger is better."""
 
     def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """The predictions (N, ...) that outputs (N, ...) stand for."""
+        """The answers (N, ...) that outputs (N, ...) stand for."""
+
+    def scores(self, answers: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+        """The score (N,) of each answer; 0 where an output was not finite."""
+
+    def agree(self, answers: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether two models give the same answer to each example (N,)."""
+
+    def groups(self, targets: NDArray[Any], classes: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+        """The examples (N,) of each group that is judged by itself, by its name."""
 
     def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
         """The stratum (N,) of each example, of which samples contain equal fractions."""

@@ -7,7 +7,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from espalier.export.onnx import Disagreement, write
+from espalier.export.onnx import Disagreement, Names, write
 from espalier.quantization.aware import Aware
 from espalier.quantization.lsq import Step
 from espalier.quantization.qdq import with_integer_weights
@@ -19,7 +19,15 @@ _AGREEMENT = (
 )
 
 
-def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module) -> float:
+def export_integers(
+    network: Aware,
+    path: Path,
+    inputs: Tensor,
+    front: nn.Module,
+    *,
+    readout: nn.Module | None = None,
+    names: Names = Names(),  # noqa: B008 - it is frozen
+) -> float:
     """Write the integer file of a network that was trained for it, and check that it computes the same.
 
     Layer by layer, each from the integers of the file: over many layers, the few values that go the other way are
@@ -28,8 +36,10 @@ def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module
     Args:
         network: network with trained steps; unchanged.
         path: file to write.
-        images: Real images (N, C, H, W) uint8 on the processor, on which both are compared.
+        inputs: real stored inputs (N, ...) on the processor, on which both are compared.
         front: module between stored inputs and the network.
+        readout: module after the network; None for none.
+        names: names of the input and the output in the file.
 
     Returns:
         The mean difference of the integers of a tensor, in levels, of the worst tensor.
@@ -38,11 +48,11 @@ def export_integers(network: Aware, path: Path, images: Tensor, front: nn.Module
         Disagreement: If that is above 0.5.
     """
     frozen = network.frozen()
-    deployed = write(frozen, path, images, front)
+    deployed = write(frozen, path, inputs, front, readout=readout, names=names)
     model = onnx.load(path)
-    names = _integers(model)
+    integers = _integers(model)
     onnx.save(with_integer_weights(model), path)
-    difference = _difference(deployed, frozen, model, names, images)
+    difference = _difference(deployed, frozen, model, integers, inputs)
     if not difference <= _AGREEMENT:
         raise Disagreement(
             f"Expected the integers of the file to be the network's to {_AGREEMENT} levels; found "

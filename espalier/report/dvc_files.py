@@ -8,9 +8,9 @@ import pandas as pd
 
 from espalier import files
 from espalier.paths import CURVES, FIGURES, HISTORY, MODELS
+from espalier.prediction import Headline
 
 _METRICS = (
-    "accuracy",
     "drop_high",
     "worst_class_drop_high",
     "forgotten",
@@ -19,16 +19,17 @@ _METRICS = (
 )
 
 
-def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame) -> None:
+def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame, headline: Headline) -> None:
     """Write one JSON file of main metrics and one CSV of the training history for each model.
 
     Args:
         root: root folder of the project.
         reports: folder to write to: `reports/`, or a draft of it.
         table: content of `models.csv`, indexed by model.
+        headline: headline of the task.
     """
     (reports / CURVES).mkdir()
-    for name, row in table[list(_METRICS)].to_dict("index").items():
+    for name, row in table[[headline.name, *_METRICS]].to_dict("index").items():
         known = {metric: value for metric, value in row.items() if not math.isnan(value)}
         files.write_json(reports / FIGURES / f"{name}.json", known)
         history = root / MODELS / str(name) / HISTORY

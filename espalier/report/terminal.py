@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from espalier.paths import TEACHER
+from espalier.prediction import Headline
 
 Shape = tuple[int, int, int]
 Row = dict[Any, Any]
@@ -16,16 +17,17 @@ _WIDE = 130  # columns of a terminal in which every metric fits
 _WIDE_ONLY = ("parameters", "MACs", "batch 64", " speed")
 _UNLIMITED = 1000  # columns in a file or a pipe, where nothing is truncated
 _PARETO_MARK = " *"
-_LEGEND = "* on the Pareto front of accuracy, file size and latency; (low..high) are 95 % intervals"
+_LEGEND = "* on the Pareto front of {score}, file size and latency; (low..high) are 95 % intervals"
 
 
-def print_tree(table: pd.DataFrame, console: Console | None = None) -> None:
+def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None = None) -> None:
     """Print the rows of `models.csv` as a tree, children below their parents.
 
     A narrow terminal omits parameters, multiply-accumulates and the latency at batch 64.
 
     Args:
         table: content of `reports/models.csv`.
+        headline: headline of the task.
         console: where to print; standard output by default.
     """
     console = _console(console)
@@ -39,14 +41,14 @@ def print_tree(table: pd.DataFrame, console: Console | None = None) -> None:
     )
     for column in ("model", "by"):
         shown.add_column(column, no_wrap=True)
-    for column in _metrics(rows[TEACHER], wide=wide):
+    for column in _metrics(rows[TEACHER], headline, wide=wide):
         shown.add_column(column.strip(), justify="right", no_wrap=True)
     for name, label in _labelled(rows):
         row = rows[name]
         mark = _PARETO_MARK if row["front"] else ""
-        shown.add_row(label + mark, str(row["by"]), *_metrics(row, wide=wide).values())
+        shown.add_row(label + mark, str(row["by"]), *_metrics(row, headline, wide=wide).values())
     console.print(shown)
-    console.print(_LEGEND, style="dim", highlight=False)
+    console.print(_LEGEND.format(score=headline.title), style="dim", highlight=False)
 
 
 def print_layers(
@@ -123,10 +125,10 @@ def _labelled(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
     return labelled
 
 
-def _metrics(row: Row, *, wide: bool) -> dict[str, str]:
+def _metrics(row: Row, headline: Headline, *, wide: bool) -> dict[str, str]:
     """The cells of a row by column; a leading space distinguishes a column of the same title."""
     cells = {
-        "accuracy %": _percent(row, "accuracy"),
+        f"{headline.title} %": _percent(row, headline.name),
         "drop": _percent(row, "drop") if row["model"] != TEACHER else "",
         "parameters": quantity(row["parameters"]),
         "MACs": quantity(row["macs"]),

@@ -19,7 +19,7 @@ class Batch:
     Attributes:
         index: (N,) int64 on the processor, indices into the split.
         inputs: (N, ...) on the device, in their stored type (uint8 for images).
-        targets: (N,) on the device; int64 class numbers for a classification.
+        targets: (N, ...) on the device; int64 class numbers for a classification.
     """
 
     index: Tensor
@@ -32,7 +32,7 @@ class Examples(Protocol):
 
     @property
     def targets(self) -> Tensor:
-        """Targets (N,) of all examples."""
+        """Targets (N, ...) of all examples."""
 
     def __len__(self) -> int:
         """Number of examples."""

@@ -33,7 +33,7 @@ class Inference:
         *,
         head: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """The logits (N, classes) float32 and labels (N,) of the whole split, on the network's device.
+        """The outputs (N, width) float32 and targets (N, ...) of the whole split, on the network's device.
 
         Args:
             network: classifier; its mode is unchanged.
@@ -50,9 +50,17 @@ class Inference:
         network.train(training)
         return torch.cat(logits), torch.cat(labels)
 
+    def read_out(self, outputs: Tensor) -> Tensor:
+        """Outputs (N, ...) of a network as the deployed file gives them."""
+        readout = self.task.readout()
+        if readout is None:
+            return outputs
+        values: Tensor = readout.to(outputs.device)(outputs)
+        return values
+
     def loss_and_score(self, network: nn.Module) -> tuple[float, float]:
         """The mean loss and the mean score of the split, by the task."""
         outputs, targets = self.outputs(network)
         loss = self.task.loss(outputs, targets).item()
-        score = self.task.score(outputs, targets).mean().item()
+        score = self.task.score(self.read_out(outputs), targets).mean().item()
         return loss, score

@@ -12,7 +12,7 @@ from espalier.gates import Figures, Gates, choose, judge, read_policies, verdict
 
 GOOD = Figures(
     examples=359,
-    accuracy=0.98,
+    score=0.98,
     drop=0.02,
     champion_drop=0.01,
     worst_class_drop=0.2,
@@ -95,9 +95,9 @@ def test_without_a_champion_the_comparison_with_it_passes():
 
 def test_the_rule_chooses_among_those_that_pass():
     passed = {
-        "small": replace(GOOD, bytes=10, milliseconds=3.0, accuracy=0.90),
-        "fast": replace(GOOD, bytes=30, milliseconds=1.0, accuracy=0.91),
-        "right": replace(GOOD, bytes=20, milliseconds=2.0, accuracy=0.99),
+        "small": replace(GOOD, bytes=10, milliseconds=3.0, score=0.90),
+        "fast": replace(GOOD, bytes=30, milliseconds=1.0, score=0.91),
+        "right": replace(GOOD, bytes=20, milliseconds=2.0, score=0.99),
     }
     assert [choose(rule, passed) for rule in ("smallest", "fastest", "most_accurate")] == [
         "small",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from espalier.judging import accuracy, forgotten, top
+from espalier.judging import forgotten, mean_score, top
 from espalier.prediction import NO_ANSWER, answers
 
 
@@ -22,14 +22,14 @@ def test_logits_that_are_not_finite_are_no_answer_and_never_right(drawn, bad):
     predicted = answers(logits)
     assert predicted.tolist() == [0] * 5 + [NO_ANSWER] * 2 + [0] * 293
     zeros = np.zeros_like(labels)
-    assert accuracy(zeros, predicted).value == 298 / 300
+    assert mean_score((predicted == zeros).astype(float)).value == 298 / 300
     assert top(zeros, logits, 6) <= 298 / 300
 
 
 def test_the_wilson_interval_is_the_published_one():
     """Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I."""
     for right, total, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)):
-        found = accuracy(np.zeros(total), (np.arange(total) >= right).astype(int))
+        found = mean_score((np.arange(total) < right).astype(float))
         assert found.value == right / total
         assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
@@ -39,7 +39,7 @@ def test_top_k_counts_labels_among_the_k_largest(drawn):
     ranks = (-logits).argsort(1).argsort(1)[np.arange(300), labels]
     for k in (1, 3, 5, 6):
         assert top(labels, logits, k) == (ranks < k).mean()
-    assert top(labels, logits, 1) == accuracy(labels, answers(logits)).value
+    assert top(labels, logits, 1) == mean_score((answers(logits) == labels).astype(float)).value
 
 
 def test_top_k_of_no_more_than_k_classes_is_refused(drawn):
@@ -48,10 +48,10 @@ def test_top_k_of_no_more_than_k_classes_is_refused(drawn):
 
 
 def test_the_forgotten_are_those_that_only_the_reference_has_right():
-    labels = np.array([0, 1, 2, 3, 4])
-    assert forgotten(
-        labels, predicted=np.array([0, 0, 2, 0, -1]), reference=np.array([0, 1, 0, 0, 4])
-    ).tolist() == [
-        1,
-        4,
-    ]
+    scores, reference = np.array([1.0, 0, 1, 0, 0]), np.array([1.0, 1, 0, 0, 1])
+    assert forgotten(scores, reference).tolist() == [1, 4]
+
+
+def test_of_graded_scores_an_example_is_forgotten_that_lost_at_least_one_half():
+    scores, reference = np.array([0.25, 0.5, 0.6]), np.array([0.75, 0.9, 0.6])
+    assert forgotten(scores, reference).tolist() == [0]

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from espalier.judging import compare, drop_interval, mcnemar, non_inferior
-from espalier.prediction import NO_ANSWER
 
 Z = norm.ppf(0.975)
 few = settings(max_examples=40, deadline=None)  # a root takes milliseconds
@@ -107,22 +106,18 @@ def test_mcnemar_is_the_exact_test():
 
 
 def test_a_comparison_counts_what_differs():
-    labels = np.array([0, 0, 1, 1, 2, 2, 2, 0])
-    reference = np.array([0, 0, 1, 0, 2, 0, 1, NO_ANSWER])
-    predicted = np.array([0, 1, 1, 1, 0, 0, 2, NO_ANSWER])
-    found = compare(labels, predicted, reference)
+    reference = np.array([1.0, 1, 1, 0, 1, 0, 0, 0])
+    scores = np.array([1.0, 0, 1, 1, 0, 0, 1, 0])
+    found = compare(scores, reference)
     assert (found.lost, found.gained, found.drop.value) == (2, 2, 0)
-    assert (
-        found.agreement == 3 / 8
-    )  # right alike twice, wrong alike once; no answer agrees with nothing
     assert found.p == mcnemar(2, 2)
     assert (found.drop.low, found.drop.high) == drop_interval(2, 2, 8)
 
 
 def test_a_model_beside_itself_has_lost_nothing():
-    labels = np.arange(200) % 5
-    found = compare(labels, labels, labels)
-    assert (found.drop.value, found.lost, found.agreement, found.p) == (0, 0, 1, 1)
+    scores = np.arange(200) % 5 // 4.0
+    found = compare(scores, scores)
+    assert (found.drop.value, found.lost, found.p) == (0, 0, 1)
 
 
 def test_the_verdict_is_the_bounds_not_the_estimates():

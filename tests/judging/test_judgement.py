@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from espalier.judging import (
-    accuracy,
-    class_drops,
     compare,
     drop_interval,
     expected_calibration_error,
     front,
+    group_drops,
     judgement,
+    mean_score,
     ratio,
     worst,
 )
-from espalier.prediction import answers
+from espalier.prediction import CLASSIFICATION, answers
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -32,6 +32,19 @@ def drawn():
     truth = np.eye(6)[labels]
     teacher = 4 * truth + rng.standard_normal((400, 6))
     return labels, teacher + rng.standard_normal((400, 6)), teacher
+
+
+def right(labels, logits):
+    """The scores of logits."""
+    return (answers(logits) == labels).astype(float)
+
+
+def by_class(labels):
+    return CLASSIFICATION.groups(labels, CLASSES)
+
+
+def judged(labels, logits, teacher, classes=CLASSES):
+    return judgement(CLASSIFICATION, labels, logits, teacher, classes)
 
 
 def sure(confidence: np.ndarray) -> np.ndarray:
@@ -71,19 +84,19 @@ def test_without_finite_logits_there_is_no_confidence():
 
 def test_each_class_is_judged_by_its_own_examples_at_a_level_that_holds_for_all(drawn):
     labels, logits, teacher = drawn
-    drops = class_drops(labels, answers(logits), answers(teacher), CLASSES)
+    drops = group_drops(by_class(labels), right(labels, logits), right(labels, teacher))
     assert list(drops["class"]) == list(CLASSES[:5])  # a fox has no examples
     for number, row in drops.iterrows():
         mine = labels == number
         alone = compare(
-            labels[mine], answers(logits)[mine], answers(teacher)[mine], level=0.95 ** (1 / 5)
+            right(labels, logits)[mine], right(labels, teacher)[mine], level=0.95 ** (1 / 5)
         )
         assert (row["examples"], row["lost"], row["gained"]) == (
             mine.sum(),
             alone.lost,
             alone.gained,
         )
-        assert row["accuracy"] == accuracy(labels[mine], answers(logits)[mine]).value
+        assert row["score"] == mean_score(right(labels, logits)[mine]).value
         assert (row["drop"], row["drop_low"], row["drop_high"]) == pytest.approx(
             alone.drop, abs=1e-9
         )
@@ -91,13 +104,12 @@ def test_each_class_is_judged_by_its_own_examples_at_a_level_that_holds_for_all(
 
 def test_the_worst_class_is_the_one_that_lost_most(drawn):
     labels, _, _ = drawn
-    predicted = np.where(labels == 3, 0, labels)
-    drops = class_drops(labels, predicted, labels, CLASSES)
+    all_right = np.ones(len(labels))
+    drops = group_drops(by_class(labels), (labels != 3).astype(float), all_right)
     assert worst(drops)["class"] == "dog"
     assert worst(drops)["drop"] == 1
-    rare = class_drops(
-        labels, labels, labels, CLASSES
-    )  # none lost any: the smallest may have lost most
+    # none lost any: the smallest may have lost most
+    rare = group_drops(by_class(labels), all_right, all_right)
     assert worst(rare)["examples"] == rare["examples"].min()
 
 
@@ -169,12 +181,12 @@ def test_another_evaluation_lies_within_the_band_as_often_as_it_says(sittings):
 
 def test_the_judgement_says_the_same_as_its_parts(drawn):
     labels, logits, teacher = drawn
-    figures, drops = judgement(labels, logits, teacher, CLASSES)
-    beside = compare(labels, answers(logits), answers(teacher))
+    figures, drops = judged(labels, logits, teacher, CLASSES)
+    beside = compare(right(labels, logits), right(labels, teacher))
     assert (figures["drop"], figures["drop_low"], figures["drop_high"]) == beside.drop
     assert (figures["forgotten"], figures["agreement"], figures["drop_p"]) == (
         beside.lost,
-        beside.agreement,
+        (answers(logits) == answers(teacher)).mean(),
         beside.p,
     )
     assert (figures["examples"], figures["not_finite"]) == (400, 0)
@@ -192,7 +204,7 @@ def test_the_judgement_says_the_same_as_its_parts(drawn):
 
 def test_the_teacher_has_lost_nothing_and_needs_no_interval_for_that(drawn):
     labels, _, teacher = drawn
-    figures, drops = judgement(labels, teacher, None, CLASSES)
+    figures, drops = judged(labels, teacher, None, CLASSES)
     zeros = (
         "drop",
         "drop_low",
@@ -208,7 +220,7 @@ def test_the_teacher_has_lost_nothing_and_needs_no_interval_for_that(drawn):
 
 def test_a_model_that_gives_no_numbers_is_wrong_everywhere_and_says_so(drawn):
     labels, logits, teacher = drawn
-    figures, _ = judgement(labels, np.full_like(logits, np.nan), teacher, CLASSES)
+    figures, _ = judged(labels, np.full_like(logits, np.nan), teacher, CLASSES)
     assert (figures["accuracy"], figures["agreement"], figures["not_finite"], figures["top5"]) == (
         0,
         0,
@@ -223,5 +235,5 @@ def test_a_model_that_gives_no_numbers_is_wrong_everywhere_and_says_so(drawn):
 
 def test_top_five_of_five_classes_is_not_given(drawn):
     labels, logits, teacher = drawn
-    assert math.isnan(judgement(labels, logits[:, :5], teacher[:, :5], CLASSES[:5])[0]["top5"])
-    assert judgement(labels, logits, teacher, CLASSES)[0]["top5"] > 0.9
+    assert math.isnan(judged(labels, logits[:, :5], teacher[:, :5], CLASSES[:5])[0]["top5"])
+    assert judged(labels, logits, teacher, CLASSES)[0]["top5"] > 0.9

@@ -91,7 +91,7 @@ def test_bars_of_layers_are_those_of_the_table(judged, page):
         assert row["text"].startswith(one["layer"])
         assert f"{100 * drop:.1f} points" in row["text"]
         assert f"loss {one['loss_without'] - one['loss']:+.3f}" in row["text"]
-    assert f"{100 * table['accuracy'][0]:.1f} % of {table['images'][0]} images" in text
+    assert f"{100 * table['accuracy'][0]:.1f} % of {table['images'][0]} examples" in text
     widths = [float(re.search(r"[\d.]+", one["style"])[0]) for one in page.all("i", "sensitivity")]
     assert widths == pytest.approx(100 * np.clip(drops / drops.max(), 0, 1), abs=0.06)
 

@@ -298,9 +298,10 @@ def test_examples_that_models_lost_come_first_one_model_after_another():
             [1, 0, 0, 1, 0, 3, 0, 0]
         ),  # has lost 0 and 3, and is wrong in another way at 5
     }
-    assert informative_examples(labels, predicted, "teacher", 8) == [0, 1, 3, 2, 5, 4, 6, 7]
-    assert informative_examples(labels, predicted, "teacher", 3) == [0, 1, 3]
-    assert informative_examples(labels, {"teacher": labels}, "teacher", 2) == [0, 1]
+    scores = {name: (own == labels).astype(float) for name, own in predicted.items()}
+    assert informative_examples(scores, predicted, "teacher", 8) == [0, 1, 3, 2, 5, 4, 6, 7]
+    assert informative_examples(scores, predicted, "teacher", 3) == [0, 1, 3]
+    assert informative_examples(scores, {"teacher": labels}, "teacher", 2) == [0, 1]
 
 
 def test_examples_are_spread_from_the_first_to_the_last():

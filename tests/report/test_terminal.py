@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from espalier.prediction import CLASSIFICATION
 from espalier.report.terminal import print_tree, quantity
 
 ROW = {
@@ -21,7 +22,7 @@ def printed(*rows: tuple[str, str], width: int | None = None, **changes: object)
         [{"model": model, "parent": parent} | ROW | changes for model, parent in rows]
     )
     terminal = {"force_terminal": True, "width": width, "color_system": None} if width else {}
-    print_tree(table, Console(file=text, **terminal))
+    print_tree(table, CLASSIFICATION.headline, Console(file=text, **terminal))
     assert width is None or max(map(len, text.getvalue().splitlines())) <= width
     *lines, legend = [line.rstrip() for line in text.getvalue().splitlines()]
     assert "95 %" in legend

@@ -1,7 +1,8 @@
 """Distillation losses: pure functions of values of the student and the teacher, averaged over examples.
 
-Losses in `LOGITS` take logits (N, classes) of both, and weights (N,) of the examples. Losses in
-`FEATURES` take the outputs of a layer of each, mostly maps (N, C, H, W).
+Losses in `LOGITS` take logits (N, classes) of both, and weights (N,) of the examples; `OUTPUTS` has
+such losses for every task. Losses in `FEATURES` take the outputs of a layer of each, mostly maps
+(N, C, H, W).
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from espalier.distillation.losses.attention import attention
 from espalier.distillation.losses.decoupled import decoupled
 from espalier.distillation.losses.dist import dist
 from espalier.distillation.losses.hints import hints
+from espalier.distillation.losses.other_tasks import bernoulli_soft_targets, soft_values
 from espalier.distillation.losses.relational import relational
 from espalier.distillation.losses.reverse import reverse
 from espalier.distillation.losses.similarity import similarity
@@ -29,6 +31,11 @@ LOGITS: dict[str, Callable[..., Tensor]] = {
     "decoupled": decoupled,
     "dist": dist,
 }
+OUTPUTS: dict[str, dict[str, Callable[..., Tensor]]] = {  # by task
+    "classification": LOGITS,
+    "multilabel": {"soft_targets": bernoulli_soft_targets, "squared_error": squared_error},
+    "regression": {"soft_targets": soft_values, "squared_error": squared_error},
+}
 FEATURES: dict[str, Callable[..., Tensor]] = {
     "hints": hints,
     "attention": attention,
@@ -39,7 +46,9 @@ FEATURES: dict[str, Callable[..., Tensor]] = {
 __all__ = [
     "FEATURES",
     "LOGITS",
+    "OUTPUTS",
     "attention",
+    "bernoulli_soft_targets",
     "decoupled",
     "dist",
     "hints",
@@ -47,6 +56,7 @@ __all__ = [
     "reverse",
     "similarity",
     "soft_targets",
+    "soft_values",
     "squared_error",
     "standardised",
     "teacher_labels",

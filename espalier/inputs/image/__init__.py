@@ -69,6 +69,10 @@ class ImageInput:
         """The normalisation."""
         return Normalize(facts.mean, facts.std)
 
+    def network_arguments(self, facts: ImageFacts) -> dict[str, Any]:
+        """None."""
+        return {}
+
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Preprocess:
         """The preprocessing that a network brings along.
 

@@ -28,34 +28,34 @@ from espalier.paths import (
     TABLE,
     TEACHER,
 )
-from espalier.prediction import answers
+from espalier.prediction import Task
 from espalier.runtimes import runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 
 
-def answer(folder: Path, test: Split, evaluation: Evaluation) -> np.ndarray:
-    """Answers (N,) of the deployed file of a model folder to the test images.
+def answer(folder: Path, test: Split, evaluation: Evaluation, task: Task) -> np.ndarray:
+    """Answers (N, ...) of the deployed file of a model folder to the test examples.
 
     Args:
-        folder: The model folder.
-        test: The test split.
-        evaluation: Threads and batch size of the runtime.
+        folder: model folder.
+        test: test split.
+        evaluation: threads and batch size of the runtime.
+        task: task of the data.
 
     Raises:
-        BadInput: If the file takes images of another shape.
+        BadInput: if the file takes inputs of another shape.
     """
     sizes = onnx.load(folder / DEPLOYED).graph.input[0].type.tensor_type.shape.dim
     found = tuple(size.dim_value for size in sizes[1:])
     shape = tuple(test.inputs.shape[1:])
     if found != shape:
         raise BadInput(
-            f"Expected {folder / DEPLOYED} to take images of the shape of the test split, {shape}; "
+            f"Expected {folder / DEPLOYED} to take inputs of the shape of the test split, {shape}; "
             f"found {found}."
         )
     model = runtime_named(evaluation.runtime).open(folder / DEPLOYED, evaluation.threads)
-    logits = model.outputs(test.inputs.numpy(), evaluation.batch_size)
-    answered: np.ndarray = answers(logits)
+    answered: np.ndarray = task.answers(model.outputs(test.inputs.numpy(), evaluation.batch_size))
     return answered
 
 
@@ -78,6 +78,11 @@ class Evaluator:
     data: str
     dataset: Dataset
     test: Split
+
+    @property
+    def task(self) -> Task:
+        """Task of the data."""
+        return self.dataset.build_task()
 
     @classmethod
     def open(cls, root: Path, params: Params) -> "Evaluator":
@@ -119,43 +124,52 @@ class Evaluator:
         return policy.candidates or declared
 
     def answers(self, folder: Path) -> np.ndarray:
-        """Answers (N,) of the deployed file of a model folder to the test images."""
-        return answer(folder, self.test, self.params.evaluation)
+        """Answers (N, ...) of the deployed file of a model folder to the test examples."""
+        return answer(folder, self.test, self.params.evaluation, self.task)
 
     def figures(self, name: str, champion: np.ndarray | None, damage: str) -> Figures:
         """Values of an entry for all gates.
 
         Args:
             name: The entry.
-            champion: Answers (N,) of the current champion; None if the alias does not exist.
+            champion: Answers (N, ...) of the current champion; None if the alias does not exist.
             damage: Difference between the files of the version and those of the model; empty if
                 there is none.
         """
         rows: dict[str, dict[str, Any]] = self.table.to_dict("index")  # type: ignore[assignment]
         lineage = files.read_json(self.root / MODELS / name / LINEAGE)
         figures = Figures.of(
-            rows[name], rows[TEACHER], data=str(lineage["data"]), current_data=self.data
+            rows[name],
+            rows[TEACHER],
+            headline=self.task.headline.name,
+            data=str(lineage["data"]),
+            current_data=self.data,
         )
         own = self._reported_answers(name)
         drop = None
         if champion is not None:
-            drop = compare(self.test.targets.numpy(), own, champion).drop.high
+            drop = compare(self._scores(own), self._scores(champion)).drop.high
         agreement = self._torch_agreement(name, own)
         return replace(figures, champion_drop=drop, torch_agreement=agreement, intact=damage)
 
     def _reported_answers(self, name: str) -> np.ndarray:
-        """Answers (N,) of the deployed file of an entry, by the reports."""
+        """Answers (N, ...) of the deployed file of an entry, by the reports."""
         path = self.root / REPORTS / PREDICTIONS / f"{name}.parquet"
-        return pd.read_parquet(path)["predicted"].to_numpy()
+        return np.stack(pd.read_parquet(path)["predicted"].to_list())
+
+    def _scores(self, answers: np.ndarray) -> np.ndarray:
+        """Scores (N,) of answers to the test examples."""
+        return self.task.scores(answers, self.test.targets.numpy())
 
     def _torch_agreement(self, name: str, deployed: np.ndarray) -> float:
-        """Fraction of the test images for which the torch network gives the answer of the deployed file."""
+        """Fraction of the test examples for which the torch network gives the answer of the deployed file."""
         torch.set_num_threads(self.params.evaluation.threads)
         folder, device = self.root / MODELS / name, torch.device("cpu")
         network = load(folder, trusted=self.params.trusted)
         front = self.dataset.front(device, read_architecture(folder).preprocessing)
-        logits = Inference(Resident(self.test, device), front).outputs(network)[0].numpy()
-        return float((answers(logits) == deployed).mean())
+        inference = Inference(Resident(self.test, device), front, task=self.task)
+        outputs = inference.read_out(inference.outputs(network)[0]).numpy()
+        return float(self.task.agree(self.task.answers(outputs), deployed).mean())
 
 
 def _check_reports(root: Path, params: Params, data: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espalier.data.prepared import Split, data_hash, read_split
+from espalier.data.prepared import Split, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.gates import Figures, Gates, Policy, judge
 from espalier.judging import compare
@@ -166,10 +166,12 @@ def _figures(transfer: _Transfer, champion: Champion | None) -> Figures:
     test = _read_test_split(transfer, recorded.current_data)
     drop = None
     if champion is not None:
-        evaluation = transfer.params.evaluation
-        own = answer(transfer.release.model.folder, test, evaluation)
-        theirs = answer(champion.folder, test, evaluation)
-        drop = compare(test.targets.numpy(), own, theirs).drop.high
+        task, targets = read_dataset(transfer.root / PREPARED).build_task(), test.targets.numpy()
+        own, theirs = (
+            task.scores(answer(folder, test, transfer.params.evaluation, task), targets)
+            for folder in (transfer.release.model.folder, champion.folder)
+        )
+        drop = compare(own, theirs).drop.high
     return replace(recorded, champion_drop=drop)
 
 

@@ -1,7 +1,7 @@
 """All metrics in one sortable table."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from espalier.report.page.contents import Contents, Row
@@ -10,7 +10,7 @@ from espalier.report.page.markup import Markup, join, scrolled, section, table, 
 from espalier.report.terminal import quantity
 
 _EXPLANATION = (
-    "Select a head to sort by it. In brackets: 95 % intervals of accuracy and drop, and noise "
+    "Select a head to sort by it. In brackets: 95 % intervals of {score} and drop, and noise "
     "bands of speed-ups. Speed-ups are against the teacher in the same runtime; the column beside "
     "them compares with the teacher in eager torch, where most of the gain is the runtime's own."
 )
@@ -36,18 +36,28 @@ Column = Callable[[Row], Cell]
 
 def all_metrics(contents: Contents) -> Markup:
     """A row per model and a column per metric."""
-    titles = (tag("th", title) for title in _COLUMNS)
+    columns = _columns(contents)
+    explanation = _EXPLANATION.format(score=contents.score)
+    titles = (tag("th", title) for title in columns)
     heads = tag("tr", tag("th", "model"), tag("th", "by", class_="words"), *titles)
-    rows = join(_row(name, row) for name, row in contents.rows.items())
+    rows = join(_row(name, row, columns.values()) for name, row in contents.rows.items())
     return section(
-        "metrics", "All metrics", _EXPLANATION, scrolled(table(heads, rows, class_="sorts"))
+        "metrics", "All metrics", explanation, scrolled(table(heads, rows, class_="sorts"))
     )
 
 
-def _row(name: str, row: Row) -> Markup:
+def _columns(contents: Contents) -> dict[str, Column]:
+    """The columns by their titles, without those of other tasks."""
+    known = next(iter(contents.rows.values()))
+    further = {title: column for title, (name, column) in _FURTHER.items() if name in known}
+    score = {f"{contents.score} %": _percent("score")}
+    return {**score, **_DROPS, **further, **_COSTS}
+
+
+def _row(name: str, row: Row, columns: Iterable[Column]) -> Markup:
     head = tag("th", name, scope="row", title=name)
     operation = tag("td", row["by"], class_="words")
-    cells = (_drawn(column(row)) for column in _COLUMNS.values())
+    cells = (_drawn(column(row)) for column in columns)
     return tag("tr", head, operation, *cells, data_model=name)
 
 
@@ -96,6 +106,14 @@ def _plain(metric: str, spell: Callable[[float], str]) -> Column:
     return column
 
 
+def _ranged(metric: str) -> Column:
+    def column(row: Row) -> Cell:
+        value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+        return Cell(value, f"{value:.4g}", f"{low:.4g}..{high:.4g}")
+
+    return column
+
+
 def _hundredfold(value: float) -> str:
     return f"{100 * value:.1f}"
 
@@ -108,13 +126,20 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
-_COLUMNS: dict[str, Column] = {
-    "accuracy %": _percent("accuracy"),
+_DROPS: dict[str, Column] = {
     "drop, points": _percent("drop"),
     "p of the drop": _plain("drop_p", _significant),
     "agreement %": _plain("agreement", _hundredfold),
     "forgotten": _plain("forgotten", _count),
-    "calibration error %": _plain("ece", _hundredfold),
+}
+_FURTHER: dict[str, tuple[str, Column]] = {  # of some tasks: name of the column in the table
+    "calibration error %": ("ece", _plain("ece", _hundredfold)),
+    "macro F1 %": ("macro_f1", _plain("macro_f1", _hundredfold)),
+    "mean average precision %": ("map", _plain("map", _hundredfold)),
+    "RMSE": ("rmse", _ranged("rmse")),
+    "R2": ("r2", _ranged("r2")),
+}
+_COSTS: dict[str, Column] = {
     "file": _plain("bytes", size),
     "packed": _plain("packed_bytes", size),
     "parameters": _plain("parameters", quantity),

@@ -25,10 +25,12 @@ from espalier.paths import (
     SENSITIVITY,
     TABLE,
 )
+from espalier.prediction import Task
 from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
 
 Row = dict[str, Any]
+"""A row of a table by its columns. Columns of the task's headline are called `score`, `score_low`, ..."""
 
 _TEXT = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
 _FLAG = "front"  # column that holds True or False
@@ -67,17 +69,29 @@ class Contents:
         Raises:
             BadInput: if the data set or the conditions are missing or damaged.
         """
+        dataset = read_dataset(root / PREPARED)
+        headline = dataset.build_task().headline.name
         return cls(
             root=root,
             reports=reports,
-            dataset=read_dataset(root / PREPARED),
-            rows={row["model"]: row for row in _rows(reports / TABLE)},
-            classes=_rows(reports / CLASSES),
+            dataset=dataset,
+            rows={row["model"]: row for row in _rows(reports / TABLE, headline)},
+            classes=_rows(reports / CLASSES, headline),
             conditions=files.read_json(reports / CONDITIONS),
             saliency=SaliencyMaps.read(reports / SALIENCY),
-            sensitivity=_optional_rows(reports / SENSITIVITY),
-            activity=_optional_rows(reports / ACTIVITY),
+            sensitivity=_optional_rows(reports / SENSITIVITY, headline),
+            activity=_optional_rows(reports / ACTIVITY, headline),
         )
+
+    @cached_property
+    def task(self) -> Task:
+        """Task of the data."""
+        return self.dataset.build_task()
+
+    @property
+    def score(self) -> str:
+        """Name of the score in words, such as `accuracy`."""
+        return self.task.headline.title
 
     @cached_property
     def test(self) -> StreamedSplit:
@@ -93,6 +107,7 @@ class Contents:
         """The epochs of a model's training, numbered from 1; empty if it was not trained."""
         path = self.root / MODELS / name / HISTORY
         history = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        history = history.rename(columns={self.task.headline.name: "score"})
         if len(history) and not history["epoch"].is_monotonic_increasing:
             history["epoch"] = range(1, len(history) + 1)  # several trainings in one history
         return history
@@ -117,13 +132,15 @@ class Contents:
         return content
 
 
-def _optional_rows(path: Path) -> list[Row]:
-    return _rows(path) if path.is_file() else []
+def _optional_rows(path: Path, headline: str) -> list[Row]:
+    return _rows(path, headline) if path.is_file() else []
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path, headline: str) -> list[Row]:
     """The rows of a table. Text stays text: pandas would read a class called `nan` as missing."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    endings = ("", "_low", "_high", "_without")
+    table = table.rename(columns={f"{headline}{ending}": f"score{ending}" for ending in endings})
     for column in table.columns.difference([*_TEXT, _FLAG]):
         table[column] = pd.to_numeric(table[column], errors="coerce")
     if _FLAG in table:

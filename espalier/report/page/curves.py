@@ -1,4 +1,4 @@
-"""Training curves: losses, and the accuracy on the validation split, by epoch."""
+"""Training curves: losses, and the score on the validation split, by epoch."""
 
 from collections.abc import Sequence
 
@@ -14,26 +14,26 @@ _HALF = 172  # left edge of the second plot
 _TOP, _BOTTOM = 8, 112
 _LOSSES = ("loss", "validation_loss")
 _EXPLANATION = (
-    "By epoch: the training loss and the validation loss (left), and the accuracy on the "
+    "By epoch: the training loss and the validation loss (left), and the {score} on the "
     "validation split in % (right, on one scale for all). Losses of different operations are sums "
     "of different terms. "
 )
-_LEGEND = (("by-distill", "training loss; accuracy"), ("by-prune", "validation loss"))
 
 
 def curves(contents: Contents) -> Markup:
-    """Two small plots per training; the accuracy has one scale for all."""
+    """Two small plots per training; the score has one scale for all."""
     histories = {name: contents.history(name) for name in contents.rows}
     trained = {name: history for name, history in histories.items() if len(history)}
     untrained = [name for name in histories if name not in trained]
-    explanation = _EXPLANATION
+    explanation = _EXPLANATION.format(score=contents.score)
     if untrained:
         explanation += f"Made without training: {', '.join(untrained)}."
-    reached = [100 * float(value) for history in trained.values() for value in history["accuracy"]]
+    reached = [100 * float(value) for history in trained.values() for value in history["score"]]
     cards = join(_card(name, history, reached) for name, history in trained.items())
-    return section(
-        "curves", "Training", explanation, legend(_LEGEND), tag("div", cards, class_="cards")
+    lines = legend(
+        [("by-distill", f"training loss; {contents.score}"), ("by-prune", "validation loss")]
     )
+    return section("curves", "Training", explanation, lines, tag("div", cards, class_="cards"))
 
 
 def _card(name: str, history: pd.DataFrame, reached: Sequence[float]) -> Markup:
@@ -42,20 +42,20 @@ def _card(name: str, history: pd.DataFrame, reached: Sequence[float]) -> Markup:
     Args:
         name: name of the model.
         history: its history, one row per epoch.
-        reached: accuracies in % of all trainings, which fix the scale.
+        reached: scores in % of all trainings, which fix the scale.
     """
     epochs = [float(epoch) for epoch in history["epoch"]]
     losses = [_numbers(history, column) for column in _LOSSES]
-    accuracy = [100 * value for value in _numbers(history, "accuracy")]
-    finite = [value for value in accuracy if np.isfinite(value)]
+    score = [100 * value for value in _numbers(history, "score")]
+    finite = [value for value in score if np.isfinite(value)]
     best = max(finite, default=float("nan"))
     every_loss = [value for values in losses for value in values]
     drawn = svg(
         _WIDTH,
         _HEIGHT,
         _panel(30, _HALF - 12, epochs, losses, every_loss),
-        _panel(_HALF + 26, _WIDTH - 8, epochs, [accuracy], reached),
-        label=f"Loss and validation accuracy of {name} by epoch",
+        _panel(_HALF + 26, _WIDTH - 8, epochs, [score], reached),
+        label=f"Loss and validation score of {name} by epoch",
         class_="curves",
     )
     plural = "s" if len(epochs) > 1 else ""

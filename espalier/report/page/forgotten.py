@@ -1,4 +1,4 @@
-"""Forgotten examples: images that the teacher classifies correctly and a model does not."""
+"""Forgotten examples: those to which the teacher's answer is right and a model's is not."""
 
 from dataclasses import dataclass
 

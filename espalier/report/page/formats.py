@@ -7,8 +7,8 @@ from espalier.report.terminal import quantity
 
 
 def percent(row: Row) -> str:
-    """The accuracy with its interval: `95.6 % (93.0..97.3)`."""
-    return f"{100 * row['accuracy']:.1f} % ({_interval(row, 'accuracy')})"
+    """The score with its interval: `95.6 % (93.0..97.3)`."""
+    return f"{100 * row['score']:.1f} % ({_interval(row, 'score')})"
 
 
 def points(row: Row, metric: str = "drop") -> str:
@@ -41,10 +41,16 @@ def short(name: str, letters: int) -> str:
     return f"{name[: letters - end - 1]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
 
 
-def summary(name: str, row: Row) -> str:
-    """The main metrics of a model in a few lines, for a tooltip."""
+def summary(name: str, row: Row, score: str) -> str:
+    """The main metrics of a model in a few lines, for a tooltip.
+
+    Args:
+        name: name of the model.
+        row: its row of `models.csv`.
+        score: name of the score in words.
+    """
     lines = [name + (" (on the Pareto front)" if row["front"] else "")]
-    lines.append(f"accuracy {percent(row)}")
+    lines.append(f"{score} {percent(row)}")
     if row["parent"]:
         lines.append(f"drop {points(row)} points")
     lines.append(f"file {size(row['bytes'])}, {quantity(row['parameters']).strip()} parameters")

@@ -63,7 +63,7 @@ def _figures(contents: Contents, name: str) -> Figures:
     data = str(contents.lineage(name).get("data", ""))
     current = contents.conditions["data"]
     rows = contents.rows
-    return Figures.of(rows[name], rows[TEACHER], data=data, current_data=current)
+    return Figures.of(rows[name], rows[TEACHER], headline="score", data=data, current_data=current)
 
 
 def _head(verdict: Verdict) -> Markup:

@@ -1,4 +1,4 @@
-"""Drops by class: the accuracy that each model lost in each class."""
+"""Drops by class: the score that each model lost in each class, or other group."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from espalier.report.page.markup import Markup, join, scrolled, section, table, 
 _MOST = 24  # classes that are shown
 _FULL = 0.3  # drop at which the colour is strongest
 _EXPLANATION = (
-    "Points of accuracy lost against the teacher within each class, with 95 % intervals that hold "
+    "Points of {score} lost against the teacher within each class, with 95 % intervals that hold "
     "for all classes of a model at once. Red was lost, green was gained; a frame marks a loss "
     "whose interval lies above zero. "
 )
@@ -21,7 +21,7 @@ def drops_by_class(contents: Contents) -> Markup:
     cells = _cells(contents)
     classes = list(dict.fromkeys(row["class"] for row in contents.classes))
     chosen = _worst(classes, cells)
-    explanation = _EXPLANATION
+    explanation = _EXPLANATION.format(score=contents.score)
     if len(chosen) < len(classes):
         explanation += (
             f"Of {len(classes)} classes, the {len(chosen)} with the highest upper bounds are shown."
@@ -62,7 +62,7 @@ def _cell(row: Row) -> Markup:
     drop, low, high = (100 * row[metric] for metric in ("drop", "drop_low", "drop_high"))
     colour = "bad" if drop > 0 else "good"
     opacity = min(abs(row["drop"]) / _FULL, 1.0) * 0.55
-    counts = f"{row['examples']:.0f} images, {row['lost']:.0f} lost, {row['gained']:.0f} gained"
+    counts = f"{row['examples']:.0f} examples, {row['lost']:.0f} lost, {row['gained']:.0f} gained"
     return tag(
         "td",
         f"{drop:.1f}",

@@ -1,4 +1,4 @@
-"""The Pareto front: accuracy against file size, and against latency."""
+"""The Pareto front: score against file size, and against latency."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _LETTER, _LINE = 6.1, 10.0  # width of a letter and height of a line of a label
 _LONGEST = 17  # letters of a label
 _ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}  # fraction of a label left of its anchor
 _EXPLANATION = (
-    "Accuracy on the test images with its 95 % interval, against the bytes of the deployed file "
+    "The {score} on the test split with its 95 % interval, against the bytes of the deployed file "
     "and the median latency at batch 1; up and to the left is better. Filled marks lie on the "
     "Pareto front of all three: no other model is better in one and no worse in the others. The "
     "dashed line is the Pareto front of the two metrics of the plot."
@@ -34,33 +34,37 @@ class _Plot:
         rows: rows of `models.csv`, by model.
         cost: column on the horizontal axis.
         x: horizontal axis.
-        y: vertical axis: accuracy in %.
+        y: vertical axis: score in %.
+        score: name of the score in words.
     """
 
     rows: dict[str, Row]
     cost: str
     x: Axis
     y: Axis
+    score: str
 
-    def height(self, row: Row, metric: str = "accuracy") -> float:
-        """The vertical position of an accuracy."""
+    def height(self, row: Row, metric: str = "score") -> float:
+        """The vertical position of a score."""
         return self.y.at(100 * row[metric])
 
 
 def pareto_front(contents: Contents) -> Markup:
     """Two plots; models on the Pareto front are filled."""
     plots = (
-        _draw(contents.rows, "bytes", "bytes of the deployed file"),
-        _draw(contents.rows, "latency_1_ms", "milliseconds at batch 1"),
+        _draw(contents, "bytes", "bytes of the deployed file"),
+        _draw(contents, "latency_1_ms", "milliseconds at batch 1"),
     )
-    return section("front", "Pareto front", _EXPLANATION, tag("div", *plots, class_="plots"))
+    explanation = _EXPLANATION.format(score=contents.score)
+    return section("front", "Pareto front", explanation, tag("div", *plots, class_="plots"))
 
 
-def _draw(rows: dict[str, Row], cost: str, title: str) -> Markup:
+def _draw(contents: Contents, cost: str, title: str) -> Markup:
+    rows, score = contents.rows, contents.score
     x = Axis.around((row[cost] for row in rows.values()), _LEFT, _RIGHT, log=True)
-    bounds = [row[bound] for row in rows.values() for bound in ("accuracy_low", "accuracy_high")]
+    bounds = [row[bound] for row in rows.values() for bound in ("score_low", "score_high")]
     y = Axis.around((100 * bound for bound in bounds), _BOTTOM, _TOP)
-    plot = _Plot(rows, cost, x, y)
+    plot = _Plot(rows, cost, x, y, score)
     drawn = svg(
         _WIDTH,
         _HEIGHT,
@@ -68,10 +72,10 @@ def _draw(rows: dict[str, Row], cost: str, title: str) -> Markup:
         tag("path", d=_front_line(plot), class_="edge"),
         join(_point(plot, name, row) for name, row in rows.items()),
         _labels(plot),
-        label=f"Accuracy against {title}",
+        label=f"{score.capitalize()} against {title}",
         class_="scatter",
     )
-    return tag("figure", drawn, tag("figcaption", f"Accuracy in %, against {title}"))
+    return tag("figure", drawn, tag("figcaption", f"{score.capitalize()} in %, against {title}"))
 
 
 def _grid(plot: _Plot, title: str) -> Markup:
@@ -102,8 +106,8 @@ def _vertical(across: float, label: str) -> Markup:
 
 
 def _front_line(plot: _Plot) -> str:
-    """Steps through the models on the Pareto front of accuracy and this cost."""
-    metrics = [[-row["accuracy"], row[plot.cost]] for row in plot.rows.values()]
+    """Steps through the models on the Pareto front of score and this cost."""
+    metrics = [[-row["score"], row[plot.cost]] for row in plot.rows.values()]
     values = np.array(metrics, dtype=float)
     best = values[on_pareto_front(values)]
     best = best[np.argsort(best[:, 1], kind="stable")]
@@ -118,11 +122,11 @@ def _front_line(plot: _Plot) -> str:
 
 
 def _point(plot: _Plot, name: str, row: Row) -> Markup:
-    """A model's accuracy with its interval."""
+    """A model's score with its interval."""
     x = plot.x.at(row[plot.cost])
-    low, high = plot.height(row, "accuracy_low"), plot.height(row, "accuracy_high")
+    low, high = plot.height(row, "score_low"), plot.height(row, "score_high")
     own = plot.height(row)
-    tip = summary(name, row)
+    tip = summary(name, row, plot.score)
     ends = (tag("line", x1=x - 3, x2=x + 3, y1=end, y2=end) for end in (low, high))
     return tag(
         "g",
@@ -163,7 +167,7 @@ def _fits(box: Box, occupied: list[Box]) -> bool:
 def _mark(plot: _Plot, row: Row) -> Box:
     """The area of a point and its interval."""
     across = plot.x.at(row[plot.cost])
-    ends = plot.height(row, "accuracy_low"), plot.height(row, "accuracy_high")
+    ends = plot.height(row, "score_low"), plot.height(row, "score_high")
     return across - 5, min(ends), across + 5, max(ends)
 
 

@@ -12,10 +12,10 @@ _INDENT = 15  # of a child in the stacked tree
 _LETTERS = 19  # of a name on a card
 _STAR = "\N{BLACK STAR}"
 _EXPLANATION = (
-    "Each model below the model it is made from. A card has the accuracy and the drop from the "
+    "Each model below the model it is made from. A card has the {score} and the drop from the "
     "teacher in points, both with their 95 % intervals, the bytes of the deployed file (the bar: "
     "as a fraction of the teacher's), and the speed-up over the teacher at batch 1. "
-    f"{_STAR}: on the Pareto front of accuracy, file size and latency."
+    "\N{BLACK STAR}: on the Pareto front of {score}, file size and latency."
 )
 
 Children = dict[str, list[str]]
@@ -31,7 +31,7 @@ class _Position:
 
 def tree(contents: Contents) -> Markup:
     """A card per model, joined to its parent."""
-    rows = contents.rows
+    rows, explanation = contents.rows, _EXPLANATION.format(score=contents.score)
     children: Children = {}
     for name, row in rows.items():
         children.setdefault(row["parent"], []).append(name)
@@ -39,10 +39,10 @@ def tree(contents: Contents) -> Markup:
     colours = [(f"by-{by}", by) for by in operations]
     explained = legend([*colours, ("", f"{_STAR} on the Pareto front")])
     pictures = (
-        scrolled(_picture(rows, _side_by_side(children), "tree across", across=True)),
-        scrolled(_picture(rows, _stacked(children), "tree narrow", across=False)),
+        scrolled(_picture(contents, _side_by_side(children), "tree across", across=True)),
+        scrolled(_picture(contents, _stacked(children), "tree narrow", across=False)),
     )
-    return section("tree", "The tree", _EXPLANATION, explained, *pictures)
+    return section("tree", "The tree", explanation, explained, *pictures)
 
 
 def _side_by_side(children: Children) -> dict[str, _Position]:
@@ -82,8 +82,9 @@ def _stacked(children: Children) -> dict[str, _Position]:
 
 
 def _picture(
-    rows: dict[str, Row], positions: dict[str, _Position], class_: str, *, across: bool
+    contents: Contents, positions: dict[str, _Position], class_: str, *, across: bool
 ) -> Markup:
+    rows = contents.rows
     teacher = next(iter(rows.values()))
     lines = []
     for name, position in positions.items():
@@ -91,7 +92,10 @@ def _picture(
         if parent:
             branch = _branch(positions[parent], position, across=across)
             lines.append(tag("path", d=branch, class_="branch"))
-    cards = [_card(name, row, teacher, positions[name]) for name, row in rows.items()]
+    cards = [
+        _card(name, row, teacher, positions[name], summary(name, row, contents.score))
+        for name, row in rows.items()
+    ]
     width = max(position.x for position in positions.values()) + _WIDTH + 2
     height = max(position.y for position in positions.values()) + _HEIGHT + 2
     inside = tag("g", *lines, *cards, transform="translate(1 1)")
@@ -107,8 +111,7 @@ def _branch(parent: _Position, child: _Position, *, across: bool) -> str:
     return f"M{parent.x + _INDENT / 2} {parent.y + _HEIGHT}V{level}H{child.x}"
 
 
-def _card(name: str, row: Row, teacher: Row, position: _Position) -> Markup:
-    tip = summary(name, row)
+def _card(name: str, row: Row, teacher: Row, position: _Position, tip: str) -> Markup:
     drop = f"drop {points(row)}" if row["parent"] else "the teacher"
     cost = f"{size(row['bytes'])}, {times(row['speedup_1'])} as fast"
     star = tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star")

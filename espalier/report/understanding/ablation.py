@@ -1,4 +1,4 @@
-"""Ablation of half a layer: the loss and the accuracy of a network without it."""
+"""Ablation of half a layer: the loss and the mean score of a network without it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,6 @@ from espalier.pruning.scores.magnitude import magnitude
 from espalier.pruning.surgery import cut
 from espalier.training.scoring import Inference
 
-_COLUMNS = [
-    "layer",
-    "layers",
-    "units",
-    "removed",
-    "loss",
-    "accuracy",
-    "loss_without",
-    "accuracy_without",
-    "sets",
-]
 _LEAST, _MOST = 32, 512  # images: a loss over fewer is too noisy
 _FEW = 8  # layers of each network that are measured, whatever it costs
 _MACS = 2e11  # of all networks, layers and images together: seconds on a core
@@ -106,7 +95,7 @@ def plan_ablations(
 def measure_ablations(
     network: nn.Module, groups: DependencyGroups, validation: Inference, most: int
 ) -> pd.DataFrame:
-    """The loss and accuracy of a network under each ablation; nothing is trained in between.
+    """The loss and mean score of a network under each ablation; nothing is trained in between.
 
     Source: Li et al. (2017), "Pruning filters for efficient convnets", section 3.2.
 
@@ -118,11 +107,13 @@ def measure_ablations(
 
     Returns:
         A row per ablation: `layer` (the first one), `layers` (all, separated by spaces), `units`
-        (their groups), `removed`, `loss` and `accuracy` of the whole network, `loss_without` and
-        `accuracy_without` (NaN if the network does not run without), and `sets` (the number of
+        (their groups), `removed`, `loss` and the mean score of the whole network, `loss_without` and
+        the mean score without (NaN if the network does not run without), and `sets` (the number of
         ablations there are).
     """
     loss, score = validation.loss_and_score(network)
+    headline = validation.task.headline.name
+    measured = ("loss", headline, "loss_without", f"{headline}_without")
     every = ablations(network, groups)
     rows = []
     for one in _evenly_spaced(every, most):
@@ -130,7 +121,7 @@ def measure_ablations(
         removed = int((~one.kept).sum())
         without = _measured(network, groups, one, validation)
         rows.append((*names, one.groups, removed, loss, score, *without, len(every)))
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=["layer", "layers", "units", "removed", *measured, "sets"])
 
 
 def _coupled_layers(groups: DependencyGroups) -> dict[int, tuple[str, ...]]:
@@ -152,7 +143,7 @@ def _evenly_spaced(every: list[Ablation], most: int) -> list[Ablation]:
 def _measured(
     network: nn.Module, groups: DependencyGroups, ablation: Ablation, validation: Inference
 ) -> tuple[float, float]:
-    """Loss and accuracy under an ablation; NaN where the forward pass spells a width."""
+    """Loss and mean score under an ablation; NaN where the forward pass spells a width."""
     try:
         return validation.loss_and_score(cut(network, groups, ablation.kept))
     except torch.OutOfMemoryError:

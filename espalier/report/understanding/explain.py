@@ -20,7 +20,7 @@ from espalier.measures.macs import count_macs
 from espalier.models.folder import load, read_architecture
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
-from espalier.prediction import answers
+from espalier.prediction import CLASSIFICATION, Task
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (
@@ -40,6 +40,7 @@ _COMPARED = 64  # images over which maps are compared, where that is cheap
 _MACS = 1e11  # of all maps together; a backward pass counts as two passes
 _MODELS = 6  # models with maps: the teacher, the Pareto front, and others
 _BATCH = 32
+_MAPPED = 4  # dimensions of inputs with channels and two axes of positions
 
 Traced = tuple[nn.Module, DependencyGroups]
 
@@ -66,6 +67,16 @@ class _Project:
         dataset, device = read_dataset(root / PREPARED), default_device()
         return cls(root, params, dataset, device)
 
+    @property
+    def task(self) -> Task:
+        """Task of the data."""
+        return self.dataset.build_task()
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether there are saliency maps: of classes, over inputs with positions."""
+        return self.task.name == CLASSIFICATION.name and self.example(TEACHER).ndim == _MAPPED
+
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
@@ -88,7 +99,7 @@ def explain(
     reports: Path,
     params: Params,
     test: Split,
-    logits: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
     front: Sequence[str],
 ) -> None:
     """Write saliency maps, the sensitivity of layers and the activity of removed channels.
@@ -98,13 +109,13 @@ def explain(
         reports: draft of its reports, to write to.
         params: its parameters.
         test: its test split.
-        logits: outputs (N, classes) of each deployed file on the test split, by model.
+        outputs: outputs (N, ...) of each deployed file on the test split, by model.
         front: models on the Pareto front.
     """
     torch.set_num_threads(params.evaluation.threads)
     project = _Project.open(root, params)
-    if find_spec("captum"):
-        predicted = {name: answers(own) for name, own in logits.items()}
+    if find_spec("captum") and project.has_maps:
+        predicted = {name: project.task.answers(own) for name, own in outputs.items()}
         _write_saliency(project, reports / SALIENCY, test, predicted, front)
     _write_ablations(project, reports)
 
@@ -119,7 +130,8 @@ def _write_saliency(
     """Write the saliency maps of some models on informative test images."""
     names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
     labels = test.targets.numpy()
-    shown = informative_examples(labels, predicted, TEACHER, _IMAGES)
+    scores = {name: project.task.scores(own, labels) for name, own in predicted.items()}
+    shown = informative_examples(scores, predicted, TEACHER, _IMAGES)
     work = 3 * len(names) * count_macs(project.network(TEACHER), project.example(TEACHER))
     affordable = int(_MACS / max(1, work))
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
@@ -149,7 +161,9 @@ def _write_ablations(project: _Project, reports: Path) -> None:
     split = _chosen(every, evenly_spaced(len(every), plan.images))
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
-        validation = Inference(Resident(split, project.device), project.front(name), _BATCH)
+        validation = Inference(
+            Resident(split, project.device), project.front(name), _BATCH, task=project.task
+        )
         rows = measure_ablations(network, groups, validation, plan.layers)
         sensitivities.append(rows.assign(model=name, images=len(split.targets)))
         activities += _activities(project, name, network, groups, split)

@@ -9,7 +9,10 @@ from espalier.judging import forgotten
 
 
 def informative_examples(
-    labels: np.ndarray, predicted: Mapping[str, np.ndarray], reference: str, count: int
+    scores: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
+    reference: str,
+    count: int,
 ) -> list[int]:
     """The examples at which models differ most from a reference model.
 
@@ -17,8 +20,8 @@ def informative_examples(
     differ from the reference, right or wrong; then the first ones.
 
     Args:
-        labels: (N,) classes of the examples.
-        predicted: answers (N,) of each model, the reference's included.
+        scores: scores (N,) of each model, the reference's included.
+        predicted: answers (N,) of each model, likewise.
         reference: name of the reference model.
         count: largest number of examples.
 
@@ -29,12 +32,12 @@ def informative_examples(
         Model a has forgotten 5 and 7, model b has forgotten 5 and 9: 5, 7, 9, then the others.
     """
     theirs = predicted[reference]
-    others = [answers for name, answers in predicted.items() if name != reference]
-    lost = [forgotten(labels, answers, theirs).tolist() for answers in others]
+    others = [name for name in predicted if name != reference]
+    lost = [forgotten(scores[name], scores[reference]).tolist() for name in others]
     in_turn = chain.from_iterable(zip_longest(*lost))
-    differing = np.zeros(len(labels))
-    for answers in others:
-        differing += answers != theirs
+    differing = np.zeros(len(theirs))
+    for name in others:
+        differing += predicted[name] != theirs
     ordered = np.argsort(-differing, kind="stable").tolist()
     first = [index for index in in_turn if index is not None]
     return list(dict.fromkeys(first + ordered))[:count]

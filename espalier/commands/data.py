@@ -39,13 +39,10 @@ def run(root: Path, source: str, files: Path | None) -> None:
         source, root / DATA, files, root / STATE / "work", params.data_settings, keep_the_old
     )
     counts = ", ".join(f"{count} {name}" for name, count in brought.counts.items())
-    say(
-        f"{brought.name}: {counts}; {len(brought.classes)} classes, "
-        f"{'x'.join(map(str, brought.shape))}"
-    )
+    say(f"{brought.name}: {counts}; {brought.description}")
     if brought.dropped:
         say(
-            f"Warning: {brought.dropped} examples will be left out: their image is also in a "
+            f"Warning: {brought.dropped} examples will be left out: the same ones are also in a "
             "stricter split."
         )
     say(f"{DATA}/ holds version {brought.source_hash[:12]}")

@@ -16,7 +16,7 @@ from espalier.params import read_params
 from espalier.paths import DATA, GATES, PARAMS, STATE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-RECIPES = ("digits", "folder", "import")
+RECIPES = ("digits", "folder", "import", "table", "spoken-digits", "questions")
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
@@ -28,6 +28,7 @@ _SHARED = (".gitignore", ".dvcignore")  # files that a folder may have before it
 _NEXT = {
     "digits": "espalier run",
     "folder": "espalier data path/to/photos, then espalier run",
+    "table": "espalier data path/to/table.csv, then espalier run",
     "import": "espalier data path/to/images, then espalier import weights/FILE --model networks:NAME",
 }
 

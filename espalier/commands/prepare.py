@@ -21,13 +21,10 @@ def run(root: Path) -> None:
     dataset = prepare(root / DATA, root / PREPARED, settings, workshop=workshop)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
-    say(
-        f"{dataset.name}: {counts}; {len(dataset.classes)} classes, "
-        f"{'x'.join(map(str, dataset.shape))}"
-    )
+    say(f"{dataset.name}: {counts}; {dataset.describe()}")
     if dataset.dropped:
         say(
-            f"Warning: left out {dataset.dropped} examples whose image is also in a stricter split "
+            f"Warning: left out {dataset.dropped} examples that are also in a stricter split "
             "(data.duplicates)."
         )
     say(f"{PREPARED}/ is ready, from data {dataset.source_hash[:12]}")

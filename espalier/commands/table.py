@@ -45,10 +45,10 @@ COMMANDS = (
             (
                 "--recipe",
                 {
-                    "choices": ("digits", "folder", "import"),
+                    "choices": ("digits", "folder", "import", "table", "questions", "spoken-digits"),
                     "default": "folder",
-                    "help": "digits (the embedded data), folder (own photos; the default), or import "
-                    "(own trained network)",
+                    "help": "digits (the embedded data), folder (own photos; the default), import "
+                    "(own trained network), table, questions (texts), or spoken-digits (clips)",
                 },
             ),
         ),

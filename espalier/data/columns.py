@@ -6,22 +6,27 @@ from pathlib import Path
 from espalier.errors import BadInput
 from espalier.settings.data import Columns
 
-_REQUIRED = ("image", "label")
+LABELS = ("label", "labels", "class", "category", "target")  # names that need no key
 
 
 def find_columns(
-    path: Path, present: Sequence[str], columns: Columns, usual: Mapping[str, Sequence[str]]
+    path: Path,
+    present: Sequence[str],
+    columns: Columns,
+    usual: Mapping[str, Sequence[str]],
+    required: Sequence[str],
 ) -> dict[str, str]:
-    """The names of the columns by their meaning; `split` may be missing.
+    """The names of the columns by their meaning; those that are not required may be missing.
 
     Args:
         path: file, for messages.
         present: names of its columns.
         columns: names that the user gave.
         usual: names that need no key, by meaning; the first present one counts.
+        required: meanings that the file must have.
 
     Raises:
-        BadInput: if there is no column of images or of labels.
+        BadInput: if a required column is missing.
     """
     names: dict[str, str] = {}
     for meaning, known in usual.items():
@@ -29,9 +34,9 @@ def find_columns(
         found = [name for name in ([own] if own else known) if name in present]
         if found:
             names[meaning] = found[0]
-    absent = [meaning for meaning in _REQUIRED if meaning not in names]
+    absent = [meaning for meaning in required if meaning not in names]
     if absent:
-        expected = " and ".join(f"`{usual[meaning][0]}`" for meaning in _REQUIRED)
+        expected = " and ".join(f"`{usual[meaning][0]}`" for meaning in required)
         raise BadInput(
             f"Expected {path} to have the columns {expected}; found no "
             f"`{usual[absent[0]][0]}` among {', '.join(present) or 'no columns'}. "

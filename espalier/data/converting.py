@@ -36,7 +36,7 @@ def convert(source: Source, folder: Path, expected: str | None) -> None:
         if name in set(splits)
     }
     start = 0
-    for chunk in source.images():
+    for chunk in source.contents():
         rows = slice(start, start + len(chunk))
         images = [{"bytes": encode(np.asarray(pixels))} for pixels in chunk]
         table = pa.table([images, labels[rows]], schema=_SCHEMA)

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from espalier.data.source import Array, Source
 from espalier.errors import BadInput, Notice
+from espalier.inputs import INPUTS
 from espalier.inputs.image import FORMATS, decode
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy
@@ -21,17 +22,18 @@ _LISTED = 20  # unreadable examples in a notice
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """The images of a data set, mapped from disk.
+class Decoded:
+    """The examples of a data set.
 
     Attributes:
-        images: (N, C, H, W) uint8.
-        hashes: SHA-256 of each image's pixels.
-        kept: index in the source of each image; others could not be read.
+        examples: examples in the order of the source: images (N, C, H, W) uint8 mapped from disk, or
+            a list of examples as their kind decodes them.
+        hashes: SHA-256 of each example.
+        kept: index in the source of each example; others could not be read.
         count: number of examples that the source gave.
     """
 
-    images: Array
+    examples: Any
     hashes: list[str]
     kept: list[int]
     count: int
@@ -61,17 +63,19 @@ class _Survey:
         return len(self.shapes) > 1 and len({shape[1:] for shape in self.shapes}) == 1
 
 
-def decode_all(source: Source, scratch: Path, settings: DataSettings | None = None) -> Pixels:
-    """Decode every image of a data set into the file `scratch`.
+def decode_all(source: Source, scratch: Path, settings: DataSettings | None = None) -> Decoded:
+    """Decode every example of a data set; images into the file `scratch`.
 
     If some images are gray and some are coloured, all become coloured. What was done to images is
     said in notices.
 
     Raises:
-        BadInput: if more images cannot be read than `skip_bad`, or one has another shape than the
-            others; it names the first and the number.
+        BadInput: if more examples cannot be read than `skip_bad`, or an image has another shape than
+            the others; it names the first and the number.
     """
     settings = settings or DataSettings()
+    if source.kind != "image":
+        return _decode_each(source, settings)
     survey, pixels = _decode(source, scratch, settings.images)
     if survey.is_mixed_in_channels_alone and settings.images.channels == "auto":
         survey, pixels = _decode(source, scratch, replace(settings.images, channels="rgb"))
@@ -81,7 +85,23 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     _say(survey)
     shape = next(iter(survey.shapes))
     images = np.memmap(scratch, np.uint8, "r", shape=(len(pixels), *shape))
-    return Pixels(images, list(pixels.values()), list(pixels), survey.count)
+    return Decoded(images, list(pixels.values()), list(pixels), survey.count)
+
+
+def _decode_each(source: Source, settings: DataSettings) -> Decoded:
+    """The examples of a kind that needs no common shape before it is stored."""
+    kind, survey = INPUTS[source.kind], _Survey()
+    examples: dict[int, Any] = {}
+    for chunk in source.contents():
+        for item in chunk:
+            try:
+                examples[survey.count] = kind.decode(item)
+            except ValueError as error:
+                survey.unreadable.append((survey.count, str(error)))
+            survey.count += 1
+    _refuse_unreadable(source, survey, settings.skip_bad)
+    decoded = list(examples.values())
+    return Decoded(decoded, [kind.digest(one) for one in decoded], list(examples), survey.count)
 
 
 def _decode(source: Source, scratch: Path, policy: ImagePolicy) -> tuple[_Survey, dict[int, str]]:
@@ -100,7 +120,7 @@ def _every(source: Source, survey: _Survey, policy: ImagePolicy) -> Iterator[Arr
         survey.remarks[what] += 1
 
     index = 0
-    for chunk in source.images():
+    for chunk in source.contents():
         for item in chunk:
             try:
                 yield decode(item, policy, remark) if isinstance(item, bytes) else item
@@ -125,15 +145,16 @@ def _refuse_unreadable(source: Source, survey: _Survey, allowed: int) -> None:
     if not count:
         return
     index, reason = survey.unreadable[0]
+    formats = f" ({', '.join(FORMATS)})" if source.kind == "image" else ""
     if count > allowed or count == survey.count:
         raise BadInput(
-            f"Expected every image to be readable ({', '.join(FORMATS)}); found {count} that "
+            f"Expected all {source.plural} to be readable{formats}; found {count} that "
             f"{'is' if count == 1 else 'are'} not, the first in {source.place(index)}: {reason}. "
             f"`data.skip_bad: {count}` leaves that many out."
         )
     places = [f"{source.place(index)} ({reason})" for index, reason in survey.unreadable]
     more = f" and {count - _LISTED} more" if count > _LISTED else ""
-    text = f"Left out {count} unreadable images: {'; '.join(places[:_LISTED])}{more}."
+    text = f"Left out {count} unreadable {source.plural}: {'; '.join(places[:_LISTED])}{more}."
     warnings.warn(text, Notice, stacklevel=3)
 
 

@@ -1,4 +1,4 @@
-"""Data sets of image files: `split/class/file`, or `class/file` without splits."""
+"""Data sets of files: `split/class/file`, or `class/file` without splits."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,6 +10,7 @@ from espalier.data.contents import readable_name, visible
 from espalier.data.source import WHOLE, Chunk, frame
 from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput
+from espalier.inputs.audio import ENDINGS as AUDIO_ENDINGS
 
 FILES_AT_ONCE = 256
 ENDINGS = frozenset(
@@ -28,15 +29,29 @@ ENDINGS = frozenset(
     }
 )
 _HEIF = frozenset({".heic", ".heif"})
+_ENDINGS = {
+    "image": ENDINGS | _HEIF,
+    "audio": AUDIO_ENDINGS,
+    "text": frozenset({".txt"}),
+}
 
 
-def found(folder: Path) -> list[Path]:
-    """The images in the sub-folders of a folder, in a fixed order.
+def endings_of(kind: str) -> frozenset[str]:
+    """The endings of files of a kind of input."""
+    return _ENDINGS.get(kind, frozenset())
+
+
+def found(folder: Path, kind: str = "image") -> list[Path]:
+    """The files of a kind in the sub-folders of a folder, in a fixed order.
 
     Raises:
         BadInput: if there are HEIF images and nothing to read them with.
     """
-    return [path for path in images_below(folder) if path.parent != folder]
+    if kind == "image":
+        below = images_below(folder)
+    else:
+        below = [path for path in visible(folder) if path.suffix.lower() in endings_of(kind)]
+    return [path for path in below if path.parent != folder]
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -61,17 +76,17 @@ def examples(
     classes: tuple[str, ...] | None,
     class_folder: str | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The examples of an image folder, and the names of its classes by label.
+    """The examples of class folders, and the names of its classes by label.
 
     Args:
         folder: folder with the splits or classes.
-        paths: its images.
+        paths: its files.
         classes: names of the classes by label; None takes the names of the folders, sorted as
             numbers if they are.
-        class_folder: folder that is the class, `first` or `last`, where images lie deeper.
+        class_folder: folder that is the class, `first` or `last`, where files lie deeper.
 
     Raises:
-        BadInput: if an image lies at another depth, or in a folder that is no class.
+        BadInput: if a file lies at another depth, or in a folder that is no class.
     """
     inside = [path.relative_to(folder) for path in paths]
     splits = _splits(inside)
@@ -131,7 +146,7 @@ def _check_classes(paths: list[Path], names: list[str], known: tuple[str, ...]) 
         )
 
 
-def images(paths: list[Path]) -> Iterator[Chunk]:
+def contents(paths: list[Path]) -> Iterator[Chunk]:
     """The content of all files, in chunks."""
     for start in range(0, len(paths), FILES_AT_ONCE):
         yield [path.read_bytes() for path in paths[start : start + FILES_AT_ONCE]]

@@ -1,6 +1,11 @@
-"""Labels of any type: numbers, words, categories, and those whose names a file's metadata hold."""
+"""Labels of any type: numbers, words, categories, sets of them, and numbers to be predicted.
+
+The task follows from them, unless it is given: words and whole numbers are classes, lists are sets
+of classes, and other numbers are values to be predicted.
+"""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +15,9 @@ import pandas as pd
 
 from espalier.data.source import first
 from espalier.errors import BadInput
+from espalier.settings.tasks import TaskName, TaskSettings
+
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -17,24 +25,33 @@ class Labels:
     """The labels of the rows of one or several files.
 
     Attributes:
-        values: numbers from 0.
+        values: numbers of classes from 0, sets of these as sorted tuples, or values to be predicted.
         classes: names by number; None if the files have none.
+        task: task that the labels are for.
     """
 
-    values: list[int]
-    classes: tuple[str, ...] | None
+    values: list[Any]
+    classes: Names | None
+    task: TaskName = "classification"
 
 
-def read_labels(place: str, columns: Sequence[tuple[pd.Series, tuple[str, ...] | None]]) -> Labels:
+def read_labels(
+    place: str,
+    columns: Sequence[tuple[pd.Series, Names | None]],
+    settings: TaskSettings | None = None,
+    name: str = "label",
+) -> Labels:
     """Labels as numbers.
 
     Args:
         place: file or folder, for messages.
         columns: a column for each file, without missing values, and the names that the file's
             metadata give to its numbers.
+        settings: settings of the task; None lets it follow from the labels.
+        name: name of the column, which is that of the value of a regression.
 
     Raises:
-        BadInput: if labels are neither whole numbers nor words, or two files give other names.
+        BadInput: if labels are not those of the task, or two files give other names.
     """
     given = {names for _, names in columns if names}
     if len(given) > 1:
@@ -43,17 +60,73 @@ def read_labels(place: str, columns: Sequence[tuple[pd.Series, tuple[str, ...] |
             f"{', '.join(next(iter(given))[:5])} ..."
         )
     values = pd.concat([column for column, _ in columns], ignore_index=True)
+    task = (settings.name if settings else None) or _inferred(values)
+    if task == "regression":
+        return Labels(_numbers(place, values), (name,), task)
+    names = given.pop() if given else None
+    if task == "multilabel":
+        return _sets(place, values, names)
     if values.map(lambda value: isinstance(value, str)).all():
-        names = given.pop() if given else tuple(sorted(set(values)))
-        number = {name: index for index, name in enumerate(names)}
-        unknown = values[~values.isin(names)]
-        if len(unknown):
-            raise BadInput(
-                f"Expected labels of {place} to be {', '.join(names[:8])}; found "
-                f"{unknown.iloc[0]!r}."
-            )
-        return Labels([number[value] for value in values], names)
-    return Labels(_whole_numbers(place, values), given.pop() if given else None)
+        known = names or tuple(sorted(set(values)))
+        return Labels(_numbered(place, values, known), known)
+    return Labels(_whole_numbers(place, values), names)
+
+
+def _inferred(values: pd.Series) -> TaskName:
+    """The task that labels are for; a single number that is not whole is more likely a mistake."""
+    if values.map(_is_list).all():
+        return "multilabel"
+    numbers = values.map(lambda value: isinstance(value, float) and value != round(value, 0))
+    return "regression" if numbers.mean() > 1 / 2 else "classification"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray)
+
+
+def _numbered(place: str, values: pd.Series, names: Names) -> list[int]:
+    """The number of each name."""
+    number = {name: index for index, name in enumerate(names)}
+    unknown = values[~values.isin(names)]
+    if len(unknown):
+        raise BadInput(
+            f"Expected labels of {place} to be {', '.join(names[:8])}; found {unknown.iloc[0]!r}."
+        )
+    return [number[value] for value in values]
+
+
+def _sets(place: str, values: pd.Series, names: Names | None) -> Labels:
+    """Sets of classes; a text holds names that `;` or `|` separates."""
+    cells = [_members(value) for value in values]
+    members = pd.Series([member for cell in cells for member in cell], dtype=object)
+    if not len(members):
+        raise BadInput(f"Expected the rows of {place} to have labels; found none in any row.")
+    flat = read_labels(place, [(members, names)], TaskSettings(name="classification"))
+    ends = np.cumsum([len(cell) for cell in cells])
+    sets = [
+        tuple(sorted(set(flat.values[end - len(cell) : end])))
+        for end, cell in zip(ends, cells, strict=True)
+    ]
+    classes = flat.classes or tuple(str(number) for number in range(1 + max(flat.values)))
+    return Labels(sets, classes, "multilabel")
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [part.strip() for part in re.split(r"[;|]", value) if part.strip()]
+    return list(value) if _is_list(value) else [value]
+
+
+def _numbers(place: str, values: pd.Series) -> list[float]:
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    wrong = numbers.isna() | (numbers.abs() == np.inf)
+    if wrong.any():
+        row = first(wrong)
+        raise BadInput(
+            f"Expected the labels of {place} to be finite numbers, for a regression; found "
+            f"{values[row]!r} in row {row}, and {int(wrong.sum())} such rows."
+        )
+    return [float(number) for number in numbers]
 
 
 def _whole_numbers(place: str, values: pd.Series) -> list[int]:
@@ -63,16 +136,39 @@ def _whole_numbers(place: str, values: pd.Series) -> list[int]:
         row = first(wrong)
         raise BadInput(
             f"Expected the labels of {place} to be whole numbers, or words; found {values[row]!r} in "
-            f"row {row}, and {int(wrong.sum())} such rows."
+            f"row {row}, and {int(wrong.sum())} such rows. `data.task: regression` in params.yaml "
+            "predicts numbers."
         )
     return [int(value) for value in numbers]
 
 
-def names_in_metadata(metadata: Any, column: str) -> tuple[str, ...] | None:
+def names_in_metadata(metadata: Any, column: str) -> Names | None:
     """The names of the classes in the metadata that Hugging Face's `datasets` writes; None if none."""
     try:
         content = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-        names = content["info"]["features"][column]["names"]
+        feature = content["info"]["features"][column]
+        names = feature.get("feature", feature)["names"]  # of a list of classes: of its members
         return tuple(str(name) for name in names)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def as_targets(labels: pd.Series, task: str, classes: Sequence[str]) -> np.ndarray:
+    """The targets (N, ...) of a task, in their stored type.
+
+    Args:
+        labels: values of `Labels`.
+        task: name of the task.
+        classes: names of the classes.
+
+    Example:
+        Of the sets (0, 2) and () of three classes: [[1, 0, 1], [0, 0, 0]].
+    """
+    if task == "regression":
+        return labels.to_numpy(np.float32)
+    if task != "multilabel":
+        return labels.to_numpy()
+    targets = np.zeros((len(labels), len(classes)), np.uint8)
+    for row, members in enumerate(labels):
+        targets[row, list(members)] = 1
+    return targets

@@ -1,18 +1,18 @@
 """Layouts of folders of data, and their examples in one common form."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
 from espalier import files
-from espalier.data import folders, listings, parquet, standard, webdataset
-from espalier.data.contents import say_skipped
+from espalier.data import arrays, folders, listings, parquet, standard, tables, webdataset
+from espalier.data.contents import say_skipped, visible
 from espalier.data.known import CIFAR10, CIFAR100, KNOWN
-from espalier.data.source import CLASSES, SOURCE, Chunk, Source, first
+from espalier.data.labels import Labels
+from espalier.data.source import CLASSES, SOURCE, Chunk, Layout, Source, first
 from espalier.errors import BadInput
 from espalier.settings.data import DataSettings
 
@@ -21,11 +21,11 @@ _FROM_ONE = " If the classes are numbered from 1, write `data.first_label: 1` in
 
 
 def read(folder: Path, expected: str | None = None, settings: DataSettings | None = None) -> Source:
-    """Find the data set in a folder, in any layout; images are read lazily.
+    """Find the data set in a folder, in any layout; examples are read lazily.
 
     Args:
-        folder: folder with parquet files, class folders, a listing, tar files of WebDataset, or the
-            standard files of MNIST, Fashion-MNIST or CIFAR.
+        folder: folder with parquet files, class folders, a listing, tar files of WebDataset, tables,
+            or the standard files of MNIST, Fashion-MNIST or CIFAR.
         expected: known data set that is required; None takes any.
         settings: settings of the data.
 
@@ -40,25 +40,34 @@ def read(folder: Path, expected: str | None = None, settings: DataSettings | Non
     if folder.name in {KNOWN[name].folder for name in (CIFAR10, CIFAR100)}:
         folder = folder.parent  # the folder that torchvision creates
     settings = settings or DataSettings()
-    source = _numbered_from_zero(_source(folder, expected, settings), settings.first_label)
-    _refuse_labels(source)
+    source = _source(folder, expected, settings)
+    if source.task == "classification":
+        source = _numbered_from_zero(source, settings.first_label)
+        _refuse_labels(source)
+    elif source.examples["label"].nunique() < 2:
+        label = source.examples["label"][0]
+        raise BadInput(f"Expected {source.folder} to hold different labels; found only {label}.")
     return source
 
 
 def _source(folder: Path, expected: str | None, settings: DataSettings) -> Source:
     """The data set in the first layout that the folder has."""
+    if settings.arrays:
+        return _arrays(folder, settings.arrays, settings)
     standard_set = _standard(folder, expected)
     if standard_set:
         return standard_set
-    for layout in (_parquet, _listing, _webdataset, _images):
+    for layout in (_parquet, _listing, _webdataset, _folders, _tables):
         source = layout(folder, settings)
         if source:
             say_skipped(folder, set(source.files), "examples")
             return source
+    wanted = f"{settings.kind} examples: " if settings.kind else ""
     raise BadInput(
-        f"Expected {folder} to hold *.parquet, images in split/class/ or class/, a *.csv or *.jsonl "
-        "of paths and labels, *.tar of WebDataset, or the standard files of MNIST, Fashion-MNIST or "
-        "CIFAR; found none of them; `espalier data digits` brings the default data."
+        f"Expected {folder} to hold {wanted}*.parquet, images, clips or texts in "
+        "split/class/ or class/, a *.csv or *.jsonl of paths, texts or features with labels, *.tar of "
+        "WebDataset, or the standard files of MNIST, Fashion-MNIST or CIFAR; found none of them; "
+        "`espalier data digits` brings the default data."
     )
 
 
@@ -81,51 +90,85 @@ def _standard(folder: Path, expected: str | None) -> Source | None:
 
 def _parquet(folder: Path, settings: DataSettings) -> Source | None:
     paths = parquet.found(folder)
-    if not paths:
+    kind = parquet.kind_of(paths[0], settings.columns) if paths else None
+    if kind is None or settings.kind not in (None, kind):
         return None
-    columns = settings.columns
-    examples, classes = parquet.examples(folder, paths, columns)
-    images = partial(parquet.images, paths, columns)
-    return _named(folder, "parquet", classes, examples, images, paths)
+    examples, labels = parquet.examples(folder, paths, kind, settings)
+    contents = partial(parquet.contents, paths, kind, settings.columns)
+    return _named(folder, "parquet", kind, labels, examples, contents, paths)
 
 
 def _listing(folder: Path, settings: DataSettings) -> Source | None:
-    listings_found = listings.found(folder, settings.columns)
-    if not listings_found:
-        return None
-    examples, classes, paths = listings.examples(folder, listings_found, settings.columns)
-    images = partial(folders.images, paths)
-    return _named(folder, "listing", classes, examples, images, [*listings_found, *paths])
+    for kind in _wanted(settings, ("image", "audio")):
+        tables = listings.found(folder, kind, settings.columns)
+        if tables:
+            examples, labels, paths = listings.examples(folder, tables, kind, settings)
+            contents, used = partial(folders.contents, paths), [*tables, *paths]
+            return _named(folder, "listing", kind, labels, examples, contents, used)
+    return None
 
 
-def _webdataset(folder: Path, _settings: DataSettings) -> Source | None:
+def _webdataset(folder: Path, settings: DataSettings) -> Source | None:
     paths = webdataset.found(folder)
-    if not paths:
+    if not paths or settings.kind not in (None, "image"):
         return None
-    examples, classes = webdataset.examples(folder, paths)
-    images = partial(webdataset.images, paths)
-    return _named(folder, "webdataset", classes, examples, images, paths)
+    examples, labels = webdataset.examples(folder, paths, settings.task_settings)
+    contents = partial(webdataset.contents, paths)
+    return _named(folder, "webdataset", "image", labels, examples, contents, paths)
 
 
-def _images(folder: Path, settings: DataSettings) -> Source | None:
-    paths = folders.found(folder)
-    if not paths:
+def _folders(folder: Path, settings: DataSettings) -> Source | None:
+    for kind in _wanted(settings, ("image", "audio", "text")):
+        paths = folders.found(folder, kind)
+        if paths:
+            known, place = _classes(folder), settings.class_folder
+            examples, classes = folders.examples(folder, paths, known, place)
+            labels, contents = Labels([], classes), partial(folders.contents, paths)
+            return _named(folder, "folders", kind, labels, examples, contents, paths)
+    return None
+
+
+def _tables(folder: Path, settings: DataSettings) -> Source | None:
+    paths = tables.found(folder)
+    if not paths or settings.kind not in (None, "text", "table"):
         return None
-    examples, classes = folders.examples(folder, paths, _classes(folder), settings.class_folder)
-    return _named(folder, "images", classes, examples, partial(folders.images, paths), paths)
+    read = tables.read(folder, paths, settings)
+    source = _named(folder, "tables", read.kind, read.labels, read.examples, read.contents, paths)
+    return replace(source, columns=read.columns)
+
+
+def _arrays(folder: Path, place: str, settings: DataSettings) -> Source:
+    read, used = arrays.read(folder, place, settings), visible(folder)
+    return _named(folder, "arrays", "tensor", read.labels, read.examples, read.contents, used)
+
+
+def _wanted(settings: DataSettings, kinds: Sequence[str]) -> Sequence[str]:
+    """The kinds that the settings allow."""
+    return [kind for kind in kinds if settings.kind in (None, kind)]
 
 
 def _named(
     folder: Path,
-    kind: Literal["parquet", "images", "listing", "webdataset"],
-    classes: tuple[str, ...] | None,
+    layout: Layout,
+    kind: str,
+    labels: Labels,
     examples: pd.DataFrame,
-    images: Callable[[], Iterator[Chunk]],
+    contents: Callable[[], Iterator[Chunk]],
     paths: list[Path],
 ) -> Source:
     """A source with the name and the classes that its descriptions give."""
-    name, known = _name(folder) or UNNAMED, _classes(folder) or classes
-    return Source(folder, kind, name, known, examples, images, tuple(dict.fromkeys(paths)))
+    name, classes = _name(folder) or UNNAMED, _classes(folder) or labels.classes
+    return Source(
+        folder,
+        layout,
+        name,
+        classes,
+        examples,
+        contents,
+        files=tuple(dict.fromkeys(paths)),
+        kind=kind,
+        task=labels.task,
+    )
 
 
 def _name(folder: Path) -> str | None:

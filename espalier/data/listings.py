@@ -1,71 +1,91 @@
-"""Data sets of image files listed in a table: CSV or JSON lines of paths and labels."""
+"""Data sets of files listed in a table: CSV or JSON lines of paths to images or clips, and labels."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
-from espalier.data.columns import find_columns
-from espalier.data.labels import read_labels
+from espalier.data.columns import LABELS, find_columns
+from espalier.data.folders import endings_of
+from espalier.data.labels import Labels, read_labels
 from espalier.data.source import WHOLE, frame
-from espalier.data.split_names import SPELLINGS, splits_of
+from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
-from espalier.settings.data import Columns
+from espalier.settings.data import Columns, DataSettings
 
 _ENDINGS = (".csv", ".jsonl")
+_PATHS = ("file_name", "filename", "file", "path")
 _USUAL = {  # names of columns that need no key
-    "image": ("file_name", "filename", "file", "path", "image"),
-    "label": ("label", "labels", "class", "category", "target"),
+    "image": (*_PATHS, "image"),
+    "audio": (*_PATHS, "audio"),
+    "label": LABELS,
     "split": ("split",),
 }
 
 
-def found(folder: Path, columns: Columns) -> list[Path]:
-    """The listings in a folder itself, in a fixed order: the tables with paths and labels."""
+def found(folder: Path, kind: str, columns: Columns) -> list[Path]:
+    """The listings in a folder itself, in a fixed order: the tables with paths and labels.
+
+    Args:
+        folder: folder of the data set.
+        kind: kind of the files, `image` or `audio`.
+        columns: names of columns that the user gave.
+    """
     tables = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
     return sorted(
         path
         for path in tables
-        if path.is_file() and not path.name.startswith(".") and _is_listing(path, columns)
+        if path.is_file() and not path.name.startswith(".") and _is_listing(path, kind, columns)
     )
 
 
-def _is_listing(path: Path, columns: Columns) -> bool:
+def _is_listing(path: Path, kind: str, columns: Columns) -> bool:
+    """Whether a table lists files of a kind; one whose column the user names has to."""
+    if getattr(columns, kind):
+        return True
     try:
-        _columns(path, _read(path), columns)
+        table = _read(path)
+        names = _columns(path, kind, table, columns)
     except BadInput:
-        return columns != Columns()  # with names of columns from the user, it should have been one
-    return True
+        return False
+    return len(table) > 0 and Path(str(table[names[kind]].iloc[0])).suffix.lower() in endings_of(
+        kind
+    )
 
 
-def _columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
-    return find_columns(path, [str(name) for name in table.columns], columns, _USUAL)
+def _columns(path: Path, kind: str, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
+    present = [str(name) for name in table.columns]
+    return find_columns(path, present, columns, _USUAL, [kind, "label"])
 
 
 def examples(
-    folder: Path, listings: list[Path], columns: Columns
-) -> tuple[pd.DataFrame, tuple[str, ...] | None, list[Path]]:
-    """The examples of listings, the names of their classes if labels are words, and the image files.
+    folder: Path, listings: list[Path], kind: str, settings: DataSettings
+) -> tuple[pd.DataFrame, Labels, list[Path]]:
+    """The examples of listings, their labels, and the listed files.
 
     Raises:
-        BadInput: if a listing cannot be read or lacks a column, or an image is not inside the folder.
+        BadInput: if a listing cannot be read or lacks a column, or a file is not inside the folder.
     """
     tables = [_read(path) for path in listings]
-    names = [_columns(path, table, columns) for path, table in zip(listings, tables, strict=True)]
+    names = [
+        _columns(path, kind, table, settings.columns)
+        for path, table in zip(listings, tables, strict=True)
+    ]
     named = splits_of(folder, [path.relative_to(folder) for path in listings])
     labels = read_labels(
         str(folder),
         [(table[own["label"]], None) for table, own in zip(tables, names, strict=True)],
+        settings.task_settings,
+        names[0]["label"],
     )
     files, splits, paths = [], [], []
     for path, table, own, split in zip(listings, tables, names, named, strict=True):
-        for row, file in enumerate(table[own["image"]]):
-            paths.append(_inside(folder, path, row, str(file)))
+        for row, file in enumerate(table[own[kind]]):
+            paths.append(_inside(folder, path, kind, row, str(file)))
             files.append(str(file))
         splits += _splits(path, table, own, split)
     rows = [WHOLE] * len(files)
-    table = frame(files, rows, labels.values, splits)
-    return table, labels.classes, paths
+    return frame(files, rows, labels.values, splits), labels, paths
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -79,8 +99,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise BadInput(f"Expected {path} to be a sound table in UTF-8; found: {reason}.") from None
 
 
-def _inside(folder: Path, listing: Path, row: int, file: str) -> Path:
-    """The path of a listed image.
+def _inside(folder: Path, listing: Path, kind: str, row: int, file: str) -> Path:
+    """The path of a listed file.
 
     Raises:
         BadInput: if there is none inside the folder.
@@ -93,18 +113,11 @@ def _inside(folder: Path, listing: Path, row: int, file: str) -> Path:
     else:
         return path
     raise BadInput(
-        f"Expected {listing}, row {row}, to name an image in {folder}; found {found}: {file}."
+        f"Expected {listing}, row {row}, to name an {kind} in {folder}; found {found}: {file}."
     )
 
 
 def _splits(path: Path, table: pd.DataFrame, own: dict[str, str], named: str) -> list[str]:
     if "split" not in own:
         return [named] * len(table)
-    splits = [SPELLINGS.get(str(value).lower()) for value in table[own["split"]]]
-    if None in splits:
-        row = splits.index(None)
-        raise BadInput(
-            f"Expected column `{own['split']}` of {path} to hold train, validation or test; found "
-            f"{table[own['split']].iloc[row]!r} in row {row}."
-        )
-    return [str(split) for split in splits]
+    return read_splits(path, own["split"], table[own["split"]].tolist())

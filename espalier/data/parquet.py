@@ -1,4 +1,4 @@
-"""Data sets in parquet files: a column of images, one of labels, and a column or a file per split."""
+"""Data sets in parquet files: a column of images or clips, one of labels, and a column or a file per split."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,25 +10,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from espalier.data.columns import find_columns
+from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
-from espalier.data.labels import names_in_metadata, read_labels
-from espalier.data.source import Chunk, first, frame
-from espalier.data.split_names import SPELLINGS, splits_of
+from espalier.data.labels import Labels, names_in_metadata, read_labels
+from espalier.data.source import Chunk, frame
+from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
-from espalier.settings.data import Columns
+from espalier.inputs import INPUTS
+from espalier.settings.data import Columns, DataSettings
 
 ROWS_AT_ONCE = 2048
 _USUAL = {  # names of columns that need no key
     "image": ("image", "img"),
-    "label": ("label", "labels", "class", "category", "target"),
+    "audio": ("audio",),
+    "label": LABELS,
     "split": ("split",),
 }
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A parquet file without its images.
+    """A parquet file without its images or clips.
 
     Attributes:
         path: file.
@@ -48,48 +50,68 @@ def found(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.suffix == ".parquet"]
 
 
+def kind_of(path: Path, columns: Columns) -> str | None:
+    """`image` or `audio`, by the columns of a file; None if it has neither.
+
+    Raises:
+        BadInput: if it is no parquet.
+    """
+    with naming(path), pq.ParquetFile(path) as file:
+        names = find_columns(path, file.schema_arrow.names, columns, _USUAL, [])
+        for kind in ("image", "audio"):
+            if kind in names or getattr(columns, kind):
+                return kind
+    return None
+
+
 def examples(
-    folder: Path, paths: list[Path], columns: Columns
-) -> tuple[pd.DataFrame, tuple[str, ...] | None]:
-    """The examples of parquet files of one data set, and the names of their classes if they have any.
+    folder: Path, paths: list[Path], kind: str, settings: DataSettings
+) -> tuple[pd.DataFrame, Labels]:
+    """The examples of parquet files of one data set, and their labels.
 
     Raises:
         BadInput: if a file is no parquet, has no rows or lacks a column, or a label or split is not
             as it should be; it names the file, the first row and how many.
     """
-    tables = [_read(path, columns) for path in paths]
+    tables = [_read(path, kind, settings.columns) for path in paths]
     inside = [path.relative_to(folder) for path in paths]
     splits = _splits(folder, tables, inside)
     place = str(paths[0] if len(paths) == 1 else folder)
-    labels = read_labels(place, [(_label(table), table.classes) for table in tables])
+    labels = read_labels(
+        place,
+        [(_label(table), table.classes) for table in tables],
+        settings.task_settings,
+        tables[0].columns["label"],
+    )
     files = [
         readable_name(path)
         for path, table in zip(inside, tables, strict=True)
         for _ in range(len(table.content))
     ]
     rows = [row for table in tables for row in range(len(table.content))]
-    return frame(files, rows, labels.values, splits), labels.classes
+    return frame(files, rows, labels.values, splits), labels
 
 
-def images(paths: list[Path], columns: Columns) -> Iterator[Chunk]:
-    """All images of parquet files, encoded, some at a time.
+def contents(paths: list[Path], kind: str, columns: Columns) -> Iterator[Chunk]:
+    """All images or clips of parquet files, encoded, some at a time.
 
     Raises:
-        BadInput: if a file is damaged or a row has no image.
+        BadInput: if a file is damaged or a row has none.
     """
     for path in paths:
         row = 0
-        with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            name = find_columns(path, file.schema_arrow.names, columns, _USUAL)["image"]
+        with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            present = file.schema_arrow.names
+            name = find_columns(path, present, columns, _USUAL, [kind])[kind]
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name]):
-                contents = _contents(path, batch.column(0))
-                _refuse_no_image(path, contents, row)
-                row += len(contents)
-                yield contents
+                found = _contents(path, batch.column(0))
+                _refuse_empty(path, kind, found, row)
+                row += len(found)
+                yield found
 
 
 def _contents(path: Path, column: Any) -> list[bytes | None]:
-    """The encoded images of a column; where a path is stored, they are read from there."""
+    """The encoded images or clips of a column; where a path is stored, they are read from there."""
     if not pa.types.is_struct(column.type):
         return list(column.to_pylist())
     if column.type.get_field_index("path") < 0:
@@ -105,17 +127,22 @@ def _content(folder: Path, cell: dict[str, Any]) -> bytes | None:
     return file.read_bytes() if cell.get("path") and inside and file.is_file() else None
 
 
-def _refuse_no_image(path: Path, contents: list[bytes | None], row: int) -> None:
+def _refuse_empty(path: Path, kind: str, contents: list[bytes | None], row: int) -> None:
     empty = [place for place, content in enumerate(contents) if content is None]
     if empty:
         raise BadInput(
-            f"Expected every row to hold an image; found none in {path}, row {row + empty[0]} "
+            f"Expected every row to hold an {kind}; found none in {path}, row {row + empty[0]} "
             f"(such rows among {row}..{row + len(contents) - 1}: {len(empty)})."
         )
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in errors of the library that reads it.
+
+    Raises:
+        BadInput: for any of these inside the block, but those of the disk.
+    """
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -126,19 +153,19 @@ def _naming(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(path: Path, columns: Columns) -> _Table:
-    with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+def _read(path: Path, kind: str, columns: Columns) -> _Table:
+    with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
-        names = find_columns(path, schema.names, columns, _USUAL)
-        _refuse_type(path, names["image"], schema.field(names["image"]).type)
+        names = find_columns(path, schema.names, columns, _USUAL, [kind, "label"])
+        _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
         if not file.metadata.num_rows:
             raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
-        wanted = [name for meaning, name in names.items() if meaning != "image"]
+        wanted = [name for meaning, name in names.items() if meaning in ("label", "split")]
         classes = names_in_metadata(schema.metadata, names["label"])
         return _Table(path, names, file.read(columns=wanted), classes)
 
 
-def _refuse_type(path: Path, name: str, kind: Any) -> None:
+def _refuse_type(path: Path, meaning: str, name: str, kind: Any) -> None:
     plain = (
         kind.field("bytes").type
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
@@ -146,7 +173,7 @@ def _refuse_type(path: Path, name: str, kind: Any) -> None:
     )
     if not (pa.types.is_binary(plain) or pa.types.is_large_binary(plain)):
         raise BadInput(
-            f"Expected column `{name}` of {path} to hold encoded images, as bytes or {{bytes}}; "
+            f"Expected column `{name}` of {path} to hold encoded {INPUTS[meaning].plural}, as bytes or {{bytes}}; "
             f"found {kind}."
         )
 
@@ -192,16 +219,7 @@ def _refuse_disagreement(path: Path, named: str, rows: list[str]) -> None:
 def _split_column(table: _Table) -> list[str]:
     path, column = table.path, table.content.column(table.columns["split"])
     _refuse_absent(path, "split", column)
-    given = pd.Series(column.to_pylist(), dtype=object)
-    splits = given.map(lambda value: SPELLINGS.get(str(value).lower()))
-    if splits.isna().any():
-        row = first(splits.isna())
-        raise BadInput(
-            f"Expected column `split` of {path} to hold "
-            f"{', '.join(dict.fromkeys(SPELLINGS.values()))}; "
-            f"found {given[row]!r} in row {row}, and {int(splits.isna().sum())} such rows."
-        )
-    return list(splits)
+    return read_splits(path, "split", column.to_pylist())
 
 
 def _refuse_absent(path: Path, name: str, column: Any) -> None:

@@ -2,43 +2,52 @@
 
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from espalier import files
 from espalier.data import layout, writing
-from espalier.data.decoding import decode_all
+from espalier.data.decoding import Decoded, decode_all
 from espalier.data.known import augmentation
+from espalier.data.labels import as_targets
 from espalier.data.names import SPLITS, TRAIN
-from espalier.data.prepared import Dataset, file_name
-from espalier.data.source import Array, Source, content_hash
+from espalier.data.prepared import Dataset, describe, file_name
+from espalier.data.source import Source, content_hash
 from espalier.data.splits import assign
 from espalier.errors import BadInput, Notice
 from espalier.inputs import INPUTS
 from espalier.paths import EXAMPLES
+from espalier.prediction import Regression, task_named
 from espalier.settings.data import DataSettings
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Data that passed every check, decoded and split, but not written.
+    """Data that passed every check, decoded, split and brought into their stored form, but not written.
 
     Attributes:
         source: data as they were found.
         classes: names by label.
-        images: All of them, (N, C, H, W) uint8, mapped from a temporary file.
-        examples: `source.examples` with `split` and `sha256`; its index is the row in `images`.
+        inputs: stored inputs (N, ...) of all splits; images are mapped from a temporary file.
+        facts: facts of their kind.
+        examples: `source.examples` with `split` and `sha256`; its index is the row in `inputs`.
+        tolerance: tolerance of a regression; None for the default.
     """
 
     source: Source
     classes: tuple[str, ...]
-    images: Array
+    inputs: NDArray[Any]
+    facts: Any
     examples: pd.DataFrame
+    tolerance: float | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -47,8 +56,30 @@ class Checked:
 
     @property
     def dropped(self) -> int:
-        """Examples left out because a stricter split holds the same image."""
+        """Examples left out because a stricter split holds the same one."""
         return len(self.source.examples) - len(self.examples)
+
+    @property
+    def description(self) -> str:
+        """Kind, form and task of the examples, such as `images, 1x8x8, 10 classes`."""
+        task = task_named(self.source.task, self.task_facts)
+        return describe(self.source.kind, self.inputs.shape[1:], self.facts, task, self.classes)
+
+    @property
+    def task_facts(self) -> dict[str, Any]:
+        """Facts that the task records of the targets of the train split."""
+        if self.source.task != "regression":
+            return {}
+        return asdict(Regression.of(self.targets(TRAIN), self.tolerance))
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The rows of a split in `inputs`."""
+        return self.examples.index.to_numpy()[self.examples["split"] == split]
+
+    def targets(self, split: str) -> NDArray[Any]:
+        """The targets (N, ...) of a split."""
+        labels = self.examples.loc[self.examples["split"] == split, "label"]
+        return as_targets(labels, self.source.task, self.classes)
 
 
 def prepare(
@@ -74,11 +105,9 @@ def prepare(
     settings = settings or DataSettings(**keys)
     read = layout.read(source, settings=settings)
     with disk_errors(workshop), checked(read, settings, workshop) as data:
-        side = min(data.images.shape[2:])
-        shift, mirror = augmentation(data.source.name, side, settings.crop, settings.flip)
         _say_moved(target, data.examples)
         with files.replacing(target, workshop) as draft:
-            return _write(draft, data, shift, mirror, settings.seed or 0)
+            return _write(draft, data, settings.seed or 0)
 
 
 def _say_moved(target: Path, examples: pd.DataFrame) -> None:
@@ -127,46 +156,76 @@ def disk_errors(workshop: Path) -> Iterator[None]:
 
 @contextmanager
 def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[Checked]:
-    """Decode, check and split data; the images live in a temporary file in `workshop` until the block ends.
+    """Decode, check and split data; images live in a temporary file in `workshop` until the block ends.
 
     Raises:
         BadInput: if a check fails; the message names the file, the row and the count.
     """
     workshop.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="decoded.", dir=workshop) as scratch:
-        pixels = decode_all(source, Path(scratch) / "images", settings)
-        if pixels.count != len(source.examples):
+        decoded = decode_all(source, Path(scratch) / "images", settings)
+        if decoded.count != len(source.examples):
             raise BadInput(
-                f"Expected {source.folder} to hold {len(source.examples)} images; found "
-                f"{pixels.count}: it was "
-                "changed while it was read."
+                f"Expected {source.folder} to hold {len(source.examples)} {source.plural}; found "
+                f"{decoded.count}: it was changed while it was read."
             )
-        source = source.only(pixels.kept)
-        count = 1 + int(source.examples["label"].max())
-        classes = source.classes or tuple(str(label) for label in range(count))
-        yield Checked(
-            source, classes, pixels.images, assign(source, pixels.hashes, classes, settings)
-        )
+        source = source.only(decoded.kept)
+        classes = source.classes or _numbered(source.examples["label"])
+        examples = assign(source, decoded.hashes, classes, settings)
+        train = examples.index.to_numpy()[examples["split"] == TRAIN]
+        inputs, facts = _stored(source, decoded, train, settings)
+        tolerance = settings.task_settings.tolerance
+        yield Checked(source, classes, inputs, facts, examples, tolerance)
 
 
-def _write(folder: Path, data: Checked, crop: int, flip: bool, seed: int) -> Dataset:
+def _numbered(labels: pd.Series) -> tuple[str, ...]:
+    """Numbers as the names of classes."""
+    return tuple(str(label) for label in range(1 + int(labels.max())))
+
+
+def _stored(
+    source: Source, decoded: Decoded, train: NDArray[np.int64], settings: DataSettings
+) -> tuple[NDArray[Any], Any]:
+    """The inputs (N, ...) in their stored form, and the facts of their kind."""
+    remarks: Counter[str] = Counter()
+    options: dict[str, Any] = {}
+    if source.kind == "image":
+        side = min(np.shape(decoded.examples)[2:])
+        crop, flip = augmentation(source.name, side, settings.crop, settings.flip)
+        options = {"crop": crop, "flip": flip}
+    elif source.kind == "audio":
+        options = {"policy": settings.audio, "remark": lambda what: remarks.update([what])}
+    elif source.kind == "text":
+        options = {"policy": settings.text}
+    elif source.kind == "table":
+        options = {"columns": source.columns}
+    inputs, facts = INPUTS[source.kind].store(decoded.examples, train, **options)
+    for remark, count in remarks.items():
+        text = f"{count:,} of {decoded.count:,} {source.plural}: {remark}."
+        warnings.warn(text, Notice, stacklevel=3)
+    return inputs, facts
+
+
+def _write(folder: Path, data: Checked, seed: int) -> Dataset:
     parts = {name: data.examples[data.examples["split"] == name] for name in SPLITS}
-    for name, part in parts.items():
+    for name in SPLITS:
         writing.write_split(
-            folder / file_name(name), data.images, part.index.to_numpy(), part["label"].to_numpy()
+            folder / file_name(name), data.inputs, data.rows(name), data.targets(name)
         )
     writing.write_examples(folder, pd.concat(parts.values()))
-    train = parts[TRAIN].index.to_numpy()
     dataset = Dataset(
         name=data.source.name,
         classes=data.classes,
-        shape=data.images.shape[1:],
+        shape=data.inputs.shape[1:],
         counts=data.counts,
         seed=seed,
         source_hash=content_hash(data.source.folder),
         files={file_name(name): files.sha256(folder / file_name(name)) for name in SPLITS},
-        facts=INPUTS["image"].facts(data.images, train, crop=crop, flip=flip),
+        facts=data.facts,
         dropped=data.dropped,
+        kind=data.source.kind,
+        task=data.source.task,
+        task_facts=data.task_facts,
     )
     writing.write_dataset(folder, dataset)
     return dataset

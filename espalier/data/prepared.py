@@ -1,5 +1,6 @@
 """Prepared data: three splits as tensors, each checked against the hash that was recorded when it was written."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,10 @@ class Dataset:
         """The task, with what it records of the data."""
         return task_named(self.task, self.task_facts)
 
+    def describe(self) -> str:
+        """Kind, form and task of the examples in words."""
+        return describe(self.kind, self.shape, self.facts, self.build_task(), self.classes)
+
     def network_arguments(self) -> dict[str, Any]:
         """Arguments that the kind of input adds to those of a factory."""
         return self.input.network_arguments(self.facts)
@@ -133,6 +138,14 @@ class Dataset:
         own = {key: value for key, value in content.items() if key not in names}
         validated = TypeAdapter(kind.facts_type).validate_python(facts)
         return TypeAdapter(cls).validate_python({**own, "facts": validated})
+
+
+def describe(
+    kind: str, shape: tuple[int, ...], facts: Any, task: Task, classes: Sequence[str]
+) -> str:
+    """Kind, form and task of examples, such as `images, 1x8x8, 10 classes`."""
+    found = input_named(kind)
+    return f"{found.plural}, {found.describe(shape, facts)}, {task.describe(classes)}"
 
 
 @dataclass(frozen=True)

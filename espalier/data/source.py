@@ -1,9 +1,9 @@
-"""Sources: the files and labels of a data set, before any image is decoded."""
+"""Sources: the files and labels of a data set, before any example is decoded."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,16 @@ import pandas as pd
 
 from espalier import files
 from espalier.data.contents import readable_name, visible
+from espalier.inputs import INPUTS
 
 CLASSES = "classes.json"
 SOURCE = "source.json"
 WHOLE = -1  # the row of an example that is a whole file
 
 Array = npt.NDArray[np.uint8]
-Chunk = Sequence[bytes | None] | Array
+Chunk = Sequence[Any] | npt.NDArray[Any]
+"""Some examples: encoded, or decoded already."""
+Layout = Literal["parquet", "folders", "listing", "webdataset", "idx", "cifar", "tables", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,37 @@ class Source:
 
     Attributes:
         folder: folder of the data set.
-        kind: layout.
+        layout: layout of the files.
         name: name in `source.json`, else the name of the known data set, else "data".
         classes: names of the classes by label, if they are known.
         examples: a row for each example: `file` (relative to `folder`), `row` in it (-1 if the file
-            is the example), `label` (int64), `split` ("" if none is given).
-        images: yields all images in the order of `examples`, in chunks: encoded, or as (n, C, H,
-            W).
+            is the example), `label` (a class, a set of classes, or a number), `split` ("" if none
+            is given).
+        contents: yields all examples in the order of `examples`, in chunks: encoded, or decoded.
         files: files to copy, to have the data set elsewhere; empty for a standard set's own format.
+        kind: kind of input.
+        task: task that the labels are for.
+        columns: names of the columns of a table.
     """
 
     folder: Path
-    kind: Literal["parquet", "images", "listing", "webdataset", "idx", "cifar"]
+    layout: Layout
     name: str
     classes: tuple[str, ...] | None
     examples: pd.DataFrame
-    images: Callable[[], Iterator[Chunk]]
+    contents: Callable[[], Iterator[Chunk]]
     files: tuple[Path, ...] = ()
+    kind: str = "image"
+    task: str = "classification"
+    columns: tuple[str, ...] = ()
+
+    @property
+    def plural(self) -> str:
+        """Word for examples in messages."""
+        return INPUTS[self.kind].plural
 
     def only(self, rows: list[int]) -> "Source":
-        """The same data set with some of its rows; its images are those of all rows."""
+        """The same data set with some of its rows; its contents are those of all rows."""
         return replace(self, examples=self.examples.iloc[rows].reset_index(drop=True))
 
     def place(self, index: int) -> str:
@@ -57,17 +71,25 @@ class Source:
 
 
 def frame(
-    file: list[str], row: npt.ArrayLike, label: npt.ArrayLike, split: str | list[str]
+    file: list[str], row: npt.ArrayLike, label: Sequence[Any] | Array, split: str | list[str]
 ) -> pd.DataFrame:
     """The rows of `Source.examples`; a single split is that of all of them."""
     splits = [split] * len(file) if isinstance(split, str) else split
     columns = {
         "file": pd.Series(file, dtype=object),
         "row": np.asarray(row, np.int64),
-        "label": np.asarray(label, np.int64),
+        "label": _column(label),
         "split": pd.Series(splits, dtype=object),
     }
     return pd.DataFrame(columns)
+
+
+def _column(labels: Any) -> pd.Series:
+    """Labels as a column: sets as they are, numbers as numbers."""
+    if len(labels) and isinstance(labels[0], tuple):
+        return pd.Series(list(labels), dtype=object)
+    numbers = np.asarray(labels)
+    return pd.Series(numbers.astype(float if numbers.dtype.kind == "f" else np.int64))
 
 
 def first(mask: pd.Series) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files
-from espalier.data import layout, torchvision_files
+from espalier.data import layout, tables, torchvision_files
 from espalier.data.converting import convert
 from espalier.data.known import DIGITS, KNOWN
 from espalier.data.prepare import checked, disk_errors
@@ -34,6 +34,7 @@ class ImportedData:
         name: name of the data set.
         classes: names of the classes, by label.
         shape: shape of every input.
+        description: kind, form and task of the examples in words.
         counts: number of examples of each split.
         dropped: number of examples that `prepare` will leave out, because a stricter split holds the
             same image.
@@ -43,6 +44,7 @@ class ImportedData:
     name: str
     classes: tuple[str, ...]
     shape: tuple[int, ...]
+    description: str
     counts: dict[str, int]
     dropped: int
     source_hash: str
@@ -59,7 +61,7 @@ def import_data(
     """Replace `target`, the `data/` of a project, by a data set that passes every check of `prepare`.
 
     Args:
-        source: name of a known data set, or a path to parquet files or a folder of images.
+        source: name of a known data set, or a path to a table or a folder.
         target: folder to create or replace.
         root: folder with the files of a known data set: in the folder, in torchvision's layout below
             it, or as parquet files. None downloads them, except for `digits`, which the project
@@ -106,7 +108,8 @@ def _describe(draft: Path, settings: DataSettings, workshop: Path) -> ImportedDa
         return ImportedData(
             name=data.source.name,
             classes=data.classes,
-            shape=data.images.shape[1:],
+            shape=data.inputs.shape[1:],
+            description=data.description,
             counts=data.counts,
             dropped=data.dropped,
             source_hash=content_hash(draft),
@@ -141,7 +144,7 @@ def _fill(
             "nothing there."
         )
     if path.is_file():
-        _copy_parquet_file(path, draft)
+        _copy_file(path, draft)
     else:
         _copy(path, draft, None, settings)
     if not (draft / SOURCE).exists():
@@ -149,10 +152,11 @@ def _fill(
     return path if path.is_dir() else path.parent
 
 
-def _copy_parquet_file(path: Path, draft: Path) -> None:
-    if path.suffix != ".parquet":
+def _copy_file(path: Path, draft: Path) -> None:
+    if path.suffix.lower() not in tables.ENDINGS:
         raise BadInput(
-            f"Expected {path} to be a folder or a parquet file; found another kind of file."
+            f"Expected {path} to be a folder or a file of {', '.join(tables.ENDINGS)}; found another "
+            "kind of file."
         )
     shutil.copyfile(path, draft / path.name)
 

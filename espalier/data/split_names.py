@@ -61,3 +61,25 @@ def splits_of(folder: PurePath, paths: Sequence[PurePath]) -> list[str]:
             f"without beside {named}."
         )
     return splits
+
+
+def read_splits(path: PurePath, name: str, values: Sequence[object]) -> list[str]:
+    """The splits in a column.
+
+    Args:
+        path: file, for messages.
+        name: name of the column.
+        values: its cells.
+
+    Raises:
+        BadInput: if a cell is no split; the message names the first row and the number.
+    """
+    splits = [SPELLINGS.get(str(value).lower()) for value in values]
+    if None in splits:
+        row = splits.index(None)
+        raise BadInput(
+            f"Expected column `{name}` of {path} to hold "
+            f"{', '.join(dict.fromkeys(SPELLINGS.values()))}; "
+            f"found {values[row]!r} in row {row}, and {splits.count(None)} such rows."
+        )
+    return [str(split) for split in splits]

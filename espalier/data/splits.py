@@ -41,20 +41,26 @@ def assign(
     Raises:
         BadInput: If the same image is in two given splits and should not be dropped, or a class has too few examples.
     """
-    examples = source.examples.assign(sha256=hashes)
+    examples = source.examples.assign(sha256=hashes, stratum=_strata(source))
     given = set(examples["split"])
     examples.loc[examples["split"] == "", "split"] = TRAIN
     examples = _resolve_duplicates(source, examples, settings)
     _say_conflicts(source, examples)
     missing = [name for name in (TEST, VALIDATION) if name not in given]
-    _refuse_missing(source, examples, classes)
+    by_class = classes if source.task == "classification" else (source.plural,)
+    _refuse_missing(source, examples, by_class)
     if settings.split == "exact":
-        return _draw_all(examples, classes, missing, settings)
+        return _draw_all(examples, by_class, missing, settings)
     for name in missing:
         examples = _place(examples, name, getattr(settings, name), settings.seed or 0)
-    _refuse_missing(source, examples, classes, drawn=True)
-    _say_empty_classes(examples, classes, missing)
+    _refuse_missing(source, examples, by_class, drawn=True)
+    _say_empty_classes(examples, by_class, missing)
     return examples
+
+
+def _strata(source: Source) -> pd.Series | int:
+    """The class of each example; a single stratum where examples have no class."""
+    return source.examples["label"] if source.task == "classification" else 0
 
 
 def _place(examples: pd.DataFrame, name: str, fraction: float, seed: int) -> pd.DataFrame:
@@ -74,7 +80,7 @@ def _say_empty_classes(
 ) -> None:
     """Say which classes have no example in a split that was drawn."""
     for name in missing:
-        present = set(examples.loc[examples["split"] == name, "label"])
+        present = set(examples.loc[examples["split"] == name, "stratum"])
         absent = [one for label, one in enumerate(classes) if label not in present]
         if absent:
             warnings.warn(
@@ -96,11 +102,16 @@ def _say_conflicts(source: Source, examples: pd.DataFrame) -> None:
     _, pair = next(iter(images))
     one, other = (source.place(int(row)) for row in pair.index[:2])
     warnings.warn(
-        f"{images.ngroups} images have several labels, the first in {one} and {other}: the same "
-        "pixels.",
+        f"{images.ngroups} {source.plural} have several labels, the first in {one} and {other}: the "
+        f"same {_same(source)}.",
         Notice,
         stacklevel=4,
     )
+
+
+def _same(source: Source) -> str:
+    """What equal examples have in common."""
+    return "pixels" if source.kind == "image" else "content"
 
 
 def _draw_all(
@@ -128,9 +139,9 @@ def _resolve_duplicates(
     twin = first(twins)
     count = int(leak.sum())
     raise BadInput(
-        f"Expected an image to be in one split alone; found {count} in two, the first in "
+        f"Expected {source.plural} to be in one split alone; found {count} in two, the first in "
         f"{source.place(row)} "
-        f"({examples['split'][row]}): the same pixels as {source.place(twin)} "
+        f"({examples['split'][row]}): the same {_same(source)} as {source.place(twin)} "
         f"({examples['split'][twin]}). "
         f"`data.duplicates: drop` in params.yaml drops them from {examples['split'][row]}."
     )
@@ -139,7 +150,7 @@ def _resolve_duplicates(
 def _refuse_missing(
     source: Source, examples: pd.DataFrame, classes: tuple[str, ...], *, drawn: bool = False
 ) -> None:
-    present = set(examples.loc[examples["split"] == TRAIN, "label"])
+    present = set(examples.loc[examples["split"] == TRAIN, "stratum"])
     if not present:
         raise BadInput(
             f"Expected the {TRAIN} split of {source.folder} to hold examples; found none."
@@ -156,7 +167,7 @@ def _refuse_missing(
 
 def _refuse_too_few(examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str]) -> None:
     train = examples[examples["split"] == TRAIN]
-    images = train.groupby("label")["sha256"].nunique()
+    images = train.groupby("stratum")["sha256"].nunique()
     for label, name in enumerate(classes):
         found = int(images.get(label, 0))
         if found < 1 + len(missing):
@@ -172,11 +183,13 @@ def _draw(
 ) -> pd.DataFrame:
     train = examples[examples["split"] == TRAIN]
     images = (
-        train.groupby("sha256").agg(label=("label", "first"), size=("label", "size")).reset_index()
+        train.groupby("sha256")
+        .agg(stratum=("stratum", "first"), size=("stratum", "size"))
+        .reset_index()
     )
     images["order"] = [f"{_order(seed, name, image):064x}" for image in images["sha256"]]
-    images = images.sort_values(["label", "order"])
-    sizes = images.groupby("label")["size"]
+    images = images.sort_values(["stratum", "order"])
+    sizes = images.groupby("stratum")["size"]
     before = sizes.cumsum() - images["size"]
     wanted = (sizes.transform("sum") * fraction).round().clip(lower=1)
     spare = (

@@ -9,10 +9,11 @@ import pandas as pd
 
 from espalier.data.contents import readable_name, visible
 from espalier.data.folders import ENDINGS, FILES_AT_ONCE
-from espalier.data.labels import read_labels
+from espalier.data.labels import Labels, read_labels
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import splits_of
 from espalier.errors import BadInput
+from espalier.settings.tasks import TaskSettings
 
 _LABELS = ("cls", "label", "txt")  # endings of the file with the label; the first that there is
 
@@ -30,8 +31,10 @@ def found(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.suffix == ".tar"]
 
 
-def examples(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, tuple[str, ...] | None]:
-    """The examples of tar files, and the names of their classes if labels are words.
+def examples(
+    folder: Path, paths: list[Path], settings: TaskSettings | None = None
+) -> tuple[pd.DataFrame, Labels]:
+    """The examples of tar files, and their labels.
 
     Raises:
         BadInput: if a file is damaged, or an image has no label.
@@ -39,16 +42,16 @@ def examples(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, tuple[str, 
     shards = [_read(path) for path in paths]
     inside = [path.relative_to(folder) for path in paths]
     columns = [(pd.Series(shard.labels, dtype=object), None) for shard in shards]
-    labels = read_labels(str(folder), columns)
+    labels = read_labels(str(folder), columns, settings)
     files, rows, splits = [], [], []
     for path, shard, split in zip(inside, shards, splits_of(folder, inside), strict=True):
         files += [readable_name(path)] * len(shard.images)
         rows += list(range(len(shard.images)))
         splits += [split] * len(shard.images)
-    return frame(files, rows, labels.values, splits), labels.classes
+    return frame(files, rows, labels.values, splits), labels
 
 
-def images(paths: list[Path]) -> Iterator[Chunk]:
+def contents(paths: list[Path]) -> Iterator[Chunk]:
     """The content of all images, in chunks."""
     for path in paths:
         names = _read(path).images

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,30 +12,40 @@ import pyarrow.parquet as pq
 
 from espalier import files
 from espalier.data.prepared import Dataset
-from espalier.data.source import Array
 from espalier.paths import DATASET, EXAMPLES
 
 IMAGES_AT_ONCE = 4096
-_DTYPES = {"uint8": "U8", "float32": "F32"}  # of NumPy: of safetensors
+_DTYPES = {  # of NumPy: of safetensors
+    "uint8": "U8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float32": "F32",
+}
 
 
 def write_split(
-    path: Path, images: Array, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+    path: Path, images: npt.NDArray[Any], rows: npt.NDArray[np.int64], labels: npt.NDArray[Any]
 ) -> None:
     """Write a split as safetensors (https://huggingface.co/docs/safetensors: a JSON header, then the bytes).
 
     Args:
         path: file to write.
-        images: All images (N, C, H, W), perhaps mapped from disk: the library's own writer wants them in memory.
-        rows: The rows of `images` that belong to the split.
-        labels: One for each of `rows`.
+        images: stored inputs (N, ...) of all splits, perhaps mapped from disk: the library's own writer wants them
+            in memory.
+        rows: rows of the inputs that belong to the split.
+        labels: target of each of these rows.
     """
     shape = [len(rows), *images.shape[1:]]
-    middle = 8 * len(rows)
+    middle = labels.nbytes
     end = middle + images.itemsize * int(np.prod(shape))
     header = json.dumps(
         {
-            "labels": {"dtype": "I64", "shape": [len(rows)], "data_offsets": [0, middle]},
+            "labels": {
+                "dtype": _DTYPES[labels.dtype.name],
+                "shape": list(labels.shape),
+                "data_offsets": [0, middle],
+            },
             "images": {
                 "dtype": _DTYPES[images.dtype.name],
                 "shape": shape,
@@ -45,7 +56,7 @@ def write_split(
     header += b" " * (-len(header) % 8)
     with path.open("xb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        file.write(labels.astype("<i8").tobytes())
+        file.write(np.ascontiguousarray(labels).tobytes())
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             file.write(images[rows[start : start + IMAGES_AT_ONCE]].tobytes())
 

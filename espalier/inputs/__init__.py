@@ -6,10 +6,20 @@ through the front, the exporter puts it into the deployed file, and no method se
 """
 
 from espalier.errors import BadInput
+from espalier.inputs.audio import AudioInput
 from espalier.inputs.image import ImageInput
 from espalier.inputs.kind import Augmentations, Front, InputKind
+from espalier.inputs.table import TableInput
+from espalier.inputs.tensor import TensorInput
+from espalier.inputs.text import TextInput
 
-INPUTS: dict[str, InputKind] = {"image": ImageInput()}
+INPUTS: dict[str, InputKind] = {
+    "image": ImageInput(),
+    "audio": AudioInput(),
+    "text": TextInput(),
+    "table": TableInput(),
+    "tensor": TensorInput(),
+}
 
 
 def input_named(name: str) -> InputKind:

@@ -59,21 +59,29 @@ class InputKind(Protocol):
     dtype: torch.dtype
     facts_type: type[Any]
 
-    def decode(self, content: bytes) -> NDArray[Any]:
-        """One example from the bytes of a file or a table cell.
+    def decode(self, content: Any) -> Any:
+        """One example from the bytes of a file, or from the cells of a table.
 
         Raises:
             ValueError: if it cannot be read; the message says why, without a full stop.
         """
 
-    def facts(self, inputs: NDArray[Any], train: NDArray[np.int64], **options: Any) -> Any:
-        """The facts of a data set.
+    def digest(self, example: Any) -> str:
+        """SHA-256 of a decoded example: equal ones are never in two splits."""
+
+    def store(
+        self, examples: Any, train: NDArray[np.int64], **options: Any
+    ) -> tuple[NDArray[Any], Any]:
+        """The stored inputs (N, ...) of a data set, and its facts.
 
         Args:
-            inputs: stored inputs (N, ...) of all splits, perhaps mapped from disk.
-            train: rows of the train split; no other rows are used.
-            options: settings of the augmentation.
+            examples: decoded examples of all splits, perhaps mapped from disk.
+            train: rows of the train split; the facts are of no other rows.
+            options: settings of the kind.
         """
+
+    def describe(self, shape: tuple[int, ...], facts: Any) -> str:
+        """The form of an example in words, such as `3x32x32`."""
 
     def front(self, facts: Any) -> Front:
         """The module between stored inputs (N, ...) and the network, on the CPU."""
@@ -115,5 +123,5 @@ class InputKind(Protocol):
             active: whether views differ from the stored inputs at all.
         """
 
-    def display(self, example: NDArray[Any]) -> Image.Image:
-        """The picture of one stored example (...) in a report."""
+    def display(self, example: NDArray[Any], facts: Any) -> Image.Image | str:
+        """One stored example (...) in a report: a picture, or a text."""

@@ -58,9 +58,9 @@ def bounded_drop(scores: Values, reference: Values, level: float = LEVEL) -> tup
     Returns:
         The drop with its interval in [-1, 1], and the p-value of the hypothesis that it is 0.
     """
-    halves = (reference - scores + 1) / 2  # a drop of -1 is 0, of 1 is 1
-    found = bounded_mean(halves, level)
-    orders = _orders(halves)
+    scaled = (reference - scores + 1) / 2  # a drop of -1 is 0, of 1 is 1
+    found = bounded_mean(scaled, level)
+    orders = _orders(scaled)
     bets = _bets(orders, level)
     won = (_capital(orders, bets, 0.5) + _capital(1 - orders, bets, 0.5)) / 2
     return Interval(*(2 * bound - 1 for bound in found)), min(1.0, 1 / won)

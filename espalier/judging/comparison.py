@@ -54,7 +54,7 @@ def compare(scores: np.ndarray, reference: np.ndarray, level: float = LEVEL) -> 
 def forgotten(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The indices of the examples whose score is lower than the reference's by at least one half.
 
-    Of scores 0 and 1, these are the examples that the reference has right and the model has wrong.
+    Where scores are 0 or 1, these are the examples that the reference has right and the model has wrong.
 
     Args:
         scores: scores (N,) of the model.

@@ -26,6 +26,10 @@ class Classification:
         """The number of classes."""
         return len(classes)
 
+    def describe(self, classes: Sequence[str]) -> str:
+        """The number of classes in words."""
+        return f"{len(classes)} classes"
+
     def readout(self) -> nn.Module | None:
         """None: logits are deployed as they are."""
         return None

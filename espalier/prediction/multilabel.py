@@ -28,6 +28,10 @@ class Multilabel:
         """The number of labels."""
         return len(classes)
 
+    def describe(self, classes: Sequence[str]) -> str:
+        """The number of labels in words."""
+        return f"sets of {len(classes)} labels"
+
     def readout(self) -> nn.Module | None:
         """None: logits are deployed as they are."""
         return None

@@ -78,6 +78,10 @@ class Regression:
         """One."""
         return 1
 
+    def describe(self, classes: Sequence[str]) -> str:
+        """The value and its tolerance in words."""
+        return f"predicting {classes[0]}, right within {self.tolerance:g}"
+
     def readout(self) -> Rescale:
         """The module from standardised values to values in the unit of the targets."""
         return Rescale(self.mean, self.std)

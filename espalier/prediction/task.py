@@ -56,6 +56,9 @@ class Task(Protocol):
     def width(self, classes: Sequence[str]) -> int:
         """The number of outputs of a network for one example."""
 
+    def describe(self, classes: Sequence[str]) -> str:
+        """The task in words, such as `10 classes`."""
+
     def readout(self) -> nn.Module | None:
         """The module from a network's outputs to those of the deployed file; None if they are equal."""
 

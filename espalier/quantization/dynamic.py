@@ -9,6 +9,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput
 from espalier.quantization.quiet import quiet
+from espalier.quantization.unfolded import with_exported_front
 
 _OPERATORS = ["Gemm", "MatMul"]  # a convolution would be four times as slow as in float32
 _INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul")
@@ -41,7 +42,7 @@ def quantize_dynamically(
             reduce_range=reduce_range,
             weight_type=QuantType.QInt8,
         )
-        model = onnx.load(done)
+        model = with_exported_front(onnx.load(done), onnx.load(source))
     if not any(node.op_type in _INTEGER for node in model.graph.node):
         raise BadInput(
             "Expected a network to be quantized dynamically to have linear layers; found none."

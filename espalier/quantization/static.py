@@ -18,6 +18,7 @@ from espalier.quantization.observe import observe
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import Histogram
 from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
+from espalier.quantization.unfolded import with_exported_front
 
 _OPERATORS = [
     "Conv",
@@ -123,9 +124,8 @@ def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        return Observed(
-            onnx.load(ready), tuple(observe(ready, images, _OPERATORS) for images in samples)
-        )
+        optimised = with_exported_front(onnx.load(ready), onnx.load(source))
+        return Observed(optimised, tuple(observe(ready, images, _OPERATORS) for images in samples))
 
 
 def insert(

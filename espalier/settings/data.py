@@ -5,7 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from espalier.settings.audio import AudioPolicy
 from espalier.settings.images import ImagePolicy
+from espalier.settings.tasks import TaskName, TaskSettings
+from espalier.settings.texts import TextPolicy
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -16,13 +19,19 @@ class Columns:
 
     Attributes:
         image: column of the images, or of their paths.
-        label: column of the labels.
+        audio: column of the clips, or of their paths.
+        text: column of the texts.
+        label: column of the labels, or of the numbers to predict.
         split: column of the splits.
+        ignore: columns of a table that are no features, such as names and numbers of the rows.
     """
 
     image: str | None = None
+    audio: str | None = None
+    text: str | None = None
     label: str | None = None
     split: str | None = None
+    ignore: tuple[str, ...] = ()
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -32,6 +41,8 @@ class DataSettings:
     """The section `data` of `params.yaml`.
 
     Attributes:
+        kind: kind of the examples; by default it follows from the files and columns.
+        task: task, as a name or with its settings; by default it follows from the labels.
         validation: fraction of the examples outside the test split that is held out for choices,
             where no validation split is given.
         test: fraction of all examples held out for evaluation, where no test split is given.
@@ -45,11 +56,16 @@ class DataSettings:
         crop: largest random shift of training images, in pixels; -1 for the default of the data set.
         flip: whether training images may be mirrored; by default as the data set says.
         images: form that images are brought into.
+        audio: form that clips are brought into, and their spectrogram.
+        text: division of texts into tokens.
+        arrays: function of a trusted package that gives arrays, `package.module:function`.
         class_folder: folder that is the class where images lie several folders deep.
         columns: names of the columns of tables.
         first_label: number of the first class, where labels are numbers.
     """
 
+    kind: Literal["image", "audio", "text", "table", "tensor"] | None = None
+    task: TaskName | TaskSettings | None = None
     validation: Fraction = 0.15
     test: Fraction = 0.2
     split: Literal["threshold", "exact"] = "threshold"
@@ -59,8 +75,16 @@ class DataSettings:
     crop: Annotated[int, Field(ge=-1)] = -1
     flip: bool | None = None
     images: ImagePolicy = field(default_factory=ImagePolicy)
+    audio: AudioPolicy = field(default_factory=AudioPolicy)
+    text: TextPolicy = field(default_factory=TextPolicy)
+    arrays: str | None = None
     class_folder: Literal["first", "last"] | None = None
     columns: Columns = field(default_factory=Columns)
     first_label: int = 0
+
+    @property
+    def task_settings(self) -> TaskSettings:
+        """The settings of the task; without a name where it follows from the labels."""
+        return self.task if isinstance(self.task, TaskSettings) else TaskSettings(name=self.task)
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

@@ -291,7 +291,7 @@ CASES: list[tuple[Callable[[pd.DataFrame, Path], None], str]] = [
     (one_class, r"at least two classes; found one: 0"),
     (no_parquet, r"all\.parquet to be a sound parquet file; found: "),
     (damaged_page, r"all\.parquet to be a sound parquet file; found: "),
-    (nothing, r"to hold \*\.parquet, images .*found none of them"),
+    (nothing, r"to hold \*\.parquet, images, .*found none of them"),
     (bad_classes, r"classes\.json to hold a list of different names; found"),
     (bad_source, r"source\.json to hold .*name.*found"),
     (damaged_file, r"found 1 that is not, the first in \S*3/0003\.png: "),

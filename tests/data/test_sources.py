@@ -226,7 +226,7 @@ def test_an_archive_that_torchvision_does_not_know_is_not_unpacked(project, tmp_
             r"--root to be a folder with the files of mnist; found no folder nowhere",
         ),
         (".", ".", r"--root to go with a known data set"),
-        (__file__, None, r"to be a folder or a parquet file"),
+        (__file__, None, r"to be a folder or a file of"),
     ],
 )
 def test_a_source_that_is_none_lists_what_can_be(project, source, root, sentence):

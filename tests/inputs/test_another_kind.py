@@ -1,6 +1,6 @@
 """A second kind of input, which no module of the library knows, goes from files to a deployed file.
 
-Its examples are rows of a table: numbers, each column with its own scale.
+Its examples are spectra: numbers, each with its own scale.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ COLUMNS, CLASSES = 64, 10
 
 
 @dataclass(frozen=True)
-class TableFacts:
+class SpectrumFacts:
     center: tuple[float, ...]
     spread: tuple[float, ...]
 
@@ -59,13 +59,13 @@ class NoAugmentations:
         return inputs
 
 
-class TableInput:
-    name, plural, dtype, facts_type = "table", "rows", torch.float32, TableFacts
+class SpectrumInput:
+    name, plural, dtype, facts_type = "spectrum", "spectra", torch.float32, SpectrumFacts
 
     def facts(self, inputs, train, **options):
         rows = inputs[train]
         spread = np.maximum(rows.std(0), 1e-3)
-        return TableFacts(tuple(map(float, rows.mean(0))), tuple(map(float, spread)))
+        return SpectrumFacts(tuple(map(float, rows.mean(0))), tuple(map(float, spread)))
 
     def front(self, facts):
         return Standardize(facts)
@@ -76,8 +76,8 @@ class TableInput:
 
 @pytest.fixture
 def table(monkeypatch):
-    monkeypatch.setitem(INPUTS, "table", TableInput())
-    return INPUTS["table"]
+    monkeypatch.setitem(INPUTS, "spectrum", SpectrumInput())
+    return INPUTS["spectrum"]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def prepared(table, digits, tmp_path):
         source_hash="",
         files=hashes,
         facts=table.facts(rows, indices["train"]),
-        kind="table",
+        kind="spectrum",
     )
     write_dataset(tmp_path, dataset)
     return tmp_path
@@ -137,8 +137,8 @@ def trained(folder):
 
 def test_its_description_is_read_back_with_its_own_facts(prepared):
     dataset = read_dataset(prepared)
-    assert dataset.kind == "table"
-    assert isinstance(dataset.facts, TableFacts)
+    assert dataset.kind == "spectrum"
+    assert isinstance(dataset.facts, SpectrumFacts)
     assert len(dataset.facts.center) == COLUMNS
     assert (dataset.zeros(3).shape, dataset.zeros(3).dtype) == ((3, COLUMNS), torch.float32)
 
@@ -154,8 +154,8 @@ def test_training_looks_through_its_front_and_the_deployed_file_holds_it(prepare
 
 
 def test_a_description_of_an_unknown_kind_is_refused_with_the_known_ones(prepared, monkeypatch):
-    monkeypatch.delitem(INPUTS, "table")
-    with pytest.raises(BadInput, match=r"image; found 'table'"):
+    monkeypatch.delitem(INPUTS, "spectrum")
+    with pytest.raises(BadInput, match=r"tensor; found 'spectrum'"):
         read_dataset(prepared)
 
 

@@ -1,5 +1,6 @@
 """Images: 8-bit pixels (C, H, W), gray or RGB, all of one shape."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,18 +53,27 @@ class ImageInput:
         """
         return decode(content)
 
-    def facts(
-        self, inputs: NDArray[np.uint8], train: NDArray[np.int64], **options: Any
-    ) -> ImageFacts:
-        """The facts of a data set of images.
+    def digest(self, example: NDArray[np.uint8]) -> str:
+        """SHA-256 of the pixels."""
+        return hashlib.sha256(example.tobytes()).hexdigest()
+
+    def store(
+        self, examples: NDArray[np.uint8], train: NDArray[np.int64], **options: Any
+    ) -> tuple[NDArray[np.uint8], ImageFacts]:
+        """The images as they are, and their facts.
 
         Args:
-            inputs: images (N, C, H, W) of all splits.
+            examples: images (N, C, H, W) of all splits.
             train: rows of the train split.
             options: `crop` and `flip`.
         """
-        mean, std = channel_statistics(inputs, train)
-        return ImageFacts(mean, std, **options)
+        mean, std = channel_statistics(examples, train)
+        return examples, ImageFacts(mean, std, **options)
+
+    def describe(self, shape: tuple[int, ...], facts: ImageFacts) -> str:
+        """Channels, height and width, such as `3x32x32`."""
+        del facts
+        return "x".join(map(str, shape))
 
     def front(self, facts: ImageFacts) -> Normalize:
         """The normalisation."""
@@ -98,8 +108,9 @@ class ImageInput:
         crop, flip = (facts.crop, facts.flip) if active else (0, False)
         return ImageAugmentations(examples, crop, flip, seed, count)
 
-    def display(self, example: NDArray[np.uint8]) -> Image.Image:
+    def display(self, example: NDArray[np.uint8], facts: ImageFacts) -> Image.Image:
         """The image itself; grey unless it has three channels."""
+        del facts
         colour = len(example) == 3
         return Image.fromarray(example.transpose(1, 2, 0) if colour else example[0])
 

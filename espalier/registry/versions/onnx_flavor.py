@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from espalier.errors import BadInput
+from espalier.inputs import INPUTS
 from espalier.paths import DEPLOYED, MANIFEST, PREPARED
+from espalier.prediction import TASKS
 from espalier.registry.versions.model import Model
 
 EXAMPLES = 4
-_ELEMENTS = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
+_ELEMENTS = {
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT16: "int16",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.FLOAT: "float32",
+}
+_OUTPUTS = frozenset(task.output for task in TASKS.values())
 _FREE = -1  # a dimension of any size, in MLflow's notation
 
 
@@ -28,7 +36,7 @@ class _Value(NamedTuple):
 
 
 def write_flavor(
-    model: Model, target: Path, *, run: str, logged: str, examples: NDArray[np.uint8] | None
+    model: Model, target: Path, *, run: str, logged: str, examples: NDArray[Any] | None
 ) -> None:
     """Write the folder of a version.
 
@@ -40,7 +48,7 @@ def write_flavor(
         target: The folder to write; must not exist.
         run: MLflow's id of the run.
         logged: MLflow's id of the logged model.
-        examples: Example inputs (N, C, H, W); None if there are no prepared data.
+        examples: Example inputs (N, ...); None if there are no prepared data.
 
     Raises:
         BadInput: If inputs or outputs of the deployed file are not the expected ones.
@@ -67,17 +75,17 @@ def write_flavor(
         shutil.copyfile(model.folder / name, target / name)
 
 
-def read_examples(root: Path) -> NDArray[np.uint8] | None:
+def read_examples(root: Path) -> NDArray[Any] | None:
     """The first validation examples; None if the project has no prepared data."""
     path = root / PREPARED / "validation.safetensors"
     if not path.is_file():
         return None
     with safe_open(path, framework="np") as tensors:
-        examples: NDArray[np.uint8] = tensors.get_slice("images")[:EXAMPLES]
+        examples: NDArray[Any] = tensors.get_slice("images")[:EXAMPLES]
     return examples
 
 
-def _signature(path: Path, deployed: onnx.ModelProto, examples: NDArray[np.uint8] | None) -> Any:
+def _signature(path: Path, deployed: onnx.ModelProto, examples: NDArray[Any] | None) -> Any:
     """MLflow's signature of the deployed file, after a check of its inputs and outputs."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -94,30 +102,34 @@ def _signature(path: Path, deployed: onnx.ModelProto, examples: NDArray[np.uint8
     return ModelSignature(inputs=schema(inputs), outputs=schema(outputs))
 
 
-def _check_inputs(path: Path, inputs: list[_Value], examples: NDArray[np.uint8] | None) -> None:
-    if [one[:2] for one in inputs] != [("image", "uint8")] or not _is_image(inputs[0].shape):
+def _check_inputs(path: Path, inputs: list[_Value], examples: NDArray[Any] | None) -> None:
+    kinds = {(name, str(kind.dtype).removeprefix("torch.")) for name, kind in INPUTS.items()}
+    if len(inputs) != 1 or inputs[0][:2] not in kinds or not _is_batch(inputs[0].shape):
+        expected = ", ".join(f"`{name}` {kind}" for name, kind in sorted(kinds))
         raise BadInput(
-            f"Expected {path} to take `image`, uint8 (batch, C, H, W); "
+            f"Expected {path} to take one of {expected}, each (batch, ...); "
             f"found {_listed(inputs)} ({_FREE}: free)."
         )
     shape = inputs[0].shape[1:]
     if examples is not None and examples.shape[1:] != shape:
         raise BadInput(
-            f"Expected {path} to take images of the shape of the prepared ones, "
+            f"Expected {path} to take inputs of the shape of the prepared ones, "
             f"{examples.shape[1:]}; found {shape}."
         )
 
 
 def _check_outputs(path: Path, outputs: list[_Value]) -> None:
-    if [one[:2] for one in outputs] != [("logits", "float32")] or len(outputs[0].shape) != 2:
+    known = {(name, "float32") for name in _OUTPUTS}
+    if len(outputs) != 1 or outputs[0][:2] not in known or len(outputs[0].shape) != 2:
+        expected = " or ".join(f"`{name}`" for name in sorted(_OUTPUTS))
         raise BadInput(
-            f"Expected {path} to give `logits`, float32 (batch, classes); found {_listed(outputs)}."
+            f"Expected {path} to give {expected}, float32 (batch, width); found {_listed(outputs)}."
         )
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
-    """Whether a shape is (batch, C, H, W) with a free batch."""
-    return len(shape) == 4 and shape[0] == _FREE and min(shape[1:]) >= 1
+def _is_batch(shape: tuple[int, ...]) -> bool:
+    """Whether a shape is (batch, ...) with a free batch and fixed sizes."""
+    return len(shape) > 1 and shape[0] == _FREE and min(shape[1:]) >= 1
 
 
 def _listed(values: list[_Value]) -> list[tuple[object, ...]]:

@@ -98,10 +98,11 @@ class Contents:
         """The test split; it is opened at the first use, since its hash is verified then."""
         return open_split(self.root / PREPARED, TEST)
 
-    def picture(self, example: int) -> Image.Image:
-        """The picture of a test example, reduced to its size on the page."""
+    def display(self, example: int) -> Image.Image | str:
+        """A test example: its picture, reduced to its size on the page, or its text."""
         stored = self.test[example][0].numpy()
-        return reduced(self.dataset.input.display(stored))
+        shown = self.dataset.input.display(stored, self.dataset.facts)
+        return shown if isinstance(shown, str) else reduced(shown)
 
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; empty if it was not trained."""

@@ -1,6 +1,8 @@
 """Forgotten examples: those to which the teacher's answer is right and a model's is not."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +13,13 @@ from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
 from espalier.report.page.pictures import source
 
-_EACH = 8  # images of a model
-_BYTES = 2_000_000  # of all images together, so that the page stays small
+_EACH = 8  # examples of a model
+_BYTES = 2_000_000  # of all examples together, so that the page stays small
+_LONGEST = 300  # letters of an example that is a text
 _LEFT_OUT = "Left out here: the page would grow too large."
 _EXPLANATION = (
-    "Test images that the teacher classifies correctly and the model does not, ordered by the "
-    f"probability of the wrong answer; at most {_EACH} of each model. Before the arrow stands the "
-    "class of the image, which is the teacher's answer; in red the model's answer, with its "
-    "probability."
+    "Test examples to which the teacher's answer is right and the model's is not, the gravest first; "
+    f"at most {_EACH} of each model. Before the arrow stands the right answer, in red the model's."
 )
 
 
@@ -28,60 +29,115 @@ class _Example:
 
     Attributes:
         index: its index in the test split.
-        label: its class.
-        predicted: the model's answer; `NO_ANSWER` if a logit is not finite.
-        probability: probability that the model gives to its answer.
+        label: its target in words.
+        answer: the model's answer in words.
+        gravity: order among the forgotten examples, the largest first.
     """
 
     index: int
-    label: int
-    predicted: int
-    probability: float
+    label: str
+    answer: str
+    gravity: float
 
 
 def forgotten(contents: Contents) -> Markup:
-    """Some images per model, those with the most probable wrong answers first."""
+    """Some examples per model, the gravest first."""
     cards, spent = [], 0
     for name, row in contents.rows.items():
         if not row["parent"]:
             continue
         examples = contents.forgotten(name)
-        shots = [_shot(contents, example) for example in _most_probable(examples)]
+        shots = [_shot(contents, example) for example in _gravest(contents, examples)]
         spent += sum(len(shot) for shot in shots)
         count = f"{len(examples)} forgotten" if len(examples) else "nothing forgotten"
         too_large = tag("p", _LEFT_OUT, class_="note")
-        images = tag("div", *shots, class_="shots") if spent <= _BYTES else too_large
-        cards.append(tag("figure", tag("h3", f"{name}: {count}"), images, data_model=name))
+        shown = tag("div", *shots, class_="shots") if spent <= _BYTES else too_large
+        cards.append(tag("figure", tag("h3", f"{name}: {count}"), shown, data_model=name))
     return section(
         "forgotten", "Forgotten examples", _EXPLANATION, tag("div", *cards, class_="cards")
     )
 
 
-def _most_probable(examples: pd.DataFrame) -> list[_Example]:
-    """The examples whose wrong answers are the most probable."""
+def _gravest(contents: Contents, examples: pd.DataFrame) -> list[_Example]:
     if examples.empty:
         return []
+    described = _DESCRIBE[contents.task.name](examples, contents.dataset.classes)
+    return sorted(described, key=lambda example: -example.gravity)[:_EACH]
+
+
+def _of_classes(examples: pd.DataFrame, classes: Sequence[str]) -> list[_Example]:
+    """Wrong classes, the most probable of which is the gravest."""
     logits = np.stack(list(examples["logits"])).astype(float)
     with np.errstate(invalid="ignore"):  # logits that are not finite have no probability
-        probability = softmax(logits, axis=1).max(1)
-    order = np.argsort(-probability, kind="stable")[:_EACH]
-    chosen = examples.iloc[order]
-    columns = (chosen["example"], chosen["label"], chosen["predicted"], probability[order])
+        probability = np.nan_to_num(softmax(logits, axis=1).max(1))
+    rows = zip(examples.to_dict("records"), probability.tolist(), strict=True)
     return [
-        _Example(int(index), int(label), int(predicted), float(likely))
-        for index, label, predicted, likely in zip(*columns, strict=True)
+        _Example(
+            int(row["example"]),
+            classes[row["label"]],
+            _class(classes, row["predicted"], likely),
+            likely,
+        )
+        for row, likely in rows
     ]
 
 
+def _class(classes: Sequence[str], predicted: int, probability: float) -> str:
+    if predicted == NO_ANSWER:
+        return "no answer"
+    return f"{classes[predicted]} {100 * probability:.0f}\N{NO-BREAK SPACE}%"
+
+
+def _of_sets(examples: pd.DataFrame, classes: Sequence[str]) -> list[_Example]:
+    """Wrong sets, that with the most wrong labels first."""
+
+    def words(members: Any) -> str:
+        names = [name for name, member in zip(classes, members, strict=True) if member == 1]
+        return ", ".join(names) or "none"
+
+    return [
+        _Example(
+            int(row["example"]),
+            words(row["label"]),
+            words(row["predicted"]),
+            float((np.asarray(row["label"]) != np.asarray(row["predicted"])).sum()),
+        )
+        for row in examples.to_dict("records")
+    ]
+
+
+def _of_values(examples: pd.DataFrame, classes: Sequence[str]) -> list[_Example]:
+    """Wrong values, that with the largest error first."""
+    del classes
+    return [
+        _Example(
+            int(row["example"]),
+            f"{row['label']:.5g}",
+            f"{row['predicted']:.5g}",
+            float(np.nan_to_num(abs(row["label"] - row["predicted"]), nan=np.inf)),
+        )
+        for row in examples.to_dict("records")
+    ]
+
+
+_DESCRIBE: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[_Example]]] = {
+    "classification": _of_classes,
+    "multilabel": _of_sets,
+    "regression": _of_values,
+}
+
+
 def _shot(contents: Contents, example: _Example) -> Markup:
-    classes = contents.dataset.classes
-    image = contents.picture(example.index)
-    drawn = tag("img", src=source(image), alt=f"test image {example.index}", width=76, height=76)
-    if example.predicted == NO_ANSWER:
-        answer, probability = "no answer", None
-    else:
-        answer = classes[example.predicted]
-        probability = f" {100 * example.probability:.0f}\N{NO-BREAK SPACE}%"
-    label = f"{classes[example.label]} \N{RIGHTWARDS ARROW} "
-    title = f"Test image {example.index}"
-    return tag("figure", drawn, label, tag("b", answer), probability, title=title)
+    title = f"Test example {example.index}"
+    label = f"{example.label} \N{RIGHTWARDS ARROW} "
+    return tag(
+        "figure", drawn(contents, example.index), label, tag("b", example.answer), title=title
+    )
+
+
+def drawn(contents: Contents, index: int) -> Markup:
+    """A test example on the page: its picture or its text."""
+    shown = contents.display(index)
+    if isinstance(shown, str):
+        return tag("blockquote", shown[:_LONGEST])
+    return tag("img", src=source(shown), alt=f"test example {index}", width=76, height=76)

@@ -40,7 +40,7 @@ _COMPARED = 64  # images over which maps are compared, where that is cheap
 _MACS = 1e11  # of all maps together; a backward pass counts as two passes
 _MODELS = 6  # models with maps: the teacher, the Pareto front, and others
 _BATCH = 32
-_MAPPED = 4  # dimensions of inputs with channels and two axes of positions
+_PICTURED = ("image", "audio")  # kinds whose networks see channels and two axes of positions
 
 Traced = tuple[nn.Module, DependencyGroups]
 
@@ -74,8 +74,8 @@ class _Project:
 
     @property
     def has_maps(self) -> bool:
-        """Whether there are saliency maps: of classes, over inputs with positions."""
-        return self.task.name == CLASSIFICATION.name and self.example(TEACHER).ndim == _MAPPED
+        """Whether there are saliency maps: of classes, over inputs that have a picture."""
+        return self.task.name == CLASSIFICATION.name and self.dataset.kind in _PICTURED
 
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""

@@ -1,0 +1,179 @@
+"""Data sets in tables: texts with labels, or rows of features with labels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from espalier.data.columns import LABELS, find_columns
+from espalier.data.contents import readable_name, visible
+from espalier.data.labels import Labels, names_in_metadata, read_labels
+from espalier.data.parquet import naming
+from espalier.data.source import Chunk, frame
+from espalier.data.split_names import read_splits, splits_of
+from espalier.errors import BadInput, reason_of
+from espalier.settings.data import Columns, DataSettings
+
+ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
+_AT_ONCE = 4096  # rows
+_MISSING = ["", "NA", "NaN", "nan", "null"]  # cells of CSV files without a value
+_USUAL = {  # names of columns that need no key
+    "text": ("text", "sentence", "question", "review", "document", "content"),
+    "label": (*LABELS, "y"),
+    "split": ("split",),
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows of all tables of a data set.
+
+    Attributes:
+        kind: `text` or `table`.
+        examples: rows of `Source.examples`.
+        labels: their labels.
+        columns: names of the columns that are features; of texts the one with the text.
+        content: cells of these columns.
+    """
+
+    kind: str
+    examples: pd.DataFrame
+    labels: Labels
+    columns: tuple[str, ...]
+    content: pd.DataFrame
+
+    def contents(self) -> Iterator[Chunk]:
+        """The text, or the cells, of every row, some at a time."""
+        for start in range(0, len(self.content), _AT_ONCE):
+            rows = self.content.iloc[start : start + _AT_ONCE]
+            if self.kind == "text":
+                yield rows[self.columns[0]].tolist()
+            else:
+                yield list(rows.itertuples(index=False, name=None))
+
+
+def found(folder: Path) -> list[Path]:
+    """The tables of a folder and its sub-folders, in a fixed order."""
+    return [path for path in visible(folder) if path.suffix.lower() in ENDINGS]
+
+
+def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
+    """Read all tables of a data set.
+
+    Raises:
+        BadInput: if a file is damaged or empty, lacks a column, or labels or splits are not as they
+            should be; it names the file and the first row.
+    """
+    parts = [_read(path) for path in paths]
+    columns = [str(name) for name in parts[0][0].columns]
+    _refuse_other_columns(paths, parts, columns)
+    names = find_columns(paths[0], columns, settings.columns, _USUAL, ["label"])
+    kind = settings.kind or ("text" if "text" in names else "table")
+    place = str(paths[0] if len(paths) == 1 else folder)
+    labels = read_labels(
+        place,
+        [
+            (_complete(path, table[names["label"]]), names_in_metadata(metadata, names["label"]))
+            for path, (table, metadata) in zip(paths, parts, strict=True)
+        ],
+        settings.task_settings,
+        names["label"],
+    )
+    inside = [path.relative_to(folder) for path in paths]
+    tables = [table for table, _ in parts]
+    splits = _splits(folder, paths, tables, names.get("split"))
+    files = [
+        readable_name(path)
+        for path, table in zip(inside, tables, strict=True)
+        for _ in range(len(table))
+    ]
+    rows = [row for table in tables for row in range(len(table))]
+    features = _features(paths[0], kind, columns, names, settings.columns)
+    content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
+    return Tables(kind, frame(files, rows, labels.values, splits), labels, features, content)
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, Any]:
+    """A table, and the metadata of its schema."""
+    metadata: Any = None
+    try:
+        if path.suffix.lower() == ".parquet":
+            with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+                table, metadata = file.read().to_pandas(), file.schema_arrow.metadata
+        elif path.suffix.lower() == ".jsonl":
+            table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            read_csv = partial(pd.read_csv, sep=separator, keep_default_na=False)
+            table = read_csv(path, na_values=_MISSING, low_memory=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise BadInput(
+            f"Expected {path} to be a sound table in UTF-8; found: {reason_of(error)}."
+        ) from None
+    if not len(table):
+        raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
+    return table, metadata
+
+
+def _refuse_other_columns(
+    paths: Sequence[Path], parts: Sequence[tuple[pd.DataFrame, Any]], columns: list[str]
+) -> None:
+    for path, (table, _) in zip(paths, parts, strict=True):
+        others = set(columns) ^ {str(name) for name in table.columns}
+        if others:
+            raise BadInput(
+                f"Expected {path} to have the columns of {paths[0].name}; found another: "
+                f"{min(others)}."
+            )
+
+
+def _complete(path: Path, column: pd.Series) -> pd.Series:
+    """The labels of a file.
+
+    Raises:
+        BadInput: if one is missing.
+    """
+    missing = column.map(lambda cell: cell is None or (isinstance(cell, float) and cell != cell))
+    if missing.any():
+        raise BadInput(
+            f"Expected every row of {path} to have a label; found {int(missing.sum())} of "
+            f"{len(column)} without, the first is row {int(missing.to_numpy().argmax())}."
+        )
+    return column.astype(object)
+
+
+def _splits(
+    folder: Path, paths: Sequence[Path], tables: Sequence[pd.DataFrame], name: str | None
+) -> list[str]:
+    named = splits_of(folder, [path.relative_to(folder) for path in paths])
+    if name is None:
+        return [
+            split for split, table in zip(named, tables, strict=True) for _ in range(len(table))
+        ]
+    splits = []
+    for path, table in zip(paths, tables, strict=True):
+        splits += read_splits(path, name, table[name].tolist())
+    return splits
+
+
+def _features(
+    path: Path, kind: str, columns: list[str], names: dict[str, str], given: Columns
+) -> tuple[str, ...]:
+    """The columns of the examples.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    if kind == "text":
+        return (find_columns(path, columns, given, _USUAL, ["text"])["text"],)
+    others = {names["label"], names.get("split"), *given.ignore}
+    features = tuple(column for column in columns if column not in others)
+    unknown = [name for name in given.ignore if name not in columns]
+    if unknown or not features:
+        found = f"no column {unknown[0]!r} to ignore" if unknown else "no column beside the label"
+        raise BadInput(f"Expected {path} to have columns of features; found {found}.")
+    return features

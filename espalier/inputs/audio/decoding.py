@@ -1,0 +1,65 @@
+"""Encoded clips as samples."""
+
+import io
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import BadInput, reason_of
+
+ENDINGS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+_FULL = 32767  # largest sample
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip.
+
+    Attributes:
+        samples: samples (count,) int16.
+        rate: samples per second.
+    """
+
+    samples: NDArray[np.int16]
+    rate: int
+
+
+def decode(content: bytes) -> Clip:
+    """The samples of an encoded clip, averaged over its channels.
+
+    Raises:
+        BadInput: if soundfile is not installed.
+        ValueError: if the clip is damaged, of an unknown format, or empty.
+    """
+    soundfile = _library("soundfile")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
+    except RuntimeError as error:
+        raise ValueError(reason_of(error)) from None
+    if not len(samples):
+        raise ValueError("no samples")
+    mono = samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
+    return Clip(np.ascontiguousarray(mono), int(rate))
+
+
+def resample(clip: Clip, rate: int) -> NDArray[np.int16]:
+    """The samples of a clip at another rate, by band-limited interpolation.
+
+    Raises:
+        BadInput: if soxr is not installed.
+    """
+    values = _library("soxr").resample(clip.samples.astype(np.float32), clip.rate, rate)
+    samples: NDArray[np.int16] = np.round(values).clip(-_FULL - 1, _FULL).astype(np.int16)
+    return samples
+
+
+def _library(name: str) -> Any:
+    if find_spec(name) is None:
+        raise BadInput(
+            f"Expected the library {name} to be installed for clips; found it is not: "
+            "pip install 'espalier[audio]'."
+        )
+    return __import__(name)

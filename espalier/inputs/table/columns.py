@@ -1,0 +1,47 @@
+"""Columns of tables as numbers."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cell = str | float | int | bool | None
+
+
+def plain(cell: object) -> Cell:
+    """A cell as text or a number; None for a missing one: an empty text, NaN, or None itself."""
+    if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, bool | np.bool_):
+        return str(bool(cell)).lower()
+    if isinstance(cell, np.generic):
+        return plain(cell.item())
+    return cell if isinstance(cell, str | int | float) else str(cell)
+
+
+def is_number(cell: Cell) -> bool:
+    """Whether a cell is a finite number."""
+    return isinstance(cell, int | float) and math.isfinite(cell)
+
+
+def encode_numbers(
+    cells: Sequence[Cell], train: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """The numbers (N,), with NaN where one is missing, and mean and deviation over the train split."""
+    values = np.array([np.nan if cell is None else float(cell) for cell in cells])
+    known = values[train]
+    known = known[~np.isnan(known)]
+    mean = float(known.mean()) if len(known) else 0.0
+    std = float(known.std()) if len(known) else 1.0
+    return values, mean, std or 1.0
+
+
+def encode_categories(
+    cells: Sequence[Cell], train: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """The number (N,) of each cell's category, -1 for none of them, and the categories of train."""
+    names = [None if cell is None else str(cell) for cell in cells]
+    known = tuple(sorted({names[row] for row in train} - {None}))
+    number = {name: place for place, name in enumerate(known)}
+    return np.array([number.get(name, -1) for name in names], float), known

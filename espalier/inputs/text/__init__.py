@@ -1,0 +1,131 @@
+"""Texts: tokens (N, length) int32, 0 after the end of a text."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from espalier.errors import BadInput
+from espalier.inputs.text.tokens import PADDING, Tokenizer
+from espalier.inputs.unchanged import Unchanged
+from espalier.settings.texts import TextPolicy
+
+_TAIL = 0.99  # fraction of the texts of train that are kept whole
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """Facts of texts in `dataset.json`.
+
+    Attributes:
+        vocabulary: number of different tokens.
+        tokenizer: content of `tokenizer.json`, in the form of the library `tokenizers`.
+    """
+
+    vocabulary: int
+    tokenizer: dict[str, Any]
+
+
+class Tokens(nn.Module):
+    """Maps tokens (N, length) int32 to int64, which torch's embeddings take."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The tokens."""
+        return tokens.long()
+
+
+class TextInput:
+    """The kind `text`."""
+
+    name = "text"
+    plural = "texts"
+    dtype = torch.int32
+    facts_type = TextFacts
+
+    def decode(self, content: Any) -> str:
+        """The text itself.
+
+        Raises:
+            ValueError: if it is empty, or no text.
+        """
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        if not isinstance(text, str):
+            raise ValueError(f"no text: {type(content).__name__}")
+        if not text.strip():
+            raise ValueError("an empty text")
+        return text
+
+    def digest(self, example: str) -> str:
+        """SHA-256 of the text in UTF-8."""
+        return hashlib.sha256(example.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def store(
+        self, examples: Sequence[str], train: NDArray[np.int64], **options: Any
+    ) -> tuple[NDArray[np.int32], TextFacts]:
+        """The tokens (N, length), and the tokenizer that was learned from the train split.
+
+        Args:
+            examples: all texts.
+            train: rows of the train split.
+            options: `policy`, the settings.
+        """
+        policy: TextPolicy = options["policy"]
+        tokenizer = Tokenizer.learn([examples[row] for row in train], policy)
+        numbers = tokenizer.numbers(examples)
+        length = policy.length or _usual_length([len(numbers[row]) for row in train])
+        stored = np.full((len(examples), length), PADDING, np.int32)
+        for row, text in enumerate(numbers):
+            kept = text[:length]
+            stored[row, : len(kept)] = kept
+        return stored, TextFacts(tokenizer.size, tokenizer.content)
+
+    def describe(self, shape: tuple[int, ...], facts: TextFacts) -> str:
+        """The form of an example, such as `up to 24 of 5,000 tokens`."""
+        return f"up to {shape[0]} of {facts.vocabulary:,} tokens"
+
+    def front(self, facts: TextFacts) -> Tokens:
+        """The conversion of the tokens."""
+        del facts
+        return Tokens()
+
+    def network_arguments(self, facts: TextFacts) -> dict[str, Any]:
+        """The size of the vocabulary."""
+        return {"vocabulary": facts.vocabulary}
+
+    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
+        """Refused.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput(f"Expected no `input` for {self.plural}; found {preprocessing}.")
+
+    def usual_preprocessings(
+        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
+    ) -> list[dict[str, Any]]:
+        """None."""
+        del preprocessing, shape
+        return []
+
+    def augmentations(
+        self, facts: TextFacts, *, examples: int, seed: int, count: int, active: bool
+    ) -> Unchanged:
+        """None: another word is another text."""
+        del facts, examples, count, active
+        return Unchanged(seed)
+
+    def display(self, example: NDArray[np.int32], facts: TextFacts) -> str:
+        """The tokens of a text; unknown ones as `[?]`."""
+        return Tokenizer(facts.tokenizer).text(example.tolist())
+
+
+def _usual_length(lengths: Sequence[int]) -> int:
+    return max(1, int(np.quantile(lengths, _TAIL)))
+
+
+__all__ = ["TextFacts", "TextInput", "Tokens"]

@@ -16,7 +16,8 @@ from espalier.params import read_params
 from espalier.paths import DATA, GATES, PARAMS, STATE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-RECIPES = ("digits", "folder", "import", "table", "spoken-digits", "questions")
+RECIPES = ("digits", "folder", "import", "table", "questions", "spoken-digits")
+_OTHER_GATES = ("table", "questions", "spoken-digits")  # recipes with gates_other.yaml
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
@@ -29,6 +30,8 @@ _NEXT = {
     "digits": "espalier run",
     "folder": "espalier data path/to/photos, then espalier run",
     "table": "espalier data path/to/table.csv, then espalier run",
+    "questions": "espalier data path/to/texts.csv, then espalier run",
+    "spoken-digits": "espalier data path/to/clips, then espalier run",
     "import": "espalier data path/to/images, then espalier import weights/FILE --model networks:NAME",
 }
 
@@ -48,7 +51,8 @@ def run(folder: Path, recipe: str) -> None:
     if own:
         raise BadInput(f"Expected {folder} to be no project yet; found {', '.join(own)} there.")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, template in _FILES.items():
+    templates = _FILES | ({GATES: "gates_other.yaml"} if recipe in _OTHER_GATES else {})
+    for name, template in templates.items():
         _write(folder / name, (TEMPLATES / template).read_text())
     params = (TEMPLATES / "recipes" / f"{recipe}.yaml").read_text()
     _write(folder / PARAMS, params.replace("PROJECT", _name(folder)))

@@ -27,6 +27,7 @@ from espalier.models.structure import shared_weights
 from espalier.params import read_params
 from espalier.paths import DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
+from espalier.report.terminal import quantity
 from espalier.training.history import Row, columns
 
 _COMPARED = 256  # examples on which the deployed file is compared with the network
@@ -178,6 +179,6 @@ def _summary(name: str, metrics: dict[str, float], headline: Headline) -> str:
     score = headline.text(metrics[f"validation_{headline.name}"])
     return (
         f"{name}: {score} on validation, "
-        f"{metrics['macs'] / 1e6:.2f} M multiply-accumulates, {metrics['bytes'] / 1e3:.1f} kB, "
+        f"{quantity(metrics['macs'])} multiply-accumulates, {metrics['bytes'] / 1e3:.1f} kB, "
         f"{metrics['seconds']:.1f} s"
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from espalier.params import read_params
+from espalier.prediction import TASKS, task_named
 from espalier.registry.connection import check_name, connect, find_store
 from espalier.registry.promotion import Audit, Move
 from espalier.registry.versions import quoted
@@ -79,7 +80,7 @@ def _read_rows(client: "MlflowClient", name: str) -> list[_Row]:
 
 
 def _versions_table(name: str, rows: list[_Row]) -> Table:
-    columns = (name, "entry", "aliases", "accuracy", "drop", "file", "batch 1", "content")
+    columns = (name, "entry", "aliases", "score", "drop", "file", "batch 1", "content")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         entry = row.tags.get("espalier.entry", "")
@@ -87,7 +88,7 @@ def _versions_table(name: str, rows: list[_Row]) -> Table:
             row.version,
             entry,
             ", ".join(sorted(row.aliases)),
-            _metric(row.metrics, "accuracy", 100, "{:.2f} %"),
+            _score(row.metrics),
             _metric(row.metrics, "drop", 100, "{:.2f}"),
             _metric(row.metrics, "bytes", 1e-3, "{:.1f} kB"),
             _metric(row.metrics, "latency_1_ms", 1, "{:.3f} ms"),
@@ -113,6 +114,12 @@ def _audit_table(moves: list[Move]) -> Table:
             move.state,
         )
     return table
+
+
+def _score(metrics: Mapping[str, Any]) -> str:
+    """The mean score, by the headline of whichever task the run has."""
+    headlines = (task_named(name).headline for name in TASKS)
+    return next((one.text(metrics[one.name]) for one in headlines if one.name in metrics), "")
 
 
 def _metric(metrics: Mapping[str, Any], name: str, factor: float, form: str) -> str:

@@ -45,7 +45,14 @@ COMMANDS = (
             (
                 "--recipe",
                 {
-                    "choices": ("digits", "folder", "import", "table", "questions", "spoken-digits"),
+                    "choices": (
+                        "digits",
+                        "folder",
+                        "import",
+                        "table",
+                        "questions",
+                        "spoken-digits",
+                    ),
                     "default": "folder",
                     "help": "digits (the embedded data), folder (own photos; the default), import "
                     "(own trained network), table, questions (texts), or spoken-digits (clips)",

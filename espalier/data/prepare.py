@@ -70,7 +70,8 @@ class Checked:
         """Facts that the task records of the targets of the train split."""
         if self.source.task != "regression":
             return {}
-        return asdict(Regression.of(self.targets(TRAIN), self.tolerance))
+        facts = asdict(Regression.of(self.targets(TRAIN), self.tolerance))
+        return {**facts, "bounds": list(facts["bounds"])}
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The rows of a split in `inputs`."""

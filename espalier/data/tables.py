@@ -1,5 +1,6 @@
 """Data sets in tables: texts with labels, or rows of features with labels."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -77,7 +78,10 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
     labels = read_labels(
         place,
         [
-            (_complete(path, table[names["label"]]), names_in_metadata(metadata, names["label"]))
+            (
+                _complete(path, table[names["label"]], settings),
+                names_in_metadata(metadata, names["label"]),
+            )
             for path, (table, metadata) in zip(paths, parts, strict=True)
         ],
         settings.task_settings,
@@ -105,7 +109,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, Any]:
             with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table, metadata = file.read().to_pandas(), file.schema_arrow.metadata
         elif path.suffix.lower() == ".jsonl":
-            table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            lines = path.read_text("utf-8").splitlines()
+            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
             read_csv = partial(pd.read_csv, sep=separator, keep_default_na=False)
@@ -131,13 +136,15 @@ def _refuse_other_columns(
             )
 
 
-def _complete(path: Path, column: pd.Series) -> pd.Series:
-    """The labels of a file.
+def _complete(path: Path, column: pd.Series, settings: DataSettings) -> pd.Series:
+    """The labels of a file; where they are sets, a missing one is the empty set.
 
     Raises:
         BadInput: if one is missing.
     """
     missing = column.map(lambda cell: cell is None or (isinstance(cell, float) and cell != cell))
+    if settings.task_settings.name == "multilabel":
+        return column.astype(object).mask(missing, "")
     if missing.any():
         raise BadInput(
             f"Expected every row of {path} to have a label; found {int(missing.sum())} of "

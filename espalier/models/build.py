@@ -13,6 +13,7 @@ from espalier.models.lenet import lenet5, lenet300
 from espalier.models.mlp import mlp
 from espalier.models.mobilenet import mobilenet
 from espalier.models.resnet import resnet
+from espalier.models.text import text_cnn, text_encoder, text_lstm
 from espalier.models.timm import timm_network
 from espalier.models.torchvision import torchvision_classifier
 from espalier.models.vgg import vgg
@@ -26,6 +27,9 @@ FACTORIES: dict[str, Factory] = {
     "mlp": mlp,
     "mobilenet": mobilenet,
     "resnet": resnet,
+    "text_cnn": text_cnn,
+    "text_encoder": text_encoder,
+    "text_lstm": text_lstm,
     "vgg": vgg,
     "wide_resnet": wide_resnet,
 }

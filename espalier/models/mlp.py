@@ -8,9 +8,7 @@ from torch import nn
 from espalier.errors import BadInput
 
 
-def mlp(
-    *, classes: int, shape: tuple[int, int, int], hidden: Sequence[int] = (256, 256)
-) -> nn.Module:
+def mlp(*, classes: int, shape: tuple[int, ...], hidden: Sequence[int] = (256, 256)) -> nn.Module:
     """Build a perceptron with one rectified layer per element of `hidden`.
 
     Raises:

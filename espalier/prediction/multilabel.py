@@ -19,7 +19,7 @@ class Multilabel:
     """
 
     name = "multilabel"
-    headline = Headline("jaccard", "%", 100)
+    headline = Headline("jaccard", "% Jaccard index", 100)
     output = "logits"
     binary = False
     disjoint = False

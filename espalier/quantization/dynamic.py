@@ -8,19 +8,21 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput
+from espalier.quantization.embeddings import other_lookups
+from espalier.quantization.front import front_nodes, with_exported_front
 from espalier.quantization.quiet import quiet
-from espalier.quantization.unfolded import with_exported_front
 
-_OPERATORS = ["Gemm", "MatMul"]  # a convolution would be four times as slow as in float32
-_INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul")
+# a convolution would be four times as slow as in float32; of lookups only embeddings are quantized
+_OPERATORS = ["Gemm", "MatMul", "LSTM", "Gather"]
+_INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
 
 def quantize_dynamically(
     source: Path, target: Path, *, per_channel: bool = True, reduce_range: bool = True
 ) -> None:
-    """Quantize the linear layers of a deployed file: signed 8-bit weights; activations become unsigned as they come.
+    """Quantize linear layers, LSTMs and embeddings: signed 8-bit weights; activations become unsigned as they come.
 
-    For networks that are mostly linear layers (perceptrons, transformers). It needs no images.
+    For networks that are mostly linear or recurrent layers (perceptrons, transformers). It needs no examples.
 
     Args:
         source: The file to quantize; it is left as it is.
@@ -29,11 +31,12 @@ def quantize_dynamically(
         reduce_range: 7-bit weights, exact on processors without VNNI.
 
     Raises:
-        BadInput: If the network has no linear layer.
+        BadInput: if the network has no linear or recurrent layer.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready, done = Path(folder) / "ready.onnx", Path(folder) / "done.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+        prepared = onnx.load(ready)
         quantize_dynamic(
             ready,
             done,
@@ -41,10 +44,12 @@ def quantize_dynamically(
             per_channel=per_channel,
             reduce_range=reduce_range,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*front_nodes(prepared), *other_lookups(prepared)],
         )
         model = with_exported_front(onnx.load(done), onnx.load(source))
     if not any(node.op_type in _INTEGER for node in model.graph.node):
         raise BadInput(
-            "Expected a network to be quantized dynamically to have linear layers; found none."
+            "Expected a network to be quantized dynamically to have linear or recurrent layers; found "
+            "none."
         )
     onnx.save(model, target)

@@ -14,11 +14,12 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput
+from espalier.quantization.embeddings import other_lookups
+from espalier.quantization.front import front_nodes, with_exported_front
 from espalier.quantization.observe import observe
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import Histogram
 from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
-from espalier.quantization.unfolded import with_exported_front
 
 _OPERATORS = [
     "Conv",
@@ -33,6 +34,7 @@ _OPERATORS = [
     "GlobalAveragePool",
 ]
 _OPERATORS += ["Concat", "ReduceMean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"]
+_OPERATORS += ["Gather"]  # of embeddings alone
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -156,7 +158,7 @@ def insert(
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, _as_float32(ranges)),
             nodes_to_quantize=list(only),
-            nodes_to_exclude=[*_front_nodes(model), *floats],
+            nodes_to_exclude=[*front_nodes(model), *other_lookups(model), *floats],
             op_types_to_quantize=_OPERATORS,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
@@ -173,20 +175,3 @@ def _as_float32(
         name: (np.array(low, np.float32), np.array(high, np.float32))
         for name, (low, high) in ranges.items()
     }
-
-
-def _front_nodes(model: onnx.ModelProto) -> list[str]:
-    """The nodes of the front: all before the first of the network.
-
-    Files that were not exported here have no such names: there the front ends where weights begin.
-    """
-    order = [node.name for node in model.graph.node]
-    inside = [place for place, name in enumerate(order) if name.startswith("/network/")]
-    if inside:
-        return order[: inside[0]]
-    names = []
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul", "Reshape", "Flatten"):
-            break
-        names.append(node.name)
-    return names

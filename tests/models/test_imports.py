@@ -107,7 +107,9 @@ def test_images(shared_data, tmp_path_factory):
         (folder / name).symlink_to(shared_data / "cifar10" / name)
     source = read(folder)
     pixels = decode_all(source, folder / "pixels")
-    return torch.from_numpy(pixels.examples.copy()), torch.tensor(source.examples["label"].to_numpy())
+    return torch.from_numpy(pixels.examples.copy()), torch.tensor(
+        source.examples["label"].to_numpy()
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ same model proceeds from it:
 import time
 from collections.abc import Mapping
 
+from espalier.prediction import TASKS, task_named
 from espalier.registry.connection import is_active, remove_lease
 from espalier.registry.versions.log_run import (
     BEGUN,
@@ -33,7 +34,7 @@ from espalier.registry.versions.stored import StoredVersion, has_files, stored_v
 PAGE_HASH = "espalier.report"  # tag with the hash of the page that is logged to the run
 _PAGE_FOLDER = "report"
 _SHOWN = {  # figures of a version: how they are written
-    "accuracy": "{:.4f}",
+    **{task_named(name).headline.name: "{:.4f}" for name in TASKS},
     "drop_high": "{:.4f}",
     "bytes": "{:.0f}",
     "latency_1_ms": "{:.4f}",

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from espalier.errors import BadInput
 from espalier.inputs import INPUTS
 from espalier.paths import DEPLOYED, MANIFEST, PREPARED
-from espalier.prediction import TASKS
+from espalier.prediction import TASKS, task_named
 from espalier.registry.versions.model import Model
 
 EXAMPLES = 4
@@ -23,7 +23,7 @@ _ELEMENTS = {
     onnx.TensorProto.INT32: "int32",
     onnx.TensorProto.FLOAT: "float32",
 }
-_OUTPUTS = frozenset(task.output for task in TASKS.values())
+_OUTPUTS = frozenset(task_named(name).output for name in TASKS)
 _FREE = -1  # a dimension of any size, in MLflow's notation
 
 

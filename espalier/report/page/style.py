@@ -61,7 +61,8 @@ margin:.2em 0 .6em;padding:0;list-style:none}.curve{fill:none;stroke-width:1.7}
 .shots figure{width:76px;font-size:.73rem;line-height:1.25}
 .shots img{width:76px;height:76px;object-fit:contain;image-rendering:pixelated;
 background:var(--line);display:block}.shots figure:has(blockquote){width:230px}
-.shots blockquote{margin:0 0 3px;padding:3px 6px;border-left:3px solid var(--line)}.shots b{color:rgb(var(--bad));overflow-wrap:anywhere}
+.shots blockquote{margin:0 0 3px;padding:3px 6px;border-left:3px solid var(--line)}
+.shots b{color:rgb(var(--bad));overflow-wrap:anywhere}
 .heat td{min-width:62px}.heat .range{color:inherit;opacity:.8}
 .sure{outline:2px solid rgb(var(--bad));outline-offset:-2px}.bars{width:100%;max-width:620px}
 .bars tbody th{min-width:164px;max-width:none;font-weight:400;font-size:.8rem;

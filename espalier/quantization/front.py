@@ -1,4 +1,4 @@
-"""The front of a file as it was exported, where an optimiser stored values that a formula gives."""
+"""The front of a deployed file: it stays in floating point, and as it was exported."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,15 @@ import onnx
 from onnx import NodeProto, numpy_helper
 
 _NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
+_WEIGHTED = ("Conv", "Gemm", "MatMul", "Reshape", "Flatten")
+
+
+def front_nodes(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes of the front: all before the first of the network.
+
+    Files that were not exported here have no such names: there the front ends where weights begin.
+    """
+    return [node.name for node in _front(model)]
 
 
 def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProto:
@@ -18,6 +27,8 @@ def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> 
         optimised: file with folded constants; it is changed in place.
         source: file as it was exported.
     """
+    if not _is_exported_here(optimised):
+        return optimised
     own, exported = _front(optimised), _front(source)
     seen = {name for node in optimised.graph.node for name in node.input if node not in own}
     boundary = {name for node in own for name in node.output} & seen
@@ -26,19 +37,12 @@ def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> 
         return optimised
     graph = optimised.graph
     network = [node for node in graph.node if node not in own]
-    needed = {name for node in (*exported, *network) for name in node.input}
+    needed = {name for node in (*exported, *network) for name in node.input} - given
     tensors = {one.name: one for one in (*graph.initializer, *source.graph.initializer)}
     del graph.node[:], graph.initializer[:]
     graph.node.extend([*exported, *network])
     graph.initializer.extend(one for name, one in tensors.items() if name in needed)
     return optimised
-
-
-def _front(model: onnx.ModelProto) -> list[NodeProto]:
-    """The nodes before the first of the network; none in files that were not exported here."""
-    nodes = list(model.graph.node)
-    inside = [place for place, node in enumerate(nodes) if node.name.startswith(_NETWORK)]
-    return nodes[: inside[0]] if inside else []
 
 
 def _stored(model: onnx.ModelProto, nodes: Sequence[NodeProto]) -> int:
@@ -47,3 +51,16 @@ def _stored(model: onnx.ModelProto, nodes: Sequence[NodeProto]) -> int:
     return sum(
         numpy_helper.to_array(one).nbytes for one in model.graph.initializer if one.name in read
     )
+
+
+def _front(model: onnx.ModelProto) -> list[NodeProto]:
+    nodes = list(model.graph.node)
+    if _is_exported_here(model):
+        ends = [node.name.startswith(_NETWORK) for node in nodes]
+    else:
+        ends = [node.op_type in _WEIGHTED for node in nodes]
+    return nodes[: ends.index(True)] if True in ends else nodes
+
+
+def _is_exported_here(model: onnx.ModelProto) -> bool:
+    return any(node.name.startswith(_NETWORK) for node in model.graph.node)

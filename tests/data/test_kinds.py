@@ -1,0 +1,305 @@
+"""Kinds of examples and tasks follow from files, columns and labels, and are said in one line."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from examples_of_kinds import pixels_as_table, sentences, texts_as_lines, tone, tones
+from PIL import Image
+from properties import assert_explains
+
+from espalier.data import layout
+from espalier.data.prepare import prepare
+from espalier.data.prepared import read_dataset, read_split
+from espalier.errors import BadInput, Notice
+from espalier.settings.audio import AudioPolicy
+from espalier.settings.data import Columns, DataSettings
+from espalier.settings.tasks import TaskSettings
+from espalier.settings.texts import TextPolicy
+
+
+@pytest.fixture(scope="module")
+def digits(digits, tmp_path_factory):
+    """The prepared digits."""
+    place = tmp_path_factory.mktemp("prepared")
+    prepare(digits, place / "prepared", DataSettings(seed=0), workshop=place / "work")
+    return place / "prepared"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def made(tmp_path, folder):
+    """Prepare the folder."""
+
+    def run(**settings):
+        settings = DataSettings(seed=0, **settings)
+        return prepare(folder, tmp_path / "prepared", settings, workshop=tmp_path / "work")
+
+    return run
+
+
+def digits_as_classes(folder, digits):
+    pixels_as_table(digits, folder / "digits.csv")
+
+
+def digits_as_numbers(folder, digits):
+    pixels_as_table(digits, folder / "ink.csv", "ink")
+
+
+def digits_as_numbers_by_key(folder, digits):
+    pixels_as_table(digits, folder / "digits.csv")
+
+
+def digits_as_parquet(folder, digits):
+    table = pd.read_csv(pixels_as_table(digits, folder / "digits.csv"))
+    (folder / "digits.csv").unlink()
+    table.to_parquet(folder / "digits.parquet")
+
+
+def texts(folder, digits):
+    texts_as_lines(folder / "texts.jsonl")
+
+
+def texts_in_folders(folder, digits):
+    for number, (text, page) in enumerate(sentences()):
+        (folder / page).mkdir(exist_ok=True)
+        (folder / page / f"{number}.txt").write_text(text)
+
+
+def sets_of_words(folder, digits):
+    texts_as_lines(folder / "texts.jsonl", sets=True)
+
+
+def sets_in_a_column(folder, digits):
+    texts_as_lines(folder / "texts.jsonl", sets=True)
+    lines = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+    rows = [{**line, "label": "; ".join(line["label"])} for line in lines]
+    pd.DataFrame(rows).to_csv(folder / "texts.csv", index=False)
+    (folder / "texts.jsonl").unlink()
+
+
+def clips(folder, digits):
+    tones(folder)
+
+
+def clips_in_a_listing(folder, digits):
+    tones(folder / "wav")
+    files = sorted(folder.rglob("*.wav"))
+    rows = {
+        "path": [str(one.relative_to(folder)) for one in files],
+        "label": [one.parent.name for one in files],
+    }
+    pd.DataFrame(rows).to_csv(folder / "clips.csv", index=False)
+
+
+def clips_in_parquet(folder, digits):
+    tones(folder / "wav")
+    files = sorted(folder.rglob("*.wav"))
+    rows = {
+        "audio": [{"bytes": one.read_bytes(), "path": one.name} for one in files],
+        "label": [one.parent.name for one in files],
+    }
+    pd.DataFrame(rows).to_parquet(folder / "clips.parquet")
+    for one in files:
+        one.unlink()
+
+
+KINDS = [
+    (digits_as_classes, {}, "rows, 17 columns, 1 of them categories, 10 classes"),
+    (digits_as_parquet, {}, "rows, 17 columns, 1 of them categories, 10 classes"),
+    (digits_as_numbers, {}, "rows, 17 columns, 1 of them categories, predicting label, right within"),
+    (digits_as_numbers_by_key, {"task": TaskSettings(name="regression", tolerance=2)}, "right within 2"),
+    (digits_as_classes, {"columns": Columns(label="dark", ignore=("label",))}, "rows, 16 columns, "),
+    (texts, {}, r"texts, up to \d+ of [\d,]+ tokens, 3 classes"),
+    (texts_in_folders, {}, r"texts, up to \d+ of [\d,]+ tokens, 3 classes"),
+    (sets_of_words, {}, "sets of 3 labels"),
+    (sets_in_a_column, {"task": "multilabel"}, "sets of 3 labels"),
+    (clips, {}, r"clips, 0\.25 s at 4 kHz, 3 classes"),
+    (clips_in_a_listing, {}, r"clips, 0\.25 s at 4 kHz, 3 classes"),
+    (clips_in_parquet, {}, r"clips, 0\.25 s at 4 kHz, 3 classes"),
+    (clips, {"arrays": "examples_of_kinds:arrays"}, "tensors, 2x5, 2 classes"),
+    (clips, {"arrays": "examples_of_kinds:arrays_by_split"}, "tensors, 2x5, predicting value"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+@pytest.mark.parametrize(("write", "settings", "said"), KINDS)
+def test_kind_and_task_follow_from_the_data_and_are_said(
+    folder, digits, made, write, settings, said
+):
+    write(folder, digits)
+    dataset = made(**settings)
+    assert re.search(said, dataset.describe()), dataset.describe()
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+@pytest.mark.parametrize("write", [digits_as_classes, digits_as_numbers, sets_of_words, clips])
+def test_prepared_data_are_read_back_in_their_types_and_equal_data_give_equal_bytes(
+    folder, digits, made, tmp_path, write
+):
+    write(folder, digits)
+    dataset = made()
+    first = (tmp_path / "prepared" / "dataset.json").read_bytes()
+    assert made().files == dataset.files
+    assert (tmp_path / "prepared" / "dataset.json").read_bytes() == first
+    again = read_dataset(tmp_path / "prepared")
+    assert again == dataset
+    split = read_split(tmp_path / "prepared", "train")
+    assert split.inputs.dtype == dataset.input.dtype
+    assert split.inputs.shape[1:] == dataset.shape
+    types = {"classification": torch.int64, "regression": torch.float32, "multilabel": torch.uint8}
+    assert split.targets.dtype == types[dataset.task]
+    assert len(split.targets) == dataset.counts["train"]
+
+
+def rows_by_split(columns):
+    """40 rows of train, 10 of validation and 10 of test; `columns` gives the cells by split and number."""
+    counts = {"train": 40, "validation": 10, "test": 10}
+    return pd.DataFrame(
+        [
+            {**columns(split, number), "label": number % 2, "split": split}
+            for split, count in counts.items()
+            for number in range(count)
+        ]
+    )
+
+
+def test_facts_are_of_the_train_split_alone(folder, made):
+    """A category that only test has is unknown, and a test number moves no mean."""
+
+    def columns(split, number):
+        size = {"train": 0, "validation": 1e5, "test": 1e6}[split] + number
+        return {"size": size, "colour": "red" if split == "train" else "blue"}
+
+    rows_by_split(columns).to_csv(folder / "rows.csv", index=False)
+    facts = made().facts
+    assert facts.categories == ((), ("red",))
+    assert facts.mean[0] == np.arange(40).mean()
+
+
+def test_a_vocabulary_is_of_the_train_split_alone(folder, made, tmp_path):
+    def columns(split, number):
+        word = "common" if split == "train" else "secret secret"
+        return {"text": f"{word} words {split} {'x' * number}"}
+
+    rows_by_split(columns).to_csv(folder / "texts.csv", index=False)
+    dataset = made()
+    vocabulary = dataset.facts.tokenizer["model"]["vocab"]
+    assert "common" in vocabulary
+    assert "secret" not in vocabulary
+    tokens = read_split(tmp_path / "prepared", "test").inputs[0].numpy()
+    assert dataset.input.display(tokens, dataset.facts).startswith("[?] [?] words [?]")
+
+
+def test_subwords_know_words_that_train_has_not(folder, made, tmp_path):
+    texts_as_lines(folder / "texts.jsonl")
+    dataset = made(text=TextPolicy(tokens="subwords", vocabulary=400))
+    test = read_split(tmp_path / "prepared", "test").inputs
+    assert (test == 1).float().mean() < 0.01
+    assert dataset.facts.vocabulary <= 400
+
+
+def test_clips_of_another_rate_are_resampled_and_that_is_said(folder, made):
+    tones(folder)
+    tone(folder / "low" / "fast.wav", 250, rate=8000)
+    with pytest.warns(Notice, match="1 of 121 clips: resampled from 8000 to 4000"):
+        assert made().facts.rate == 4000
+
+
+def test_clips_are_cut_to_a_length_and_that_is_said(folder, made):
+    tones(folder)
+    with pytest.warns(Notice, match=r"clips: cut to 0\.10 s"):
+        assert made(audio=AudioPolicy(seconds=0.1)).shape == (400,)
+
+
+def damaged_clip(folder):
+    tones(folder)
+    (folder / "low" / "bad.wav").write_bytes(b"RIFF and nothing")
+
+
+def empty_text(folder):
+    texts_as_lines(folder / "texts.jsonl")
+    with (folder / "texts.jsonl").open("a") as file:
+        file.write('\n{"text": " ", "label": "data"}')
+
+
+def one_number_among_classes(folder):
+    labels = [0, 1] * 20 + [0.5]
+    pd.DataFrame({"size": range(41), "label": labels}).to_csv(folder / "rows.csv", index=False)
+
+
+def a_row_without_label(folder):
+    pd.DataFrame({"size": range(4), "label": ["a", "b", None, "a"]}).to_csv(
+        folder / "rows.csv", index=False
+    )
+
+
+def no_features(folder):
+    pd.DataFrame({"label": ["a", "b"]}).to_csv(folder / "rows.csv", index=False)
+
+
+def other_columns(folder):
+    pd.DataFrame({"size": range(4), "label": 0}).to_csv(folder / "train.csv", index=False)
+    pd.DataFrame({"width": range(4), "label": 0}).to_csv(folder / "test.csv", index=False)
+
+
+def no_label(folder):
+    pd.DataFrame({"size": range(4), "price": range(4)}).to_csv(folder / "rows.csv", index=False)
+
+
+def all_alike(folder):
+    pd.DataFrame({"size": range(4), "label": [0.5] * 4}).to_csv(folder / "rows.csv", index=False)
+
+
+REFUSED = [
+    (damaged_clip, ("1 that is not", "bad.wav", "skip_bad: 1")),
+    (empty_text, ("texts", "an empty text", "texts.jsonl, row")),
+    (one_number_among_classes, ("0.5", "row 40", "data.task: regression")),
+    (a_row_without_label, ("rows.csv", "1 of 4 without", "row 2")),
+    (no_features, ("columns of features", "no column beside the label")),
+    (other_columns, ("test.csv", "size")),
+    (no_label, ("`label`", "size, price", "data.columns")),
+    (all_alike, ("different labels", "0.5")),
+]
+
+
+@pytest.mark.parametrize(("write", "words"), REFUSED)
+def test_bad_examples_are_refused_by_file_and_row(folder, made, write, words):
+    write(folder)
+    with pytest.raises(BadInput) as refusal:
+        made()
+    assert_explains(refusal.value, *words)
+
+
+def test_a_column_that_numbers_its_rows_is_refused_with_the_way_out(folder, made):
+    rows = {"name": [f"row {number}" for number in range(2000)], "size": 1.0, "label": 0}
+    table = pd.DataFrame(rows).assign(label=lambda rows: rows.index % 2)
+    table.to_csv(folder / "rows.csv", index=False)
+    with pytest.raises(BadInput, match=r"ignore: \[name\]"):
+        made()
+    assert made(columns=Columns(ignore=("name",))).shape == (1,)
+
+
+def test_a_function_that_gives_something_else_is_refused(folder):
+    for place in ("examples_of_kinds:sentences", "examples_of_kinds:nothing"):
+        with pytest.raises(BadInput):
+            layout.read(folder, settings=DataSettings(arrays=place))
+
+
+def test_images_beside_a_table_are_still_the_data(folder, digits):
+    """A CSV of other facts in a folder of images does not change what the examples are."""
+    for number in range(6):
+        path = folder / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(path)
+    pd.DataFrame({"size": range(4), "label": 0}).to_csv(folder / "notes.csv", index=False)
+    with pytest.warns(Notice, match="1 .csv"):
+        assert layout.read(folder).kind == "image"

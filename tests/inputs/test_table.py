@@ -1,0 +1,63 @@
+"""Rows of numbers and categories: what networks see of them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from espalier.errors import BadInput
+from espalier.export.onnx import Names, export
+from espalier.inputs.table import TableInput
+from espalier.runtimes import DEFAULT
+
+TABLE = TableInput()
+ROWS = [
+    TABLE.decode(cells)
+    for cells in [(1, "red", ""), (3, "blue", 2.5), (float("nan"), "red", 4.5), (9, "green", 1e9)]
+]
+
+
+@pytest.fixture
+def stored():
+    return TABLE.store(ROWS, np.array([0, 1, 2]), columns=("size", "colour", "weight"))
+
+
+def test_numbers_are_standardised_and_categories_are_indicators(stored):
+    rows, facts = stored
+    assert facts.categories == ((), ("blue", "red"), ())
+    assert (facts.mean, facts.std) == ((2, 0, 3.5), (1, 1, 1))  # of the train rows that have them
+    seen = TABLE.front(facts)(torch.from_numpy(rows))
+    expected = [
+        [-1, 0, 0, 1],  # a missing weight is the mean
+        [1, -1, 1, 0],
+        [0, 1, 0, 1],
+        [7, (1e9 - 3.5), 0, 0],  # green is not in train: no indicator
+    ]
+    assert torch.allclose(seen, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_the_deployed_file_standardises_and_encodes(stored, tmp_path):
+    rows, facts = stored
+    front = TABLE.front(facts)
+    network = nn.Linear(4, 2)
+    names = Names("table", "logits")
+    export(network, tmp_path / "model.onnx", torch.from_numpy(rows), front, names=names)
+    outputs = DEFAULT.open(tmp_path / "model.onnx").outputs(rows)
+    expected = network(front(torch.from_numpy(rows))).detach().numpy()
+    assert np.allclose(outputs, expected, rtol=1e-4)
+
+
+def test_a_row_is_shown_by_its_columns(stored):
+    rows, facts = stored
+    assert TABLE.display(rows[0], facts) == "size 1, colour red, weight missing"
+    assert TABLE.display(rows[3], facts) == "size 9, colour unknown, weight 1e+09"
+
+
+def test_equal_rows_have_one_digest_and_others_another():
+    assert TABLE.digest(ROWS[0]) == TABLE.digest(TABLE.decode((1, "red", None)))
+    assert len({TABLE.digest(row) for row in ROWS}) == len(ROWS)
+
+
+def test_a_row_has_no_preprocessing_of_its_own():
+    with pytest.raises(BadInput, match="no `input` for rows"):
+        TABLE.own_front({"mean": 1}, (3,))

@@ -1,5 +1,6 @@
 """The names of all artefacts, relative to the root of a project."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from espalier.errors import BadInput
@@ -21,6 +22,8 @@ EXAMPLES = "manifest.parquet"
 # a model folder
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+TOKENIZER = "tokenizer.json"  # of models on texts
+COLUMNS = "columns.json"  # of models on tables
 DEPLOYED = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
@@ -40,6 +43,19 @@ SALIENCY = "saliency.json"  # saliency maps of some test images
 SENSITIVITY = "sensitivity.csv"
 ACTIVITY = "activity.csv"  # activity of removed and of kept channels
 CURVES = "curves"  # the history of each training, for `dvc plots`
+
+# files that the content hash of a model covers: of all models, and of those that have them
+CONTENT = (ARCHITECTURE, WEIGHTS, DEPLOYED)
+_MORE_CONTENT = (TOKENIZER, COLUMNS)
+
+
+def content_files(present: Collection[str]) -> tuple[str, ...]:
+    """The names of the files of a model folder that its content hash covers.
+
+    Args:
+        present: names of all its files.
+    """
+    return (*CONTENT, *(name for name in _MORE_CONTENT if name in present))
 
 
 def root(start: Path | None = None) -> Path:

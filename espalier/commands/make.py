@@ -85,7 +85,7 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
             **result.metrics,
         }
         files.write(draft / HISTORY, _csv(result.history, headline))
-        for name, record in result.records.items():
+        for name, record in {**result.records, **job.data.dataset.model_files()}.items():
             files.write_json(draft / name, record)
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, result, seconds))

@@ -80,6 +80,10 @@ class Dataset:
         """Kind, form and task of the examples in words."""
         return describe(self.kind, self.shape, self.facts, self.build_task(), self.classes)
 
+    def model_files(self) -> dict[str, Any]:
+        """JSON files of the kind of input in every model folder, by their names."""
+        return self.input.model_files(self.facts)
+
     def network_arguments(self) -> dict[str, Any]:
         """Arguments that the kind of input adds to those of a factory."""
         return self.input.network_arguments(self.facts)

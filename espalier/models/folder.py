@@ -12,7 +12,7 @@ from espalier import files
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.rebuilding import check_rebuildable, rebuild
-from espalier.paths import ARCHITECTURE, DEPLOYED, WEIGHTS
+from espalier.paths import ARCHITECTURE, CONTENT, WEIGHTS, content_files
 
 
 def save(network: nn.Module, folder: str | Path) -> None:
@@ -72,18 +72,19 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 of the architecture, the weights and the deployed file, independent of time and place.
+    """SHA-256 of the architecture, the weights, the deployed file, and what makes its inputs.
+
+    It is independent of time and place.
 
     Raises:
         BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
     """
     hashes = files.verify(folder)
-    names = (ARCHITECTURE, WEIGHTS, DEPLOYED)
-    missing = [name for name in names if name not in hashes]
+    missing = [name for name in CONTENT if name not in hashes]
     if missing:
         found = ", ".join(sorted(hashes))
         raise BadInput(f"Expected {missing[0]} in {folder}; found {found}.")
-    return files.digest({name: hashes[name] for name in names})
+    return files.digest({name: hashes[name] for name in content_files(hashes)})
 
 
 def _without_shared_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -45,8 +45,9 @@ class Inference:
         logits, labels = [], []
         for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
-            logits.append(list(heads_of(network(self._front(images))).values())[head])
-            labels.append(labels_of(batch.targets, head))
+            heads = list(heads_of(network(self._front(images))).values())
+            logits.append(heads[head])
+            labels.append(labels_of(batch.targets, head) if len(heads) > 1 else batch.targets)
         network.train(training)
         return torch.cat(logits), torch.cat(labels)
 

@@ -119,6 +119,11 @@ class AudioInput:
         del facts
         return {}
 
+    def model_files(self, facts: AudioFacts) -> dict[str, Any]:
+        """None."""
+        del facts
+        return {}
+
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> LogMel:
         """Refused.
 

@@ -81,6 +81,12 @@ class ImageInput:
 
     def network_arguments(self, facts: ImageFacts) -> dict[str, Any]:
         """None."""
+        del facts
+        return {}
+
+    def model_files(self, facts: ImageFacts) -> dict[str, Any]:
+        """None."""
+        del facts
         return {}
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Preprocess:

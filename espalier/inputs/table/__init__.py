@@ -24,6 +24,7 @@ from espalier.inputs.table.columns import (
 )
 from espalier.inputs.table.front import TableFront
 from espalier.inputs.unchanged import Unchanged
+from espalier.paths import COLUMNS
 
 _MOST_CATEGORIES = 1000
 _SHOWN = 8  # columns of a row in a report
@@ -105,6 +106,10 @@ class TableInput:
         """None."""
         del facts
         return {}
+
+    def model_files(self, facts: TableFacts) -> dict[str, Any]:
+        """The columns in their order, each with its categories, whose places are their numbers."""
+        return {COLUMNS: dict(zip(facts.columns, map(list, facts.categories), strict=True))}
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> TableFront:
         """Refused.

@@ -110,6 +110,11 @@ class TensorInput:
         del facts
         return {}
 
+    def model_files(self, facts: TensorFacts) -> dict[str, Any]:
+        """None."""
+        del facts
+        return {}
+
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
         """Refused: the function gives arrays as the network expects them.
 

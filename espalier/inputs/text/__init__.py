@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.inputs.text.tokens import PADDING, Tokenizer
 from espalier.inputs.unchanged import Unchanged
+from espalier.paths import TOKENIZER
 from espalier.settings.texts import TextPolicy
 
 _TAIL = 0.99  # fraction of the texts of train that are kept whole
@@ -96,6 +97,10 @@ class TextInput:
     def network_arguments(self, facts: TextFacts) -> dict[str, Any]:
         """The size of the vocabulary."""
         return {"vocabulary": facts.vocabulary}
+
+    def model_files(self, facts: TextFacts) -> dict[str, Any]:
+        """The tokenizer."""
+        return {TOKENIZER: facts.tokenizer}
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
         """Refused.

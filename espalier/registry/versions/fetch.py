@@ -4,8 +4,7 @@ from pathlib import Path
 
 from espalier import files
 from espalier.errors import BadInput
-from espalier.paths import MANIFEST
-from espalier.registry.versions.model import CONTENT_FILES
+from espalier.paths import CONTENT, MANIFEST, content_files
 from espalier.registry.versions.registry import Registry
 
 
@@ -30,11 +29,11 @@ def fetch(registry: Registry, version: str, target: Path) -> str:
     if not (target / MANIFEST).is_file():
         raise BadInput(f"Expected {address} to hold a model folder; found no {MANIFEST}.")
     hashes = files.verify(target)
-    missing = [name for name in CONTENT_FILES if name not in hashes]
+    missing = [name for name in CONTENT if name not in hashes]
     if missing:
         found = ", ".join(sorted(hashes))
         raise BadInput(f"Expected {address} to hold {missing[0]}; found {found}.")
-    content = files.digest({name: hashes[name] for name in CONTENT_FILES})
+    content = files.digest({name: hashes[name] for name in content_files(hashes)})
     if content != tagged:
         raise BadInput(
             f"Expected {address} to hold the content {str(tagged)[:12]} with which it is tagged; "

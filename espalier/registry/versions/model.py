@@ -9,9 +9,8 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import ARCHITECTURE, DEPLOYED, LINEAGE, MANIFEST, MODELS, WEIGHTS
+from espalier.paths import CONTENT, LINEAGE, MANIFEST, MODELS, content_files
 
-CONTENT_FILES = (ARCHITECTURE, WEIGHTS, DEPLOYED)
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
 _VALUE_LIMIT = 5000
 _FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a parameter
@@ -45,12 +44,12 @@ class Model:
         history, metrics and lineage do not count. Equal to `espalier.models.content_hash`, without
         torch and without reading the files again.
         """
-        return files.digest({name: self.hashes[name] for name in CONTENT_FILES})
+        return files.digest({name: self.hashes[name] for name in content_files(self.hashes)})
 
     def sizes(self) -> dict[str, int]:
         """Sizes in bytes of the files that the content hash covers, by the manifest."""
         entries = files.read_json(self.folder / MANIFEST)["files"]
-        return {name: int(entries[name]["bytes"]) for name in CONTENT_FILES}
+        return {name: int(entries[name]["bytes"]) for name in content_files(entries)}
 
     def lineage(self) -> dict[str, Any]:
         """The content of `lineage.json`; empty if the file is missing."""
@@ -104,7 +103,7 @@ def read_model(root: Path, params: Params, entry: str) -> Model:
     """
     folder = root / MODELS / entry
     hashes = files.verify(folder)
-    for name in CONTENT_FILES:
+    for name in CONTENT:
         if name not in hashes:
             found = ", ".join(sorted(hashes))
             raise BadInput(f"Expected {folder} to hold {name}; found {found}.")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from espalier import files
-from espalier.registry.versions.model import CONTENT_FILES, Model
+from espalier.paths import content_files
+from espalier.registry.versions.model import Model
 from espalier.registry.versions.registry import Registry
 from espalier.registry.versions.requests import model_filter, quoted
 
@@ -99,7 +100,9 @@ def has_files(registry: Registry, logged: str, model: Model, *, hashes: bool) ->
 
 
 def _hashes_match(folder: Path, model: Model) -> bool:
-    return all(files.sha256(folder / name) == model.hashes[name] for name in CONTENT_FILES)
+    return all(
+        files.sha256(folder / name) == model.hashes[name] for name in content_files(model.hashes)
+    )
 
 
 def _has_active_run(registry: Registry, run: str) -> bool:

@@ -44,7 +44,7 @@ SENSITIVITY = "sensitivity.csv"
 ACTIVITY = "activity.csv"  # activity of removed and of kept channels
 CURVES = "curves"  # the history of each training, for `dvc plots`
 
-# files that the content hash of a model covers: of all models, and of those that have them
+# files that the content hash of a model covers: in all models, and in some of them
 CONTENT = (ARCHITECTURE, WEIGHTS, DEPLOYED)
 _MORE_CONTENT = (TOKENIZER, COLUMNS)
 

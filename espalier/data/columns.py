@@ -16,7 +16,7 @@ def find_columns(
     usual: Mapping[str, Sequence[str]],
     required: Sequence[str],
 ) -> dict[str, str]:
-    """The names of the columns by their meaning; those that are not required may be missing.
+    """The names of the columns by their meaning; others than the required ones may be missing.
 
     Args:
         path: file, for messages.

@@ -110,7 +110,7 @@ def _say_conflicts(source: Source, examples: pd.DataFrame) -> None:
 
 
 def _same(source: Source) -> str:
-    """What equal examples have in common."""
+    """The common part of equal examples."""
     return "pixels" if source.kind == "image" else "content"
 
 

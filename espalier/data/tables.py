@@ -30,6 +30,21 @@ _USUAL = {  # names of columns that need no key
 
 
 @dataclass(frozen=True)
+class _File:
+    """A file.
+
+    Attributes:
+        path: its path.
+        table: its rows.
+        metadata: metadata of its schema; None if it has none.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    metadata: Any
+
+
+@dataclass(frozen=True)
 class Tables:
     """The rows of all tables of a data set.
 
@@ -70,38 +85,34 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
             should be; it names the file and the first row.
     """
     parts = [_read(path) for path in paths]
-    columns = [str(name) for name in parts[0][0].columns]
-    _refuse_other_columns(paths, parts, columns)
+    tables = [part.table for part in parts]
+    columns = [str(name) for name in tables[0].columns]
+    _refuse_other_columns(parts, columns)
     names = find_columns(paths[0], columns, settings.columns, _USUAL, ["label"])
     kind = settings.kind or ("text" if "text" in names else "table")
-    place = str(paths[0] if len(paths) == 1 else folder)
-    labels = read_labels(
-        place,
-        [
-            (
-                _complete(path, table[names["label"]], settings),
-                names_in_metadata(metadata, names["label"]),
-            )
-            for path, (table, metadata) in zip(paths, parts, strict=True)
-        ],
-        settings.task_settings,
-        names["label"],
-    )
-    inside = [path.relative_to(folder) for path in paths]
-    tables = [table for table, _ in parts]
-    splits = _splits(folder, paths, tables, names.get("split"))
-    files = [
-        readable_name(path)
-        for path, table in zip(inside, tables, strict=True)
-        for _ in range(len(table))
-    ]
-    rows = [row for table in tables for row in range(len(table))]
+    labels = _labels(folder, parts, names["label"], settings)
+    files: list[str] = []
+    rows: list[int] = []
+    for part in parts:
+        count = len(part.table)
+        files += [readable_name(part.path.relative_to(folder))] * count
+        rows += range(count)
+    splits = _splits(folder, parts, names.get("split"))
     features = _features(paths[0], kind, columns, names, settings.columns)
     content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
     return Tables(kind, frame(files, rows, labels.values, splits), labels, features, content)
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, Any]:
+def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSettings) -> Labels:
+    place = parts[0].path if len(parts) == 1 else folder
+    columns = []
+    for part in parts:
+        column = _complete(part.path, part.table[name], settings)
+        columns.append((column, names_in_metadata(part.metadata, name)))
+    return read_labels(str(place), columns, settings.task_settings, name)
+
+
+def _read(path: Path) -> _File:
     """A table, and the metadata of its schema."""
     metadata: Any = None
     try:
@@ -121,17 +132,15 @@ def _read(path: Path) -> tuple[pd.DataFrame, Any]:
         ) from None
     if not len(table):
         raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
-    return table, metadata
+    return _File(path, table, metadata)
 
 
-def _refuse_other_columns(
-    paths: Sequence[Path], parts: Sequence[tuple[pd.DataFrame, Any]], columns: list[str]
-) -> None:
-    for path, (table, _) in zip(paths, parts, strict=True):
-        others = set(columns) ^ {str(name) for name in table.columns}
+def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:
+    for part in parts:
+        others = set(columns) ^ {str(name) for name in part.table.columns}
         if others:
             raise BadInput(
-                f"Expected {path} to have the columns of {paths[0].name}; found another: "
+                f"Expected {part.path} to have the columns of {parts[0].path.name}; found another: "
                 f"{min(others)}."
             )
 
@@ -153,17 +162,15 @@ def _complete(path: Path, column: pd.Series, settings: DataSettings) -> pd.Serie
     return column.astype(object)
 
 
-def _splits(
-    folder: Path, paths: Sequence[Path], tables: Sequence[pd.DataFrame], name: str | None
-) -> list[str]:
-    named = splits_of(folder, [path.relative_to(folder) for path in paths])
-    if name is None:
-        return [
-            split for split, table in zip(named, tables, strict=True) for _ in range(len(table))
-        ]
-    splits = []
-    for path, table in zip(paths, tables, strict=True):
-        splits += read_splits(path, name, table[name].tolist())
+def _splits(folder: Path, parts: Sequence[_File], name: str | None) -> list[str]:
+    """The split of each row, by the names of the files or by a column."""
+    named = splits_of(folder, [part.path.relative_to(folder) for part in parts])
+    splits: list[str] = []
+    for part, split in zip(parts, named, strict=True):
+        if name is None:
+            splits += [split] * len(part.table)
+        else:
+            splits += read_splits(part.path, name, part.table[name].tolist())
     return splits
 
 

@@ -90,7 +90,7 @@ class InputKind(Protocol):
         """Arguments of factories that follow from the data, such as the size of a vocabulary."""
 
     def model_files(self, facts: Any) -> dict[str, Any]:
-        """JSON files that whoever deploys a model needs to make its inputs, by their names."""
+        """JSON files that a program needs to make the inputs of a model, by their names."""
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Front:
         """The front of a network that brings its own preprocessing, on the CPU.

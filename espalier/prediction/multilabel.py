@@ -19,7 +19,7 @@ class Multilabel:
     """
 
     name = "multilabel"
-    headline = Headline("jaccard", "% Jaccard index", 100)
+    headline = Headline("jaccard", "% Jaccard index", 100, "Jaccard index")
     output = "logits"
     binary = False
     disjoint = False

@@ -55,7 +55,9 @@ class Regression:
     bounds: tuple[float, float, float] = (-0.67, 0.0, 0.67)
 
     name: ClassVar[str] = "regression"
-    headline: ClassVar[Headline] = Headline("within_tolerance", "% within tolerance", 100)
+    headline: ClassVar[Headline] = Headline(
+        "within_tolerance", "% within tolerance", 100, "fraction within tolerance"
+    )
     output: ClassVar[str] = "value"
     binary: ClassVar[bool] = True
     disjoint: ClassVar[bool] = True

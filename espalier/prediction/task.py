@@ -17,11 +17,13 @@ class Headline:
         name: its name, which is also that of the columns of tables.
         unit: unit in which people read it.
         factor: factor from the mean score to that unit.
+        words: the name in words, where it is not the name with spaces.
     """
 
     name: str
     unit: str
     factor: float
+    words: str = ""
 
     def text(self, score: float) -> str:
         """A mean score as people read it, such as `98.33 %`."""
@@ -30,7 +32,7 @@ class Headline:
     @property
     def title(self) -> str:
         """The name in words."""
-        return self.name.replace("_", " ")
+        return self.words or self.name.replace("_", " ")
 
 
 class Task(Protocol):

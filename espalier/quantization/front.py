@@ -29,28 +29,33 @@ def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> 
     """
     if not _is_exported_here(optimised):
         return optimised
-    own, exported = _front(optimised), _front(source)
-    seen = {name for node in optimised.graph.node for name in node.input if node not in own}
-    boundary = {name for node in own for name in node.output} & seen
-    given = {name for node in exported for name in node.output}
-    if not boundary <= given or _stored(optimised, own) <= _stored(source, exported):
+    graph, own, exported = optimised.graph, _front(optimised), _front(source)
+    network = list(graph.node)[len(own) :]
+    boundary = _outputs(own) & _inputs(network)
+    if not boundary <= _outputs(exported) or _stored(optimised, own) <= _stored(source, exported):
         return optimised
-    graph = optimised.graph
-    network = [node for node in graph.node if node not in own]
-    needed = {name for node in (*exported, *network) for name in node.input} - given
+    needed = _inputs([*exported, *network]) - _outputs(exported)
     tensors = {one.name: one for one in (*graph.initializer, *source.graph.initializer)}
+    kept = [one for name, one in tensors.items() if name in needed]
     del graph.node[:], graph.initializer[:]
     graph.node.extend([*exported, *network])
-    graph.initializer.extend(one for name, one in tensors.items() if name in needed)
+    graph.initializer.extend(kept)
     return optimised
+
+
+def _inputs(nodes: Sequence[NodeProto]) -> set[str]:
+    return {name for node in nodes for name in node.input}
+
+
+def _outputs(nodes: Sequence[NodeProto]) -> set[str]:
+    return {name for node in nodes for name in node.output}
 
 
 def _stored(model: onnx.ModelProto, nodes: Sequence[NodeProto]) -> int:
     """Bytes of the constants that some nodes read."""
-    read = {name for node in nodes for name in node.input}
-    return sum(
-        numpy_helper.to_array(one).nbytes for one in model.graph.initializer if one.name in read
-    )
+    read = _inputs(nodes)
+    stored = [one for one in model.graph.initializer if one.name in read]
+    return sum(numpy_helper.to_array(one).nbytes for one in stored)
 
 
 def _front(model: onnx.ModelProto) -> list[NodeProto]:

@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def made(tmp_path, folder):
+def prepare_folder(tmp_path, folder):
     """Prepare the folder."""
 
     def run(**settings):
@@ -133,22 +133,22 @@ KINDS = [
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 @pytest.mark.parametrize(("write", "settings", "said"), KINDS)
 def test_kind_and_task_follow_from_the_data_and_are_said(
-    folder, digits, made, write, settings, said
+    folder, digits, prepare_folder, write, settings, said
 ):
     write(folder, digits)
-    dataset = made(**settings)
+    dataset = prepare_folder(**settings)
     assert re.search(said, dataset.describe()), dataset.describe()
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 @pytest.mark.parametrize("write", [digits_as_classes, digits_as_numbers, sets_of_words, clips])
 def test_prepared_data_are_read_back_in_their_types_and_equal_data_give_equal_bytes(
-    folder, digits, made, tmp_path, write
+    folder, digits, prepare_folder, tmp_path, write
 ):
     write(folder, digits)
-    dataset = made()
+    dataset = prepare_folder()
     first = (tmp_path / "prepared" / "dataset.json").read_bytes()
-    assert made().files == dataset.files
+    assert prepare_folder().files == dataset.files
     assert (tmp_path / "prepared" / "dataset.json").read_bytes() == first
     again = read_dataset(tmp_path / "prepared")
     assert again == dataset
@@ -172,7 +172,7 @@ def rows_by_split(columns):
     )
 
 
-def test_facts_are_of_the_train_split_alone(folder, made):
+def test_facts_are_of_the_train_split_alone(folder, prepare_folder):
     """A category that only test has is unknown, and a test number moves no mean."""
 
     def columns(split, number):
@@ -180,18 +180,18 @@ def test_facts_are_of_the_train_split_alone(folder, made):
         return {"size": size, "colour": "red" if split == "train" else "blue"}
 
     rows_by_split(columns).to_csv(folder / "rows.csv", index=False)
-    facts = made().facts
+    facts = prepare_folder().facts
     assert facts.categories == ((), ("red",))
     assert facts.mean[0] == np.arange(40).mean()
 
 
-def test_a_vocabulary_is_of_the_train_split_alone(folder, made, tmp_path):
+def test_a_vocabulary_is_of_the_train_split_alone(folder, prepare_folder, tmp_path):
     def columns(split, number):
         word = "common" if split == "train" else "secret secret"
         return {"text": f"{word} words {split} {'x' * number}"}
 
     rows_by_split(columns).to_csv(folder / "texts.csv", index=False)
-    dataset = made()
+    dataset = prepare_folder()
     vocabulary = dataset.facts.tokenizer["model"]["vocab"]
     assert "common" in vocabulary
     assert "secret" not in vocabulary
@@ -199,25 +199,25 @@ def test_a_vocabulary_is_of_the_train_split_alone(folder, made, tmp_path):
     assert dataset.input.display(tokens, dataset.facts).startswith("[?] [?] words [?]")
 
 
-def test_subwords_know_words_that_train_has_not(folder, made, tmp_path):
+def test_subwords_know_words_that_train_has_not(folder, prepare_folder, tmp_path):
     texts_as_lines(folder / "texts.jsonl")
-    dataset = made(text=TextPolicy(tokens="subwords", vocabulary=400))
+    dataset = prepare_folder(text=TextPolicy(tokens="subwords", vocabulary=400))
     test = read_split(tmp_path / "prepared", "test").inputs
     assert (test == 1).float().mean() < 0.01
     assert dataset.facts.vocabulary <= 400
 
 
-def test_clips_of_another_rate_are_resampled_and_that_is_said(folder, made):
+def test_clips_of_another_rate_are_resampled_and_that_is_said(folder, prepare_folder):
     tones(folder)
     tone(folder / "low" / "fast.wav", 250, rate=8000)
     with pytest.warns(Notice, match="1 of 121 clips: resampled from 8000 to 4000"):
-        assert made().facts.rate == 4000
+        assert prepare_folder().facts.rate == 4000
 
 
-def test_clips_are_cut_to_a_length_and_that_is_said(folder, made):
+def test_clips_are_cut_to_a_length_and_that_is_said(folder, prepare_folder):
     tones(folder)
     with pytest.warns(Notice, match=r"clips: cut to 0\.10 s"):
-        assert made(audio=AudioPolicy(seconds=0.1)).shape == (400,)
+        assert prepare_folder(audio=AudioPolicy(seconds=0.1)).shape == (400,)
 
 
 def damaged_clip(folder):
@@ -272,20 +272,20 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("write", "words"), REFUSED)
-def test_bad_examples_are_refused_by_file_and_row(folder, made, write, words):
+def test_bad_examples_are_refused_by_file_and_row(folder, prepare_folder, write, words):
     write(folder)
     with pytest.raises(BadInput) as refusal:
-        made()
+        prepare_folder()
     assert_explains(refusal.value, *words)
 
 
-def test_a_column_that_numbers_its_rows_is_refused_with_the_way_out(folder, made):
+def test_a_column_that_numbers_its_rows_is_refused_with_the_way_out(folder, prepare_folder):
     rows = {"name": [f"row {number}" for number in range(2000)], "size": 1.0, "label": 0}
     table = pd.DataFrame(rows).assign(label=lambda rows: rows.index % 2)
     table.to_csv(folder / "rows.csv", index=False)
     with pytest.raises(BadInput, match=r"ignore: \[name\]"):
-        made()
-    assert made(columns=Columns(ignore=("name",))).shape == (1,)
+        prepare_folder()
+    assert prepare_folder(columns=Columns(ignore=("name",))).shape == (1,)
 
 
 def test_a_function_that_gives_something_else_is_refused(folder):

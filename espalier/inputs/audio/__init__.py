@@ -15,6 +15,7 @@ from espalier.errors import BadInput
 from espalier.inputs.audio.augmentations import AudioAugmentations
 from espalier.inputs.audio.decoding import ENDINGS, Clip, decode, resample
 from espalier.inputs.audio.front import LogMel, Spectrogram
+from espalier.inputs.plain import PlainInput
 from espalier.settings.audio import AudioPolicy
 
 _AT_ONCE = 256  # clips whose spectrograms are computed at once
@@ -51,7 +52,7 @@ class AudioFacts:
         return Spectrogram(self.rate, self.mels, self.window, self.hop)
 
 
-class AudioInput:
+class AudioInput(PlainInput):
     """The kind `audio`."""
 
     name = "audio"
@@ -113,31 +114,6 @@ class AudioInput:
     def front(self, facts: AudioFacts) -> LogMel:
         """The log-mel spectrogram."""
         return LogMel(facts.spectrogram, facts.log_mean, facts.log_std)
-
-    def network_arguments(self, facts: AudioFacts) -> dict[str, Any]:
-        """None."""
-        del facts
-        return {}
-
-    def model_files(self, facts: AudioFacts) -> dict[str, Any]:
-        """None."""
-        del facts
-        return {}
-
-    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> LogMel:
-        """Refused.
-
-        Raises:
-            BadInput: always.
-        """
-        raise BadInput(f"Expected no `input` for {self.plural}; found {preprocessing}.")
-
-    def usual_preprocessings(
-        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
-    ) -> list[dict[str, Any]]:
-        """None."""
-        del preprocessing, shape
-        return []
 
     def augmentations(
         self, facts: AudioFacts, *, examples: int, seed: int, count: int, active: bool

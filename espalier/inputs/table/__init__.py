@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from espalier.errors import BadInput
+from espalier.inputs.plain import PlainInput
 from espalier.inputs.table.columns import (
     Cell,
     encode_categories,
@@ -23,7 +24,6 @@ from espalier.inputs.table.columns import (
     plain,
 )
 from espalier.inputs.table.front import TableFront
-from espalier.inputs.unchanged import Unchanged
 from espalier.paths import COLUMNS
 
 _MOST_CATEGORIES = 1000
@@ -47,7 +47,7 @@ class TableFacts:
     std: tuple[float, ...]
 
 
-class TableInput:
+class TableInput(PlainInput):
     """The kind `table`."""
 
     name = "table"
@@ -102,36 +102,9 @@ class TableInput:
         """The standardisation of numbers and the encoding of categories."""
         return TableFront(facts.categories, facts.mean, facts.std)
 
-    def network_arguments(self, facts: TableFacts) -> dict[str, Any]:
-        """None."""
-        del facts
-        return {}
-
     def model_files(self, facts: TableFacts) -> dict[str, Any]:
         """The columns in their order, each with its categories, whose places are their numbers."""
         return {COLUMNS: dict(zip(facts.columns, map(list, facts.categories), strict=True))}
-
-    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> TableFront:
-        """Refused.
-
-        Raises:
-            BadInput: always.
-        """
-        raise BadInput(f"Expected no `input` for {self.plural}; found {preprocessing}.")
-
-    def usual_preprocessings(
-        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
-    ) -> list[dict[str, Any]]:
-        """None."""
-        del preprocessing, shape
-        return []
-
-    def augmentations(
-        self, facts: TableFacts, *, examples: int, seed: int, count: int, active: bool
-    ) -> Unchanged:
-        """None: a changed cell is another example."""
-        del facts, examples, count, active
-        return Unchanged(seed)
 
     def display(self, example: NDArray[np.float32], facts: TableFacts) -> str:
         """The first cells of a row, by the names of their columns."""

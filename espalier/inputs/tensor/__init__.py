@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
-from espalier.inputs.unchanged import Unchanged
+from espalier.inputs.plain import PlainInput
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Standardize(nn.Module):
         return (values - self.mean.view(along)) / self.std.view(along)
 
 
-class TensorInput:
+class TensorInput(PlainInput):
     """The kind `tensor`: float32 arrays (channels, ...) of one shape."""
 
     name = "tensor"
@@ -104,38 +104,6 @@ class TensorInput:
     def front(self, facts: TensorFacts) -> Standardize:
         """The standardisation."""
         return Standardize(facts.mean, facts.std)
-
-    def network_arguments(self, facts: TensorFacts) -> dict[str, Any]:
-        """None."""
-        del facts
-        return {}
-
-    def model_files(self, facts: TensorFacts) -> dict[str, Any]:
-        """None."""
-        del facts
-        return {}
-
-    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
-        """Refused: the function gives arrays as the network expects them.
-
-        Raises:
-            BadInput: always.
-        """
-        raise BadInput(f"Expected no `input` for {self.plural}; found {preprocessing}.")
-
-    def usual_preprocessings(
-        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
-    ) -> list[dict[str, Any]]:
-        """None."""
-        del preprocessing, shape
-        return []
-
-    def augmentations(
-        self, facts: TensorFacts, *, examples: int, seed: int, count: int, active: bool
-    ) -> Unchanged:
-        """None: only the user's function knows what a tensor means."""
-        del facts, examples, count, active
-        return Unchanged(seed)
 
     def display(self, example: NDArray[np.float32], facts: TensorFacts) -> str:
         """The range of the values."""

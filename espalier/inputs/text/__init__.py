@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.errors import BadInput
+from espalier.inputs.plain import PlainInput
 from espalier.inputs.text.tokens import PADDING, Tokenizer
-from espalier.inputs.unchanged import Unchanged
 from espalier.paths import TOKENIZER
 from espalier.settings.texts import TextPolicy
 
@@ -40,7 +39,7 @@ class Tokens(nn.Module):
         return tokens.long()
 
 
-class TextInput:
+class TextInput(PlainInput):
     """The kind `text`."""
 
     name = "text"
@@ -101,28 +100,6 @@ class TextInput:
     def model_files(self, facts: TextFacts) -> dict[str, Any]:
         """The tokenizer."""
         return {TOKENIZER: facts.tokenizer}
-
-    def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
-        """Refused.
-
-        Raises:
-            BadInput: always.
-        """
-        raise BadInput(f"Expected no `input` for {self.plural}; found {preprocessing}.")
-
-    def usual_preprocessings(
-        self, preprocessing: dict[str, Any] | None, shape: tuple[int, ...]
-    ) -> list[dict[str, Any]]:
-        """None."""
-        del preprocessing, shape
-        return []
-
-    def augmentations(
-        self, facts: TextFacts, *, examples: int, seed: int, count: int, active: bool
-    ) -> Unchanged:
-        """None: another word is another text."""
-        del facts, examples, count, active
-        return Unchanged(seed)
 
     def display(self, example: NDArray[np.int32], facts: TextFacts) -> str:
         """The tokens of a text; unknown ones as `[?]`."""

@@ -18,7 +18,7 @@ def gates(contents: Contents) -> Markup:
         "above. This table decides nothing: ",
         tag("code", "espalier promote"),
         " does. It also verifies the files of the version, compares with the current champion on "
-        "the same images, and compares the deployed file with the torch network.",
+        "the same examples, and compares the deployed file with the torch network.",
     ))  # fmt: skip
     try:
         policies = read_policies(contents.root / GATES)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, tag
 
-_FEW = 300  # test images below which differences of a few points cannot be shown
+_FEW = 300  # test examples below which differences of a few points cannot be shown
 
 
 def header(contents: Contents) -> Markup:
@@ -16,7 +16,7 @@ def header(contents: Contents) -> Markup:
     commit = conditions.get("commit")
     runtime = conditions.get("runtime", "onnxruntime")  # earlier reports do not name it
     facts = {
-        "test images": f"{examples:,}",
+        "test examples": f"{examples:,}",
         "models": len(contents.rows),
         "device": conditions["device"],
         "threads, of processors": f"{conditions['threads']} of {conditions['processors']}",
@@ -37,7 +37,7 @@ def _warnings(contents: Contents, examples: int) -> list[str]:
     warnings = []
     if examples < _FEW:
         warnings.append(
-            f"{examples} test images are few: intervals are wide, and small differences cannot be "
+            f"{examples} test examples are few: intervals are wide, and small differences cannot be "
             "shown."
         )
     if load > processors:

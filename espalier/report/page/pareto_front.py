@@ -72,10 +72,12 @@ def _draw(contents: Contents, cost: str, title: str) -> Markup:
         tag("path", d=_front_line(plot), class_="edge"),
         join(_point(plot, name, row) for name, row in rows.items()),
         _labels(plot),
-        label=f"{score.capitalize()} against {title}",
+        label=f"{score[0].upper()}{score[1:]} against {title}",
         class_="scatter",
     )
-    return tag("figure", drawn, tag("figcaption", f"{score.capitalize()} in %, against {title}"))
+    return tag(
+        "figure", drawn, tag("figcaption", f"{score[0].upper()}{score[1:]} in %, against {title}")
+    )
 
 
 def _grid(plot: _Plot, title: str) -> Markup:

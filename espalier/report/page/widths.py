@@ -26,7 +26,7 @@ _EXPLANATION = (
     "Outputs of each layer that is narrower than in the parent (channels of a convolution, "
     "features of a linear layer), and weights with pruned elements. Unchanged layers are omitted. "
     "The thin bars show the mean activation of the kept and of the removed outputs in the parent, "
-    "on validation images, as the layers that consume them see it: after norm and activation."
+    "on validation examples, as the layers that consume them see it: after norm and activation."
 )
 
 Activity = dict[str, tuple[float, float]]

@@ -28,6 +28,13 @@ NETWORKS = (
 )
 
 
+TEXT_NETWORKS = (  # on tokens; tests/models/test_text.py
+    Network("espalier:text_cnn"),
+    Network("espalier:text_encoder"),
+    Network("espalier:text_lstm"),
+)
+
+
 @dataclass(frozen=True)
 class Published:
     """A network of a paper, and how many numbers it learns."""

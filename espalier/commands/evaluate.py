@@ -18,6 +18,7 @@ from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.export.onnx import Deployed
 from espalier.judging import Interval, forgotten, front, judgement, ratio
 from espalier.measures.device import device_name
+from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import load, read_architecture
 from espalier.params import Params, read_params
@@ -46,7 +47,9 @@ _BATCHES = {
     64: 1,
 }  # calls per round, by batch size: short calls vary most and cost least
 _EAGER = "the teacher in eager torch"
-_FACTS = ["parameters", "macs", "bytes", "packed_bytes"]  # of metrics.json, where it has them
+# of metrics.json, where it has them, and an estimate from them
+_FACTS = ["parameters", "macs", "bytes", "packed_bytes", "energy_uj"]
+_OF_SEEDS = ["seeds", "seeds_mean", "seeds_std"]  # columns where a model has several seeds
 
 
 def run(root: Path) -> None:
@@ -179,8 +182,14 @@ def _facts(root: Path, params: Params) -> pd.DataFrame:
     """The figures that were recorded when the models were made."""
     metrics = {}
     for name in params.names:
-        metrics[name] = files.read_json(root / MODELS / name / METRICS)
-    return pd.DataFrame.from_dict(metrics, orient="index").reindex(columns=_FACTS)
+        folder = root / MODELS / name
+        own = files.read_json(folder / METRICS)
+        integers = read_architecture(folder).quantization is not None
+        microjoules = energy(own["macs"], own["bytes"], integers=integers)
+        metrics[name] = {**own, "energy_uj": microjoules}
+    found = pd.DataFrame.from_dict(metrics, orient="index")
+    seeds = _OF_SEEDS if _OF_SEEDS[0] in found else []
+    return found.reindex(columns=[*_FACTS, *seeds])
 
 
 def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:

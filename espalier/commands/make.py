@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from espalier.coding.packed import encode
 from espalier.data.names import VALIDATION
 from espalier.errors import BadInput
 from espalier.export.onnx import Deployed, export, relative_difference
+from espalier.making import siblings
 from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
-from espalier.making.operations import OPERATIONS, OperationResult
+from espalier.making.operations import OperationResult
 from espalier.making.stage_dependencies import refuse_unknown_to_dvc
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
@@ -46,7 +46,7 @@ def run(root: Path, name: str) -> None:
         job.processes.rank
     ):  # started by torchrun: it trains too, and the first process writes the files
         if not _is_made(job):
-            OPERATIONS[job.entry.by](job)
+            siblings.make(job)
         return
     # one execution at a time, also beside a process that a killed `dvc repro` left running; the
     # operating system releases the lock when its holder exits
@@ -57,9 +57,9 @@ def run(root: Path, name: str) -> None:
             print(f"{name}: already made from these inputs")  # noqa: T201
             return
         started = time.monotonic()
-        result = OPERATIONS[job.entry.by](job)
+        result = siblings.make(job)
         _publish(job, result, time.monotonic() - started)
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
+        siblings.remove_checkpoints(job)
 
 
 def _is_made(job: Job[Any]) -> bool:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from espalier.params import read_params
-from espalier.prediction import TASKS, task_named
 from espalier.registry.connection import check_name, connect, find_store
 from espalier.registry.promotion import Audit, Move
 from espalier.registry.versions import quoted
+from espalier.settings.tasks import HEADLINES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,8 +118,8 @@ def _audit_table(moves: list[Move]) -> Table:
 
 def _score(metrics: Mapping[str, Any]) -> str:
     """The mean score, by the headline of whichever task the run has."""
-    headlines = (task_named(name).headline for name in TASKS)
-    return next((one.text(metrics[one.name]) for one in headlines if one.name in metrics), "")
+    known = [one for one in HEADLINES.values() if one.name in metrics]
+    return known[0].text(metrics[known[0].name]) if known else ""
 
 
 def _metric(metrics: Mapping[str, Any], name: str, factor: float, form: str) -> str:

@@ -33,8 +33,10 @@ def run(root: Path, name: str | None = None) -> None:
             "first."
         )
     table = pd.read_csv(path, keep_default_na=False)  # nan is a valid name
-    conditions = files.read_json(root / REPORTS / CONDITIONS)
-    return print_tree(table, task_named(conditions.get("task", CLASSIFICATION.name)).headline)
+    path = root / REPORTS / CONDITIONS
+    conditions = files.read_json(path) if path.is_file() else {}
+    task = conditions.get("task", CLASSIFICATION.name)  # earlier versions knew no other
+    return print_tree(table, task_named(task).headline)
 
 
 def _print_layers(root: Path, name: str) -> None:

@@ -126,5 +126,11 @@ class InputKind(Protocol):
             active: whether views differ from the stored inputs at all.
         """
 
+    def parts(self, example: NDArray[Any], facts: Any) -> list[str]:
+        """The parts of a stored example in words, such as its tokens; empty for pictures."""
+
+    def without(self, inputs: Tensor, part: int, facts: Any) -> Tensor:
+        """Stored inputs (N, parts) in which a part is missing or unknown."""
+
     def display(self, example: NDArray[Any], facts: Any) -> Image.Image | str:
         """One stored example (...) in a report: a picture, or a text."""

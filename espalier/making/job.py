@@ -1,7 +1,7 @@
 """One entry of `params.yaml`, to be made into a model."""
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,6 +53,10 @@ class Job(Generic[EntryType]):
         processes = join_process_group(params.recipe(entry.recipe_keys))
         return cls(name, entry, params, Project(root, params, processes.device), processes)  # type: ignore[arg-type]
 
+    def with_seed(self, seed: int) -> "Job[EntryType]":
+        """The same job with another seed."""
+        return replace(self, params=self.params.model_copy(update={"seed": seed}))
+
     @cached_property
     def recipe(self) -> Recipe:
         """Recipe of the training, or of the recovery."""
@@ -85,7 +89,7 @@ class Job(Generic[EntryType]):
     def inputs(self) -> dict[str, Any]:
         """Everything that determines the bits of the result."""
         return {
-            "entry": self.entry.model_dump(mode="json", by_alias=True),
+            "entry": self._entry,
             "recipe": asdict(self.recipe),
             "seed": self.params.seed,
             "data": self.data.version,
@@ -100,6 +104,14 @@ class Job(Generic[EntryType]):
                 "python": platform.python_version(),
             },
         }
+
+    @property
+    def _entry(self) -> dict[str, Any]:
+        """The content of the entry; without `seeds` where there is one, as before there was the key."""
+        content: dict[str, Any] = self.entry.model_dump(mode="json", by_alias=True)
+        if self.entry.seeds == 1:
+            content.pop("seeds", None)
+        return content
 
     @property
     def _own_files(self) -> dict[str, dict[str, str]]:

@@ -37,6 +37,11 @@ class BaseEntry(Strict):
         return None
 
     @property
+    def seeds(self) -> int:
+        """Number of seeds with which the model is made, to keep the median one."""
+        return 1
+
+    @property
     def own_files(self) -> tuple[str, ...]:
         """Files of the user, relative to the project, that the model is made from."""
         return ()
@@ -106,12 +111,23 @@ class BuiltEntry(BaseEntry):
 
 
 class Trained(BaseEntry):
-    """An entry whose keys of `training`, given beside its own, override the defaults."""
+    """An entry whose keys of `training`, given beside its own, override the defaults.
+
+    Attributes:
+        overrides: keys of `training`.
+        number_of_seeds: number of seeds, under the key `seeds`.
+    """
 
     own_weights: ClassVar[bool] = False
     """Whether a new network of the entry comes with trained weights."""
 
     overrides: dict[str, Any] = {}
+    number_of_seeds: int = Field(1, alias="seeds", ge=1, le=100)
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds with which the model is made, to keep the median one."""
+        return self.number_of_seeds
 
     @model_validator(mode="before")
     @classmethod

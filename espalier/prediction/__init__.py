@@ -11,7 +11,8 @@ from espalier.errors import BadInput
 from espalier.prediction.classification import NO_ANSWER, Classification, answers
 from espalier.prediction.multilabel import Multilabel
 from espalier.prediction.regression import Regression
-from espalier.prediction.task import Headline, Task
+from espalier.prediction.task import Task
+from espalier.settings.tasks import Headline
 
 CLASSIFICATION = Classification()
 TASKS: dict[str, Callable[..., Any]] = {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espalier.prediction.task import Headline
+from espalier.settings.tasks import HEADLINES
 
 NO_ANSWER = -1
 
@@ -17,7 +17,7 @@ class Classification:
     """The task `classification`: targets are labels (N,) int64, outputs are logits (N, classes)."""
 
     name = "classification"
-    headline = Headline("accuracy", "%", 100)
+    headline = HEADLINES["classification"]
     output = "logits"
     binary = True
     disjoint = True

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espalier.prediction.task import Headline
+from espalier.settings.tasks import HEADLINES
 
 
 class Multilabel:
@@ -19,7 +19,7 @@ class Multilabel:
     """
 
     name = "multilabel"
-    headline = Headline("jaccard", "% Jaccard index", 100, "Jaccard index")
+    headline = HEADLINES["multilabel"]
     output = "logits"
     binary = False
     disjoint = False

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.prediction.task import Headline
+from espalier.settings.tasks import HEADLINES, Headline
 
 _NAMES = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 
@@ -55,9 +55,7 @@ class Regression:
     bounds: tuple[float, float, float] = (-0.67, 0.0, 0.67)
 
     name: ClassVar[str] = "regression"
-    headline: ClassVar[Headline] = Headline(
-        "within_tolerance", "% within tolerance", 100, "fraction within tolerance"
-    )
+    headline: ClassVar[Headline] = HEADLINES["regression"]
     output: ClassVar[str] = "value"
     binary: ClassVar[bool] = True
     disjoint: ClassVar[bool] = True

@@ -1,38 +1,13 @@
 """The interface of tasks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Headline:
-    """The figure that a task is known by: the mean score of a model.
-
-    Attributes:
-        name: its name, which is also that of the columns of tables.
-        unit: unit in which people read it.
-        factor: factor from the mean score to that unit.
-        words: the name in words, where it is not the name with spaces.
-    """
-
-    name: str
-    unit: str
-    factor: float
-    words: str = ""
-
-    def text(self, score: float) -> str:
-        """A mean score as people read it, such as `98.33 %`."""
-        return f"{self.factor * score:.2f} {self.unit}"
-
-    @property
-    def title(self) -> str:
-        """The name in words."""
-        return self.words or self.name.replace("_", " ")
+from espalier.settings.tasks import Headline
 
 
 class Task(Protocol):

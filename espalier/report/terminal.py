@@ -15,15 +15,18 @@ Row = dict[Any, Any]
 
 _WIDE = 130  # columns of a terminal in which every metric fits
 _WIDE_ONLY = ("parameters", "MACs", "batch 64", " speed")
+_NARROW = 100  # columns of a terminal below which operation and milliseconds are omitted too
+_NOT_NARROW = ("batch 1",)
 _UNLIMITED = 1000  # columns in a file or a pipe, where nothing is truncated
 _PARETO_MARK = " *"
-_LEGEND = "* on the Pareto front of {score}, file size and latency; (low..high) are 95 % intervals"
+_LEGEND = "* Pareto front of {score}, file size and latency; (low..high): 95 % intervals"
 
 
 def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None = None) -> None:
     """Print the rows of `models.csv` as a tree, children below their parents.
 
-    A narrow terminal omits parameters, multiply-accumulates and the latency at batch 64.
+    A terminal below 130 columns omits parameters, multiply-accumulates and the latency at batch 64;
+    one below 100 also the operation and the latency at batch 1, so that 80 columns are enough.
 
     Args:
         table: content of `reports/models.csv`.
@@ -32,21 +35,23 @@ def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None 
     """
     console = _console(console)
     rows: dict[str, Row] = {str(row["model"]): row for row in table.to_dict("records")}
-    wide = console.width >= _WIDE
+    wide, narrow = console.width >= _WIDE, console.width < _NARROW
     shown = Table(
         box=None,
         pad_edge=False,
         padding=(0, 2 if wide else 1, 0, 0),
         header_style="bold",
     )
-    for column in ("model", "by"):
+    for column in ("model",) if narrow else ("model", "by"):
         shown.add_column(column, no_wrap=True)
-    for column in _metrics(rows[TEACHER], headline, wide=wide):
+    omitted = (() if wide else _WIDE_ONLY) + (_NOT_NARROW if narrow else ())
+    for column in _metrics(rows[TEACHER], headline, omitted):
         shown.add_column(column.strip(), justify="right", no_wrap=True)
     for name, label in _labelled(rows):
         row = rows[name]
         mark = _PARETO_MARK if row["front"] else ""
-        shown.add_row(label + mark, str(row["by"]), *_metrics(row, headline, wide=wide).values())
+        words = (label + mark,) if narrow else (label + mark, str(row["by"]))
+        shown.add_row(*words, *_metrics(row, headline, omitted).values())
     console.print(shown)
     console.print(_LEGEND.format(score=headline.title), style="dim", highlight=False)
 
@@ -125,7 +130,7 @@ def _labelled(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
     return labelled
 
 
-def _metrics(row: Row, headline: Headline, *, wide: bool) -> dict[str, str]:
+def _metrics(row: Row, headline: Headline, omitted: tuple[str, ...]) -> dict[str, str]:
     """The cells of a row by column; a leading space distinguishes a column of the same title."""
     cells = {
         f"{headline.title} %": _percent(row, headline.name),
@@ -138,9 +143,7 @@ def _metrics(row: Row, headline: Headline, *, wide: bool) -> dict[str, str]:
         "batch 64": f"{row['latency_64_ms']:.2f} ms",
         " speed": f"{row['speedup_64']:.1f}x",
     }
-    if wide:
-        return cells
-    return {column: cell for column, cell in cells.items() if column not in _WIDE_ONLY}
+    return {column: cell for column, cell in cells.items() if column not in omitted}
 
 
 def _percent(row: Row, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Settings of tasks."""
+"""Settings of tasks, and the figures that they are known by."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -37,3 +37,38 @@ class TaskSettings:
             raise BadInput(
                 f"Expected `data.task.tolerance` with `name: regression`; found {self.name}."
             )
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The figure that a task is known by: the mean score of a model.
+
+    Attributes:
+        name: its name, which is also that of the columns of tables.
+        unit: unit in which people read it.
+        factor: factor from the mean score to that unit.
+        words: the name in words, where it is not the name with spaces.
+    """
+
+    name: str
+    unit: str
+    factor: float
+    words: str = ""
+
+    def text(self, score: float) -> str:
+        """A mean score as people read it, such as `98.33 %`."""
+        return f"{self.factor * score:.2f} {self.unit}"
+
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return self.words or self.name.replace("_", " ")
+
+
+HEADLINES: dict[str, Headline] = {
+    "classification": Headline("accuracy", "%", 100),
+    "multilabel": Headline("jaccard", "% Jaccard index", 100, "Jaccard index"),
+    "regression": Headline(
+        "within_tolerance", "% within tolerance", 100, "fraction within tolerance"
+    ),
+}

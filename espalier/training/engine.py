@@ -1,5 +1,6 @@
 """The training engine: one loop for teachers, students, recovery after a cut, and quantization-aware steps."""
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class _State:
     damping: float = 1.0  # factor of the learning rate, halved after a loss that was not finite
     rollbacks: int = 0
     seconds: float = 0.0  # spent in this epoch before an interruption
+    lowest: float | None = None  # validation loss of the best epoch
+    waited: int = 0  # epochs since then
     history: list[Row] = field(default_factory=list)
 
 
@@ -59,7 +62,10 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
 ) -> list[Row]:
-    """Train a network in place. The result is the weights of the last epoch, or their running average.
+    """Train a network in place.
+
+    The result is the weights of the last epoch, with `patience` those of the best, or their running
+    average.
 
     If the process is killed at any moment and called again with the same arguments and checkpoints,
     the result has the same bits.
@@ -100,7 +106,7 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
             frozen,
         )
         run.load()
-        while run.state.epoch < recipe.epochs:
+        while not run.is_done:
             try:
                 run.epoch(request)
             except _NotFiniteError as error:
@@ -154,10 +160,19 @@ class _Run:
             if recipe.ema
             else None
         )
+        # the weights of the best epoch, a part of every checkpoint
+        self.best = copy.deepcopy(self.network) if recipe.patience else None
         self.replica = DistributedDataParallel(self.network) if processes.size > 1 else self.network
         self.state = _State()
         self.steps = max(1, len(train) // recipe.batch_size)
         self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are done, or the patience is at its end."""
+        patience = self.recipe.patience
+        tired = patience > 0 and self.state.waited >= patience
+        return tired or self.state.epoch >= self.recipe.epochs
 
     def epoch(self, request: StopRequest) -> None:
         """Train until the end of the current epoch, starting at the current step."""
@@ -204,8 +219,10 @@ class _Run:
             self.good = (_within("good.", tensors), good) if good else self._snapshot()
 
     def finish(self) -> None:
-        """Replace the weights by their running average, if there is one."""
-        if self.average is not None:
+        """Replace the weights by those of the best epoch, or by their running average, if there are any."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best.state_dict())
+        elif self.average is not None:
             self.network.load_state_dict(self.average.module.state_dict())
         self.network.eval()
 
@@ -266,11 +283,21 @@ class _Run:
             "time": time.time(),
         }
         state.history.append(row)
+        self._keep_best(judged, loss)
         state.loss = state.seconds = 0.0
         self.good = self._snapshot()
         self._save(self.good)
         if self.processes.rank == 0:
             self.report(row)
+
+    def _keep_best(self, judged: nn.Module, loss: float) -> None:
+        """Keep the weights of an epoch whose validation loss is the lowest so far."""
+        if self.best is None:
+            return
+        self.state.waited += 1
+        if self.state.lowest is None or loss < self.state.lowest:
+            self.best.load_state_dict(judged.state_dict())
+            self.state.lowest, self.state.waited = loss, 0
 
     def _order(self, epoch: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, shuffled anew for each epoch."""
@@ -295,6 +322,8 @@ class _Run:
             "companion": self.companion,
             "optimizer": self.optimizer,
         }
+        if self.best is not None:
+            parts["best"] = self.best
         return parts if self.average is None else {**parts, "average": self.average}
 
     def _snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,6 +14,9 @@ class Recipe:
 
     Attributes:
         epochs: number of passes over the training split; 0 trains nothing.
+        patience: number of epochs without a lower validation loss after which training ends early
+            (Prechelt 1998); the result is then the epoch with the lowest. 0 trains all epochs, and
+            the result is the last.
         batch_size: examples per step, over all devices together.
         optimizer: `sgd` (with Nesterov momentum) or `adamw`, in their fused versions where there
             are.
@@ -45,6 +48,7 @@ class Recipe:
     """
 
     epochs: int = 20
+    patience: int = 0
     batch_size: int = 128
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
@@ -71,7 +75,14 @@ class Recipe:
         for name in ("batch_size", "views", "threads"):
             _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         _require(self.learning_rate > 0, "learning_rate", "be above 0", self.learning_rate)
-        for name in ("epochs", "weight_decay", "clip_norm", "rollbacks", "resident_bytes"):
+        for name in (
+            "epochs",
+            "patience",
+            "weight_decay",
+            "clip_norm",
+            "rollbacks",
+            "resident_bytes",
+        ):
             _require(getattr(self, name) >= 0, name, "be at least 0", getattr(self, name))
         for name in ("momentum", "ema", "label_smoothing", "warmup"):
             _require(0 <= getattr(self, name) < 1, name, "lie in [0, 1)", getattr(self, name))

@@ -37,7 +37,7 @@ def project(project_root, tmp_path) -> Path:
 def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
     data.run(project, "digits", None)
     said = capsys.readouterr().out
-    assert "digits: 1222 train, 216 validation, 359 test; 10 classes, 1x8x8" in said
+    assert "digits: 1222 train, 216 validation, 359 test; images, 1x8x8, 10 classes" in said
     assert content_hash(project / "data")[:12] in said
     assert "up to date" in dvc(project, "status", "data.dvc")
     objects = project / ".dvc" / "cache" / "files" / "md5"

@@ -29,10 +29,10 @@ evaluation: {rounds: 3, batch_size: 100}
 """
 HIDDEN = {"teacher": [64, 32], "student": [16], "nan": [8], "teacher-int8": [24], "former": [4]}
 COLUMNS = [
-    "model", "parent", "by", "examples", "not_finite", "accuracy", "accuracy_low", "accuracy_high", "top5",
+    "model", "parent", "by", "examples", "not_finite", "accuracy", "accuracy_low", "accuracy_high",
     "drop", "drop_low", "drop_high", "drop_p", "agreement", "forgotten",
-    "worst_class", "worst_class_drop", "worst_class_drop_high", "ece",
-    "parameters", "macs", "bytes", "packed_bytes", "memory_1", "memory_64",
+    "worst_class", "worst_class_drop", "worst_class_drop_high", "top5", "ece",
+    "parameters", "macs", "bytes", "packed_bytes", "energy_uj", "memory_1", "memory_64",
     "latency_1_ms", "latency_1_p95_ms", "speedup_1", "speedup_1_low", "speedup_1_high", "speedup_eager_1",
     "latency_64_ms", "latency_64_p95_ms", "speedup_64", "speedup_64_low", "speedup_64_high", "speedup_eager_64",
     "threads", "device", "front",

@@ -28,4 +28,4 @@ def test_logits_that_are_not_finite_are_no_answer():
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_headline_is_read_in_its_unit(task):
-    assert task.headline.text(0.98334) == "98.33 %"
+    assert task.headline.text(0.98334).startswith("98.33 %")

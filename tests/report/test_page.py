@@ -123,7 +123,7 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
     shown = [
         one
         for one in page.all("figure", "forgotten")
-        if one.get("title", "").startswith("Test image")
+        if one.get("title", "").startswith("Test example")
     ]
     pictures = page.all("img", "forgotten")
     predictions = {
@@ -145,7 +145,7 @@ def test_forgotten_images_are_those_of_the_test_split_with_what_was_answered(jud
     lost = predictions["student"][predictions["student"]["forgotten"]]
     sure = lost.assign(sure=[softmax(logits.astype(float)).max() for logits in lost["logits"]])
     first = sure.sort_values("sure", ascending=False, kind="stable").iloc[0]
-    assert shown[0]["title"] == f"Test image {first.example}"
+    assert shown[0]["title"] == f"Test example {first.example}"
     assert shown[0]["text"].startswith(
         f"{first.label} \N{RIGHTWARDS ARROW} {first.predicted} {100 * first.sure:.0f}"
     )

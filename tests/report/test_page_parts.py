@@ -38,7 +38,8 @@ def test_ticks_are_round_few_and_within_the_range(values, log):
     axis = Axis.around(values, 0.0, 1.0, log=log)
     ticks = axis.ticks()
     assert len(ticks) <= 16
-    assert all(axis.low * 0.999999 <= tick <= axis.high * 1.000001 for tick in ticks)
+    rounding = 1e-6 * (axis.high - axis.low)
+    assert all(axis.low - rounding <= tick <= axis.high + rounding for tick in ticks)
     if log and axis.high / axis.low > 10:
         assert ticks
 

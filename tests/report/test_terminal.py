@@ -71,6 +71,23 @@ def test_a_terminal_of_a_hundred_columns_shows_what_matters_most():
     assert "…" not in "".join(lines)
 
 
+def test_eighty_columns_are_enough():
+    names = [
+        ("teacher", ""),
+        ("student", "teacher"),
+        ("student-p50", "student"),
+        ("student-p50-int8", "student-p50"),
+    ]
+    header, *lines = printed(
+        *names, width=80, drop=-0.1234, drop_low=-0.1555, drop_high=-0.1011, front=True
+    )
+    assert " ".join(header.split()) == "model accuracy % drop file speed"
+    assert "student-p50-int8 * 95.6 (93.0..97.3) -12.3 (-15.6..-10.1) 4.21 kB 1.9x" in " ".join(
+        lines[-1].split()
+    )
+    assert "…" not in "".join(lines)
+
+
 def test_long_names_are_not_cut_where_there_is_no_terminal():
     name = "a-student-with-a-name-that-says-everything-about-it"
     assert any(name in line for line in printed(("teacher", ""), (name, "teacher")))

@@ -15,6 +15,7 @@ WAYS = {
     "sgd": {},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.01},
     "average": {"ema": 0.9},
+    "patience": {"patience": 5, "schedule": "constant"},
     "constant": {"schedule": "constant", "momentum": 0.0, "learning_rate": 0.05},
 }
 

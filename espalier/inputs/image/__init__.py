@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from espalier.inputs.image.augmentations import ImageAugmentations
 from espalier.inputs.image.decoding import FORMATS, decode, encode
@@ -113,6 +114,16 @@ class ImageInput:
         """Shifted and mirrored views, as far as the facts of the data set allow them."""
         crop, flip = (facts.crop, facts.flip) if active else (0, False)
         return ImageAugmentations(examples, crop, flip, seed, count)
+
+    def parts(self, example: NDArray[np.uint8], facts: ImageFacts) -> list[str]:
+        """None: an image is a picture."""
+        del example, facts
+        return []
+
+    def without(self, inputs: Tensor, part: int, facts: ImageFacts) -> Tensor:
+        """The images themselves."""
+        del part, facts
+        return inputs
 
     def display(self, example: NDArray[np.uint8], facts: ImageFacts) -> Image.Image:
         """The image itself; grey unless it has three channels."""

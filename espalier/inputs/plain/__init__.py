@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import BadInput
@@ -48,6 +49,16 @@ class PlainInput:
         """None."""
         del facts
         return {}
+
+    def parts(self, example: NDArray[Any], facts: Any) -> list[str]:
+        """None."""
+        del example, facts
+        return []
+
+    def without(self, inputs: Tensor, part: int, facts: Any) -> Tensor:
+        """The inputs themselves: they have no parts."""
+        del part, facts
+        return inputs
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
         """Refused.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from espalier.errors import BadInput
 from espalier.inputs.plain import PlainInput
@@ -106,13 +107,20 @@ class TableInput(PlainInput):
         """The columns in their order, each with its categories, whose places are their numbers."""
         return {COLUMNS: dict(zip(facts.columns, map(list, facts.categories), strict=True))}
 
-    def display(self, example: NDArray[np.float32], facts: TableFacts) -> str:
-        """The first cells of a row, by the names of their columns."""
+    def parts(self, example: NDArray[np.float32], facts: TableFacts) -> list[str]:
+        """The cells of a row, by the names of their columns."""
         cells = zip(facts.columns, facts.categories, example.tolist(), strict=True)
-        return ", ".join(
-            f"{name} {_shown(categories, value)}"
-            for name, categories, value in list(cells)[:_SHOWN]
-        )
+        return [f"{name} {_shown(categories, value)}" for name, categories, value in cells]
+
+    def without(self, inputs: Tensor, part: int, facts: TableFacts) -> Tensor:
+        """Rows in which a cell is missing: a number is NaN, a category unknown."""
+        changed = inputs.clone()
+        changed[:, part] = -1.0 if facts.categories[part] else float("nan")
+        return changed
+
+    def display(self, example: NDArray[np.float32], facts: TableFacts) -> str:
+        """The first cells of a row, separated by commas."""
+        return ", ".join(self.parts(example, facts)[:_SHOWN])
 
 
 def _refuse_many(name: str, categories: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.inputs.plain import PlainInput
-from espalier.inputs.text.tokens import PADDING, Tokenizer
+from espalier.inputs.text.tokens import PADDING, UNKNOWN, Tokenizer
 from espalier.paths import TOKENIZER
 from espalier.settings.texts import TextPolicy
 
@@ -101,9 +101,21 @@ class TextInput(PlainInput):
         """The tokenizer."""
         return {TOKENIZER: facts.tokenizer}
 
-    def display(self, example: NDArray[np.int32], facts: TextFacts) -> str:
+    def parts(self, example: NDArray[np.int32], facts: TextFacts) -> list[str]:
         """The tokens of a text; unknown ones as `[?]`."""
-        return Tokenizer(facts.tokenizer).text(example.tolist())
+        return Tokenizer(facts.tokenizer).words(example.tolist())
+
+    def without(self, inputs: Tensor, part: int, facts: TextFacts) -> Tensor:
+        """Texts in which a token is unknown; padding stays."""
+        del facts
+        changed = inputs.clone()
+        column = changed[:, part]
+        changed[:, part] = torch.where(column == PADDING, column, UNKNOWN)
+        return changed
+
+    def display(self, example: NDArray[np.int32], facts: TextFacts) -> str:
+        """The tokens of a text, separated by spaces."""
+        return " ".join(self.parts(example, facts))
 
 
 def _usual_length(lengths: Sequence[int]) -> int:

@@ -65,10 +65,10 @@ class Tokenizer:
         encoded = self._tokenizer.encode_batch(list(texts))
         return [one.ids or [UNKNOWN] for one in encoded]
 
-    def text(self, numbers: Sequence[int]) -> str:
-        """Tokens as text, without padding."""
-        tokens = (self._tokenizer.id_to_token(number) for number in numbers if number != PADDING)
-        return " ".join(str(token) for token in tokens)
+    def words(self, numbers: Sequence[int]) -> list[str]:
+        """Tokens in words, without padding."""
+        known = [number for number in numbers if number != PADDING]
+        return [str(self._tokenizer.id_to_token(number)) for number in known]
 
 
 def _library() -> Any:

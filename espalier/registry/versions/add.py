@@ -15,7 +15,6 @@ same model proceeds from it:
 import time
 from collections.abc import Mapping
 
-from espalier.prediction import TASKS, task_named
 from espalier.registry.connection import is_active, remove_lease
 from espalier.registry.versions.log_run import (
     BEGUN,
@@ -30,11 +29,12 @@ from espalier.registry.versions.model import Model
 from espalier.registry.versions.registry import Registry
 from espalier.registry.versions.requests import model_filter, quoted
 from espalier.registry.versions.stored import StoredVersion, has_files, stored_version
+from espalier.settings.tasks import HEADLINES
 
 PAGE_HASH = "espalier.report"  # tag with the hash of the page that is logged to the run
 _PAGE_FOLDER = "report"
 _SHOWN = {  # figures of a version: how they are written
-    **{task_named(name).headline.name: "{:.4f}" for name in TASKS},
+    **{headline.name: "{:.4f}" for headline in HEADLINES.values()},
     "drop_high": "{:.4f}",
     "bytes": "{:.0f}",
     "latency_1_ms": "{:.4f}",

@@ -48,7 +48,8 @@ def all_metrics(contents: Contents) -> Markup:
 
 def _columns(contents: Contents) -> dict[str, Column]:
     """The columns by their titles, without those of other tasks."""
-    known = next(iter(contents.rows.values()))
+    rows = contents.rows.values()
+    known = {name for row in rows for name in row if name in _KNOWN}
     further = {title: column for title, (name, column) in _FURTHER.items() if name in known}
     score = {f"{contents.score} %": _percent("score")}
     return {**score, **_DROPS, **further, **_COSTS}
@@ -100,7 +101,7 @@ def _latency(batch: int) -> Column:
 
 def _plain(metric: str, spell: Callable[[float], str]) -> Column:
     def column(row: Row) -> Cell:
-        value = row[metric]
+        value = row.get(metric, math.nan)  # tables of earlier versions lack some
         return Cell(value, "" if math.isnan(value) else spell(value))
 
     return column
@@ -112,6 +113,18 @@ def _ranged(metric: str) -> Column:
         return Cell(value, f"{value:.4g}", f"{low:.4g}..{high:.4g}")
 
     return column
+
+
+def _of_seeds(row: Row) -> Cell:
+    """The mean over several seeds, with their standard deviation and number."""
+    mean, deviation, count = row["seeds_mean"], row["seeds_std"], row["seeds"]
+    if math.isnan(mean):
+        return Cell(mean, "")
+    return Cell(mean, f"{100 * mean:.1f}", f"sd {100 * deviation:.2f} of {count:.0f}")
+
+
+def _microjoules(value: float) -> str:
+    return f"{value:.3g} \N{MICRO SIGN}J"
 
 
 def _hundredfold(value: float) -> str:
@@ -138,13 +151,16 @@ _FURTHER: dict[str, tuple[str, Column]] = {  # of some tasks: name of the column
     "mean average precision %": ("map", _plain("map", _hundredfold)),
     "RMSE": ("rmse", _ranged("rmse")),
     "R2": ("r2", _ranged("r2")),
+    "all seeds, validation %": ("seeds_mean", _of_seeds),
 }
+_KNOWN = frozenset(name for name, _ in _FURTHER.values())
 _COSTS: dict[str, Column] = {
     "file": _plain("bytes", size),
     "packed": _plain("packed_bytes", size),
     "parameters": _plain("parameters", quantity),
     "MACs": _plain("macs", quantity),
     "memory, batch 1": _plain("memory_1", size),
+    "energy, estimate": _plain("energy_uj", _microjoules),
     "ms, batch 1": _latency(1),
     "speed, batch 1": _speedup(1),
     "against eager": _plain("speedup_eager_1", times),

@@ -25,7 +25,7 @@ from espalier.paths import (
     SENSITIVITY,
     TABLE,
 )
-from espalier.prediction import Task
+from espalier.prediction import CLASSIFICATION, NO_ANSWER, Task
 from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
 
@@ -103,6 +103,17 @@ class Contents:
         stored = self.test[example][0].numpy()
         shown = self.dataset.input.display(stored, self.dataset.facts)
         return shown if isinstance(shown, str) else reduced(shown)
+
+    def parts(self, example: int) -> list[str]:
+        """The parts of a test example in words; empty for pictures."""
+        stored = self.test[example][0].numpy()
+        return self.dataset.input.parts(stored, self.dataset.facts)
+
+    def spell(self, answer: float) -> str:
+        """An answer, or a target, in words."""
+        if self.task.name != CLASSIFICATION.name:
+            return f"{answer:.5g}"
+        return "no answer" if answer == NO_ANSWER else self.dataset.classes[int(answer)]
 
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; empty if it was not trained."""

@@ -1,14 +1,11 @@
 """The verdicts of the gates on the metrics of the table."""
 
 from espalier.errors import BadInput
-from espalier.gates import Figures, Gates, Policy, Verdict, judge, read_policies
-from espalier.paths import GATES, TEACHER
+from espalier.gates import Policy, Verdict, read_policies
+from espalier.paths import GATES
+from espalier.report.page.chosen import chosen, passing, verdicts
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
-
-# switched off here: they need the torch network, or the registry
-_NOT_HERE = {"torch_agreement": None, "champion_drop": None}
-_ALWAYS = ("finite", "data")  # gates that no policy can switch off
 
 
 def gates(contents: Contents) -> Markup:
@@ -30,40 +27,16 @@ def gates(contents: Contents) -> Markup:
 
 def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
     """The candidates of one alias, with a column per gate."""
-    verdicts = _verdicts(contents, policy)
-    first = next(iter(verdicts.values()), [])
+    found = verdicts(contents, policy)
+    first = next(iter(found.values()), [])
     heads = tag("tr", tag("th", "candidate"), *(_head(verdict) for verdict in first))
-    rows = join(_row(name, row) for name, row in verdicts.items())
-    passing = [name for name, row in verdicts.items() if all(one.passed for one in row)]
-    conclusion = f"Candidates that pass these gates: {', '.join(passing) or 'none'}."
+    rows = join(_row(name, row) for name, row in found.items())
+    names, best = passing(found), chosen(contents, policy)
+    conclusion = f"Candidates that pass these gates: {', '.join(names) or 'none'}."
+    if best is not None:
+        conclusion += f" Of these {best} is chosen."
     title = f"{alias}: {policy.choose.replace('_', ' ')} of the candidates that pass"
     return tag("div", tag("h3", title), scrolled(table(heads, rows)), tag("p", conclusion))
-
-
-def _verdicts(contents: Contents, policy: Policy) -> dict[str, list[Verdict]]:
-    """The verdicts on each candidate that the table holds."""
-    asked = policy.gates.model_copy(update=_NOT_HERE)
-    others = tuple(name for name in contents.rows if name != TEACHER)
-    candidates = policy.candidates or others
-    return {
-        name: _judged(asked, _figures(contents, name))
-        for name in candidates
-        if name in contents.rows
-    }
-
-
-def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
-    """The verdicts of the policy's gates, then of the gates that no policy can switch off."""
-    verdicts = judge(asked, figures)
-    chosen = [one for one in verdicts if one.gate in Gates.model_fields]
-    return chosen + [one for one in verdicts if one.gate in _ALWAYS]
-
-
-def _figures(contents: Contents, name: str) -> Figures:
-    data = str(contents.lineage(name).get("data", ""))
-    current = contents.conditions["data"]
-    rows = contents.rows
-    return Figures.of(rows[name], rows[TEACHER], headline="score", data=data, current_data=current)
 
 
 def _head(verdict: Verdict) -> Markup:

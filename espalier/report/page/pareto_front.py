@@ -6,6 +6,7 @@ import numpy as np
 
 from espalier.judging import front as on_pareto_front
 from espalier.report.page.axes import Axis
+from espalier.report.page.chosen import aliases
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.formats import short, size, summary
 from espalier.report.page.markup import Markup, join, section, svg, tag
@@ -36,6 +37,7 @@ class _Plot:
         x: horizontal axis.
         y: vertical axis: score in %.
         score: name of the score in words.
+        aliases: aliases that would go to a model by the gates, by model.
     """
 
     rows: dict[str, Row]
@@ -43,6 +45,7 @@ class _Plot:
     x: Axis
     y: Axis
     score: str
+    aliases: dict[str, list[str]]
 
     def height(self, row: Row, metric: str = "score") -> float:
         """The vertical position of a score."""
@@ -64,7 +67,7 @@ def _draw(contents: Contents, cost: str, title: str) -> Markup:
     x = Axis.around((row[cost] for row in rows.values()), _LEFT, _RIGHT, log=True)
     bounds = [row[bound] for row in rows.values() for bound in ("score_low", "score_high")]
     y = Axis.around((100 * bound for bound in bounds), _BOTTOM, _TOP)
-    plot = _Plot(rows, cost, x, y, score)
+    plot = _Plot(rows, cost, x, y, score, aliases(contents))
     drawn = svg(
         _WIDTH,
         _HEIGHT,
@@ -144,21 +147,36 @@ def _point(plot: _Plot, name: str, row: Row) -> Markup:
 
 
 def _labels(plot: _Plot) -> Markup:
-    """Names of models beside their points, the Pareto front first, where there is room."""
-    marks = {name: _mark(plot, row) for name, row in plot.rows.items()}
-    occupied = list(marks.values())
+    """Names of models beside their points where there is room: the chosen ones, then the Pareto front."""
+    occupied = [_mark(plot, row) for row in plot.rows.values()]
+    chosen = plot.aliases
+    ordered = sorted(
+        plot.rows,
+        key=lambda name: (name not in chosen, not plot.rows[name]["front"]),
+    )
     written = []
-    for name in sorted(plot.rows, key=lambda name: not plot.rows[name]["front"]):
+    for name in ordered:
         text = short(name, _LONGEST)
-        own = plot.height(plot.rows[name])
-        for start, base in _candidates(marks[name], own, _LETTER * len(text)):
-            box = (start, base - _LINE + 2, start + _LETTER * len(text), base + 2)
-            if _fits(box, occupied):
-                occupied.append(box)
-                label = tag("text", text, x=start, y=base, class_="label", data_model=name)
+        marked = text + "".join(f" @{alias}" for alias in chosen.get(name, ()))
+        for one in dict.fromkeys((marked, text)):
+            place = _place(plot, name, one, occupied)
+            if place is not None:
+                label = tag("text", one, x=place[0], y=place[1], class_="label", data_model=name)
                 written.append(label)
                 break
     return join(written)
+
+
+def _place(plot: _Plot, name: str, text: str, occupied: list[Box]) -> tuple[float, float] | None:
+    """Left edge and base line of a label, which is added to the occupied boxes; None without room."""
+    row = plot.rows[name]
+    length = _LETTER * len(text)
+    for start, base in _candidates(_mark(plot, row), plot.height(row), length):
+        box = (start, base - _LINE + 2, start + length, base + 2)
+        if _fits(box, occupied):
+            occupied.append(box)
+            return start, base
+    return None
 
 
 def _fits(box: Box, occupied: list[Box]) -> bool:

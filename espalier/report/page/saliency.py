@@ -1,9 +1,10 @@
-"""Saliency: the same test images under the saliency map of each model."""
+"""Saliency: the same test examples under the saliency map of each model."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from espalier.prediction import NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
 from espalier.report.page.pictures import SIDE, source
@@ -11,34 +12,44 @@ from espalier.report.understanding.saliency import ModelSaliency, SaliencyMaps
 
 _COLOUR = (255, 96, 0)
 _OPACITY = 0.78  # at the most salient position
+_HIGHEST = 255  # of a map
+_SIZE = {"width": 76, "height": 76}
+_OF_PICTURES = (
+    "The positions are those of Grad-CAM (Selvaraju et al. 2017) at the last layer that resolves "
+    "positions."
+)
+_OF_PARTS = (
+    "The support of a word or cell is what the answer loses without it (occlusion, Zeiler and Fergus "
+    "2014)."
+)
 _MISSING = (
     "There are none: captum was not installed when this was evaluated (`pip install captum`; the "
-    "extra `pipeline` of Espalier contains it), or an earlier version of Espalier evaluated it. "
-    "`espalier evaluate` computes them."
+    "extra `pipeline` of Espalier contains it), an earlier version of Espalier evaluated it, or the "
+    "examples are tensors or have sets of labels. `espalier evaluate` computes them."
 )
 
 
 def saliency(contents: Contents) -> Markup:
-    """A row per image and a column per model."""
+    """A row per example and a column per model."""
     maps = contents.saliency
-    explanation = _explanation(f"{maps.compared}" if maps else "some")
+    explanation = _explanation(contents, f"{maps.compared}" if maps else "some")
     if maps is None:
         return section("saliency", "Saliency", explanation, tag("p", _MISSING))
     models = {name: one for name, one in maps.models.items() if name in contents.rows}
-    heads = tag("tr", tag("th", "image"), *(_head(name, one) for name, one in models.items()))
+    heads = tag("tr", tag("th", "example"), *(_head(name, one) for name, one in models.items()))
     rows = join(_row(contents, maps, number, models) for number in range(len(maps.examples)))
     return section(
         "saliency", "Saliency", explanation, scrolled(table(heads, rows, class_="saliency"))
     )
 
 
-def _explanation(compared: str) -> str:
+def _explanation(contents: Contents, compared: str) -> str:
+    how = _OF_PICTURES if contents.dataset.kind in ("image", "audio") else _OF_PARTS
     return (
-        "Test images, forgotten ones first, under a map of the positions that supported the "
-        "model's own answer, which is red where it is wrong (Grad-CAM, Selvaraju et al. 2017, at "
-        "the last layer that resolves positions). Without colour nothing supported it. The number "
-        "below a name is the rank correlation of its maps with the teacher's, averaged over "
-        f"{compared} test images. A quantized model is explained by its network in floating point."
+        f"Test examples, forgotten ones first, under the support for the model's own answer, which is "
+        f"red where it is wrong. {how} Without colour nothing supported it. The number below a name "
+        "is the rank correlation of its maps with the teacher's, averaged over "
+        f"{compared} test examples. A quantized model is explained by its network in floating point."
     )
 
 
@@ -52,24 +63,45 @@ def _head(name: str, model: ModelSaliency) -> Markup:
 def _row(
     contents: Contents, maps: SaliencyMaps, number: int, models: dict[str, ModelSaliency]
 ) -> Markup:
-    """One image under the map of each model."""
-    classes = contents.dataset.classes
+    """One example under the map of each model."""
     example, label = maps.examples[number], maps.labels[number]
     shown = contents.display(example)
-    if isinstance(shown, str):  # only examples with a picture have maps
-        return tag("tr", tag("th", shown))
-    image = _enlarged(shown)
-    plain = tag("img", src=source(image), alt=f"test image {example}", width=76, height=76)
+    parts = contents.parts(example)
+    plain = None  # words are in every cell
+    if not isinstance(shown, str):
+        plain = tag("img", src=source(_enlarged(shown)), alt=f"test example {example}", **_SIZE)
     cells = []
     for name, model in models.items():
-        answer = model.answers[number]
-        spelled = "no answer" if answer == NO_ANSWER else classes[answer]
-        text = spelled if answer == label else tag("b", spelled)
-        alt = f"test image {example} under the saliency map of {name}"
-        drawn = _drawn(image, model.maps[number], alt)
+        values = model.maps[number]
+        if isinstance(shown, str):
+            drawn = _coloured(parts, values)
+        else:
+            alt = f"test example {example} under the saliency map of {name}"
+            drawn = _drawn(_enlarged(shown), values, alt)
+        spelled = contents.spell(model.answers[number])
+        text = spelled if _is_right(contents, model.answers[number], label) else tag("b", spelled)
         cells.append(tag("td", drawn, text, title=f"{name}: {spelled}", data_model=name))
-    head = tag("th", plain, classes[label], scope="row", title=f"Test image {example}")
+    title = f"Test example {example}"
+    head = tag("th", plain, contents.spell(label), scope="row", title=title)
     return tag("tr", head, *cells)
+
+
+def _is_right(contents: Contents, answer: float, label: float) -> bool:
+    scores = contents.task.scores(np.array([answer]), np.array([label]))
+    return bool(scores[0] == 1)
+
+
+def _coloured(parts: Sequence[str], values: list[list[int]] | None) -> Markup:
+    """Words, each on a colour as strong as its support."""
+    if values is None:
+        return tag("span", "no map", class_="none")
+    red, green, blue = _COLOUR
+    words = []
+    for part, value in zip(parts, values[0], strict=False):
+        opacity = _OPACITY * value / _HIGHEST
+        style = f"background:rgba({red},{green},{blue},{opacity:.2f})"
+        words += [tag("span", part, style=style), " "]
+    return tag("p", *words)
 
 
 def _drawn(image: Image.Image, values: list[list[int]] | None, alt: str) -> Markup:

@@ -80,6 +80,7 @@ max-width:84px;white-space:normal;overflow-wrap:anywhere}
 .saliency td{font-size:.73rem;line-height:1.25;overflow-wrap:anywhere}
 .saliency img,.saliency .none{width:76px;height:76px;object-fit:contain;display:block;
 background:var(--line)}.saliency .none{display:grid;place-items:center;color:var(--dim)}
+.saliency p{margin:0 0 3px;min-width:150px}.saliency td:has(p){max-width:260px}
 .saliency b{color:rgb(var(--bad))}details{min-width:0}
 summary{cursor:pointer;font-weight:600;overflow-wrap:anywhere}.passed{color:rgb(var(--good))}
 .refused{color:rgb(var(--bad));font-weight:600}

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from espalier.report.page.chosen import aliases
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.formats import percent, points, short, size, summary, times
 from espalier.report.page.markup import Markup, legend, scrolled, section, svg, tag
 
-_WIDTH, _HEIGHT = 182, 76
+_WIDTH, _HEIGHT = 206, 76
 _ACROSS, _DOWN = 24, 12  # gaps between columns and rows
 _INDENT = 15  # of a child in the stacked tree
 _LETTERS = 19  # of a name on a card
@@ -15,7 +16,8 @@ _EXPLANATION = (
     "Each model below the model it is made from. A card has the {score} and the drop from the "
     "teacher in points, both with their 95 % intervals, the bytes of the deployed file (the bar: "
     "as a fraction of the teacher's), and the speed-up over the teacher at batch 1. "
-    "\N{BLACK STAR}: on the Pareto front of {score}, file size and latency."
+    "\N{BLACK STAR}: on the Pareto front of {score}, file size and latency. @: the alias that goes to "
+    "the model by the gates below."
 )
 
 Children = dict[str, list[str]]
@@ -92,8 +94,9 @@ def _picture(
         if parent:
             branch = _branch(positions[parent], position, across=across)
             lines.append(tag("path", d=branch, class_="branch"))
+    chosen = aliases(contents)
     cards = [
-        _card(name, row, teacher, positions[name], summary(name, row, contents.score))
+        _card(name, row, teacher, positions[name], summary(name, row, contents.score), chosen)
         for name, row in rows.items()
     ]
     width = max(position.x for position in positions.values()) + _WIDTH + 2
@@ -111,8 +114,17 @@ def _branch(parent: _Position, child: _Position, *, across: bool) -> str:
     return f"M{parent.x + _INDENT / 2} {parent.y + _HEIGHT}V{level}H{child.x}"
 
 
-def _card(name: str, row: Row, teacher: Row, position: _Position, tip: str) -> Markup:
+def _card(
+    name: str,
+    row: Row,
+    teacher: Row,
+    position: _Position,
+    tip: str,
+    chosen: dict[str, list[str]],
+) -> Markup:
     drop = f"drop {points(row)}" if row["parent"] else "the teacher"
+    if name in chosen:
+        drop += "".join(f" @{alias}" for alias in chosen[name])
     cost = f"{size(row['bytes'])}, {times(row['speedup_1'])} as fast"
     star = tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star")
     whole = _WIDTH - 22

@@ -20,7 +20,7 @@ from espalier.measures.macs import count_macs
 from espalier.models.folder import load, read_architecture
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
-from espalier.prediction import CLASSIFICATION, Task
+from espalier.prediction import CLASSIFICATION, Multilabel, Task
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (
@@ -30,7 +30,8 @@ from espalier.report.understanding.ablation import (
 )
 from espalier.report.understanding.activity import activity, mean_activations
 from espalier.report.understanding.informative_examples import evenly_spaced, informative_examples
-from espalier.report.understanding.saliency import saliency_maps
+from espalier.report.understanding.occlusion import occlusion
+from espalier.report.understanding.saliency import AnyMap, saliency_maps
 from espalier.training.batches import Resident
 from espalier.training.device import default_device, to_device
 from espalier.training.scoring import Inference
@@ -40,6 +41,7 @@ _COMPARED = 64  # images over which maps are compared, where that is cheap
 _MACS = 1e11  # of all maps together; a backward pass counts as two passes
 _MODELS = 6  # models with maps: the teacher, the Pareto front, and others
 _BATCH = 32
+_PARTED = ("text", "table")  # kinds whose examples have parts in words
 _PICTURED = ("image", "audio")  # kinds whose networks see channels and two axes of positions
 
 Traced = tuple[nn.Module, DependencyGroups]
@@ -76,6 +78,28 @@ class _Project:
     def has_maps(self) -> bool:
         """Whether there are saliency maps: of classes, over inputs that have a picture."""
         return self.task.name == CLASSIFICATION.name and self.dataset.kind in _PICTURED
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts of the inputs have words, and the answer is a single one."""
+        return self.dataset.kind in _PARTED and self.task.name != Multilabel.name
+
+    def occluded(
+        self, name: str, network: nn.Module, stored: torch.Tensor, answers: np.ndarray
+    ) -> tuple[str, list[AnyMap]]:
+        """A map (1, parts) of the support for each answer of a network."""
+        explained = None
+        if self.task.name == CLASSIFICATION.name:
+            explained = torch.from_numpy(answers).clamp(min=0).to(stored.device)
+        kind, facts = self.dataset.input, self.dataset.facts
+        support = occlusion(
+            network,
+            self.front(name),
+            stored,
+            explained,
+            lambda inputs, part: kind.without(inputs, part, facts),
+        )
+        return "", [row[None] for row in support]
 
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""
@@ -114,7 +138,7 @@ def explain(
     """
     torch.set_num_threads(params.evaluation.threads)
     project = _Project.open(root, params)
-    if find_spec("captum") and project.has_maps:
+    if find_spec("captum") and (project.has_maps or project.has_parts):
         predicted = {name: project.task.answers(own) for name, own in outputs.items()}
         _write_saliency(project, reports / SALIENCY, test, predicted, front)
     _write_ablations(project, reports)
@@ -137,13 +161,18 @@ def _write_saliency(
     others = evenly_spaced(len(labels), min(_COMPARED, affordable))
     examples = shown + (others if len(others) > len(shown) else [])
     stored = test.inputs[examples].to(project.device)
-    networks = (
-        (name, project.network(name), project.front(name)(stored))
-        for name in predicted
-        if name in names
-    )
     answered = {name: predicted[name][examples] for name in names}
-    saliency_maps(networks, answered, labels[shown], shown).write(path)
+    if project.has_parts:
+        parted = ((name, project.network(name), stored) for name in predicted if name in names)
+        maps = saliency_maps(parted, answered, labels[shown], shown, project.occluded)
+    else:
+        seen = (
+            (name, project.network(name), project.front(name)(stored))
+            for name in predicted
+            if name in names
+        )
+        maps = saliency_maps(seen, answered, labels[shown], shown)
+    maps.write(path)
 
 
 def _write_ablations(project: _Project, reports: Path) -> None:

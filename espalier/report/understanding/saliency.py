@@ -1,7 +1,7 @@
 """Saliency maps of several networks on the same images: computing, writing and reading them."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
 Map = list[list[int]]
 AnyMap = np.ndarray | None
 """A map (h, w) float32, not negative; None where there is none."""
+Find = Callable[[str, nn.Module, Tensor, np.ndarray], tuple[str, list[AnyMap]]]
+"""The name of a layer, and a map for each answer (N,) of a named network to inputs (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ModelSaliency:
     """
 
     layer: str
-    answers: list[int]
+    answers: list[int | float]
     maps: list[Map | None]
     agreement: float | None = None
 
@@ -52,7 +54,7 @@ class SaliencyMaps:
     """
 
     examples: list[int]
-    labels: list[int]
+    labels: list[int | float]
     compared: int
     models: dict[str, ModelSaliency]
 
@@ -88,6 +90,7 @@ def saliency_maps(
     answers: Mapping[str, np.ndarray],
     labels: np.ndarray,
     examples: list[int],
+    find: Find | None = None,
 ) -> SaliencyMaps:
     """Compute the saliency maps of several networks.
 
@@ -99,13 +102,15 @@ def saliency_maps(
         answers: each model's answers (N,), whose outputs are explained.
         labels: classes (n,) of the images to be shown.
         examples: indices of these images in the test split.
+        find: computes the maps of a network; None for Grad-CAM.
     """
+    find = find or grad_cam_maps
     shown, count = len(examples), len(next(iter(answers.values())))
     compared = slice(shown if count > shown else 0, None)
     models: dict[str, ModelSaliency] = {}
     reference: list[AnyMap] = []
     for name, network, images in networks:
-        layer, maps = _maps(name, network, images, answers[name])
+        layer, maps = find(name, network, images, answers[name])
         agreement = _mean_correlation(maps[compared], reference) if models else None
         reference = reference or maps[compared]
         scaled = [None if saliency is None else _scaled(saliency) for saliency in maps[:shown]]
@@ -113,7 +118,7 @@ def saliency_maps(
     return SaliencyMaps(examples, labels.tolist(), len(range(count)[compared]), models)
 
 
-def _maps(
+def grad_cam_maps(
     name: str, network: nn.Module, images: Tensor, answers: np.ndarray
 ) -> tuple[str, list[AnyMap]]:
     """The layer, and a map for each answer, where the network has one.

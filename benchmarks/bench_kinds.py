@@ -53,6 +53,8 @@ FRAMES = 40  # of a recording; longer ones are cut
 MFCC = '''\
 """Recordings of digits as mel-frequency cepstral coefficients."""
 
+import numpy as np
+
 
 
 def spoken_digits(folder):
@@ -219,7 +221,8 @@ def run(name: str, folder: Path) -> Path:
 
 def call(folder: Path, *words: str) -> None:
     """Run a command of espalier."""
-    subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=folder, check=True)
+    espalier = str(Path(sys.executable).with_name("espalier"))
+    subprocess.run([espalier, *words], cwd=folder, check=True)
 
 
 def figures(root: Path) -> list[dict[str, object]]:

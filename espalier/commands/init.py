@@ -62,7 +62,13 @@ def run(folder: Path, recipe: str) -> None:
     _start_dvc(folder)
     if recipe == "digits":
         settings = read_params(folder).data_settings
-        import_data("digits", folder / DATA, None, folder / STATE / "work", settings)
+        import_data(
+            "digits",
+            folder / DATA,
+            None,
+            folder / STATE / "work",
+            settings,
+        )
         _dvc(folder, "add", "--quiet", DATA)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     say(f"{folder} is a project now, by the recipe {recipe}. {PARAMS} declares its models.")

@@ -11,7 +11,7 @@ import pandas as pd
 from espalier.data.labels import Labels, read_labels
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import SPELLINGS
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.own_functions import own_function
 from espalier.settings.data import DataSettings
 
@@ -51,7 +51,7 @@ def read(folder: Path, place: str, settings: DataSettings) -> Arrays:
     Raises:
         BadInput: if the function cannot be imported, or gives something else.
     """
-    given = own_function(place)(folder)
+    given = _called(place, folder)
     parts = dict(given) if isinstance(given, Mapping) else {"": given}
     splits = {name: _split(place, name) for name in parts}
     inputs, targets = zip(*(_pair(place, part) for part in parts.values()), strict=True)
@@ -62,6 +62,21 @@ def read(folder: Path, place: str, settings: DataSettings) -> Arrays:
     rows = [row for count in counts.values() for row in range(count)]
     each = [splits[name] for name, count in counts.items() for _ in range(count)]
     return Arrays(frame(files, rows, labels.values, each), labels, inputs)
+
+
+def _called(place: str, folder: Path) -> Any:
+    """The arrays of the user's function.
+
+    Raises:
+        BadInput: if it raises an error; the message has the reason.
+    """
+    function = own_function(place)
+    try:
+        return function(folder)
+    except Exception as error:  # whatever the user's own code raises
+        raise BadInput(
+            f"Expected {place} to give arrays for {folder}; found {reason_of(error)}."
+        ) from error
 
 
 def _split(place: str, name: str) -> str:

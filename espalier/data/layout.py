@@ -79,7 +79,14 @@ def _standard(folder: Path, expected: str | None) -> Source | None:
     if place := standard.idx_folder(folder, expected):
         data = standard.read_idx(folder, place)
         name = name or data.name or UNNAMED
-        return Source(folder, "idx", name, classes or data.classes, data.examples, data.images)
+        return Source(
+            folder,
+            "idx",
+            name,
+            classes or data.classes,
+            data.examples,
+            data.images,
+        )
     if cifar := standard.cifar_name(folder, expected):
         data = standard.read_cifar(folder, cifar)
         return Source(
@@ -95,7 +102,15 @@ def _parquet(folder: Path, settings: DataSettings) -> Source | None:
         return None
     examples, labels = parquet.examples(folder, paths, kind, settings)
     contents = partial(parquet.contents, paths, kind, settings.columns)
-    return _named(folder, "parquet", kind, labels, examples, contents, paths)
+    return _named(
+        folder,
+        "parquet",
+        kind,
+        labels,
+        examples,
+        contents,
+        paths,
+    )
 
 
 def _listing(folder: Path, settings: DataSettings) -> Source | None:
@@ -104,7 +119,15 @@ def _listing(folder: Path, settings: DataSettings) -> Source | None:
         if tables:
             examples, labels, paths = listings.examples(folder, tables, kind, settings)
             contents, used = partial(folders.contents, paths), [*tables, *paths]
-            return _named(folder, "listing", kind, labels, examples, contents, used)
+            return _named(
+                folder,
+                "listing",
+                kind,
+                labels,
+                examples,
+                contents,
+                used,
+            )
     return None
 
 
@@ -114,7 +137,15 @@ def _webdataset(folder: Path, settings: DataSettings) -> Source | None:
         return None
     examples, labels = webdataset.examples(folder, paths, settings.task_settings)
     contents = partial(webdataset.contents, paths)
-    return _named(folder, "webdataset", "image", labels, examples, contents, paths)
+    return _named(
+        folder,
+        "webdataset",
+        "image",
+        labels,
+        examples,
+        contents,
+        paths,
+    )
 
 
 def _folders(folder: Path, settings: DataSettings) -> Source | None:
@@ -124,7 +155,15 @@ def _folders(folder: Path, settings: DataSettings) -> Source | None:
             known, place = _classes(folder), settings.class_folder
             examples, classes = folders.examples(folder, paths, known, place)
             labels, contents = Labels([], classes), partial(folders.contents, paths)
-            return _named(folder, "folders", kind, labels, examples, contents, paths)
+            return _named(
+                folder,
+                "folders",
+                kind,
+                labels,
+                examples,
+                contents,
+                paths,
+            )
     return None
 
 
@@ -133,13 +172,29 @@ def _tables(folder: Path, settings: DataSettings) -> Source | None:
     if not paths or settings.kind not in (None, "text", "table"):
         return None
     read = tables.read(folder, paths, settings)
-    source = _named(folder, "tables", read.kind, read.labels, read.examples, read.contents, paths)
+    source = _named(
+        folder,
+        "tables",
+        read.kind,
+        read.labels,
+        read.examples,
+        read.contents,
+        paths,
+    )
     return replace(source, columns=read.columns)
 
 
 def _arrays(folder: Path, place: str, settings: DataSettings) -> Source:
     read, used = arrays.read(folder, place, settings), visible(folder)
-    return _named(folder, "arrays", "tensor", read.labels, read.examples, read.contents, used)
+    return _named(
+        folder,
+        "arrays",
+        "tensor",
+        read.labels,
+        read.examples,
+        read.contents,
+        used,
+    )
 
 
 def _wanted(settings: DataSettings, kinds: Sequence[str]) -> Sequence[str]:

@@ -55,7 +55,13 @@ def _is_listing(path: Path, kind: str, columns: Columns) -> bool:
 
 def _columns(path: Path, kind: str, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
     present = [str(name) for name in table.columns]
-    return find_columns(path, present, columns, _USUAL, [kind, "label"])
+    return find_columns(
+        path,
+        present,
+        columns,
+        _USUAL,
+        [kind, "label"],
+    )
 
 
 def examples(

@@ -57,7 +57,13 @@ def kind_of(path: Path, columns: Columns) -> str | None:
         BadInput: if it is no parquet.
     """
     with naming(path), pq.ParquetFile(path) as file:
-        names = find_columns(path, file.schema_arrow.names, columns, _USUAL, [])
+        names = find_columns(
+            path,
+            file.schema_arrow.names,
+            columns,
+            _USUAL,
+            [],
+        )
         for kind in ("image", "audio"):
             if kind in names or getattr(columns, kind):
                 return kind
@@ -156,7 +162,13 @@ def naming(path: Path) -> Iterator[None]:
 def _read(path: Path, kind: str, columns: Columns) -> _Table:
     with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
-        names = find_columns(path, schema.names, columns, _USUAL, [kind, "label"])
+        names = find_columns(
+            path,
+            schema.names,
+            columns,
+            _USUAL,
+            [kind, "label"],
+        )
         _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
         if not file.metadata.num_rows:
             raise BadInput(f"Expected {path} to hold examples; found 0 rows.")

@@ -63,7 +63,13 @@ class Checked:
     def description(self) -> str:
         """Kind, form and task of the examples, such as `images, 1x8x8, 10 classes`."""
         task = task_named(self.source.task, self.task_facts)
-        return describe(self.source.kind, self.inputs.shape[1:], self.facts, task, self.classes)
+        return describe(
+            self.source.kind,
+            self.inputs.shape[1:],
+            self.facts,
+            task,
+            self.classes,
+        )
 
     @property
     def task_facts(self) -> dict[str, Any]:
@@ -176,7 +182,14 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
         train = examples.index.to_numpy()[examples["split"] == TRAIN]
         inputs, facts = _stored(source, decoded, train, settings)
         tolerance = settings.task_settings.tolerance
-        yield Checked(source, classes, inputs, facts, examples, tolerance)
+        yield Checked(
+            source,
+            classes,
+            inputs,
+            facts,
+            examples,
+            tolerance,
+        )
 
 
 def _numbered(labels: pd.Series) -> tuple[str, ...]:

@@ -78,7 +78,13 @@ class Dataset:
 
     def describe(self) -> str:
         """Kind, form and task of the examples in words."""
-        return describe(self.kind, self.shape, self.facts, self.build_task(), self.classes)
+        return describe(
+            self.kind,
+            self.shape,
+            self.facts,
+            self.build_task(),
+            self.classes,
+        )
 
     def model_files(self) -> dict[str, Any]:
         """JSON files of the kind of input in every model folder, by their names."""

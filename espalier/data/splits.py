@@ -121,7 +121,13 @@ def _draw_all(
     _refuse_too_few(examples, classes, missing)
     for remaining, name in reversed(list(enumerate(reversed(missing), start=1))):
         fraction = getattr(settings, name)
-        examples = _draw(examples, name, fraction, settings.seed or 0, leave=remaining)
+        examples = _draw(
+            examples,
+            name,
+            fraction,
+            settings.seed or 0,
+            leave=remaining,
+        )
     return examples
 
 

@@ -88,7 +88,13 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
     tables = [part.table for part in parts]
     columns = [str(name) for name in tables[0].columns]
     _refuse_other_columns(parts, columns)
-    names = find_columns(paths[0], columns, settings.columns, _USUAL, ["label"])
+    names = find_columns(
+        paths[0],
+        columns,
+        settings.columns,
+        _USUAL,
+        ["label"],
+    )
     kind = settings.kind or ("text" if "text" in names else "table")
     labels = _labels(folder, parts, names["label"], settings)
     files: list[str] = []
@@ -98,9 +104,21 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         files += [readable_name(part.path.relative_to(folder))] * count
         rows += range(count)
     splits = _splits(folder, parts, names.get("split"))
-    features = _features(paths[0], kind, columns, names, settings.columns)
+    features = _features(
+        paths[0],
+        kind,
+        columns,
+        names,
+        settings.columns,
+    )
     content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
-    return Tables(kind, frame(files, rows, labels.values, splits), labels, features, content)
+    return Tables(
+        kind,
+        frame(files, rows, labels.values, splits),
+        labels,
+        features,
+        content,
+    )
 
 
 def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSettings) -> Labels:

@@ -77,7 +77,14 @@ def export(
     Raises:
         Disagreement: If that is above 1e-4.
     """
-    deployed = write(network, path, inputs, front, readout=readout, names=names)
+    deployed = write(
+        network,
+        path,
+        inputs,
+        front,
+        readout=readout,
+        names=names,
+    )
     with torch.no_grad():
         ours = deployed(inputs).numpy()
     difference = relative_difference(ours, runtime.open(path).outputs(inputs.numpy()))

@@ -111,7 +111,14 @@ def _static(job: Job[Quantize], network: nn.Module) -> _Quantized:
         )
         quantized = _Quantized(model, network, _record(entry, "static"))
     else:
-        quantized = _run_ladder(job, network, entry.ladder, observed, samples[0], judge)
+        quantized = _run_ladder(
+            job,
+            network,
+            entry.ladder,
+            observed,
+            samples[0],
+            judge,
+        )
     return replace(quantized, metrics=metrics)
 
 
@@ -128,7 +135,15 @@ def _run_ladder(
     trained: list[Trained] = []
 
     def train(calibration: str) -> onnx.ModelProto:
-        trained.append(train_aware(job, network, images, calibration, **_options(entry)))
+        trained.append(
+            train_aware(
+                job,
+                network,
+                images,
+                calibration,
+                **_options(entry),
+            )
+        )
         return trained[-1].model
 
     headline = job.data.task.headline
@@ -168,7 +183,13 @@ def _aware(job: Job[Quantize], network: nn.Module) -> _Quantized:
     """Integers with ranges and weights that are trained."""
     entry = job.entry
     images = _samples(job)[0]
-    trained = train_aware(job, network, images, entry.calibration, **_options(entry))
+    trained = train_aware(
+        job,
+        network,
+        images,
+        entry.calibration,
+        **_options(entry),
+    )
     record = _record(entry, "aware")
     return _Quantized(trained.model, trained.network, record, history=trained.history)
 

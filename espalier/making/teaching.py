@@ -198,10 +198,25 @@ def _from_features(
         if isinstance(loss, Attention):
             _check_positions([*pairs, *pairs.values()], [*student_layers, *teacher_layers])
         function, adapted = FEATURES[loss.loss], isinstance(loss, Hints)
-        terms.append(FeatureTerm(function, pairs, loss.weight, adapted, _settings(loss)))
+        terms.append(
+            FeatureTerm(
+                function,
+                pairs,
+                loss.weight,
+                adapted,
+                _settings(loss),
+            )
+        )
     seed_all(job.params.seed, "adapters")
     precision = partial(autocast, job.recipe, device)
-    return FromFeatures(network, teacher, terms, example, own_front=own_front, precision=precision)
+    return FromFeatures(
+        network,
+        teacher,
+        terms,
+        example,
+        own_front=own_front,
+        precision=precision,
+    )
 
 
 def _default(loss: AnyFeatureLoss, pairs: dict[str, str]) -> dict[str, str]:

@@ -60,7 +60,13 @@ def build(
         BadInput: If the factory is unknown or not trusted, or an argument is wrong.
     """
     arguments = dict(arguments or {})
-    module = _call(find_factory(factory, trusted), factory, classes, shape, arguments)
+    module = _call(
+        find_factory(factory, trusted),
+        factory,
+        classes,
+        shape,
+        arguments,
+    )
     return Architecture(factory, classes, shape, arguments).attach(module)
 
 

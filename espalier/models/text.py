@@ -49,7 +49,13 @@ class TextLSTM(nn.Module):
     def __init__(self, classes: int, vocabulary: int, width: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=_PADDING)
-        self.lstm = nn.LSTM(width, hidden, layers, batch_first=True, bidirectional=True)
+        self.lstm = nn.LSTM(
+            width,
+            hidden,
+            layers,
+            batch_first=True,
+            bidirectional=True,
+        )
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(2 * hidden, classes)
 
@@ -80,7 +86,17 @@ class _Block(nn.Module):
 
     def _attend(self, x: Tensor, hidden: Tensor) -> Tensor:
         count, length, _ = x.shape
-        split = self.qkv(x).reshape(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        split = (
+            self.qkv(x)
+            .reshape(count, length, 3, self.heads, -1)
+            .permute(
+                2,
+                0,
+                3,
+                1,
+                4,
+            )
+        )
         queries, keys, values = split.unbind(0)
         attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=hidden)
         joined: Tensor = self.project(attended.transpose(1, 2).reshape(count, length, -1))
@@ -206,7 +222,15 @@ def text_encoder(
         raise BadInput(
             f"Expected `heads` of espalier:text_encoder to divide its width {width}; found {heads}."
         )
-    return TextEncoder(classes, shape[0], vocabulary, width, layers, heads, dropout)
+    return TextEncoder(
+        classes,
+        shape[0],
+        vocabulary,
+        width,
+        layers,
+        heads,
+        dropout,
+    )
 
 
 def _check(name: str, **numbers: int) -> None:

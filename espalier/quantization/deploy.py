@@ -48,7 +48,14 @@ def export_integers(
         Disagreement: If that is above 0.5.
     """
     frozen = network.frozen()
-    deployed = write(frozen, path, inputs, front, readout=readout, names=names)
+    deployed = write(
+        frozen,
+        path,
+        inputs,
+        front,
+        readout=readout,
+        names=names,
+    )
     model = onnx.load(path)
     integers = _integers(model)
     onnx.save(with_integer_weights(model), path)

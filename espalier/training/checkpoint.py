@@ -69,11 +69,7 @@ def flatten(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> dict[str, Te
 def restore(parts: dict[str, nn.Module | torch.optim.Optimizer], flat: dict[str, Tensor]) -> None:
     """Put the tensors of `flatten` back."""
     for part, owner in parts.items():
-        own = {
-            name.removeprefix(f"{part}."): v
-            for name, v in flat.items()
-            if name.startswith(f"{part}.")
-        }
+        own = within(f"{part}.", flat)
         if isinstance(owner, nn.Module):
             owner.load_state_dict(own)
         else:
@@ -89,6 +85,15 @@ def restore(parts: dict[str, nn.Module | torch.optim.Optimizer], flat: dict[str,
             owner.load_state_dict(
                 {"state": state, "param_groups": owner.state_dict()["param_groups"]}
             )
+
+
+def within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

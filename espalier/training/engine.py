@@ -15,7 +15,7 @@ from espalier.errors import BadInput, Stopped
 from espalier.inputs import Augmentations, Front
 from espalier.seeds import generator, seed_all
 from espalier.training.batches import Batch, Examples
-from espalier.training.checkpoint import Checkpoints, flatten, restore
+from espalier.training.checkpoint import Checkpoints, flatten, restore, within
 from espalier.training.constraints import constraints_of
 from espalier.training.device import ProcessGroup, autocast, to_device
 from espalier.training.freezing import Frozen
@@ -216,7 +216,7 @@ class _Run:
             tensors, progress = found
             good = progress.pop("good", None)
             self._adopt(tensors, progress)
-            self.good = (_within("good.", tensors), good) if good else self._snapshot()
+            self.good = (within("good.", tensors), good) if good else self._snapshot()
 
     def finish(self) -> None:
         """Replace the weights by those of the best epoch, or by their running average, if there are any."""
@@ -346,11 +346,3 @@ class _Run:
     def _save(self, snapshot: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
         if self.checkpoints and self.processes.rank == 0:
             self.checkpoints.write(*snapshot)
-
-
-def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }

@@ -109,7 +109,15 @@ def promote_elsewhere(
         with connect(here, make=False) as client:
             own = Registry(client, here, params.registry.name)
             release = export_release(own, alias, folder / "model")
-        transfer = _Transfer(root, params, alias, policy, into, release, folder)
+        transfer = _Transfer(
+            root,
+            params,
+            alias,
+            policy,
+            into,
+            release,
+            folder,
+        )
         with connect(there) as client:
             move = _deliver(client, there, transfer)
     if move is not None:

@@ -140,7 +140,13 @@ def explain(
     project = _Project.open(root, params)
     if find_spec("captum") and (project.has_maps or project.has_parts):
         predicted = {name: project.task.answers(own) for name, own in outputs.items()}
-        _write_saliency(project, reports / SALIENCY, test, predicted, front)
+        _write_saliency(
+            project,
+            reports / SALIENCY,
+            test,
+            predicted,
+            front,
+        )
     _write_ablations(project, reports)
 
 
@@ -164,7 +170,13 @@ def _write_saliency(
     answered = {name: predicted[name][examples] for name in names}
     if project.has_parts:
         parted = ((name, project.network(name), stored) for name in predicted if name in names)
-        maps = saliency_maps(parted, answered, labels[shown], shown, project.occluded)
+        maps = saliency_maps(
+            parted,
+            answered,
+            labels[shown],
+            shown,
+            project.occluded,
+        )
     else:
         seen = (
             (name, project.network(name), project.front(name)(stored))

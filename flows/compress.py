@@ -10,8 +10,11 @@ from prefect.states import Completed
 
 from espalier.errors import EspalierError
 from tasks.artifacts import publish
+from tasks.commit import commit
 from tasks.data import pull_data
+from tasks.fetch import fetch
 from tasks.graph import read_graph
+from tasks.notify import notify
 from tasks.project import Project, TimeLimits, open_project, promotes
 from tasks.promote import promote
 from tasks.registry import check_registry
@@ -25,7 +28,11 @@ LIMITS = TimeLimits()
 
 @flow(name="compress", persist_result=False)
 def compress(
-    folder: str = ".", force: tuple[str, ...] = (), limits: TimeLimits = LIMITS
+    folder: str = ".",
+    force: tuple[str, ...] = (),
+    limits: TimeLimits = LIMITS,
+    fetch_first: bool = False,
+    commit_after: bool = False,
 ) -> State[Any]:
     """Make everything that is out of date, from the data to the registry.
 
@@ -33,12 +40,22 @@ def compress(
         folder: a folder of the project.
         force: stages or models to make again although nothing changed.
         limits: delays and time limits, in seconds.
+        fetch_first: whether to pull the repository and the data before.
+        commit_after: whether to commit `dvc.lock` and the `.dvc` files after a run without failure.
     """
     try:
+        if fetch_first:
+            with open_project(folder, limits) as project:
+                fetch.submit(project).result()
         with open_project(folder, limits) as project:
-            return walk(project, force)
+            state = walk(project, force)
+            if commit_after and state.is_completed():
+                commit.submit(project, state.message or "").result()
     except EspalierError as error:
-        return fail(error)
+        state = fail(error)
+    if state.is_failed():
+        notify(folder, state.message or "")
+    return state
 
 
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:

@@ -26,7 +26,7 @@ def author(monkeypatch):
 
 
 @pytest.fixture
-def team(root, tmp_path):
+def clones(root, tmp_path):
     """The project with an origin and a remote of data, and a colleague's clone of it."""
     origin, remote, clone = tmp_path / "origin.git", tmp_path / "remote", tmp_path / "clone"
     call(root, "dvc", "remote", "add", "--default", "shared", str(remote))
@@ -72,8 +72,8 @@ def received():
     server.shutdown()
 
 
-def test_the_data_of_a_colleague_are_fetched_and_the_results_committed(team):
-    root, clone = team
+def test_the_data_of_a_colleague_are_fetched_and_the_results_committed(clones):
+    root, clone = clones
     (clone / "data" / "content").write_text("new data\n")
     call(clone, "dvc", "add", "--quiet", "data")
     call(clone, "dvc", "push", "--quiet")
@@ -92,8 +92,8 @@ def test_the_data_of_a_colleague_are_fetched_and_the_results_committed(team):
     assert call(root, "git", "rev-parse", "HEAD") == before  # nothing new: no commit
 
 
-def test_a_branch_that_went_its_own_way_is_one_sentence_and_nothing_runs(team):
-    root, clone = team
+def test_a_branch_that_went_its_own_way_is_one_sentence_and_nothing_runs(clones):
+    root, clone = clones
     for folder in (root, clone):
         (folder / "file.txt").write_text(folder.name)
         call(folder, "git", "add", "file.txt")

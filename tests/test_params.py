@@ -285,3 +285,19 @@ def test_reading_parameters_does_not_cost_the_import_of_torch(project_root):
         [sys.executable, "-c", check], cwd=project_root, capture_output=True, text=True, check=True
     )
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["digits.audit", "..", "a\nb", "a'b\"", " digits", "x" * 251, "a/b", ""]
+)
+def test_a_registered_name_that_mlflow_refuses_is_refused_in_params_too(name):
+    with pytest.raises(BadInput, match=r"registry\.name"):
+        check({"teacher": {"model": "espalier:mlp", "epochs": 1}, "registry": {"name": name}})
+
+
+def test_a_registered_name_may_have_dots():
+    content = {
+        "teacher": {"model": "espalier:mlp", "epochs": 1},
+        "registry": {"name": "prod.digits"},
+    }
+    assert check(content).registry.name == "prod.digits"

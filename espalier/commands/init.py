@@ -16,8 +16,17 @@ from espalier.params import read_params
 from espalier.paths import DATA, GATES, PARAMS, STATE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-RECIPES = ("digits", "folder", "import", "table", "questions", "spoken-digits")
-_OTHER_GATES = ("table", "questions", "spoken-digits")  # recipes with gates_other.yaml
+RECIPES = (
+    "digits",
+    "folder",
+    "import",
+    "table",
+    "questions",
+    "spoken-digits",
+    "mnist-mlp",
+    "cifar10-vgg16-mobilenet",
+)
+_OTHER_GATES = ("table", "questions", "spoken-digits", "mnist-mlp")  # recipes with gates_other.yaml
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
@@ -32,6 +41,8 @@ _NEXT = {
     "table": "espalier data path/to/table.csv, then espalier run",
     "questions": "espalier data path/to/texts.csv, then espalier run",
     "spoken-digits": "espalier data path/to/clips, then espalier run",
+    "mnist-mlp": "espalier data mnist, then espalier run",
+    "cifar10-vgg16-mobilenet": "espalier data cifar10, then espalier run",
     "import": "espalier data path/to/images, then espalier import weights/FILE --model networks:NAME",
 }
 

@@ -52,10 +52,13 @@ COMMANDS = (
                         "table",
                         "questions",
                         "spoken-digits",
+                        "mnist-mlp",
+                        "cifar10-vgg16-mobilenet",
                     ),
                     "default": "folder",
                     "help": "digits (the embedded data), folder (own photos; the default), import "
-                    "(own trained network), table, questions (texts), or spoken-digits (clips)",
+                    "(own trained network), table, questions (texts), spoken-digits (clips), or one of "
+                    "the two on standard sets",
                 },
             ),
         ),

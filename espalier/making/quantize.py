@@ -18,6 +18,7 @@ from espalier.making.latency_check import LatencyCheck
 from espalier.making.networks import parent_network
 from espalier.making.quantization_aware import Trained, train_aware
 from espalier.making.result import OperationResult
+from espalier.measures.device import multiplies_bytes_exactly
 from espalier.params import Quantize
 from espalier.params.quantize import LadderSettings
 from espalier.paths import DEPLOYED
@@ -80,7 +81,7 @@ def quantize(job: Job[Quantize]) -> OperationResult:
         quantized.history,
         deploy,
         quantized.metrics,
-        notes=_size_notes(job, len(content)),
+        notes=(*_size_notes(job, len(content)), *_range_notes(entry)),
         latency_check=_FASTER,
     )
 
@@ -93,6 +94,16 @@ def _size_notes(job: Job[Quantize], size: int) -> tuple[str, ...]:
     return (
         f"The file of integers has {size:,} bytes, and that of {job.entry.parent} {before:,}: so few "
         "weights save less than the scales cost.",
+    )
+
+
+def _range_notes(entry: Quantize) -> tuple[str, ...]:
+    """A sentence about 8-bit weights where products may saturate; nothing otherwise."""
+    if entry.reduce_range or multiplies_bytes_exactly():
+        return ()
+    return (
+        "Weights of 8 bits (`reduce_range: false`) on a processor without VNNI: sums of products "
+        "saturate in 16 bits, which can cost points of accuracy here. `reduce_range: true` is exact.",
     )
 
 

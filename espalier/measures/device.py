@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+_EXACT = {"avx512_vnni", "avx_vnni", "asimddp"}  # flags of processors
+
 
 def device_name(device: torch.device) -> str:
     """Name of the GPU, or of the processor."""
@@ -33,3 +35,13 @@ def _processor_facts() -> dict[str, str]:
         return {}
     pairs = [line.partition(":") for line in reversed(lines) if ":" in line]
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def multiplies_bytes_exactly() -> bool:
+    """Whether the processor adds products of 8-bit integers without saturating, as far as is known.
+
+    Processors without VNNI (x86) or dot products (ARM) add pairs of them in 16 bits.
+    """
+    facts = _processor_facts()
+    flags = set(f"{facts.get('flags', '')} {facts.get('Features', '')}".split())
+    return not flags or bool(flags & _EXACT)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from espalier.errors import BadInput, reason_of
 from espalier.params.distill import Distill, Recovered, Soft, Taught
@@ -25,6 +25,7 @@ from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
 from espalier.settings.data import DataSettings
+from espalier.settings.names import name_problem
 from espalier.training.recipe import Recipe
 
 __all__ = [
@@ -102,9 +103,18 @@ class Registry(Strict):
         webhook: URL that receives a JSON message after each move of an alias.
     """
 
-    name: str = Field("digits", pattern=r"^[^/:?@]+$")
+    name: str = "digits"
     promote: bool = False
     webhook: str = Field("", pattern=r"^(https?://.+)?$")
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_registered(cls, name: str) -> str:
+        problem = name_problem(name)
+        if problem:
+            expected, found = problem
+            raise ValueError(f"Expected `registry.name` {expected}; found {found}.")
+        return name
 
 
 class Params(Strict):

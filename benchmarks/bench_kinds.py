@@ -237,12 +237,40 @@ def figures(root: Path) -> list[dict[str, object]]:
     return json.loads(kept.to_json(orient="records", double_precision=6))
 
 
+def table() -> str:
+    """The committed results as a table of Markdown, which docs/kinds.md holds."""
+    lines = [
+        "| data | model | score % | drop, points | parameters | file |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in KINDS:
+        record = json.loads((RESULTS / f"{name}.json").read_text())
+        lines += [_line(name, row) for row in record["models"]]
+    return "\n".join(lines)
+
+
+def _line(name: str, row: dict[str, float]) -> str:
+    headline = next(key for key in row if f"{key}_low" in row and key != "drop")
+    score = _interval(row, headline)
+    drop = "" if row["by"] == "train" else _interval(row, "drop")
+    size = f"{row['bytes'] / 1000:,.1f} kB"
+    return f"| {name} | {row['model']} | {score} | {drop} | {row['parameters']:,} | {size} |"
+
+
+def _interval(row: dict[str, float], key: str) -> str:
+    value, low, high = (100 * row[one] for one in (key, f"{key}_low", f"{key}_high"))
+    return f"{value:.1f} ({low:.1f}..{high:.1f})"
+
+
 def main() -> None:
     """Run a data set; with `--write`, write its figures to `benchmarks/results/kinds/`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=KINDS)
+    parser.add_argument("name", choices=[*KINDS, "table"], help="a data set; `table` prints results")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    if given.name == "table":
+        print(table())
+        return
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         root = run(given.name, Path(folder))

@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -23,6 +24,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "DO_NOT_TRACK": "true",
 }
+_OF_PARSER = ("run", "print_completion")  # arguments that are no command's
 OUTCOME = "ESPALIER_OUTCOME"  # path of a file for the outcome, for the process that started it
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -48,7 +50,9 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     """Run a command and exit: 0 done, 2 bad input, 75 worth a retry, 143 stopped, else a defect."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    arguments = (parser or build()[0]).parse_args(argv)
+    parser = parser or build()[0]
+    _add_completion(parser)
+    arguments = parser.parse_args(argv)
     warnings.showwarning = _show_notices(warnings.showwarning)
     status, message = 0, ""
     try:
@@ -69,6 +73,15 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     sys.exit(status)
 
 
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    """Add the option that prints a script of completions for a shell, where shtab is installed."""
+    if find_spec("shtab") is None:
+        return
+    import shtab
+
+    shtab.add_argument_to(parser, "--print-completion", help="print a script of completions")
+
+
 def _add(subparsers: Subparsers, command: Command) -> None:
     """Add a command; its module is imported when it runs."""
     description = f"{command.help[0].upper()}{command.help[1:]}."
@@ -77,7 +90,7 @@ def _add(subparsers: Subparsers, command: Command) -> None:
         parser.add_argument(flag, **keywords)
 
     def run(arguments: argparse.Namespace) -> None:
-        given = {key: value for key, value in vars(arguments).items() if key != "run"}
+        given = {key: value for key, value in vars(arguments).items() if key not in _OF_PARSER}
         _run(command, **given)
 
     parser.set_defaults(run=run)

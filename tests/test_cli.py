@@ -210,3 +210,15 @@ def test_words_that_are_no_command_end_with_2(capsys):
         cli.main(["shrink"])
     assert caught.value.code == 2
     assert "prepare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completions_name_the_commands_and_their_choices(shell):
+    done = subprocess.run(
+        [sys.executable, "-m", "espalier", "--print-completion", shell],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "quantize" in done.stdout
+    assert "spoken-digits" in done.stdout

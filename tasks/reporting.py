@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from espalier.settings.tasks import HEADLINES, Headline
+
 ReportLine = Callable[[str], None]
 
 MARK = (
     "espalier_line"  # attribute of a log record that distinguishes these lines from Prefect's own
 )
-_EPOCH = {"epoch", "epochs", "loss", "accuracy", "seconds"}
+_EPOCH = {"epoch", "epochs", "loss", "seconds"}
 
 
 def line_reporter(logger: "logging.Logger | logging.LoggerAdapter[Any]") -> ReportLine:
@@ -35,17 +37,19 @@ def readable(line: str) -> str:
         values = json.loads(line)
     except ValueError:
         return line
-    if values.keys() >= _EPOCH:
-        return _epoch(values)
+    scores = [one for one in HEADLINES.values() if one.name in values]
+    if values.keys() >= _EPOCH and scores:
+        return _epoch(values, scores[0])
     scalars = {key: value for key, value in values.items() if not isinstance(value, dict | list)}
     return "  ".join(f"{key} {_short(value)}" for key, value in scalars.items())
 
 
-def _epoch(values: dict[str, Any]) -> str:
+def _epoch(values: dict[str, Any], headline: Headline) -> str:
+    score = headline.factor * values[headline.name]
     width = len(str(values["epochs"]))
     return (
         f"epoch {values['epoch']:>{width}}/{values['epochs']}  loss {values['loss']:7.4f}  "
-        f"validation {100 * values['accuracy']:6.2f} %  {values['seconds']:5.2f} s"
+        f"validation {score:6.2f} {headline.unit}  {values['seconds']:5.2f} s"
     )
 
 

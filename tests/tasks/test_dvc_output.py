@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tasks.dvc_output import DvcOutput
@@ -60,3 +62,16 @@ def test_unchanged_and_restored_stages_are_reported_in_plain_words():
 
 def test_a_line_with_a_brace_that_is_no_json_stays_as_it_is():
     assert readable("{not json}") == "{not json}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("accuracy", "validation  83.53 %  "),
+        ("within_tolerance", "validation  83.53 % within tolerance"),
+        ("jaccard", "validation  83.53 % Jaccard index"),
+    ],
+)
+def test_an_epoch_of_every_task_is_one_short_line(name, words):
+    row = {"epoch": 3, "epochs": 15, "loss": 0.1, name: 0.8353, "seconds": 1.2}
+    assert readable(json.dumps(row)).startswith(f"epoch  3/15  loss  0.1000  {words}")

@@ -19,11 +19,13 @@ from espalier.distillation.features import (
 )
 from espalier.distillation.losses import FEATURES, OUTPUTS
 from espalier.distillation.modifiers import balanced
+from espalier.distillation.mutual import Mutual
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.making.job import Job
+from espalier.models.build import build
 from espalier.own_functions import own_function
 from espalier.params import BaseEntry, Taught
 from espalier.params.losses import (
@@ -35,6 +37,7 @@ from espalier.params.losses import (
     Decoupled,
     Hints,
     Labels,
+    MutualLoss,
     OwnLoss,
     Relational,
     Similarity,
@@ -45,6 +48,7 @@ from espalier.training.device import autocast
 from espalier.training.loss_inputs import Objective
 from espalier.training.scoring import Inference
 
+_MAPPED = 3  # dimensions of an example with channels and two axes of positions
 # keys of a loss that the weighted sum uses; all others are arguments of the loss function
 _OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights", "pairs")
 
@@ -70,6 +74,8 @@ def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool =
             continue
         if isinstance(loss, AnyFeatureLoss):
             between_layers.append(loss)
+        elif isinstance(loss, MutualLoss):
+            terms.append((loss.weight, _mutual(job, loss)))
         else:
             terms.append((loss.weight, _from_outputs(job, loss, banks)))
     if between_layers and feature_losses:
@@ -141,6 +147,21 @@ def _from_outputs(
     )
 
 
+def _mutual(job: Job[Taught], loss: MutualLoss) -> Mutual:
+    """The objective of mutual learning, with a new peer."""
+    seed_all(job.params.seed, "peer", loss.model)
+    data = job.data
+    peer = build(
+        loss.model,
+        classes=data.task.width(data.dataset.classes),
+        shape=data.input_shape,
+        arguments=data.dataset.network_arguments() | loss.arguments,
+        trusted=job.params.trusted,
+    )
+    between = partial(OUTPUTS[data.task.name]["soft_targets"], temperature=loss.temperature)
+    return Mutual(peer.to(job.processes.device), between, data.task)
+
+
 def _function(job: Job[Taught], loss: AnyLogitLoss) -> Callable[..., Tensor]:
     """The function of a loss, for the task of the data.
 
@@ -185,6 +206,12 @@ def _from_features(
 ) -> Objective:
     """The objective of losses between layers."""
     device = job.processes.device
+    if len(job.data.input_shape) != _MAPPED:
+        plural = job.data.dataset.input.plural
+        raise BadInput(
+            f"Expected losses between layers of {job.name} with inputs of channels and two axes of "
+            f"positions, as images and clips have; found {plural}."
+        )
     example, teacher = job.data.front_of_zeros(), job.project.load(teaching)
     front = _own_front(job, teaching)
     own_front = OwnFront(front, front(job.data.zeros(2))) if front else None

@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from espalier.params.entry import BuiltEntry, ChildEntry, Trained
-from espalier.params.losses import AnyLoss, Labels, OwnLoss, SoftTargets, Temperature
+from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Trained
+from espalier.params.losses import AnyLoss, Labels, MutualLoss, OwnLoss, SoftTargets, Temperature
 from espalier.params.strict import Strict
 from espalier.paths import TEACHER
 
@@ -66,8 +66,11 @@ class Taught(ChildEntry):
 
     @property
     def own_functions(self) -> tuple[str, ...]:
-        """Losses that are functions of trusted packages."""
-        return tuple(loss.loss for loss in self.terms if isinstance(loss, OwnLoss))
+        """Losses that are functions of trusted packages, and factories of peers."""
+        losses = [loss.loss for loss in self.terms if isinstance(loss, OwnLoss)]
+        peers = [loss.model for loss in self.terms if isinstance(loss, MutualLoss)]
+        own = [one for one in peers if one.partition(":")[0] not in LIBRARIES]
+        return (*losses, *own)
 
     @property
     def chosen_teachers(self) -> tuple[str, ...]:

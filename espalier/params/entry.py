@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from espalier.params.strict import RECIPE_KEYS, Strict
 
 
+LIBRARIES = ("espalier", "torchvision", "timm")  # packages whose factories need no trust
+
+
 class BaseEntry(Strict):
     """An entry: how one model is made.
 

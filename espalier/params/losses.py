@@ -203,6 +203,21 @@ class Relational(FeatureLoss):
     angle: Moving = 50.0
 
 
+class MutualLoss(Loss):
+    """Mutual learning: a peer is trained along, and each network learns from the other (Zhang et al. 2018).
+
+    Attributes:
+        model: factory of the peer.
+        arguments: arguments of the factory.
+        temperature: temperature of both distributions.
+    """
+
+    loss: Literal["mutual"]
+    model: str
+    arguments: dict[str, Any] = {}
+    temperature: float = Field(1.0, gt=0)
+
+
 class OwnLoss(LogitLoss):
     """A function of a trusted package: of the logits (N, classes) of student and teacher.
 
@@ -244,6 +259,7 @@ AnyLoss = Annotated[
     | Annotated[Attention, Tag("attention")]
     | Annotated[Similarity, Tag("similarity")]
     | Annotated[Relational, Tag("relational")]
+    | Annotated[MutualLoss, Tag("mutual")]
     | Annotated[OwnLoss, Tag(_OWN)],
     Discriminator(_kind_of_loss),
 ]

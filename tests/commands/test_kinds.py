@@ -1,6 +1,7 @@
 """Rows, texts and clips go the whole way: prepared, taught, pruned, quantized, judged, registered and promoted."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import pytest
 from examples_of_kinds import pixels_as_table, texts_as_lines, tones
 
 from espalier import files
-from espalier.commands import data, evaluate, make, models, prepare, register
+from espalier.commands import data, evaluate, make, models, prepare, register, show
 from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.models.folder import content_hash
@@ -166,3 +167,26 @@ def test_texts_come_with_their_tokenizer_and_it_counts_as_content(built):
         content_hash(folder)
     files.write_json(folder / "tokenizer.json", written)
     assert content_hash(folder) == before
+
+
+def test_layers_are_listed_where_losses_can_pair_them(built, capsys):
+    root, kind, *_ = built
+    if kind == "audio":
+        show.run(root, "student")
+        assert "pair in teacher" in capsys.readouterr().out
+        return
+    with pytest.raises(BadInput, match="channels and two axes"):
+        show.run(root, "student")
+
+
+def test_losses_of_other_tasks_are_refused_with_the_known_ones(built, tmp_path):
+    root, _, _, headline, _ = built
+    if headline == "accuracy":
+        return
+    project = tmp_path / "project"
+    shutil.copytree(root, project)
+    text = (project / "params.yaml").read_text()
+    changed = text.replace("by: distill,", "by: distill, losses: [{loss: decoupled}],")
+    (project / "params.yaml").write_text(changed)
+    with pytest.raises(BadInput, match="soft_targets, squared_error, labels"):
+        make.run(project, "student")

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import BadInput
+
+_MAPPED = 4  # dimensions of inputs with channels and two axes of positions
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # which are no blocks
 
 
@@ -64,8 +67,16 @@ def layers(network: nn.Module, example: Tensor) -> list[Layer]:
     Args:
         network: any network; it is not changed.
         example: inputs (N, C, H, W), N above 1, on the network's device.
+
+    Raises:
+        BadInput: if inputs have no positions in two axes.
     """
     recording = _run(network, example)
+    if example.ndim != _MAPPED:
+        raise BadInput(
+            "Expected inputs of channels and two axes of positions, as images and clips have, whose "
+            f"layers losses can pair; found inputs of the shape {tuple(example.shape[1:])}."
+        )
     image = (int(example.shape[2]), int(example.shape[3]))
     modules = dict(network.named_modules())
     outermost: dict[int, Layer] = {}

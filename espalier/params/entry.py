@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from espalier.params.strict import RECIPE_KEYS, Strict
 
-
 LIBRARIES = ("espalier", "torchvision", "timm")  # packages whose factories need no trust
 
 

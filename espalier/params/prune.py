@@ -10,6 +10,7 @@ from espalier.params.distill import Recovered
 from espalier.params.strict import Strict
 from espalier.pruning import PruneSpec, Target
 from espalier.pruning.target import TARGETS
+from espalier.pruning.thresholds import THRESHOLDS
 
 
 class Sparsify(Strict):
@@ -45,6 +46,7 @@ class Prune(Recovered):
         milliseconds: latency of the deployed file for one example, on one thread of this device.
         sparsity: fraction of zeros, for single weights.
         below: size below which weights are removed, with `score: threshold`.
+        below_mean: factor of the mean score of a layer below which channels or weights are removed.
         n: number of weights that stay of every `m`, for `n_of_m`.
         m: number of consecutive weights that form a group, for `n_of_m`.
         align: kept widths are multiples of this, where the layer's width is one.
@@ -65,6 +67,7 @@ class Prune(Recovered):
     milliseconds: float | None = Field(None, gt=0)
     sparsity: float | None = Field(None, gt=0, lt=1)
     below: float | None = Field(None, gt=0)
+    below_mean: float | None = Field(None, gt=0)
     n: int = Field(2, ge=1)
     m: int = Field(4, ge=2)
     align: int = Field(8, ge=1)
@@ -105,7 +108,7 @@ class Prune(Recovered):
     def _is_consistent(self) -> Self:
         """Make the request, which checks it, and refuse keys that it does not use."""
         spec = self.spec
-        kind, has_choice = spec.kind, spec.target is not None and self.below is None
+        kind, has_choice = spec.kind, spec.target is not None and spec.target.name not in THRESHOLDS
         if kind.targets:
             self._refuse({"n", "m"}, "`pattern: n_of_m`")
         if not kind.aligned:

@@ -40,15 +40,18 @@ class Pattern:
 
 
 _SIZES = ("keep_macs", "keep_parameters", "bytes", "milliseconds")
+_LIMITS = ("below", "below_mean")
 _WITHOUT_TIME = ("global", "uniform", "sensitivity")
 _ALL = (*_WITHOUT_TIME, "latency")
 
 PATTERNS: dict[str, Pattern] = {
-    "channels": Pattern("find_dependency_groups", "channels", True, True, (*_SIZES, "below"), _ALL),
+    "channels": Pattern(
+        "find_dependency_groups", "channels", True, True, (*_SIZES, *_LIMITS), _ALL
+    ),
     "heads": Pattern("find_heads", "attention heads", True, True, _SIZES, _ALL),
     "blocks": Pattern("find_blocks", "residual blocks of one shape", True, False, _SIZES, _ALL),
     "weights": Pattern(
-        "find_weight_elements", "weights", False, False, ("sparsity", "below"), _WITHOUT_TIME
+        "find_weight_elements", "weights", False, False, ("sparsity", *_LIMITS), _WITHOUT_TIME
     ),
     "n_of_m": Pattern("find_weight_elements", "weights", False, False, (), ("global",)),
 }

@@ -14,6 +14,7 @@ from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery.proof import check_trains, check_values
 from espalier.pruning.target import Target
+from espalier.pruning.thresholds import THRESHOLDS
 from espalier.pruning.weights import mask_weights
 
 
@@ -27,6 +28,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     milliseconds: float | None = None,
     sparsity: float | None = None,
     below: float | None = None,
+    below_mean: float | None = None,
     pattern: str = "channels",
     score: str = "magnitude",
     budget: str = "global",
@@ -50,6 +52,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         milliseconds: latency of the deployed file for one example, on one thread of this device.
         sparsity: fraction of zeros among single weights, in (0, 1).
         below: with `score="threshold"`, the root mean square below which groups are removed.
+        below_mean: factor of the mean score of a layer below which groups are removed.
         pattern: kind of groups, one of `espalier.pruning.patterns.PATTERNS`.
         score: importance of groups, one of `espalier.pruning.scores.SCORES`.
         budget: distribution over layers, one of `espalier.pruning.budgets.BUDGETS`.
@@ -78,6 +81,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         milliseconds=milliseconds,
         sparsity=sparsity,
         below=below,
+        below_mean=below_mean,
     )
     spec = PruneSpec(
         pattern=pattern,
@@ -137,7 +141,7 @@ def _remove(
         return prune_to_target(blocks, spec, losses, base)[0]
     assert isinstance(groups, DependencyGroups)
     channels = PrunableChannels(network, example, groups, spec, losses)
-    by_size = spec.target is not None and spec.target.name == "below"
+    by_size = spec.target is not None and spec.target.name in THRESHOLDS
     smaller, kept = (
         prune_below(channels, spec) if by_size else prune_to_target(channels, spec, losses, base)
     )

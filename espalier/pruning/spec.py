@@ -7,6 +7,7 @@ from espalier.pruning.patterns import PATTERNS, Pattern
 from espalier.pruning.schedules import ONE_SHOT, SCHEDULES, amounts
 from espalier.pruning.scores import Score, score_named
 from espalier.pruning.target import TARGETS, Target
+from espalier.pruning.thresholds import THRESHOLDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ class PruneSpec:
                 f"Expected `steps` of 2 or more together with a `schedule` other than {ONE_SHOT}; "
                 f"found `schedule: {self.schedule}`, `steps: {self.steps}`."
             )
-        if several and (self.target is None or self.target.name == "below"):
+        if several and (self.target is None or self.target.name in THRESHOLDS):
             raise BadInput(
-                "Expected a target that several `steps` can approach; found `n_of_m` or `below`."
+                "Expected a target that several `steps` can approach; found `n_of_m` or a threshold."
             )

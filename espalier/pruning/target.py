@@ -24,6 +24,7 @@ TARGETS = {
     "milliseconds": TargetKind("milliseconds", fraction=False),
     "sparsity": TargetKind("zeros", fraction=True),
     "below": TargetKind("weights", fraction=False),
+    "below_mean": TargetKind("weights", fraction=False),
 }
 
 
@@ -33,8 +34,8 @@ class Target:
 
     Attributes:
         name: one of `TARGETS`.
-        value: a fraction of the base, bytes, milliseconds, the fraction of zeros, or the size below
-            which weights are removed.
+        value: a fraction of the base, bytes, milliseconds, the fraction of zeros, the size below
+            which weights are removed, or that as a factor of the mean score of a layer.
 
     Raises:
         BadInput: if the value is out of range.

@@ -17,6 +17,7 @@ from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
 from espalier.pruning.scores import Score
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
+from espalier.pruning.thresholds import THRESHOLDS, thresholds
 
 _BATCHES = {"": 4, "batches": 4, "examples": 256}  # over which a loss is averaged, per layer
 _NEAR = 0.02  # relative miss of the target that is not reported
@@ -72,8 +73,8 @@ def _kept(
         by_weight = elements.split(scores).values()
         return _flat([n_of_m(part, spec.n, spec.m) for part in by_weight])
     value = spec.target.value
-    if spec.target.name == "below":
-        return scores >= value
+    if spec.target.name in THRESHOLDS:
+        return scores >= thresholds(spec.target, scores, elements.layer)
     if spec.budget == "uniform":
         parts = [np.ravel(part) for part in elements.split(scores).values()]
         return _flat([lowest(part, np.zeros(len(part), np.int64), value) for part in parts])

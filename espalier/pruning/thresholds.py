@@ -7,7 +7,7 @@ from espalier.pruning.target import Target
 
 Scores = NDArray[np.float64]
 
-THRESHOLDS = ("below", "below_mean")  # targets that a cut reaches in one step, whatever is left
+THRESHOLDS = ("below", "below_mean")  # targets of a single step, which limit no cost
 
 
 def thresholds(target: Target, scores: Scores, layer: NDArray[np.int64]) -> Scores:

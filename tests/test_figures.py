@@ -12,6 +12,16 @@ def test_the_page_of_kinds_has_the_committed_figures(project_root):
     assert module.table() in (project_root / "docs" / "kinds.md").read_text()
 
 
+def test_the_front_of_clips_is_as_small_and_fast_as_the_page_says(project_root):
+    results = project_root / "benchmarks" / "results"
+    forms = json.loads((results / "audio_front.json").read_text())["forms"]
+    page = (project_root / "docs" / "data.md").read_text()
+    assert f"64 clips take {forms['formula']['ms_64']:.1f} ms" in page
+    assert f"stored values ({forms['stored']['ms_64']:.1f} ms)" in page
+    assert f"the {forms['STFT']['ms_64']:.0f} ms of ONNX's `STFT`" in page
+    assert f"{(forms['stored']['bytes'] - forms['formula']['bytes']) / 1000:.0f} kB" in page
+
+
 def test_the_simulation_of_graded_scores_holds_its_promise(project_root):
     results = project_root / "benchmarks" / "results"
     record = json.loads((results / "simulate_bounded.json").read_text())

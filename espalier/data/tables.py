@@ -112,6 +112,7 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         settings.columns,
     )
     content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
+    _refuse_encoded(paths[0], content)
     return Tables(
         kind,
         frame(files, rows, labels.values, splits),
@@ -190,6 +191,16 @@ def _splits(folder: Path, parts: Sequence[_File], name: str | None) -> list[str]
         else:
             splits += read_splits(part.path, name, part.table[name].tolist())
     return splits
+
+
+def _refuse_encoded(path: Path, content: pd.DataFrame) -> None:
+    """Refuse columns of files, which are features of no table."""
+    for name in content.columns:
+        if isinstance(content[name].iloc[0], bytes | dict):
+            raise BadInput(
+                f"Expected the column {name!r} of {path} to hold numbers or words; found bytes. "
+                f"`data.columns: {{image: {name}}}` (or audio) in params.yaml says what they are."
+            )
 
 
 def _features(

@@ -255,6 +255,11 @@ def no_label(folder):
     pd.DataFrame({"size": range(4), "price": range(4)}).to_csv(folder / "rows.csv", index=False)
 
 
+def a_column_of_files(folder):
+    rows = {"photo": [{"bytes": b"x", "path": "a"}] * 4, "label": [0, 1, 0, 1]}
+    pd.DataFrame(rows).to_parquet(folder / "rows.parquet")
+
+
 def all_alike(folder):
     pd.DataFrame({"size": range(4), "label": [0.5] * 4}).to_csv(folder / "rows.csv", index=False)
 
@@ -268,6 +273,7 @@ REFUSED = [
     (other_columns, ("test.csv", "size")),
     (no_label, ("`label`", "size, price", "data.columns")),
     (all_alike, ("different labels", "0.5")),
+    (a_column_of_files, ("'photo'", "rows.parquet", "{image: photo}")),
 ]
 
 

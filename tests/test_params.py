@@ -301,3 +301,13 @@ def test_a_registered_name_may_have_dots():
         "registry": {"name": "prod.digits"},
     }
     assert check(content).registry.name == "prod.digits"
+
+
+def test_arrays_come_from_trusted_packages_alone():
+    content = {
+        "teacher": {"model": "espalier:mlp", "epochs": 1},
+        "data": {"arrays": "mine:arrays"},
+    }
+    with pytest.raises(BadInput, match=r"data\.arrays: .*'mine'.*under `trusted`"):
+        check(content)
+    assert check({**content, "trusted": ["mine"]}).data.arrays == "mine:arrays"

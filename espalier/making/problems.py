@@ -39,6 +39,8 @@ def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable
     yield partial(refuse_missing_sections, root)
     if params.registry.promote:
         yield partial(read_policies, root / GATES)
+    if params.data.arrays is not None:
+        yield partial(_check_function, "data.arrays", params.data.arrays)
     entries: dict[str, BaseEntry] = {TEACHER: params.teacher, **params.models}
     for name, entry in entries.items():
         if factories and entry.factory is not None:

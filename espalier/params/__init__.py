@@ -253,12 +253,15 @@ def _check_trusted(params: Params) -> None:
     Raises:
         BadInput: if a package is not under `trusted`.
     """
-    for name, entry in params.models.items():
-        for place in entry.own_functions:
+    places = {f"models.{name}": entry.own_functions for name, entry in params.models.items()}
+    if params.data.arrays is not None:
+        places["data.arrays"] = (params.data.arrays,)
+    for name, functions in places.items():
+        for place in functions:
             package = place.partition(":")[0].partition(".")[0]
             if package not in params.trusted:
                 raise BadInput(
-                    f"models.{name}: Expected the package {package!r}, whose code {place!r} runs, "
+                    f"{name}: Expected the package {package!r}, whose code {place!r} runs, "
                     f"under `trusted`; found there: {', '.join(params.trusted) or 'nothing'}."
                 )
 

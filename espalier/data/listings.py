@@ -48,9 +48,14 @@ def _is_listing(path: Path, kind: str, columns: Columns) -> bool:
         names = _columns(path, kind, table, columns)
     except BadInput:
         return False
-    return len(table) > 0 and Path(str(table[names[kind]].iloc[0])).suffix.lower() in endings_of(
-        kind
-    )
+    if not len(table):
+        return False
+    file = Path(str(table[names[kind]].iloc[0]))
+    ending = file.suffix.lower()
+    if ending in endings_of(kind):
+        return True
+    # images are recognised by their content: a listed file without a known ending is taken for one
+    return kind == "image" and ending not in endings_of("audio") and (path.parent / file).is_file()
 
 
 def _columns(path: Path, kind: str, table: pd.DataFrame, columns: Columns) -> dict[str, str]:

@@ -309,3 +309,13 @@ def test_images_beside_a_table_are_still_the_data(folder, digits):
     pd.DataFrame({"size": range(4), "label": 0}).to_csv(folder / "notes.csv", index=False)
     with pytest.warns(Notice, match="1 .csv"):
         assert layout.read(folder).kind == "image"
+
+
+def test_listed_images_need_no_ending(folder):
+    for number in range(6):
+        path = folder / "files" / f"image{number}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(path, "PNG")
+    files = [f"files/image{number}" for number in range(6)]
+    pd.DataFrame({"file": files, "label": [0, 1] * 3}).to_csv(folder / "list.csv", index=False)
+    assert layout.read(folder).kind == "image"

@@ -5,7 +5,7 @@ from pathlib import Path
 from espalier import paths
 from espalier.errors import EspalierError
 from espalier.params import read_params
-from espalier.registry.promotion.webhook import send_failure
+from espalier.registry.promotion import send_failure
 
 
 def notify(folder: str, message: str) -> None:

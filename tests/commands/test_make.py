@@ -19,6 +19,7 @@ from properties import assert_equal_outputs, assert_equal_weights, assert_explai
 from espalier import cli, files
 from espalier.commands import make
 from espalier.errors import BadInput, Stopped
+from espalier.making import siblings
 from espalier.making.job import Job
 from espalier.making.project import Project
 from espalier.models import content_hash, load
@@ -284,7 +285,7 @@ def test_the_same_entry_gives_the_same_bytes_elsewhere(tiny, tiny_copy):
 def test_a_finished_model_is_not_made_again(tiny_copy, capsys, monkeypatch):
     project = tiny_copy()
     before = kept(project / "models" / "teacher")
-    monkeypatch.setattr(make, "OPERATIONS", {})
+    monkeypatch.setattr(siblings, "OPERATIONS", {})
     make.run(project, "teacher")
     assert capsys.readouterr().out == "teacher: already made from these inputs\n"
     assert kept(project / "models" / "teacher") == before

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.registry.promotion.audit import Audit, Move, State
 from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
 from espalier.registry.promotion.reversal import rollback
+from espalier.registry.promotion.webhook import send_failure
 
 if TYPE_CHECKING:
     from espalier.registry.promotion.procedure import promote
@@ -24,6 +25,7 @@ __all__ = [
     "promote",
     "promote_elsewhere",
     "rollback",
+    "send_failure",
 ]
 
 _LAZY = {"promote": "procedure", "promote_elsewhere": "transfer"}  # module of each function

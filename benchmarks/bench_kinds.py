@@ -265,7 +265,9 @@ def _interval(row: dict[str, float], key: str) -> str:
 def main() -> None:
     """Run a data set; with `--write`, write its figures to `benchmarks/results/kinds/`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=[*KINDS, "table"], help="a data set; `table` prints results")
+    parser.add_argument(
+        "name", choices=[*KINDS, "table"], help="a data set; `table` prints results"
+    )
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     if given.name == "table":

@@ -266,7 +266,11 @@ def main() -> None:
     """Run a data set; with `--write`, write its figures to `benchmarks/results/kinds/`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "name", choices=[*KINDS, "table"], help="a data set; `table` prints results"
+        "name",
+        nargs="?",
+        default="table",
+        choices=[*KINDS, "table"],
+        help="a data set; `table` prints the committed results",
     )
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()

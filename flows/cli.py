@@ -14,6 +14,8 @@ from tasks.environment import configure_environment
 from tasks.graph import read_graph
 from tasks.server import serve
 
+_OTHER_STAGES = ("prepare", "evaluate", "register")  # beside a stage for each model
+
 
 def main() -> NoReturn:
     """Run the command line."""
@@ -76,7 +78,9 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         # here: Prefect reads the environment when it is imported, and the server starts meanwhile
         from flows.compress import compress
 
-        stack.enter_context(lines_on_terminal(width=max(map(len, read_params(root).names))))
+        names = read_params(root).names
+        stages = len(names) + len(_OTHER_STAGES)
+        stack.enter_context(lines_on_terminal(max(map(len, names)), stages))
         state = compress(str(root), force, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)

@@ -2,12 +2,18 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from espalier import paths
@@ -15,35 +21,71 @@ from tasks.environment import OPEN_REGISTRY
 from tasks.graph import Graph
 from tasks.reporting import MARK
 
+_ENDS = ("done", "unchanged", "made before", "failed")  # first words of the last line of a stage
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class Lines(logging.Handler):
-    """Writes the lines that tasks report, and none of Prefect's own."""
+    """Writes the lines that tasks report, and none of Prefect's own.
 
-    def __init__(self, stream: TextIO, width: int) -> None:
+    Args:
+        write: writes a line.
+        width: width of the column with the names of stages.
+        ended: called with the name of a stage when it has ended.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], width: int, ended: Callable[[str], None]
+    ) -> None:
         super().__init__()
-        self._stream, self._width = stream, width
+        self._write, self._width, self._ended = write, width, ended
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        if getattr(record, MARK, False):
-            name = getattr(record, "task_run_name", "")
-            self._stream.write(f"{name:<{self._width}}  {record.getMessage()}\n")
-            self._stream.flush()
+        if not getattr(record, MARK, False):
+            return
+        name, message = getattr(record, "task_run_name", ""), record.getMessage()
+        self._write(f"{name:<{self._width}}  {message}")
+        if message.startswith(_ENDS):
+            self._ended(name)
 
 
 @contextmanager
-def lines_on_terminal(width: int) -> Iterator[None]:
-    """Show the lines of tasks on the terminal, with the names of stages in a column of this width."""
-    handler = Lines(sys.stdout, width)
-    for name in _LOGGERS:
-        logging.getLogger(name).addHandler(handler)
-    try:
-        yield
-    finally:
+def lines_on_terminal(width: int, stages: int) -> Iterator[None]:
+    """Show the lines of tasks, and on a terminal a bar of the ended stages below them.
+
+    Args:
+        width: width of the column with the names of stages.
+        stages: number of stages of the run.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with ExitStack() as stack:
+        handler = Lines(_print, width, lambda name: None)
+        if console.is_terminal:
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("stages made"),
+                TimeElapsedColumn(),
+            )
+            bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+            task, ended = bar.add_task("", total=stages), set[str]()
+
+            def advance(name: str) -> None:
+                ended.add(name)
+                bar.update(task, completed=len(ended))
+
+            handler = Lines(console.print, width, advance)
         for name in _LOGGERS:
-            logging.getLogger(name).removeHandler(handler)
+            logger = logging.getLogger(name)
+            logger.addHandler(handler)
+            stack.callback(logger.removeHandler, handler)
+        yield
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def preview(graph: Graph) -> None:

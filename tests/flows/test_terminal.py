@@ -1,0 +1,61 @@
+"""The lines of a run, and on a terminal the bar of its stages."""
+
+import io
+import logging
+import re
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from flows import terminal
+from tasks.reporting import MARK
+
+LOGGER = logging.getLogger("prefect.task_runs")
+
+
+def report(name, message):
+    LOGGER.warning("%s", message, extra={MARK: True, "task_run_name": name})
+
+
+def run():
+    report("teacher", "starts")
+    report("teacher", "epoch 1/2")
+    report("teacher", "done")
+    report("prepare", "unchanged")
+    LOGGER.warning("a line of Prefect's own")
+
+
+def test_in_a_pipe_there_are_lines_alone(capsys):
+    with terminal.lines_on_terminal(8, 3):
+        run()
+    assert capsys.readouterr().out.splitlines() == [
+        "teacher   starts",
+        "teacher   epoch 1/2",
+        "teacher   done",
+        "prepare   unchanged",
+    ]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_on_a_terminal_a_bar_counts_each_ended_stage_once(monkeypatch, again):
+    text = io.StringIO()
+    monkeypatch.setattr(
+        terminal, "Console", partial(Console, file=text, force_terminal=True, width=80)
+    )
+    with terminal.lines_on_terminal(8, 3):
+        run()
+        if again:  # a stage that is tried again ends twice
+            report("teacher", "done")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.getvalue())  # without colours
+    assert "teacher   epoch 1/2" in shown
+    assert "2/3 stages made" in shown
+    assert "3/3" not in shown
+    assert "Prefect's own" not in shown
+
+
+def test_no_handler_is_left():
+    before = list(LOGGER.handlers)
+    with terminal.lines_on_terminal(8, 3):
+        assert LOGGER.handlers != before
+    assert LOGGER.handlers == before

@@ -1,4 +1,9 @@
-"""Networks on tokens (N, length) int64, of which 0 is the padding after a text."""
+"""Networks on tokens (N, length) int64, of which 0 is the padding after a text and 1 an unknown word.
+
+Words are numbered by their frequency. A network with a smaller `vocabulary` than the data takes the
+rarer words for unknown: so a large vocabulary is taught to a small one, and the embedding, most of a
+small network, shrinks with it.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +13,7 @@ from torch.nn import functional as F
 
 from espalier.errors import BadInput
 
-_PADDING = 0
+_PADDING, _UNKNOWN = 0, 1
 _HIDDEN = -1e4  # added to the score of padding: finite, so that a text of padding alone has a mean
 
 
@@ -31,7 +36,7 @@ class TextCNN(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The outputs (N, classes)."""
-        embedded = self.embedding(tokens).transpose(1, 2)
+        embedded = self.embedding(_known(tokens, self.embedding)).transpose(1, 2)
         largest = [
             F.adaptive_max_pool1d(F.relu(convolution(embedded)), 1).flatten(1)
             for convolution in self.convolutions
@@ -61,7 +66,7 @@ class TextLSTM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The outputs (N, classes)."""
-        states, _ = self.lstm(self.embedding(tokens))
+        states, _ = self.lstm(self.embedding(_known(tokens, self.embedding)))
         outputs: Tensor = self.head(self.dropout(_mean(states, tokens)))
         return outputs
 
@@ -132,7 +137,8 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """The outputs (N, classes)."""
         hidden = ((tokens == _PADDING).float() * _HIDDEN)[:, None, None, :]
-        x = self.dropout(self.embedding(tokens) + self.places)
+        embedded = self.embedding(_known(tokens, self.embedding))
+        x = self.dropout(embedded + self.places)
         for block in self.blocks:
             x = block(x, hidden)
         outputs: Tensor = self.head(_mean(self.norm(x), tokens))
@@ -153,7 +159,7 @@ def text_cnn(
     Args:
         classes: number of outputs.
         shape: number of tokens.
-        vocabulary: number of different tokens.
+        vocabulary: number of different tokens that the network knows.
         width: width of an embedding.
         filters: number of filters of each size.
         kernels: sizes of the filters, in tokens.
@@ -180,7 +186,7 @@ def text_lstm(
     Args:
         classes: number of outputs.
         shape: number of tokens.
-        vocabulary: number of different tokens.
+        vocabulary: number of different tokens that the network knows.
         width: width of an embedding.
         hidden: width of the states in each direction.
         layers: number of layers.
@@ -208,7 +214,7 @@ def text_encoder(
     Args:
         classes: number of outputs.
         shape: number of tokens.
-        vocabulary: number of different tokens.
+        vocabulary: number of different tokens that the network knows.
         width: width of an embedding and of the states.
         layers: number of blocks.
         heads: number of heads of each attention, a divisor of the width.
@@ -239,6 +245,12 @@ def _check(name: str, **numbers: int) -> None:
         raise BadInput(
             f"Expected `{wrong[0]}` of espalier:{name} to be at least 1; found {numbers[wrong[0]]}."
         )
+
+
+def _known(tokens: Tensor, embedding: nn.Embedding) -> Tensor:
+    """Tokens of which those beyond the embedding are unknown."""
+    inside = tokens < embedding.num_embeddings
+    return torch.where(inside, tokens, torch.full_like(tokens, _UNKNOWN))
 
 
 def _mean(states: Tensor, tokens: Tensor) -> Tensor:

@@ -103,3 +103,13 @@ def test_sizes_that_cannot_be_are_refused(factory, arguments, words):
     given = {"vocabulary": WORDS, **arguments}
     with pytest.raises(BadInput, match=words):
         build(f"espalier:{factory}", classes=6, shape=(LENGTH,), arguments=given)
+
+
+@pytest.mark.parametrize("factory", ["text_cnn", "text_lstm", "text_encoder"])
+def test_words_beyond_a_small_vocabulary_are_unknown(factory, tokens):
+    torch.manual_seed(0)
+    arguments = {"vocabulary": 100}
+    network = build(f"espalier:{factory}", classes=6, shape=(LENGTH,), arguments=arguments).eval()
+    known = torch.where(tokens < 100, tokens, 1)
+    assert torch.equal(network(tokens), network(known))
+    assert network.embedding.num_embeddings == 100

@@ -23,12 +23,12 @@ def run():
     report("teacher", "epoch 1/2")
     report("teacher", "done")
     report("prepare", "unchanged")
-    LOGGER.warning("a line of Prefect's own")
 
 
 def test_in_a_pipe_there_are_lines_alone(capsys):
     with terminal.lines_on_terminal(8, 3):
         run()
+        LOGGER.warning("a line of Prefect's own")
     assert capsys.readouterr().out.splitlines() == [
         "teacher   starts",
         "teacher   epoch 1/2",
@@ -40,6 +40,7 @@ def test_in_a_pipe_there_are_lines_alone(capsys):
 @pytest.mark.parametrize("again", [False, True])
 def test_on_a_terminal_a_bar_counts_each_ended_stage_once(monkeypatch, again):
     text = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal gets lines alone
     monkeypatch.setattr(
         terminal, "Console", partial(Console, file=text, force_terminal=True, width=80)
     )
@@ -51,7 +52,6 @@ def test_on_a_terminal_a_bar_counts_each_ended_stage_once(monkeypatch, again):
     assert "teacher   epoch 1/2" in shown
     assert "2/3 stages made" in shown
     assert "3/3" not in shown
-    assert "Prefect's own" not in shown
 
 
 def test_no_handler_is_left():

@@ -34,7 +34,7 @@ def label_sets(random: np.random.Generator, count: int) -> Pairs:
 
 
 def disasters(random: np.random.Generator, count: int) -> Pairs:
-    """Overlaps of segments (IoU), of which 1 % lose everything and the others nothing."""
+    """Overlaps of segments (IoU): 1 % of them lose everything, the others nothing."""
     reference = random.beta(18, 2, count)
     return np.where(random.random(count) < 0.01, 0.0, reference), reference
 

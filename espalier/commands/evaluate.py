@@ -63,7 +63,7 @@ def run(root: Path) -> None:
     hashes = {name: files.verify(root / MODELS / name)[DEPLOYED] for name in params.names}
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
     inputs, targets, task = test.inputs.numpy(), test.targets.numpy(), dataset.build_task()
-    conditions = _conditions(root, params, hashes)
+    conditions = _conditions(root, params, hashes, dataset.task)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
         outputs = {
             name: _open(root, params, name).outputs(inputs, params.evaluation.batch_size)
@@ -135,12 +135,12 @@ def _open(root: Path, params: Params, name: str) -> OpenModel:
     return runtime.open(root / MODELS / name / DEPLOYED, params.evaluation.threads)
 
 
-def _conditions(root: Path, params: Params, hashes: Mapping[str, str]) -> dict[str, Any]:
+def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str) -> dict[str, Any]:
     """The device, the load, the versions and the inputs of this evaluation."""
     runtime = runtime_named(params.evaluation.runtime)
     return {
         "data": data_hash(root / PREPARED),
-        "task": read_dataset(root / PREPARED).task,
+        "task": task,
         "commit": commit_of(root),
         "models": dict(hashes),
         "device": device_name(torch.device("cpu")),

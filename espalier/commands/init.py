@@ -16,16 +16,6 @@ from espalier.params import read_params
 from espalier.paths import DATA, GATES, PARAMS, STATE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-RECIPES = (
-    "digits",
-    "folder",
-    "import",
-    "table",
-    "questions",
-    "spoken-digits",
-    "mnist-mlp",
-    "cifar10-vgg16-mobilenet",
-)
 _OTHER_GATES = ("table", "questions", "spoken-digits", "mnist-mlp")  # recipes with gates_other.yaml
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
@@ -52,7 +42,7 @@ def run(folder: Path, recipe: str) -> None:
 
     Args:
         folder: folder of the project; it is made if need be.
-        recipe: name of the recipe, one of `RECIPES`.
+        recipe: name of the recipe, one of `espalier.settings.recipes.RECIPES`.
 
     Raises:
         BadInput: if the folder is a project already, or has one of the files.

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from espalier.settings.recipes import RECIPES
+
 Options = tuple[tuple[str, dict[str, Any]], ...]
 
 
@@ -45,16 +47,7 @@ COMMANDS = (
             (
                 "--recipe",
                 {
-                    "choices": (
-                        "digits",
-                        "folder",
-                        "import",
-                        "table",
-                        "questions",
-                        "spoken-digits",
-                        "mnist-mlp",
-                        "cifar10-vgg16-mobilenet",
-                    ),
+                    "choices": RECIPES,
                     "default": "folder",
                     "help": "digits (the embedded data), folder (own photos; the default), import "
                     "(own trained network), table, questions (texts), spoken-digits (clips), or one of "

@@ -39,8 +39,11 @@ def bounded_mean(values: Values, level: float = LEVEL) -> Interval:
     if not len(values) or not ((values >= 0) & (values <= 1)).all():
         raise ValueError("Expected values in [0, 1], at least one; found others, or none.")
     orders = _orders(values)
-    bets = _bets(orders, level)
-    mean = float(values.mean())
+    return _interval(float(values.mean()), orders, _bets(orders, level), level)
+
+
+def _interval(mean: float, orders: Values, bets: Values, level: float) -> Interval:
+    """The interval of a mean of values in several orders (orders, N), by bets of the same shape."""
     limit = 2 / (1 - level)
     low = _lowest(orders, bets, limit, mean)
     high = 1 - _lowest(1 - orders, bets, limit, 1 - mean)
@@ -59,9 +62,9 @@ def bounded_drop(scores: Values, reference: Values, level: float = LEVEL) -> tup
         The drop with its interval in [-1, 1], and the p-value of the hypothesis that it is 0.
     """
     scaled = (reference - scores + 1) / 2  # a drop of -1 is 0, of 1 is 1
-    found = bounded_mean(scaled, level)
     orders = _orders(scaled)
     bets = _bets(orders, level)
+    found = _interval(float(scaled.mean()), orders, bets, level)
     won = (_capital(orders, bets, 0.5) + _capital(1 - orders, bets, 0.5)) / 2
     return Interval(*(2 * bound - 1 for bound in found)), min(1.0, 1 / won)
 

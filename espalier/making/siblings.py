@@ -1,4 +1,4 @@
-"""Several seeds of one entry: siblings, of which the median one is kept."""
+"""Several seeds of one entry: all are trained, and the median is kept."""
 
 import shutil
 import statistics
@@ -34,8 +34,7 @@ def make(job: Job[Any]) -> OperationResult:
     if job.entry.seeds == 1:
         return operation(job)
     siblings = []
-    for number in range(job.entry.seeds):
-        one = job.with_seed(job.params.seed + number)
+    for one in _jobs(job):
         result = operation(one)
         _, score = one.data.validation.loss_and_score(result.network)
         siblings.append(_Sibling(one.params.seed, result, score))
@@ -44,9 +43,14 @@ def make(job: Job[Any]) -> OperationResult:
 
 def remove_checkpoints(job: Job[Any]) -> None:
     """Remove the checkpoints of a job and of its siblings."""
-    for number in range(job.entry.seeds):
-        one = job.with_seed(job.params.seed + number)
+    for one in _jobs(job):
         shutil.rmtree(one.checkpoints, ignore_errors=True)
+
+
+def _jobs(job: Job[Any]) -> list[Job[Any]]:
+    """The job of each seed, beginning with the job itself."""
+    seeds = range(job.params.seed + 1, job.params.seed + job.entry.seeds)
+    return [job, *(job.with_seed(seed) for seed in seeds)]
 
 
 def _median(job: Job[Any], siblings: list[_Sibling]) -> OperationResult:

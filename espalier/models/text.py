@@ -1,4 +1,4 @@
-"""Networks on tokens (N, length) int64, of which 0 is the padding after a text and 1 an unknown word.
+"""Networks on tokens (N, length) int64. Token 0 is the padding after a text, token 1 an unknown word.
 
 Words are numbered by their frequency. A network with a smaller `vocabulary` than the data takes the
 rarer words for unknown: so a large vocabulary is taught to a small one, and the embedding, most of a
@@ -248,7 +248,7 @@ def _check(name: str, **numbers: int) -> None:
 
 
 def _known(tokens: Tensor, embedding: nn.Embedding) -> Tensor:
-    """Tokens of which those beyond the embedding are unknown."""
+    """The tokens, with 1 (unknown) for each that has no row in the embedding."""
     inside = tokens < embedding.num_embeddings
     return torch.where(inside, tokens, torch.full_like(tokens, _UNKNOWN))
 

@@ -19,7 +19,6 @@ class Classification:
     name = "classification"
     headline = HEADLINES["classification"]
     output = "logits"
-    binary = True
     disjoint = True
 
     def width(self, classes: Sequence[str]) -> int:

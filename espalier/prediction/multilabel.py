@@ -21,7 +21,6 @@ class Multilabel:
     name = "multilabel"
     headline = HEADLINES["multilabel"]
     output = "logits"
-    binary = False
     disjoint = False
 
     def width(self, classes: Sequence[str]) -> int:

@@ -57,7 +57,6 @@ class Regression:
     name: ClassVar[str] = "regression"
     headline: ClassVar[Headline] = HEADLINES["regression"]
     output: ClassVar[str] = "value"
-    binary: ClassVar[bool] = True
     disjoint: ClassVar[bool] = True
 
     @classmethod

@@ -20,14 +20,12 @@ class Task(Protocol):
         name: its name in `dataset.json`.
         headline: the figure of a model.
         output: name of the output of deployed files.
-        binary: whether every score is 0 or 1; else it lies in [0, 1].
         disjoint: whether no example is in two groups.
     """
 
     name: str
     headline: Headline
     output: str
-    binary: bool
     disjoint: bool
 
     def width(self, classes: Sequence[str]) -> int:

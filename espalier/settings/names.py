@@ -1,4 +1,4 @@
-"""Names of registered models, of which MLflow refuses some and cannot address others."""
+"""Rules for the names of registered models: MLflow refuses some names and cannot address others."""
 
 # MLflow accepts '?' and '@', but reads `models:/a?b/1` as model `a`, and `models:/a@b/1` as an
 # alias

@@ -14,8 +14,8 @@ class TextPolicy:
         tokens: `words` splits at spaces and punctuation, `subwords` learns frequent parts of words
             (byte-pair encoding), which know no unknown word of a known script.
         vocabulary: largest number of different tokens.
-        length: tokens of a text that are kept; None takes the length of which 1 % of the texts of
-            train have more.
+        length: tokens of a text that are kept; None takes the 99th percentile of the lengths of the
+            texts of train.
         lowercase: whether capital letters become small ones.
     """
 

@@ -182,7 +182,7 @@ def test_layers_are_listed_where_losses_can_pair_them(built, capsys):
 def test_losses_of_other_tasks_are_refused_with_the_known_ones(built, tmp_path):
     root, _, _, headline, _ = built
     if headline == "accuracy":
-        return
+        pytest.skip("a classification has every loss")
     project = tmp_path / "project"
     shutil.copytree(root, project)
     text = (project / "params.yaml").read_text()

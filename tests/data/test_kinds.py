@@ -260,6 +260,12 @@ def a_column_of_files(folder):
     pd.DataFrame(rows).to_parquet(folder / "rows.parquet")
 
 
+def a_number_too_large(folder):
+    pd.DataFrame({"size": [1.0, 2.0, 1e39, 3.0], "label": [0, 1, 0, 1]}).to_csv(
+        folder / "rows.csv", index=False
+    )
+
+
 def all_alike(folder):
     pd.DataFrame({"size": range(4), "label": [0.5] * 4}).to_csv(folder / "rows.csv", index=False)
 
@@ -273,6 +279,7 @@ REFUSED = [
     (other_columns, ("test.csv", "size")),
     (no_label, ("`label`", "size, price", "data.columns")),
     (all_alike, ("different labels", "0.5")),
+    (a_number_too_large, ("a number beyond", "rows.csv, row 2", "skip_bad: 1")),
     (a_column_of_files, ("'photo'", "rows.parquet", "{image: photo}")),
 ]
 

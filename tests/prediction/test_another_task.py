@@ -31,7 +31,6 @@ class Darkness:
     name = "darkness"
     headline = Headline("closeness", "of 1", 1)
     output = "darkness"
-    binary = False
 
     def width(self, classes):
         return 1

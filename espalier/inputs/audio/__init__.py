@@ -98,7 +98,8 @@ class AudioInput(PlainInput):
         window = max(2, round(policy.window * rate))
         if window > length:
             raise BadInput(
-                f"Expected clips of at least a window, {policy.window} s; found {length / rate} s."
+                f"Expected clips of at least a window, {policy.window} s; found {length / rate:g} s. "
+                "`data.audio.window` in params.yaml shortens the window."
             )
         spectrogram = Spectrogram(rate, policy.mels, window, max(1, round(policy.hop * rate)))
         mean, std = _statistics(stored, train, spectrogram)

@@ -2,13 +2,12 @@
 
 import io
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import reason_of
+from espalier.optional import optional_library
 
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 _FULL = 32767  # largest sample
@@ -34,7 +33,7 @@ def decode(content: bytes) -> Clip:
         BadInput: if soundfile is not installed.
         ValueError: if the clip is damaged, of an unknown format, or empty.
     """
-    soundfile = _library("soundfile")
+    soundfile = optional_library("soundfile", "clips")
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
     except RuntimeError as error:
@@ -51,15 +50,8 @@ def resample(clip: Clip, rate: int) -> NDArray[np.int16]:
     Raises:
         BadInput: if soxr is not installed.
     """
-    values = _library("soxr").resample(clip.samples.astype(np.float32), clip.rate, rate)
+    values = optional_library("soxr", "clips of other rates").resample(
+        clip.samples.astype(np.float32), clip.rate, rate
+    )
     samples: NDArray[np.int16] = np.round(values).clip(-_FULL - 1, _FULL).astype(np.int16)
     return samples
-
-
-def _library(name: str) -> Any:
-    if find_spec(name) is None:
-        raise BadInput(
-            f"Expected the library {name} to be installed for clips; found it is not: "
-            "pip install 'espalier[audio]'."
-        )
-    return __import__(name)

@@ -57,7 +57,11 @@ class TableInput(PlainInput):
     facts_type = TableFacts
 
     def decode(self, content: Sequence[Cell]) -> tuple[Cell, ...]:
-        """The cells of a row; None for a missing one."""
+        """The cells of a row; None for a missing one.
+
+        Raises:
+            ValueError: if one is a number that float32 cannot hold.
+        """
         return tuple(plain(cell) for cell in content)
 
     def digest(self, example: tuple[Cell, ...]) -> str:

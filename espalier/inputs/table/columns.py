@@ -6,23 +6,31 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 Cell = str | float | int | bool | None
 
 
 def plain(cell: object) -> Cell:
-    """A cell as text or a number; None for a missing one: an empty text, NaN, or None itself."""
+    """A cell as text or a number; None for a missing one: an empty text, NaN, or None itself.
+
+    Raises:
+        ValueError: if it is a number that float32 cannot hold.
+    """
     if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
         return None
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell)).lower()
     if isinstance(cell, np.generic):
         return plain(cell.item())
+    if isinstance(cell, int | float) and abs(cell) > _LARGEST:
+        raise ValueError(f"a number beyond {_LARGEST:.3g}")
     return cell if isinstance(cell, str | int | float) else str(cell)
 
 
 def is_number(cell: Cell) -> bool:
-    """Whether a cell is a finite number."""
-    return isinstance(cell, int | float) and math.isfinite(cell)
+    """Whether a cell is a number."""
+    return isinstance(cell, int | float)
 
 
 def encode_numbers(

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
-from espalier.errors import BadInput
+from espalier.optional import optional_library
 from espalier.settings.texts import TextPolicy
 
 PADDING, UNKNOWN = 0, 1
@@ -72,11 +71,7 @@ class Tokenizer:
 
 
 def _library() -> Any:
-    if find_spec("tokenizers") is None:
-        raise BadInput(
-            "Expected the library tokenizers to be installed for texts; found it is not: "
-            "pip install 'espalier[text]'."
-        )
+    optional_library("tokenizers", "texts")
     import tokenizers
     import tokenizers.models
     import tokenizers.normalizers

@@ -66,7 +66,7 @@ def _gravest(contents: Contents, examples: pd.DataFrame) -> list[_Example]:
 
 
 def _of_classes(examples: pd.DataFrame, classes: Sequence[str]) -> list[_Example]:
-    """Wrong classes, the most probable of which is the gravest."""
+    """Wrong classes. The gravity is the probability of the wrong class."""
     logits = np.stack(list(examples["logits"])).astype(float)
     with np.errstate(invalid="ignore"):  # logits that are not finite have no probability
         probability = np.nan_to_num(softmax(logits, axis=1).max(1))

@@ -54,20 +54,21 @@ class _Plot:
 
 def pareto_front(contents: Contents) -> Markup:
     """Two plots; models on the Pareto front are filled."""
+    chosen = aliases(contents)
     plots = (
-        _draw(contents, "bytes", "bytes of the deployed file"),
-        _draw(contents, "latency_1_ms", "milliseconds at batch 1"),
+        _draw(contents, chosen, "bytes", "bytes of the deployed file"),
+        _draw(contents, chosen, "latency_1_ms", "milliseconds at batch 1"),
     )
     explanation = _EXPLANATION.format(score=contents.score)
     return section("front", "Pareto front", explanation, tag("div", *plots, class_="plots"))
 
 
-def _draw(contents: Contents, cost: str, title: str) -> Markup:
+def _draw(contents: Contents, chosen: dict[str, list[str]], cost: str, title: str) -> Markup:
     rows, score = contents.rows, contents.score
     x = Axis.around((row[cost] for row in rows.values()), _LEFT, _RIGHT, log=True)
     bounds = [row[bound] for row in rows.values() for bound in ("score_low", "score_high")]
     y = Axis.around((100 * bound for bound in bounds), _BOTTOM, _TOP)
-    plot = _Plot(rows, cost, x, y, score, aliases(contents))
+    plot = _Plot(rows, cost, x, y, score, chosen)
     drawn = svg(
         _WIDTH,
         _HEIGHT,

@@ -1,0 +1,25 @@
+"""Libraries that only some data or networks need."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from espalier.errors import BadInput
+
+
+def optional_library(name: str, purpose: str) -> Any:
+    """The library of a name, imported.
+
+    Args:
+        name: name of the module, and of its package.
+        purpose: its use, in words, for the message.
+
+    Raises:
+        BadInput: if it is not installed; the message says how to install it.
+    """
+    if find_spec(name) is None:
+        raise BadInput(
+            f"Expected the library {name} to be installed for {purpose}; found it is not: "
+            f"pip install {name}."
+        )
+    return import_module(name)

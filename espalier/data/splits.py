@@ -54,7 +54,7 @@ def assign(
     for name in missing:
         examples = _place(examples, name, getattr(settings, name), settings.seed or 0)
     _refuse_missing(source, examples, by_class, drawn=True)
-    _say_empty_classes(examples, by_class, missing)
+    _say_empty_classes(source, examples, by_class, missing)
     return examples
 
 
@@ -76,20 +76,25 @@ def _order(seed: int, name: str, image: str) -> int:
 
 
 def _say_empty_classes(
-    examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str]
+    source: Source, examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str]
 ) -> None:
-    """Say which classes have no example in a split that was drawn."""
+    """Say which classes have no example in a split that was drawn, or that it is empty."""
     for name in missing:
         present = set(examples.loc[examples["split"] == name, "stratum"])
         absent = [one for label, one in enumerate(classes) if label not in present]
-        if absent:
-            warnings.warn(
+        if not absent:
+            continue
+        found = f"None of the few {source.plural} fell into {name}."
+        if source.task == "classification":
+            found = (
                 f"{len(absent)} of {len(classes)} classes have no example in {name}, such as "
-                f"{absent[0]}: none of their few images fell into it. More images, or a {name} "
-                "split of your own, give them some.",
-                Notice,
-                stacklevel=4,
+                f"{absent[0]}: none of their few {source.plural} fell into it."
             )
+        warnings.warn(
+            f"{found} More {source.plural}, or a {name} split of your own, help.",
+            Notice,
+            stacklevel=4,
+        )
 
 
 def _say_conflicts(source: Source, examples: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ from espalier.commands import data, import_network, init, make, prepare
 from espalier.data.prepared import read_dataset
 from espalier.errors import BadInput
 from espalier.params import read_params
+from espalier.settings.recipes import RECIPES
 
 
 def call(folder, *command):
@@ -35,7 +36,7 @@ def photos(folder):
             Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
 
 
-@pytest.mark.parametrize("recipe", init.RECIPES)
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_gives_a_project_that_dvc_and_git_know(tmp_path, recipe):
     folder = tmp_path / "my photos"
     init.run(folder, recipe)

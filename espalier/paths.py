@@ -13,6 +13,7 @@ REPORTS = "reports"
 REGISTERED = "registered.json"
 TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
+DEPLOYMENTS = "prefect.yaml"
 STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
 
 # a prepared data set

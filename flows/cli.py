@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from espalier import cli, paths
 from espalier.errors import BadInput, EspalierError, Stopped
-from flows.terminal import lines_on_terminal, preview, print_locations
-from tasks.environment import configure_environment
-from tasks.graph import read_graph
-from tasks.server import serve
+from espalier.flows.terminal import lines_on_terminal, preview, print_locations
+from espalier.tasks.environment import configure_environment
+from espalier.tasks.graph import read_graph
+from espalier.tasks.server import serve
 
 _OTHER_STAGES = ("prepare", "evaluate", "register")  # beside a stage for each model
 
@@ -76,7 +76,7 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         if home:
             stack.enter_context(serve(home))
         # here: Prefect reads the environment when it is imported, and the server starts meanwhile
-        from flows.compress import compress
+        from espalier.flows.compress import compress
 
         names = read_params(root).names
         stages = len(names) + len(_OTHER_STAGES)

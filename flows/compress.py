@@ -9,18 +9,18 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 
 from espalier.errors import EspalierError
-from tasks.artifacts import publish
-from tasks.commit import commit
-from tasks.data import pull_data
-from tasks.fetch import fetch
-from tasks.graph import read_graph
-from tasks.notify import notify
-from tasks.project import Project, TimeLimits, open_project, promotes
-from tasks.promote import promote
-from tasks.registry import check_registry
-from tasks.reporting import line_reporter
-from tasks.reproduce import reproduce
-from tasks.summary import fail, summarize
+from espalier.tasks.artifacts import publish
+from espalier.tasks.commit import commit
+from espalier.tasks.data import pull_data
+from espalier.tasks.fetch import fetch
+from espalier.tasks.graph import read_graph
+from espalier.tasks.notify import notify
+from espalier.tasks.project import Project, TimeLimits, open_project, promotes
+from espalier.tasks.promote import promote
+from espalier.tasks.registry import check_registry
+from espalier.tasks.reporting import line_reporter
+from espalier.tasks.reproduce import reproduce
+from espalier.tasks.summary import fail, summarize
 
 REGISTER = "register"
 LIMITS = TimeLimits()

@@ -6,9 +6,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from espalier.errors import EspalierError
-from tasks.project import TimeLimits, open_project
-from tasks.promote import promote as promote_champion
-from tasks.summary import fail
+from espalier.tasks.project import TimeLimits, open_project
+from espalier.tasks.promote import promote as promote_champion
+from espalier.tasks.summary import fail
 
 LIMITS = TimeLimits()
 

@@ -17,9 +17,9 @@ from rich.progress import (
 from rich.table import Table
 
 from espalier import paths
-from tasks.environment import OPEN_REGISTRY
-from tasks.graph import Graph
-from tasks.reporting import MARK
+from espalier.tasks.environment import OPEN_REGISTRY
+from espalier.tasks.graph import Graph
+from espalier.tasks.reporting import MARK
 
 _ENDS = ("done", "unchanged", "made before", "failed")  # first words of the last line of a stage
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")

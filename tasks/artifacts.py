@@ -11,8 +11,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from espalier import paths
-from tasks.environment import OPEN_REGISTRY
-from tasks.project import Project
+from espalier.tasks.environment import OPEN_REGISTRY
+from espalier.tasks.project import Project
 
 
 def publish_model(name: str, root: Path) -> None:

@@ -6,8 +6,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
-from tasks.fetch import call
-from tasks.project import Project
+from espalier.tasks.fetch import call
+from espalier.tasks.project import Project
 
 _LOCK = "dvc.lock"
 

@@ -9,11 +9,11 @@ from prefect.states import Failed
 
 from espalier import dvc_messages
 from espalier.errors import BadInput, EspalierError, TryAgain
-from tasks import processes
-from tasks.environment import stage_environment
-from tasks.project import Project
-from tasks.reporting import line_reporter
-from tasks.reproduce import RETRIES, worth_another_try
+from espalier.tasks import processes
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.project import Project
+from espalier.tasks.reporting import line_reporter
+from espalier.tasks.reproduce import RETRIES, worth_another_try
 
 
 @task(

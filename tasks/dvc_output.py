@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 from espalier import dvc_messages
-from tasks.graph import Stage
-from tasks.reporting import ReportLine, readable
+from espalier.tasks.graph import Stage
+from espalier.tasks.reporting import ReportLine, readable
 
 _LAST_SENTENCE = re.compile(r"espalier: (?!warning: ).*")  # the stage's error: it is in the outcome
 

@@ -1,13 +1,14 @@
 """The graph of stages as DVC reads it from `dvc.yaml`, and the stages that are out of date."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, TryAgain, reason_of
+from espalier.paths import DATA
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
         force: names or labels of stages that must run although nothing changed.
 
     Raises:
-        BadInput: if DVC cannot read the project, or `force` names no stage.
+        BadInput: if DVC cannot read the project, `force` names no stage, or a stage needs a file that is
+            missing and that no stage makes.
         TryAgain: if another DVC command holds its lock on the project.
     """
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
@@ -102,6 +104,7 @@ def _ask(root: Path) -> Graph:
                 {stage: list(graph.successors(stage)) for stage in graph}
             ).static_order()
         )
+        _refuse_missing(ordered, root)
         data = tuple(
             _address(stage, root) for stage in ordered if stage.is_data_source and _changed(stage)
         )
@@ -123,6 +126,28 @@ def _ask(root: Path) -> Graph:
             if not stage.is_data_source
         )
     return Graph(stages, data)
+
+
+def _refuse_missing(stages: Iterable[Any], root: Path) -> None:
+    """Refuse a dependency that is missing and that no stage makes; DVC would say only its path.
+
+    Raises:
+        BadInput: with the way to get it, if it is the data set.
+    """
+    outputs = {Path(out.fs_path) for stage in stages for out in stage.outs}
+    for stage in stages:
+        for dependency in stage.deps:
+            path = Path(dependency.fs_path)
+            if dependency.exists or any(_overlap(path, output) for output in outputs):
+                continue
+            way = "run `espalier data SOURCE` first" if path == root / DATA else "put it there"
+            label = _address(stage, root).rpartition("@")[2]
+            raise BadInput(f"{label}: Expected {path} to exist; found nothing there: {way}.")
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    """Whether a path lies in another one, or the other in it."""
+    return path.is_relative_to(other) or other.is_relative_to(path)
 
 
 def _address(stage: Any, root: Path) -> str:

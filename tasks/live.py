@@ -16,8 +16,8 @@ from espalier import paths
 from espalier.errors import EspalierError, Stopped
 from espalier.registry.connection import expired_leases
 from espalier.registry.live import FAILED, FINISHED, KILLED, worker_command
-from tasks.environment import stage_environment
-from tasks.reporting import ReportLine
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.reporting import ReportLine
 
 _EPOCH = {"model", "step", "epoch", "epochs"}  # keys of a line about an epoch, besides its metrics
 _CLOSING = 10.0  # seconds that the worker may take to write its last lines

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.params import read_params
-from tasks.live import LiveMetrics
-from tasks.slots import Slot, find_slots
+from espalier.tasks.live import LiveMetrics
+from espalier.tasks.slots import Slot, find_slots
 
 
 @dataclass(frozen=True)

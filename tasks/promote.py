@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
-from tasks import processes
-from tasks.environment import stage_environment
-from tasks.outcome import Outcome, outcome_file
-from tasks.project import Project
-from tasks.reporting import line_reporter
-from tasks.reproduce import RETRIES, worth_another_try
+from espalier.tasks import processes
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.outcome import Outcome, outcome_file
+from espalier.tasks.project import Project
+from espalier.tasks.reporting import line_reporter
+from espalier.tasks.reproduce import RETRIES, worth_another_try
 
 STAYS = "Stays"  # name of the state in which the champion is unchanged
 

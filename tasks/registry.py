@@ -5,9 +5,9 @@ import sys
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import processes
-from tasks.environment import stage_environment
-from tasks.project import Project
+from espalier.tasks import processes
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.project import Project
 
 
 @task(

@@ -13,15 +13,15 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from tasks import processes
-from tasks.artifacts import publish_model
-from tasks.dvc_output import DvcOutput
-from tasks.environment import stage_environment
-from tasks.graph import Stage
-from tasks.outcome import OutcomeFile, outcome_file
-from tasks.project import Project
-from tasks.reporting import ReportLine, line_reporter
-from tasks.slots import DEMANDS, Allocation, hold_lock, take_slots
+from espalier.tasks import processes
+from espalier.tasks.artifacts import publish_model
+from espalier.tasks.dvc_output import DvcOutput
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.graph import Stage
+from espalier.tasks.outcome import OutcomeFile, outcome_file
+from espalier.tasks.project import Project
+from espalier.tasks.reporting import ReportLine, line_reporter
+from espalier.tasks.slots import DEMANDS, Allocation, hold_lock, take_slots
 
 RETRIES = 3
 

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from tasks.graph import Graph
+from espalier.tasks.graph import Graph
 
 # Bad input first: no retry can help. The run is worth a retry only if a retry helps every failure.
 _KINDS = (BadInput, Stopped, EspalierError, TryAgain)

@@ -35,7 +35,7 @@ def server():
     """A real Prefect server, for flows that run in this process."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from tasks.server import flush
+    from espalier.tasks.server import flush
 
     environment = sample_projects.prefect_server()
     with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):

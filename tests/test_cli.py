@@ -41,14 +41,14 @@ def ending(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("module", ["espalier", "flows.cli"])
+@pytest.mark.parametrize("module", ["espalier", "espalier.flows.cli"])
 def test_help_imports_nothing_heavy(module):
     program = (
         "import runpy, sys\n"
         "sys.argv = ['espalier', '--help']\n"
         "try:\n"
         f"    runpy.run_module('{module}', run_name='__main__') if '{module}' == 'espalier' else "
-        "__import__('flows.cli').cli.main()\n"
+        "__import__('espalier.flows.cli').flows.cli.main()\n"
         "except SystemExit as ended:\n"
         "    heavy = {'torch', 'pandas', 'mlflow', 'prefect', 'dvc', 'onnxruntime', 'pydantic', 'numpy'}\n"
         "    print(ended.code, sorted(heavy & set(sys.modules)))\n"

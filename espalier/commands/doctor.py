@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from espalier.errors import EspalierError
+from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
 from espalier.params import read_params
-from espalier.paths import DATA, MODELS, PREPARED
+from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED
 from espalier.training.device import computes_bfloat16, default_device
 
+_FORMER_ENTRYPOINT = "entrypoint: flows."
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "dvc", "prefect", "mlflow")
 
 
@@ -20,7 +21,8 @@ def run(root: Path) -> None:
     """Print a line per finding.
 
     Raises:
-        EspalierError: If something is missing that a run needs.
+        EspalierError: if something is missing that a run needs.
+        BadInput: if deployments name flows where former versions had them.
     """
     console, missing = Console(highlight=False), []
     for package in _PACKAGES:
@@ -44,4 +46,15 @@ def run(root: Path) -> None:
         raise EspalierError(
             f"Expected the pipeline to find {', '.join(missing)}; found nothing: install "
             "espalier[pipeline]."
+        )
+    _check_deployments(root)
+
+
+def _check_deployments(root: Path) -> None:
+    """Refuse entrypoints of former versions, which a worker could not import."""
+    deployments = root / DEPLOYMENTS
+    if deployments.exists() and _FORMER_ENTRYPOINT in deployments.read_text(encoding="utf-8"):
+        raise BadInput(
+            f"Expected entrypoints of {DEPLOYMENTS} to begin with `espalier.flows.`; found `flows.`, "
+            "as former versions had it: change them and run `prefect deploy --all` again."
         )

@@ -152,26 +152,29 @@ def test_an_experiment_of_dvc_leaves_valid_parameters(tmp_path):
     assert read_dataset(tmp_path / "prepared").seed == 1
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_what_is_needed(project_root, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--quiet",
-        "--wheel-dir",
-        str(tmp_path),
-        str(project_root),
-    ]
+@pytest.fixture(scope="module")
+def wheel_names(project_root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--no-deps", "--quiet", "--wheel-dir", str(folder)]
+    command = [sys.executable, "-m", "pip", "wheel", *options, str(project_root)]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    (wheel,) = folder.glob("*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_is_needed(project_root, wheel_names):
     wanted = [
         path.relative_to(project_root)
         for path in init.TEMPLATES.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     ]
-    assert {path.as_posix() for path in wanted} <= set(names)
-    assert sum(Path(name).parts[:2] == ("espalier", "embedded") for name in names) == 4
+    assert {path.as_posix() for path in wanted} <= set(wheel_names)
+    assert sum(Path(name).parts[:2] == ("espalier", "embedded") for name in wheel_names) == 4
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_one_top_level_package(wheel_names):
+    top = {Path(name).parts[0] for name in wheel_names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"espalier"}
+    assert {"espalier/flows/compress.py", "espalier/tasks/reproduce.py"} <= set(wheel_names)

@@ -326,3 +326,19 @@ def test_listed_images_need_no_ending(folder):
     files = [f"files/image{number}" for number in range(6)]
     pd.DataFrame({"file": files, "label": [0, 1] * 3}).to_csv(folder / "list.csv", index=False)
     assert layout.read(folder).kind == "image"
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "found"),
+    [
+        (lambda row: row + 0.5, "regression", "None of the few rows fell into test."),
+        (lambda row: ["even", "odd"][row % 2], "classification", "2 of 2 classes have no example"),
+    ],
+)
+def test_a_split_without_examples_is_named_in_the_words_of_its_task(
+    prepare_folder, folder, target, task, found
+):
+    rows = [{"a": row, "b": -row * row, "target": target(row)} for row in range(3)]
+    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
+    with pytest.warns(Notice, match=f"{re.escape(found)}.* More rows, or a test split"):
+        prepare_folder(task=TaskSettings(name=task), test=1e-9)

@@ -7,8 +7,8 @@ import sample_projects
 from prefect.client.orchestration import get_client
 
 from espalier.errors import BadInput
-from flows.compress import compress
-from tasks.project import TimeLimits
+from espalier.flows.compress import compress
+from espalier.tasks.project import TimeLimits
 
 LIMITS = TimeLimits(delay=0.05, grace=5.0)
 pytestmark = pytest.mark.usefixtures("server")
@@ -56,7 +56,7 @@ def without_registry(root):
 
 
 def test_everything_is_made_independent_branches_in_parallel(root, monkeypatch):
-    monkeypatch.setattr("tasks.slots.count_processors", lambda: 2)
+    monkeypatch.setattr("espalier.tasks.slots.count_processors", lambda: 2)
     for branch in (
         "student",
         "other",

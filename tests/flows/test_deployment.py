@@ -45,7 +45,10 @@ def deployed(built_project, project_root, server):
 
 def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed, server, tmp_path):
     client, nightly = deployed
-    assert (nightly.entrypoint, nightly.work_pool_name) == ("flows.compress.compress", "espalier")
+    assert (nightly.entrypoint, nightly.work_pool_name) == (
+        "espalier.flows.compress.compress",
+        "espalier",
+    )
     _wait_for(lambda: _scheduled(client), "scheduled runs")
 
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from registry.projects import Project
 from registry.servers import serving
 
+from espalier.flows.compress import compress
 from espalier.registry.connection import find_store
 from espalier.registry.live import FAILED, FINISHED, KILLED, LEASE_TAG, RUNNING
-from flows.compress import compress
-from tasks.project import TimeLimits
+from espalier.tasks.project import TimeLimits
 
 ESPALIER = str(Path(sys.executable).parent / "espalier")
 LIMITS = TimeLimits(delay=0.05, grace=5.0)
@@ -67,7 +67,7 @@ end(0, "")
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
-    monkeypatch.setattr("tasks.live._CLOSING", 120.0)
+    monkeypatch.setattr("espalier.tasks.live._CLOSING", 120.0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 

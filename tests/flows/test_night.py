@@ -10,8 +10,8 @@ import yaml
 from sample_projects import call
 
 from espalier.errors import BadInput
-from flows.compress import compress
-from tasks.project import TimeLimits
+from espalier.flows.compress import compress
+from espalier.tasks.project import TimeLimits
 
 LIMITS = TimeLimits(delay=0.05, grace=5.0)
 pytestmark = pytest.mark.usefixtures("server")

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from rich.console import Console
 
-from flows import terminal
-from tasks.reporting import MARK
+from espalier.flows import terminal
+from espalier.tasks.reporting import MARK
 
 LOGGER = logging.getLogger("prefect.task_runs")
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from espalier.registry.promotion.audit import user
-from tasks.environment import configure_environment
+from espalier.tasks.environment import configure_environment
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch):

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from tasks.project import Project, TimeLimits
-from tasks.slots import Slot
+from espalier.tasks.project import Project, TimeLimits
+from espalier.tasks.slots import Slot
 
 
 @pytest.fixture

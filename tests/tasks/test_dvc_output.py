@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from tasks.dvc_output import DvcOutput
-from tasks.graph import Stage
-from tasks.reporting import readable
+from espalier.tasks.dvc_output import DvcOutput
+from espalier.tasks.graph import Stage
+from espalier.tasks.reporting import readable
 
 SAID = """\
 WARNING: Process 'dvc repro' with (Pid 12), in RWLock-file '.dvc/tmp/rwlock' had been killed. Auto removed it from the lock file.

@@ -1,8 +1,12 @@
+import shutil
+import subprocess
+import sys
+
 import pytest
 import sample_projects
 
 from espalier.errors import BadInput
-from tasks.graph import read_graph
+from espalier.tasks.graph import read_graph
 
 
 def stale(root, force=()):
@@ -106,3 +110,18 @@ def test_broken_pipeline_is_bad_input_in_one_sentence(root):
         BadInput, match=r"^Expected a project in .* that DVC can read; found: [^\n]*dvc.yaml[^\n]*$"
     ):
         read_graph(root)
+
+
+def test_a_project_without_data_says_how_to_get_them(root):
+    shutil.rmtree(root / "data")
+    (root / "data.dvc").unlink(missing_ok=True)
+    with pytest.raises(
+        BadInput, match=r"prepare: Expected .*data to exist; .*`espalier data SOURCE`"
+    ):
+        read_graph(root)
+
+
+def test_data_that_dvc_can_pull_are_not_missing(root):
+    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", "data"], cwd=root, check=True)
+    shutil.rmtree(root / "data")
+    assert read_graph(root).missing_data == ("data.dvc",)

@@ -12,13 +12,13 @@ from registry.servers import free_port
 from espalier.errors import BadInput, Stopped
 from espalier.registry.connection import expired_leases, find_store
 from espalier.registry.live import FAILED, FINISHED, KILLED, LEASE_TAG, RUNNING
-from tasks.live import LOG, LiveMetrics
+from espalier.tasks.live import LOG, LiveMetrics
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """No test depends on the speed of the machine, and tests use their own stores only."""
-    monkeypatch.setattr("tasks.live._CLOSING", 120.0)
+    monkeypatch.setattr("espalier.tasks.live._CLOSING", 120.0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
@@ -163,6 +163,6 @@ def test_a_worker_that_hangs_delays_no_stage(live, reported, monkeypatch):
     os.kill(live._process.pid, signal.SIGSTOP)
     for epoch in range(2, 5000):  # more than a pipe holds: a write that waits would wait for ever
         on_line(line(epoch))
-    monkeypatch.setattr("tasks.live._CLOSING", 0.1)
+    monkeypatch.setattr("espalier.tasks.live._CLOSING", 0.1)
     live.close()
     assert reported == []

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from espalier.errors import Stopped
-from tasks import processes
+from espalier.tasks import processes
 
 # Starts a child that survives its parent unless the whole group is stopped.
 FAMILY = """

@@ -9,9 +9,9 @@ import sample_projects
 from prefect import flow
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from tasks.graph import Stage
-from tasks.project import Project, TimeLimits
-from tasks.reproduce import attempt, reproduce
+from espalier.tasks.graph import Stage
+from espalier.tasks.project import Project, TimeLimits
+from espalier.tasks.reproduce import attempt, reproduce
 
 PREPARE = Stage("prepare", "python stage.py prepare prepared data")
 

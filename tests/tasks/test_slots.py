@@ -7,8 +7,15 @@ import time
 import pytest
 
 from espalier.errors import Stopped
-from tasks import slots
-from tasks.slots import Slot, find_devices, find_slots, hold_lock, parse_devices, take_slots
+from espalier.tasks import slots
+from espalier.tasks.slots import (
+    Slot,
+    find_devices,
+    find_slots,
+    hold_lock,
+    parse_devices,
+    take_slots,
+)
 
 GO = threading.Event  # an event that is never set
 

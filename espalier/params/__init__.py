@@ -93,6 +93,9 @@ class Evaluation(Strict):
     batch_size: int = Field(256, ge=1)
 
 
+_WEBHOOK = r"(https?://.+|env:[A-Za-z_][A-Za-z0-9_]*)?"
+
+
 class Registry(Strict):
     """The registered model in MLflow.
 
@@ -100,12 +103,24 @@ class Registry(Strict):
         name: name of the registered model; all versions belong to it.
         promote: whether a run ends with `espalier promote`, which moves the champion if the gates
             pass.
-        webhook: URL that receives a JSON message after each move of an alias.
+        webhook: URL that receives a JSON message after each move of an alias and each failed run;
+            `env:NAME` takes it from an environment variable, so that no token is in the repository.
     """
 
     name: str = "digits"
     promote: bool = False
-    webhook: str = Field("", pattern=r"^(https?://.+)?$")
+    webhook: str = ""
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_an_address(cls, webhook: str) -> str:
+        if not re.fullmatch(_WEBHOOK, webhook):
+            # the value may hold a token, so the message does not repeat it
+            raise ValueError(
+                "Expected `registry.webhook` to be an http or https address, or `env:NAME` for one in an "
+                "environment variable; found another text."
+            )
+        return webhook
 
     @field_validator("name")
     @classmethod

@@ -17,12 +17,14 @@ class DvcOutput:
     Attributes:
         stage: the stage that is reproduced.
         report: receives the lines for the user.
+        listener: receives every line of the stage.
         errors: messages of DVC's errors so far.
         unchanged: whether DVC found the stage unchanged.
     """
 
     stage: Stage
     report: ReportLine
+    listener: ReportLine | None = None
     errors: list[str] = field(default_factory=list)
     unchanged: bool = False
     _commands: list[str] = field(init=False)
@@ -32,6 +34,8 @@ class DvcOutput:
 
     def on_line(self, line: str) -> None:
         """Process one line, and report it if it is for the user."""
+        if self.listener:
+            self.listener(line)
         if self._is_left_out(line):
             return
         if error := dvc_messages.ERROR.fullmatch(line):

@@ -101,48 +101,90 @@ def _wait_before_retry(project: Project, report: ReportLine) -> None:
 
 def _run_dvc(stage: Stage, project: Project, allocation: Allocation, report: ReportLine) -> bool:
     """Run `dvc repro` for one stage; returns whether the stage was made."""
-    output = DvcOutput(stage, report)
-    forward = project.live.listener(stage.label, report)
-
-    def on_line(line: str) -> None:
-        forward(line)
-        output.on_line(line)
-
+    output = DvcOutput(stage, report, project.live.listener(stage.label, report))
     report("starts")
     with outcome_file(project.root) as outcome:
-        try:
-            status = processes.run(
-                _command(stage),
-                folder=project.root,
-                environment={
-                    **stage_environment(),
-                    **allocation.environment,
-                    **outcome.environment,
-                },
-                on_line=on_line,
-                stop=project.stop,
-                timeout=project.limits.timeout,
-                grace=project.limits.grace,
-                handles=allocation.handles,
-            )
-        except TimeoutError:
-            raise Stopped(
-                f"{stage.label}: Expected it to end within {project.limits.timeout:g} s; "
-                "found it still running, and stopped it."
-            ) from None
-        if status != 0:
+        environment = allocation.environment | outcome.environment
+        status = _call(_repro(stage), stage, project, environment, allocation.handles, output)
+        if status != 0 and not _is_finished(outcome, output):
             raise _failure(stage, output, outcome)
+    if output.errors:
+        _store(stage, project, allocation, report)
     if not output.unchanged:
         report("done")
     return not output.unchanged
 
 
-def _command(stage: Stage) -> list[str]:
+def _call(
+    command: list[str],
+    stage: Stage,
+    project: Project,
+    environment: dict[str, str],
+    handles: tuple[int, ...],
+    output: DvcOutput,
+) -> int:
+    """The exit status of a command of DVC for a stage.
+
+    Raises:
+        Stopped: if the run was stopped, or the command took longer than the limit.
+    """
+    try:
+        return processes.run(
+            command,
+            folder=project.root,
+            environment=stage_environment() | environment,
+            on_line=output.on_line,
+            stop=project.stop,
+            timeout=project.limits.timeout,
+            grace=project.limits.grace,
+            handles=handles,
+        )
+    except TimeoutError:
+        raise Stopped(
+            f"{stage.label}: Expected it to end within {project.limits.timeout:g} s; "
+            "found it still running, and stopped it."
+        ) from None
+
+
+def _is_finished(outcome: OutcomeFile, output: DvcOutput) -> bool:
+    """Whether the stage itself succeeded, and DVC failed when it stored the outputs."""
+    recorded = outcome.read()
+    return recorded is not None and recorded.status == 0 and bool(output.errors)
+
+
+def _store(stage: Stage, project: Project, allocation: Allocation, report: ReportLine) -> None:
+    """Put the outputs of a finished stage into DVC's cache again.
+
+    With a full disk under its cache, DVC fails after the stage has ended, or prints an error, records the
+    stage as done and exits with 0. The outputs are complete; another `dvc repro` would remove them and
+    repeat the whole stage.
+
+    Raises:
+        BadInput: if they cannot be stored either this time; a retry of the stage would repeat it.
+    """
+    report("its outputs are not in DVC's cache: storing them again")
+    if project.stop.wait(project.limits.delay):
+        raise Stopped("The run was stopped before the outputs were stored again.")
+    output = DvcOutput(stage, report)
+    command = _dvc("commit", "--force", stage.name)
+    status = _call(command, stage, project, allocation.environment, allocation.handles, output)
+    if status != 0 or output.errors:
+        found = "; ".join(output.errors) or f"status {status}"
+        raise BadInput(
+            f"{stage.label}: Expected DVC to store the outputs in its cache; found: {found}. They are "
+            f"complete: free space there, run `dvc commit --force {stage.name}`, and run again."
+        )
+
+
+def _repro(stage: Stage) -> list[str]:
+    force = ["--force"] if stage.forced else []
+    return _dvc("repro", "--single-item", *force, stage.name)
+
+
+def _dvc(*words: str) -> list[str]:
     # DVC holds its lock on the project for a short time, but its default of 3 s is not always
     # enough
-    force = ["--force"] if stage.forced else []
-    repro = ["--wait-for-lock", "repro", "--single-item", *force, stage.name]
-    return [sys.executable, "-m", "dvc", *repro]
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *words]
 
 
 def _failure(stage: Stage, output: DvcOutput, outcome: OutcomeFile) -> EspalierError:

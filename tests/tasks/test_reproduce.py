@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -9,7 +10,7 @@ import sample_projects
 from prefect import flow
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from espalier.tasks.graph import Stage
+from espalier.tasks.graph import Stage, read_graph
 from espalier.tasks.project import Project, TimeLimits
 from espalier.tasks.reproduce import attempt, reproduce
 
@@ -162,3 +163,46 @@ def _wait_for(root, event):
     deadline = time.monotonic() + 30
     while not sample_projects.events(root, event) and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+class TestCacheWithoutRoom:
+    """DVC prints an error and exits with 0 if the disk under its cache is full."""
+
+    def test_outputs_are_stored_as_soon_as_there_is_room_and_nothing_is_made_again(
+        self, project, full_disk
+    ):
+        def report(line):
+            if "storing them again" in line:
+                full_disk.unlink()
+
+        assert attempt(PREPARE, project, report)
+        assert sample_projects.events(project.root) == ["prepare"]
+        assert not read_graph(project.root).stages[0].stale
+
+    @pytest.mark.usefixtures("server")
+    def test_a_cache_that_stays_full_fails_with_the_way_on(self, project, full_disk):
+        (state,) = states_of(project, PREPARE)
+        assert state.is_failed()
+        assert "No space left" in state.message
+        assert "dvc commit --force prepare" in state.message
+        assert sample_projects.events(project.root) == ["prepare"]
+        full_disk.unlink()
+        sample_projects.call(project.root, "dvc", "commit", "--force", "prepare")
+        assert not read_graph(project.root).stages[0].stale
+
+
+@pytest.fixture
+def full_disk(project, tmp_path):
+    """A full file system under DVC's cache; the file that fills it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no permission to mount a file system")
+    try:
+        sample_projects.call(project.root, "dvc", "cache", "dir", str(disk / "cache"))
+        filling = disk / "filling"
+        filling.write_bytes(bytes(64 * 1024))
+        yield filling
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

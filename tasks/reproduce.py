@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
@@ -104,7 +105,7 @@ def _run_dvc(stage: Stage, project: Project, allocation: Allocation, report: Rep
     output = DvcOutput(stage, report, project.live.listener(stage.label, report))
     report("starts")
     with outcome_file(project.root) as outcome:
-        environment = allocation.environment | outcome.environment
+        environment = {**allocation.environment, **outcome.environment}
         status = _call(_repro(stage), stage, project, environment, allocation.handles, output)
         if status != 0 and not _is_finished(outcome, output):
             raise _failure(stage, output, outcome)
@@ -119,7 +120,7 @@ def _call(
     command: list[str],
     stage: Stage,
     project: Project,
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     handles: tuple[int, ...],
     output: DvcOutput,
 ) -> int:
@@ -132,7 +133,7 @@ def _call(
         return processes.run(
             command,
             folder=project.root,
-            environment=stage_environment() | environment,
+            environment={**stage_environment(), **environment},
             on_line=output.on_line,
             stop=project.stop,
             timeout=project.limits.timeout,

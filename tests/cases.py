@@ -154,6 +154,10 @@ OPERATIONS = (
     Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
     Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
     Operation(
+        "fold-blocks-weights",
+        {"by": "fold", "fold": "blocks", "compare": "weights", "keep_macs": 0.8, **_RECOVERY},
+    ),
+    Operation(
         "factorize",
         {"by": "factorize", "keep_macs": 0.8, "align": 1, **_RECOVERY},
         refused=dict.fromkeys(

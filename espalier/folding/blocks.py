@@ -2,19 +2,25 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from espalier.errors import BadInput, Notice
-from espalier.folding.cka import batched_cka
+from espalier.folding.similarity import (
+    Images,
+    Pair,
+    cosine_of_weights,
+    have_equal_tensors,
+    most_similar,
+    similarity_of_outputs,
+)
 from espalier.measures.macs import count_macs
 from espalier.models.blocks import residual_blocks
 from espalier.models.structure import masked_weights, remove, shared_weights
 
-Images = Callable[[], Iterable[Tensor]]
 Validate = Callable[[nn.Module], float]
 _CLOSE = 0.98  # of the target: a network with less is reported
 
@@ -23,25 +29,26 @@ def fold_blocks(
     network: nn.Module,
     example: Tensor,
     *,
-    images: Images,
     validate: Validate,
+    images: Images | None = None,
     keep_macs: float | None = None,
     similarity: float | None = None,
     base_macs: int | None = None,
 ) -> nn.Module:
     """Merge the most similar blocks, pair by pair, until a target is reached.
 
-    Blocks are similar if their outputs are, by linear CKA (Kornblith et al. 2019). Of the most
-    similar pair one block is removed, and the other is kept or becomes the mean of both, whichever
-    has the lowest validation loss. Then all blocks are compared again.
+    Blocks are compared by their outputs (linear CKA, Kornblith et al. 2019) or, without images, by their
+    weights (cosine). Of the most similar pair one block is removed, and the other is kept or becomes the
+    mean of both, whichever has the lowest validation loss. Then all blocks are compared again.
 
     Args:
         network: Network with residual blocks that `torch.export` can trace; it is left as it is.
         example: Images (N, C, H, W) as the network sees them.
-        images: Yields batches of at least 4 images over which outputs are compared.
         validate: Loss of a candidate, which it may change: its batch norms can be recomputed.
+        images: Yields batches of at least 4 images over which outputs are compared; None compares the
+            weights of blocks whose tensors have equal shapes.
         keep_macs: Merge until this fraction of `base_macs` is left, in (0, 1]. Never exceeded.
-        similarity: Merge only pairs of at least this CKA; without `keep_macs`, all of them.
+        similarity: Merge only pairs of at least this CKA or cosine; without `keep_macs`, all of them.
         base_macs: Multiply-accumulates that the fraction refers to; those of `network` by default.
 
     Returns:
@@ -52,12 +59,13 @@ def fold_blocks(
             traced, or `keep_macs` is out of reach.
     """
     _check(keep_macs, similarity)
+    table = partial(similarity_of_outputs, images=images) if images else cosine_of_weights
     target = (keep_macs or 0) * (base_macs or count_macs(network, example))
     merged = copy.deepcopy(network).eval()
     shapes = residual_blocks(merged, example)
     before = reached = count_macs(merged, example)
     while reached > target:
-        pair = most_similar(merged, shapes, images())
+        pair = most_similar(merged, shapes, table)
         if pair is None or pair.similarity < (similarity or 0):
             if keep_macs is not None:
                 raise BadInput(_out_of_reach(target, reached, pair, similarity))
@@ -67,45 +75,6 @@ def fold_blocks(
         reached = count_macs(merged, example)
     _report(reached, before, target)
     return merged
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two blocks, in their order.
-
-    Attributes:
-        first: Name of the block that runs first.
-        second: Name of the other.
-        similarity: CKA of their outputs.
-    """
-
-    first: str
-    second: str
-    similarity: float
-
-
-def most_similar(
-    network: nn.Module, shapes: dict[str, tuple[int, ...]], images: Iterable[Tensor]
-) -> Pair | None:
-    """The two layers of equal output shape whose outputs are most similar; None without such two.
-
-    Args:
-        network: Network in evaluation mode.
-        shapes: Shapes of the layers' outputs, by name, in their order.
-        images: Batches of at least 4 images.
-    """
-    every_shape = list(shapes.values())
-    names = [name for name, shape in shapes.items() if every_shape.count(shape) > 1]
-    if not names:
-        return None
-    table = batched_cka(outputs(network, names, images))
-    pairs = []
-    for i, first in enumerate(names):
-        for j in range(i + 1, len(names)):
-            second = names[j]
-            if shapes[first] == shapes[second]:
-                pairs.append(Pair(first, second, float(table[i, j])))
-    return max(pairs, key=lambda pair: pair.similarity)
 
 
 def _check(keep_macs: float | None, similarity: float | None) -> None:
@@ -119,10 +88,10 @@ def _check(keep_macs: float | None, similarity: float | None) -> None:
 
 def _out_of_reach(target: float, reached: int, pair: Pair | None, similarity: float | None) -> str:
     if pair is None:
-        reason = "no two blocks have outputs of one shape"
+        reason = "no two blocks can be compared: their outputs or their weights differ in shape"
     else:
         reason = (
-            f"the most similar blocks, {pair.first} and {pair.second}, have a CKA of "
+            f"the most similar blocks, {pair.first} and {pair.second}, have a similarity of "
             f"{pair.similarity:.3f}, below `similarity = {similarity}`"
         )
     return (
@@ -168,12 +137,7 @@ def _can_be_averaged(network: nn.Module, pair: Pair) -> bool:
     held_weights = (*masked_weights(network), *shared_weights(network))
     if any(name.startswith(inside) for name in held_weights):
         return False
-    return _tensor_shapes(network, pair.first) == _tensor_shapes(network, pair.second)
-
-
-def _tensor_shapes(network: nn.Module, name: str) -> dict[str, torch.Size]:
-    state = network.get_submodule(name).state_dict()
-    return {tensor: value.shape for tensor, value in state.items()}
+    return have_equal_tensors(network, pair.first, pair.second)
 
 
 @torch.no_grad()
@@ -183,26 +147,3 @@ def _average(one: nn.Module, other: nn.Module) -> None:
     for name, value in one.state_dict().items():
         if value.is_floating_point():
             value.add_(held[name]).div_(2)
-
-
-@torch.no_grad()
-def outputs(
-    network: nn.Module, names: list[str], images: Iterable[Tensor]
-) -> Iterator[list[Tensor]]:
-    """The outputs of the named layers for each batch."""
-    found: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        def hook(layer: nn.Module, inputs: object, output: Tensor) -> None:
-            found[name] = output.clone()  # a later layer may work in place
-
-        return hook
-
-    handles = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
-        for batch in images:
-            network(batch)
-            yield [found[name] for name in names]
-    finally:
-        for handle in handles:
-            handle.remove()

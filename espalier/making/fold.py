@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,8 @@ def _fold_blocks(job: Job[Fold], network: nn.Module, macs: int) -> nn.Module:
     return fold_blocks(
         network,
         data.example(),
-        images=lambda: _compared_inputs(job),
         validate=validate,
+        images=None if job.entry.compare == "weights" else partial(_compared_inputs, job),
         keep_macs=job.entry.keep_macs,
         similarity=job.entry.similarity,
         base_macs=macs,

@@ -17,14 +17,16 @@ class Fold(Recovered):
         fold: Kind of layers that are folded.
         keep_macs: For `blocks`: multiply-accumulates to keep, as a fraction of the nearest ancestor
             that no pruning has touched.
-        similarity: For `blocks`: smallest CKA of merged blocks; without `keep_macs`, all pairs as
+        similarity: For `blocks`: smallest similarity of merged blocks; without `keep_macs`, all pairs as
             similar are merged.
+        compare: For `blocks`: their `outputs` (linear CKA) or their `weights` (cosine).
     """
 
     by: Literal["fold"]
     fold: Literal["batch_norms", "linears", "blocks"]
     keep_macs: float | None = Field(None, gt=0, le=1)
     similarity: float | None = Field(None, ge=0, le=1)
+    compare: Literal["outputs", "weights"] = "outputs"
 
     @model_validator(mode="before")
     @classmethod
@@ -37,6 +39,10 @@ class Fold(Recovered):
     def _check_targets(self) -> Self:
         targets = ("keep_macs", "similarity")
         given = [key for key in targets if getattr(self, key) is not None]
+        if self.fold != "blocks" and self.compare == "weights":
+            raise ValueError(
+                f"`compare` chooses similar blocks. Expected `fold: blocks`; found `fold: {self.fold}`."
+            )
         if self.fold == "blocks" and not given:
             raise ValueError(
                 "`fold: blocks` has a target. Expected `keep_macs` or `similarity`; found neither."

@@ -4,8 +4,8 @@ from torch import nn
 
 from espalier.data.prepared import read_dataset, read_split
 from espalier.distillation.objectives import from_labels
-from espalier.folding.blocks import outputs
 from espalier.folding.cka import batched_cka, linear_cka
+from espalier.folding.similarity import outputs
 from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
 from espalier.seeds import seed_all

@@ -7,6 +7,7 @@ from torch import nn
 
 from espalier.errors import BadInput, Notice
 from espalier.folding import fold_blocks
+from espalier.folding.similarity import cosine_of_weights
 from espalier.measures.macs import count_macs
 from espalier.models import build, load, save
 from espalier.models.structure import Masked, Shared, record, removed_layers
@@ -131,7 +132,35 @@ def test_one_block_of_each_shape_is_kept(network):
 def test_a_target_that_needs_dissimilar_blocks_is_out_of_reach(network):
     with pytest.raises(BadInput) as caught:
         fold(network, keep_macs=0.6)
-    assert_explains(caught.value, "`similarity = 0.999`", "CKA")
+    assert_explains(caught.value, "`similarity = 0.999`", "stages.")
+
+
+def test_by_weights_a_scaled_copy_is_the_most_similar_and_no_image_is_read(network):
+    blocks = network.stages[2]
+    for name, parameter in blocks[1].named_parameters():
+        parameter.data = 2 * blocks[2].get_parameter(name)
+    folded = fold(network, images=None)
+    assert len(removed_layers(folded)) == 1
+    assert removed_layers(folded)[0] in ("stages.2.1", "stages.2.2")
+
+
+def test_cosines_of_weights_are_those_of_two_vectors():
+    layers = nn.Sequential(*(nn.Linear(2, 1, bias=False) for _ in range(3)), nn.Linear(3, 1))
+    for layer, weight in zip(layers, ([1.0, 2.0], [2.0, 4.0], [2.0, -1.0]), strict=False):
+        layer.weight.data = torch.tensor([weight])
+    table = cosine_of_weights(layers, ["0", "1", "2", "3"])
+    nan = torch.nan
+    expected = torch.tensor([[nan, 1, 0, nan], [1, nan, 0, nan], [0, 0, nan, nan], 4 * [nan]])
+    torch.testing.assert_close(table, expected.double(), equal_nan=True)
+
+
+def test_by_weights_blocks_that_were_narrowed_differently_are_not_compared(network):
+    block = network.stages[1][1]
+    block.conv1.weight = nn.Parameter(block.conv1.weight[:5])
+    block.bn1 = nn.BatchNorm2d(5).eval()
+    block.conv2.weight = nn.Parameter(block.conv2.weight[:, :5])
+    folded = fold(network, images=None, similarity=0.0)
+    assert {"stages.1.1", "stages.1.2"}.isdisjoint(removed_layers(folded))
 
 
 def test_far_fewer_macs_than_allowed_are_reported(network):

@@ -39,6 +39,7 @@ def run(root: Path, name: str) -> None:
     Raises:
         BadInput: if the parameters, the data or the parent are not valid.
         Stopped: if SIGTERM arrived; the next run resumes from the checkpoint.
+        TryAgain: if an input was changed meanwhile; nothing is written then.
     """
     job = Job.of(root, name, read_params(root))
     refuse_unknown_to_dvc(root, name, job.entry.own_files)
@@ -90,6 +91,7 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
         files.write_json(draft / METRICS, metrics)
         files.write_json(draft / LINEAGE, _lineage(job, result, seconds))
         files.seal(draft)
+        job.refuse_changed_inputs()
         if result.latency_check:
             warn_if_slower(job, draft / DEPLOYED, result.latency_check)
     for note in result.notes:

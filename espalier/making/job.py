@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from espalier import __version__, files
-from espalier.errors import BadInput
+from espalier.errors import BadInput, TryAgain
 from espalier.making.own_code import own_code
 from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
-from espalier.params import BaseEntry, Params
+from espalier.params import BaseEntry, Params, read_params
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
@@ -140,6 +140,27 @@ class Job(Generic[EntryType]):
     def key(self) -> str:
         """Hash of the inputs: two jobs with the same key have the same result, bit for bit."""
         return files.digest(self.inputs)
+
+    def refuse_changed_inputs(self) -> None:
+        """Refuse to publish a result whose inputs are no longer the files' content.
+
+        DVC records parameters and dependencies as they are when a stage ends, so an edit during the
+        training would be recorded as an input of a model that has not seen it.
+
+        Raises:
+            TryAgain: if they changed; the next attempt starts from what they are then.
+            BadInput: if `params.yaml` is not valid any more, or has no such entry.
+        """
+        root, params = self.project.root, read_params(self.project.root)
+        project = Project(root, params, self.processes.device)
+        now: Job[Any] = Job(self.name, params.entry(self.name), params, project, self.processes)
+        changed = [key for key, value in now.inputs.items() if value != self.inputs.get(key)]
+        if changed:
+            raise TryAgain(
+                f"Expected the inputs of {self.name} to stay as they were when it began; found other "
+                f"{', '.join(f'`{key}`' for key in changed)} when it ended. Its checkpoints are kept for "
+                "the former ones."
+            )
 
     @property
     def checkpoints(self) -> Path:

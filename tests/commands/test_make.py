@@ -18,7 +18,7 @@ from properties import assert_equal_outputs, assert_equal_weights, assert_explai
 
 from espalier import cli, files
 from espalier.commands import make
-from espalier.errors import BadInput, Stopped
+from espalier.errors import BadInput, Stopped, TryAgain
 from espalier.making import siblings
 from espalier.making.job import Job
 from espalier.making.project import Project
@@ -312,6 +312,57 @@ def test_another_entry_is_made_anew_in_the_place_of_the_former(tiny_copy, keys):
     make.run(project, "teacher")
     assert content_hash(project / "models" / "teacher") != before
     assert [path.name for path in (project / "models").iterdir()] == ["teacher"]
+
+
+@pytest.fixture
+def edit_meanwhile(monkeypatch):
+    """Change a project at the end of the training of its next model."""
+    make_siblings = siblings.make
+
+    def after_training(change):
+        def make_and_change(job):
+            result = make_siblings(job)
+            monkeypatch.undo()
+            change()
+            return result
+
+        monkeypatch.setattr(siblings, "make", make_and_change)
+
+    return after_training
+
+
+def test_an_entry_that_was_edited_while_it_trained_is_not_published(tiny_copy, edit_meanwhile):
+    project = tiny_copy("teacher")
+    edit_meanwhile(lambda: change(project, teacher={"epochs": 1}))
+    with pytest.raises(TryAgain, match=r"the inputs of teacher .*found other `entry`, `recipe`"):
+        make.run(project, "teacher")
+    assert not (project / "models" / "teacher").exists()
+    assert any((project / ".espalier" / "checkpoints").iterdir())
+    make.run(project, "teacher")
+    lineage = Project(project, read_params(project), torch.device("cpu")).lineage("teacher")
+    assert lineage["recipe"]["epochs"] == 1
+
+
+def test_a_parent_that_was_replaced_meanwhile_is_noticed(tiny_copy, edit_meanwhile):
+    project = tiny_copy()
+    parent = project / "models" / "teacher"
+
+    def replace_parent():
+        shutil.rmtree(parent)
+        change(project, teacher={"learning_rate": 0.03})
+        make.run(project, "teacher")
+
+    edit_meanwhile(replace_parent)
+    with pytest.raises(TryAgain, match=r"found other `models`"):
+        make.run(project, "student")
+    assert not (project / "models" / "student").exists()
+
+
+def test_other_entries_may_be_edited_meanwhile(tiny_copy, edit_meanwhile):
+    project = tiny_copy("teacher")
+    edit_meanwhile(lambda: change(project, student={"epochs": 7}))
+    make.run(project, "teacher")
+    assert (project / "models" / "teacher").exists()
 
 
 def test_a_checkpoint_of_another_entry_is_not_gone_on_from(tiny_copy, monkeypatch):

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def run(
-    root: Path, alias: str | None = None, into: str | None = None, at: str | None = None
+    root: Path,
+    alias: str | None = None,
+    into: str | None = None,
+    at: str | None = None,
+    without_champion: str | None = None,
 ) -> "list[Move]":
     """Promote within the project's registered model, or into another one.
 
@@ -21,16 +25,22 @@ def run(
         into: Name of another registered model that receives a copy of the champion.
         at: Address of the store of that model, in the form of `MLFLOW_TRACKING_URI`; the project's
             by default.
+        without_champion: Reason to judge without a champion whose files are lost.
 
     Returns:
         The moves that were made.
 
     Raises:
-        BadInput: If `at` is given without `into`; and as `promote` and `promote_elsewhere`.
+        BadInput: If `at` is given without `into`, or `without_champion` without `alias`; and as
+            `promote` and `promote_elsewhere`.
     """
+    if without_champion is not None and (alias is None or into is not None):
+        raise BadInput(
+            "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
+        )
     if into is not None:
         move = promote_elsewhere(root, into, at, alias or "champion")
         return [] if move is None else [move]
     if at is not None:
         raise BadInput("Expected --at together with --into NAME; found --at alone.")
-    return promote(root, alias)
+    return promote(root, alias, without_champion=without_champion)

@@ -100,6 +100,13 @@ COMMANDS = (
                     "help": "of another store: a server, or sqlite:///... (with --into)",
                 },
             ),
+            (
+                "--without-champion",
+                {
+                    "metavar": "REASON",
+                    "help": "judge without a champion whose files are lost; for the audit",
+                },
+            ),
         ),
     ),
     Command(

@@ -165,6 +165,46 @@ def test_a_better_model_passes_and_the_former_champion_is_kept_as_previous(proje
     assert "champion is version" in capsys.readouterr().out
 
 
+def damage(root, entry):
+    path = stored(root, entry) / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_champion_with_damaged_files_is_compared_by_another_version_of_its_content(project):
+    damage(project, "good")
+    register.run(project)
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    assert champion(project) == ("better", "good")
+
+
+def test_the_alias_moves_from_damaged_files_to_intact_ones_of_the_same_content(project):
+    damage(project, "good")
+    register.run(project)
+    (move,) = promote.run(project)
+    assert (move.content, int(move.to) > int(move.former)) == (move.former_content, True)
+    assert promote.run(project) == []
+
+
+def test_a_champion_whose_files_are_lost_is_replaced_with_a_reason_in_the_audit(project):
+    damage(project, "good")
+    allow(project, "better", drop=0.5)
+    with pytest.raises(BadInput, match=r"model\.onnx.*--without-champion REASON"):
+        promote.run(project)
+    with pytest.raises(BadInput, match="with --alias ALIAS"):
+        promote.run(project, without_champion="a disk failed")
+    (move,) = promote.run(project, "champion", without_champion="a disk failed")
+    assert move.reason == "promoted without the champion: a disk failed"
+    assert champion(project) == ("better", "good")
+
+
+def test_an_intact_champion_is_not_left_out(project):
+    allow(project, "better", drop=0.5)
+    with pytest.raises(BadInput, match=r"found version \d+ intact"):
+        promote.run(project, "champion", without_champion="it is in the way")
+    assert champion(project) == ("good", None)
+
+
 def test_a_second_promotion_moves_nothing_and_writes_no_line(project):
     assert promote.run(project) == []
     assert len(Audit(client_of(project), "digits").moves()) == 1

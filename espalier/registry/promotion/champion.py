@@ -1,10 +1,12 @@
 """The current champion: the version to which an alias points, with its files."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from espalier.errors import BadInput
 from espalier.registry.promotion.alias_moves import version_of_alias
-from espalier.registry.versions import Registry, fetch
+from espalier.registry.versions import Registry, fetch, quoted
 
 
 @dataclass(frozen=True)
@@ -13,28 +15,57 @@ class Champion:
 
     Attributes:
         version: number of the version.
-        content: Content hash of its files.
-        folder: Folder with its files, downloaded and checked.
+        content: content hash of its files.
+        folder: folder with its files, downloaded and checked.
+        damaged: whether its own files are missing or changed, and those of another version with the same
+            content are in the folder.
     """
 
     version: str
     content: str
     folder: Path
+    damaged: bool = False
 
 
 def fetch_champion(registry: Registry, alias: str, folder: Path) -> Champion | None:
     """Download the current version of an alias; None if the alias does not exist.
 
+    Where its files are damaged, those of another version with the same content serve as well.
+
     Args:
-        registry: The registered model.
-        alias: Name of the alias.
-        folder: The folder to fill.
+        registry: the registered model.
+        alias: name of the alias.
+        folder: folder to fill.
 
     Raises:
-        BadInput: If files of the version are missing or changed.
+        BadInput: if files of the version are missing or changed, and no other version has its content.
     """
     version = version_of_alias(registry, alias)
     if version is None:
         return None
-    content = fetch(registry, version, folder)
-    return Champion(version, content, folder)
+    try:
+        return Champion(version, fetch(registry, version, folder), folder)
+    except BadInput:
+        content = content_of(registry, version)
+        if content and _fetch_content(registry, content, folder, apart_from=version):
+            return Champion(version, content, folder, damaged=True)
+        raise
+
+
+def content_of(registry: Registry, version: str) -> str:
+    """The content hash with which a version is tagged; empty if it has none."""
+    tags = registry.client.get_model_version(registry.name, version).tags
+    return str(tags.get("espalier.content", ""))
+
+
+def _fetch_content(registry: Registry, content: str, folder: Path, *, apart_from: str) -> bool:
+    """Download the newest intact version with a content; False if there is none."""
+    wanted = f"name = {quoted(registry.name)} and tags.`espalier.content` = '{content}'"
+    found = {int(one.version) for one in registry.client.search_model_versions(wanted)}
+    for version in sorted(found - {int(apart_from)}, reverse=True):
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            return fetch(registry, str(version), folder) == content
+        except BadInput:
+            continue
+    return False

@@ -14,9 +14,10 @@ from espalier.registry.promotion.alias_moves import (
     AliasMove,
     complete_unfinished_moves,
     move_alias,
+    version_of_alias,
 )
 from espalier.registry.promotion.audit import Move
-from espalier.registry.promotion.champion import Champion, fetch_champion
+from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
 from espalier.registry.promotion.errors import RefusedError
 from espalier.registry.promotion.evaluator import Evaluator
 from espalier.registry.promotion.gate_report import (
@@ -39,15 +40,19 @@ from espalier.registry.versions import (
 )
 
 
-def promote(root: Path, alias: str | None = None) -> list[Move]:
+def promote(
+    root: Path, alias: str | None = None, *, without_champion: str | None = None
+) -> list[Move]:
     """Judge all candidates, and move the aliases of `mlflow/gates.yaml` that a better model may get.
 
     Args:
         root: The project.
         alias: The only alias to move; all by default.
+        without_champion: Reason to judge without a champion whose files are lost; it is in the audit.
 
     Returns:
-        The moves that were made; an alias that points to the chosen model already is not moved.
+        The moves that were made; an alias that points to the chosen model already is not moved, unless the
+        files of its version are damaged.
 
     Raises:
         BadInput: If the policy, the reports or the registry are not as expected.
@@ -59,7 +64,7 @@ def promote(root: Path, alias: str | None = None) -> list[Move]:
     moves, refusals = [], []
     for name, policy in policies.items():
         try:
-            move = _promote_alias(evaluator, name, policy)
+            move = _promote_alias(evaluator, name, policy, without_champion)
         except RefusedError as error:
             refusals.append(str(error))
             continue
@@ -70,18 +75,21 @@ def promote(root: Path, alias: str | None = None) -> list[Move]:
     return moves
 
 
-def _promote_alias(evaluator: Evaluator, alias: str, policy: Policy) -> Move | None:
+def _promote_alias(
+    evaluator: Evaluator, alias: str, policy: Policy, without: str | None
+) -> Move | None:
     """Promote the best candidate of one alias; None if the alias points to it already."""
     store = find_store(evaluator.root)
     settings = evaluator.params.registry
     with tempfile.TemporaryDirectory() as draft, connect(store) as client:
         registry = open_registry(client, store, settings.name)
         complete_unfinished_moves(registry)
-        champion = fetch_champion(registry, alias, Path(draft, "champion"))
+        champion = _champion(registry, alias, Path(draft, "champion"), without)
+        version = champion.version if champion else version_of_alias(registry, alias)
         candidates = _judge_candidates(registry, evaluator, policy, champion)
         chosen = _choose(candidates, policy)
         print_report(candidates, chosen.entry if chosen else None)
-        if chosen and champion and chosen.content == champion.content:
+        if chosen and champion and _is_at(champion, chosen):
             sys.stdout.write(
                 f"{settings.name}@{alias} stays at version {champion.version}: "
                 f"{chosen.entry}, as it is now\n"
@@ -89,15 +97,14 @@ def _promote_alias(evaluator: Evaluator, alias: str, policy: Policy) -> Move | N
             return None
         run = _log_report(registry, alias, candidates, chosen)
         if chosen is None:
-            version = champion.version if champion else None
             raise refusal(f"{settings.name}@{alias}", version, candidates)
         request = AliasMove(
             alias=alias,
-            expected=champion.version if champion else None,
+            expected=version,
             to=chosen.version,
             content=chosen.content,
-            former_content=champion.content if champion else None,
-            reason="promoted",
+            former_content=content_of(registry, version) if version else None,
+            reason=f"promoted without the champion: {without}" if without else "promoted",
             run=run,
         )
         move = move_alias(registry, request)
@@ -105,6 +112,35 @@ def _promote_alias(evaluator: Evaluator, alias: str, policy: Policy) -> Move | N
     former = f"; it was version {move.former}" if move.former else ""
     sys.stdout.write(f"{settings.name}@{alias} is version {move.to} now: {chosen.entry}{former}\n")
     return move
+
+
+def _champion(registry: Registry, alias: str, folder: Path, without: str | None) -> Champion | None:
+    """The champion that candidates are compared with; None without one.
+
+    Raises:
+        BadInput: if its files are lost and `without` gives no reason to judge without it, or `without` is
+            given although its files are intact.
+    """
+    try:
+        champion = fetch_champion(registry, alias, folder)
+    except BadInput as error:
+        if without:
+            return None
+        raise BadInput(
+            f"{error} No other version holds the same content. `espalier promote --alias {alias} "
+            "--without-champion REASON` judges without it, and writes the reason into the audit."
+        ) from None
+    if without and champion:
+        raise BadInput(
+            f"Expected `--without-champion` where the files of {registry.name}@{alias} are lost; found "
+            f"version {champion.version} intact: promote without the option."
+        )
+    return champion
+
+
+def _is_at(champion: Champion, chosen: Candidate) -> bool:
+    """Whether an alias need not move: it is at the chosen content, with intact files."""
+    return chosen.content == champion.content and not champion.damaged
 
 
 def _judge_candidates(

@@ -8,7 +8,7 @@ through the front, the exporter puts it into the deployed file, and no method se
 from espalier.errors import BadInput
 from espalier.inputs.audio import AudioInput
 from espalier.inputs.image import ImageInput
-from espalier.inputs.kind import Augmentations, Front, InputKind
+from espalier.inputs.kind import Augmentations, Decoder, Front, InputKind
 from espalier.inputs.table import TableInput
 from espalier.inputs.tensor import TensorInput
 from espalier.inputs.text import TextInput
@@ -33,4 +33,4 @@ def input_named(name: str) -> InputKind:
     return INPUTS[name]
 
 
-__all__ = ["INPUTS", "Augmentations", "Front", "InputKind", "input_named"]
+__all__ = ["INPUTS", "Augmentations", "Decoder", "Front", "InputKind", "input_named"]

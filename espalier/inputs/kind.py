@@ -1,5 +1,6 @@
 """The interface of input kinds."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ class Augmentations(Protocol):
         """Number of different views."""
 
     @property
-    def key(self) -> list[int]:
+    def key(self) -> Sequence[float]:
         """Everything that determines the values of a view, besides its number and the example."""
 
     def apply(self, inputs: Tensor, index: Tensor, view: int) -> Tensor:
@@ -40,6 +41,26 @@ class Augmentations(Protocol):
 
         Returns:
             Inputs of the same shape, type and device.
+        """
+
+
+class Decoder(Protocol):
+    """Makes one example of a split that is stored encoded.
+
+    The facts of a kind whose examples may be stored so have a method `decoder(shape, seed)`, which
+    gives it, or None.
+    """
+
+    def __call__(self, content: bytes, index: int, view: int | None) -> NDArray[Any]:
+        """One example (...) in the stored type.
+
+        Args:
+            content: the encoded example.
+            index: index of the example in the split.
+            view: number of the view; None for the example without augmentation.
+
+        Raises:
+            ValueError: if it cannot be read; the message says why, without a full stop.
         """
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from espalier.errors import BadInput
 from espalier.settings.audio import AudioPolicy
 from espalier.settings.images import ImagePolicy
 from espalier.settings.tasks import TaskName, TaskSettings
@@ -81,6 +82,18 @@ class DataSettings:
     class_folder: Literal["first", "last"] | None = None
     columns: Columns = field(default_factory=Columns)
     first_label: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse two ways to crop.
+
+        Raises:
+            BadInput: if images that are cropped as they are decoded should be shifted too.
+        """
+        if self.images.decode == "on_the_fly" and self.crop > 0:
+            raise BadInput(
+                "Expected no `data.crop` with `data.images.decode: on_the_fly`, whose random crops "
+                f"take the place of shifts; found {self.crop}."
+            )
 
     @property
     def task_settings(self) -> TaskSettings:

@@ -1,9 +1,12 @@
 """Settings of images."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from espalier.errors import BadInput
+
+CROP_SCALE, CROP_RATIO = (0.08, 1.0), (0.75, 4 / 3)  # of Inception's random crops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,23 +23,38 @@ class ImagePolicy:
             proportions, `crop` cuts the centre out unscaled.
         channels: `auto` keeps gray images gray, unless some are coloured.
         alpha: `refuse` transparent images, or put them on `white` or `black`.
+        decode: `ahead` stores pixels of the size. `on_the_fly` keeps the images of train encoded, in
+            their own sizes, and decodes them at each use; augmented training sees random crops.
+        crop_scale: least and largest area of a random crop, as fractions of the image's area.
+        crop_ratio: least and largest width of a random crop, as fractions of its height.
     """
 
     size: int | tuple[int, int] | None = None
     resize: Literal["fit", "crop", "pad", "stretch"] = "fit"
     channels: Literal["auto", "rgb", "gray"] = "auto"
     alpha: Literal["refuse", "white", "black"] = "refuse"
+    decode: Literal["ahead", "on_the_fly"] = "ahead"
+    crop_scale: tuple[float, float] = CROP_SCALE
+    crop_ratio: tuple[float, float] = CROP_RATIO
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        """Refuse a size of no pixels.
+        """Refuse a size of no pixels, and crops that no image has.
 
         Raises:
-            BadInput: if a side is below 1.
+            BadInput: if a side is below 1, or a bound of the crops is out of range or of no use.
         """
         if any(side < 1 for side in both_sides(self.size)):
             raise BadInput(f"Expected `data.images.size` to be at least 1; found {self.size}.")
+        _check_bounds("crop_scale", self.crop_scale, largest=1.0)
+        _check_bounds("crop_ratio", self.crop_ratio, largest=math.inf)
+        crops = self.crop_scale, self.crop_ratio
+        if self.decode == "ahead" and crops != (CROP_SCALE, CROP_RATIO):
+            raise BadInput(
+                "Expected `crop_scale` and `crop_ratio` of `data.images` with `decode: on_the_fly`; "
+                "found `decode: ahead`, which stores no pixels outside the size."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +111,16 @@ class ImagePreprocessing:
             raise BadInput(
                 f"Expected `range` in `input` to be [black, white]; found {list(self.range)}."
             )
+
+
+def _check_bounds(name: str, bounds: tuple[float, float], largest: float) -> None:
+    least, most = bounds
+    if not 0 < least <= most <= largest:
+        upper = f" and at most {largest:g}" if math.isfinite(largest) else ""
+        raise BadInput(
+            f"Expected `data.images.{name}` to be [least, largest], above 0{upper}; found "
+            f"{list(bounds)}."
+        )
 
 
 def both_sides(length: int | tuple[int, int] | None) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ from espalier.inputs.image.decoding import FORMATS, decode, encode
 from espalier.inputs.image.front import Normalize
 from espalier.inputs.image.preprocessing import SCALING, USUAL, Preprocess, channels_of
 from espalier.inputs.image.statistics import channel_statistics
-from espalier.settings.images import ImagePreprocessing
+from espalier.inputs.image.views import ImageDecoder, RandomCrops
+from espalier.settings.images import ImagePolicy, ImagePreprocessing
 
 _SETTINGS = TypeAdapter(ImagePreprocessing)
 
@@ -30,12 +31,27 @@ class ImageFacts:
         std: standard deviation of each channel over the same pixels; 1 for a constant channel.
         crop: largest shift of a training image, in pixels.
         flip: whether training images may be mirrored.
+        decoding: form into which images of train are decoded at each use; None if pixels are stored.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: int
     flip: bool
+    decoding: ImagePolicy | None = None
+
+    def decoder(self, shape: tuple[int, ...], seed: int | None) -> ImageDecoder | None:
+        """The decoder of the images of train; None if their pixels are stored.
+
+        Args:
+            shape: shape of every stored image: channels, height, width.
+            seed: seed of the crops; None for whole images in all views.
+        """
+        policy = self.decoding
+        if policy is None:
+            return None
+        crops = None if seed is None else RandomCrops(seed, policy.crop_scale, policy.crop_ratio)
+        return ImageDecoder(policy, (shape[1], shape[2]), crops)
 
 
 class ImageInput:
@@ -66,7 +82,7 @@ class ImageInput:
         Args:
             examples: images (N, C, H, W) of all splits.
             train: rows of the train split.
-            options: `crop` and `flip`.
+            options: `crop`, `flip` and `decoding`.
         """
         mean, std = channel_statistics(examples, train)
         return examples, ImageFacts(mean, std, **options)
@@ -111,9 +127,14 @@ class ImageInput:
     def augmentations(
         self, facts: ImageFacts, *, examples: int, seed: int, count: int, active: bool
     ) -> ImageAugmentations:
-        """Shifted and mirrored views, as far as the facts of the data set allow them."""
+        """Shifted and mirrored views, as far as the facts of the data set allow them.
+
+        Crops of images that are decoded at each use are made by their decoder.
+        """
         crop, flip = (facts.crop, facts.flip) if active else (0, False)
-        return ImageAugmentations(examples, crop, flip, seed, count)
+        policy = facts.decoding if active else None
+        crops = (*policy.crop_scale, *policy.crop_ratio) if policy else ()
+        return ImageAugmentations(examples, crop, flip, seed, count, crops)
 
     def parts(self, example: NDArray[np.uint8], facts: ImageFacts) -> list[str]:
         """None: an image is a picture."""
@@ -135,10 +156,12 @@ class ImageInput:
 __all__ = [
     "FORMATS",
     "ImageAugmentations",
+    "ImageDecoder",
     "ImageFacts",
     "ImageInput",
     "Normalize",
     "Preprocess",
+    "RandomCrops",
     "channel_statistics",
     "decode",
     "encode",

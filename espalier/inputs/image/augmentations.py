@@ -24,6 +24,7 @@ class ImageAugmentations:
         flip: whether half of the views are mirrored.
         seed: seed of all views.
         count: number of different views; view `count` is view 0 again.
+        crops: bounds of the random crops that the images of a view are decoded as; empty for none.
     """
 
     examples: int
@@ -31,11 +32,12 @@ class ImageAugmentations:
     flip: bool
     seed: int
     count: int
+    crops: tuple[float, ...] = ()
 
     @property
-    def key(self) -> list[int]:
+    def key(self) -> list[float]:
         """Everything that determines the pixels of a view, besides its number and the image."""
-        return [self.crop, self.flip, self.seed]
+        return [self.crop, self.flip, self.seed, *self.crops]
 
     def apply(self, inputs: Tensor, index: Tensor, view: int) -> Tensor:
         """One view of some images.

@@ -3,9 +3,9 @@
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from espalier import files
 from espalier.data import layout, writing
 from espalier.data.decoding import Decoded, decode_all
+from espalier.data.encoded import encoded_images
 from espalier.data.known import augmentation
 from espalier.data.labels import as_targets
 from espalier.data.names import SPLITS, TRAIN
@@ -27,6 +28,10 @@ from espalier.inputs import INPUTS
 from espalier.paths import EXAMPLES
 from espalier.prediction import Regression, task_named
 from espalier.settings.data import DataSettings
+from espalier.settings.images import ImagePolicy, both_sides
+
+# tasks whose targets hold for any part of an image
+_OF_WHOLE_IMAGES = ("classification", "multilabel", "regression")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Checked:
         facts: facts of their kind.
         examples: `source.examples` with `split` and `sha256`; its index is the row in `inputs`.
         tolerance: tolerance of a regression; None for the default.
+        kept: index of each row of `inputs` among all examples of the source; others could not be read.
     """
 
     source: Source
@@ -48,6 +54,7 @@ class Checked:
     facts: Any
     examples: pd.DataFrame
     tolerance: float | None = None
+    kept: Sequence[int] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -189,6 +196,7 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
             facts,
             examples,
             tolerance,
+            decoded.kept,
         )
 
 
@@ -207,6 +215,8 @@ def _stored(
         side = min(np.shape(decoded.examples)[2:])
         crop, flip = augmentation(source.name, side, settings.crop, settings.flip)
         options = {"crop": crop, "flip": flip}
+        if settings.images.decode == "on_the_fly":
+            options |= {"crop": 0, "decoding": _decoding(source, decoded, settings.images)}
     elif source.kind == "audio":
         options = {"policy": settings.audio, "remark": lambda what: remarks.update([what])}
     elif source.kind == "text":
@@ -220,12 +230,30 @@ def _stored(
     return inputs, facts
 
 
+def _decoding(source: Source, decoded: Decoded, policy: ImagePolicy) -> ImagePolicy:
+    """The policy by which one image gives the pixels that it gave among all of the data set.
+
+    Raises:
+        BadInput: if the task has targets that a crop would have to change.
+    """
+    if source.task not in _OF_WHOLE_IMAGES:
+        raise BadInput(
+            "Expected `data.images.decode: on_the_fly` with labels of whole images "
+            f"({', '.join(_OF_WHOLE_IMAGES)}); found a {source.task}."
+        )
+    channels, *size = np.shape(decoded.examples)[1:]
+    is_scaled = both_sides(policy.size) == tuple(size)
+    return replace(
+        policy,
+        channels="gray" if channels == 1 else "rgb",
+        size=policy.size if is_scaled else None,  # pixels of standard sets are not scaled
+    )
+
+
 def _write(folder: Path, data: Checked, seed: int) -> Dataset:
     parts = {name: data.examples[data.examples["split"] == name] for name in SPLITS}
     for name in SPLITS:
-        writing.write_split(
-            folder / file_name(name), data.inputs, data.rows(name), data.targets(name)
-        )
+        _write_split(folder / file_name(name), data, name)
     writing.write_examples(folder, pd.concat(parts.values()))
     dataset = Dataset(
         name=data.source.name,
@@ -243,3 +271,12 @@ def _write(folder: Path, data: Checked, seed: int) -> Dataset:
     )
     writing.write_dataset(folder, dataset)
     return dataset
+
+
+def _write_split(path: Path, data: Checked, split: str) -> None:
+    rows, targets = data.rows(split), data.targets(split)
+    if split != TRAIN or getattr(data.facts, "decoding", None) is None:
+        writing.write_split(path, data.inputs, rows, targets)
+        return
+    kept = [data.kept[row] for row in rows]
+    writing.write_encoded(path, encoded_images(data.source, kept), targets)

@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from espalier import files
-from espalier.data.names import SPLITS
+from espalier.data.encoded import EncodedSplit
+from espalier.data.names import SPLITS, TRAIN
 from espalier.errors import BadInput
-from espalier.inputs import Front, InputKind, input_named
+from espalier.inputs import Decoder, Front, InputKind, input_named
 from espalier.paths import DATASET
 from espalier.prediction import Task, task_named
 
@@ -109,6 +110,22 @@ class Dataset:
             return self.input.front(self.facts).to(device)
         return self.input.own_front(preprocessing, self.shape).to(device)
 
+    def is_encoded(self, split: str) -> bool:
+        """Whether the examples of a split are stored encoded and decoded at each use."""
+        return split == TRAIN and self.decoder() is not None
+
+    def decoder(self, seed: int | None = None) -> Decoder | None:
+        """The decoder of the examples of train; None if they are stored decoded.
+
+        Args:
+            seed: seed of the views; None for examples without augmentation in all views.
+        """
+        of_the_facts = getattr(self.facts, "decoder", None)
+        if of_the_facts is None:
+            return None
+        decoder: Decoder | None = of_the_facts(self.shape, seed)
+        return decoder
+
     def zeros(self, count: int) -> torch.Tensor:
         """Stored inputs (count, ...) that are all zero."""
         return torch.zeros(count, *self.shape, dtype=self.input.dtype)
@@ -129,6 +146,8 @@ class Dataset:
         values = {**own, **facts}
         if self.kind == _IMAGE:
             del values["kind"]
+        if values.get("decoding", "") is None:  # as before there was the key
+            del values["decoding"]
         if self.task == _CLASSIFICATION:
             del values["task"], values["task_facts"]
         first = {key: values.pop(key) for key in _ORDER if key in values}
@@ -226,12 +245,13 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_split(folder: Path, split: str) -> Split:
-    """Read a split whole.
+    """Read a split whole; its file is mapped into memory.
 
     Raises:
-        BadInput: If its file is not the one that was prepared; it names the file.
+        BadInput: If its file is not the one that was prepared, or holds encoded examples; it names
+            the file.
     """
-    tensors = load_file(_checked(folder, split))
+    tensors = load_file(_decoded(folder, split))
     return Split(tensors["images"], tensors["labels"])
 
 
@@ -239,9 +259,32 @@ def open_split(folder: Path, split: str) -> StreamedSplit:
     """Open a split to read single items of it; for data that do not fit into memory.
 
     Raises:
-        BadInput: If its file is not the one that was prepared; it names the file.
+        BadInput: If its file is not the one that was prepared, or holds encoded examples; it names
+            the file.
     """
-    return StreamedSplit(_checked(folder, split))
+    return StreamedSplit(_decoded(folder, split))
+
+
+def open_encoded(folder: Path, split: str, seed: int | None = None) -> EncodedSplit:
+    """Open a split whose examples are stored encoded.
+
+    Args:
+        folder: folder of the prepared data.
+        split: name of the split.
+        seed: seed of the views; None for examples without augmentation in all views.
+
+    Raises:
+        BadInput: If its file is not the one that was prepared, or holds decoded examples; it names
+            the file.
+    """
+    dataset = read_dataset(folder)
+    decoder = dataset.decoder(seed)
+    if decoder is None or not dataset.is_encoded(split):
+        raise BadInput(
+            f"Expected {folder / file_name(split)} to hold encoded examples; found decoded ones: "
+            "`open_split` reads them."
+        )
+    return EncodedSplit(_checked(folder, split), decoder)
 
 
 def data_hash(folder: Path) -> str:
@@ -258,6 +301,16 @@ def _description(folder: Path) -> Path:
     if not path.is_file():
         raise BadInput(f"Expected {path} to exist; found nothing there: run `espalier prepare`.")
     return path
+
+
+def _decoded(folder: Path, split: str) -> Path:
+    """The checked file of a split whose examples are stored decoded."""
+    if read_dataset(folder).is_encoded(split):
+        raise BadInput(
+            f"Expected {folder / file_name(split)} to hold decoded examples; found encoded ones, by "
+            "`data.images.decode: on_the_fly`: `open_encoded` decodes them one by one."
+        )
+    return _checked(folder, split)
 
 
 def _checked(folder: Path, split: str) -> Path:

@@ -102,6 +102,7 @@ class Job(Generic[EntryType]):
                 "espalier": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
+                **self.data.decoder_versions,
             },
         }
 

@@ -114,7 +114,7 @@ def _losses(job: Job[Prune]) -> Callable[[nn.Module], Iterator[Tensor]]:
     def losses(network: nn.Module) -> Iterator[Tensor]:
         objective = objective_of(job, network, feature_losses=False)
         count = min(_SCORED[data], len(job.data.train))
-        for batch in job.data.train.batches(in_order(count, _BATCH[data])):
+        for batch in job.data.train.batches(in_order(count, _BATCH[data]), view=0):
             inputs = job.data.front(job.data.augmentations.apply(batch.inputs, batch.index, 0))
             yield objective(LossInputs(network(inputs), inputs, batch, view=0, progress=0.0))
 

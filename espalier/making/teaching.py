@@ -91,12 +91,14 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
     All students and prune cycles that depend on the same values share the folder.
     """
     data, augmentations = job.data, job.data.augmentations
-    depends = {
+    depends: dict[str, Any] = {
         "teacher": job.project.identity(teacher),
         "data": data.version,
         "views": augmentations.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
+    if data.decoder_versions:
+        depends["decoders"] = data.decoder_versions
     inference = Inference(data.train, _own_front(job, teacher) or data.front)
     loaded: list[nn.Module] = []  # loaded when the first output is missing
 
@@ -104,7 +106,7 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         if not loaded:
             loaded.append(job.project.load(teacher))
         augment = partial(_augment, augmentations, view)
-        return inference.outputs(loaded[0], augment)[0]
+        return inference.outputs(loaded[0], augment, view=view)[0]
 
     return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
 

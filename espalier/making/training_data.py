@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from espalier.data.names import TEST, TRAIN, VALIDATION
-from espalier.data.prepared import Dataset, data_hash, read_dataset
+from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.export.onnx import Names
 from espalier.inputs import Augmentations, Front
@@ -100,27 +101,38 @@ class TrainingData:
             active=self.recipe.augment,
         )
 
+    @property
+    def decoder_versions(self) -> dict[str, str]:
+        """Versions of the libraries that decode images on the fly; empty if their pixels are stored."""
+        return {"pillow": metadata.version("pillow")} if self.dataset.is_encoded(TRAIN) else {}
+
     def open(self, split: str) -> Examples:
         """A split on the device. The test split is reserved for evaluation.
 
         Raises:
             BadInput: if it is the test split.
         """
-        if split == TEST:
-            raise BadInput(
-                "Expected a model to be made from the train and validation splits; found test."
-            )
+        _refuse_test(split)
         if split not in self._opened:
             self._opened[split] = open_examples(
-                self.folder, self.dataset, split, self.device, self.recipe.resident_bytes
+                self.folder,
+                self.dataset,
+                split,
+                self.device,
+                self.recipe.resident_bytes,
+                self.seed if self.recipe.augment else None,
             )
         return self._opened[split]
 
     def stored(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The inputs (N, ...) of a split in their stored type and its targets (N, ...), in main memory."""
-        examples = self.open(split)
-        (batch,) = examples.batches([torch.arange(len(examples))])
-        return batch.inputs.cpu(), batch.targets.cpu()
+        """The inputs (N, ...) of a split in their stored type and its targets (N, ...), mapped into main memory.
+
+        Raises:
+            BadInput: if it is the test split, or its examples are stored encoded.
+        """
+        _refuse_test(split)
+        whole = read_split(self.folder, split)  # mapped, so that it need not fit into memory
+        return whole.inputs, whole.targets
 
     def example(self) -> torch.Tensor:
         """Two examples as a network sees them, all zero, on the device."""
@@ -134,3 +146,10 @@ class TrainingData:
         """Two stored inputs of zeros, as a network sees them, on the device."""
         example: torch.Tensor = self.front(self.zeros(2))
         return example
+
+
+def _refuse_test(split: str) -> None:
+    if split == TEST:
+        raise BadInput(
+            "Expected a model to be made from the train and validation splits; found test."
+        )

@@ -182,7 +182,7 @@ class _Run:
         groups = self._order(state.epoch)[done:]
         self.replica.train()
         self.frozen.keep_statistics()
-        for batch in self.train.batches(groups):
+        for batch in self.train.batches(groups, view if self.recipe.augment else None):
             state.loss += self._step(batch, view)
             state.step += 1
             if self._stop_asked(request):

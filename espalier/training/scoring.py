@@ -32,6 +32,7 @@ class Inference:
         transform: Callable[[Tensor, Tensor], Tensor] | None = None,
         *,
         head: int = 0,
+        view: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The outputs (N, width) float32 and targets (N, ...) of the whole split, on the network's device.
 
@@ -39,11 +40,13 @@ class Inference:
             network: classifier; its mode is unchanged.
             transform: maps stored inputs and their indices to augmented inputs.
             head: index of the head, if the network has several.
+            view: number of the view that examples are decoded as, if they are decoded on the fly.
         """
         training = network.training
         network.eval()
         logits, labels = [], []
-        for batch in self._examples.batches(in_order(len(self._examples), self._batch_size)):
+        groups = in_order(len(self._examples), self._batch_size)
+        for batch in self._examples.batches(groups, view):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
             heads = list(heads_of(network(self._front(images))).values())
             logits.append(heads[head])

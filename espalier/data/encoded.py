@@ -1,0 +1,71 @@
+"""Splits that are stored encoded: the files' own bytes one after another, decoded at each use."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from espalier.data.source import Source
+from espalier.errors import BadInput
+from espalier.inputs import Decoder
+from espalier.inputs.image import encode
+
+
+def encoded_images(source: Source, rows: Sequence[int]) -> Iterator[bytes]:
+    """Some images of a data set, encoded as they were found; pixels become PNG, which loses nothing.
+
+    Args:
+        source: data set, which is read chunk by chunk.
+        rows: indices among all of its images, in rising order.
+    """
+    wanted = set(rows)
+    items = chain.from_iterable(source.contents())
+    for index, item in enumerate(items):
+        if index in wanted:
+            yield item if isinstance(item, bytes) else encode(item)
+
+
+class EncodedSplit:
+    """A split on disk, of which an example is read and decoded when it is asked for.
+
+    Threads may share it.
+
+    Attributes:
+        targets: targets (N, ...) of all examples.
+    """
+
+    def __init__(self, path: Path, decode: Decoder) -> None:
+        self._path, self._decode = path, decode
+        file: Any = safe_open(path, framework="np")
+        self.targets = torch.from_numpy(file.get_tensor("labels"))
+        self._offsets: NDArray[np.int64] = file.get_tensor("offsets")
+        self._content = file.get_slice("encoded")
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.targets)
+
+    def read(self, index: int, view: int | None = None) -> NDArray[Any]:
+        """One example (...) in the stored type.
+
+        Args:
+            index: index of the example.
+            view: number of the view; None for the example without augmentation.
+
+        Raises:
+            BadInput: if it cannot be decoded.
+        """
+        start, end = self._offsets[index : index + 2].tolist()
+        content = self._content[start:end].tobytes()
+        try:
+            return self._decode(content, index, view)
+        except ValueError as error:
+            raise BadInput(
+                f"Expected example {index} of {self._path} to be readable, as it was when it was "
+                f"prepared; found: {error}. Run `espalier prepare` again."
+            ) from error

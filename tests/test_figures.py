@@ -29,3 +29,22 @@ def test_the_simulation_of_graded_scores_holds_its_promise(project_root):
     for row in record["rows"]:
         assert row["passed"] <= 0.025 + 3 * record["standard_error"]
         assert f"{100 * row['passed']:.1f} %" in page
+
+
+def test_decoding_on_the_fly_costs_as_much_as_the_page_says(project_root):
+    record = json.loads((project_root / "benchmarks" / "results" / "decoding.json").read_text())
+    memory, whole, crops, processes = (
+        record["ways"][way]
+        for way in ("in memory", "on the fly, whole", "on the fly", "worker processes")
+    )
+    page = " ".join((project_root / "docs" / "data.md").read_text().split())
+    for text in (
+        f"{memory['reading']:,} images a second are read from memory",
+        f"{crops['reading']} decoded as crops and {whole['reading']} whole",
+        f"trains on {crops['training']} images a second beside {memory['training']}",
+        f"Decoding takes {crops['own_mb']} MB of memory of its own",
+        f"would decode {processes['reading']} and take {processes['own_mb']} MB",
+        f"{record['train_mb']['on_the_fly']:.0f} MB instead of {record['train_mb']['ahead']:.0f} MB",
+        f"load of {record['load_before']}",
+    ):
+        assert text in page, text

@@ -30,8 +30,8 @@ class Recipe:
         ema: decay per step of the running average of the weights that becomes the result; 0 turns
             it off.
         label_smoothing: smoothing of the cross-entropy with the labels.
-        augment: whether training images are shifted and flipped as the data set's description
-            allows.
+        augment: whether training images are shifted, or cropped as they are decoded, and flipped, as
+            the data set's description allows.
         views: number of different views of the training split: epoch `e` uses view `e mod views`.
             A teacher's outputs are kept for each view.
         sampler: order of the examples. `shuffle` takes each once an epoch; `balanced` draws each class

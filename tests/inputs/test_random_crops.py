@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F
 
-from espalier.inputs.image import ImageDecoder, RandomCrops, decode
+from espalier.inputs.image import ImageDecoder, ImageFacts, ImageInput, RandomCrops, decode
 from espalier.inputs.image.decoding import decode_crop
 from espalier.settings.images import ImagePolicy
 
@@ -138,3 +138,17 @@ def test_without_a_view_or_without_crops_the_image_is_decoded_whole():
     expected = decode(content, policy)
     assert np.array_equal(ImageDecoder(policy, (32, 32), CROPS)(content, 0, None), expected)
     assert np.array_equal(ImageDecoder(policy, (32, 32), None)(content, 0, 7), expected)
+
+
+def test_the_key_of_views_differs_between_crops_and_whole_images():
+    """The bank of a teacher's outputs is named by it."""
+
+    def key(decoding, active=True):
+        facts = ImageFacts((0.5,), (0.2,), 0, False, decoding)
+        views = ImageInput().augmentations(facts, examples=9, seed=3, count=2, active=active)
+        return tuple(views.key)
+
+    crops = ImagePolicy(decode="on_the_fly")
+    smaller = ImagePolicy(decode="on_the_fly", crop_scale=(0.08, 0.5))
+    assert key(None) == key(crops, active=False) == (0, False, 3)
+    assert len({key(None), key(crops), key(smaller)}) == 3

@@ -84,6 +84,7 @@ def run(root: Path) -> None:
             threads=params.evaluation.threads,
             device=conditions["device"],
             front=_front(table, task),
+            score=table[task.headline.name],  # for plots, which know one name for all tasks
         )
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)

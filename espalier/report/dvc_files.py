@@ -1,7 +1,6 @@
 """Metrics and histories as the files that `dvc metrics`, `dvc exp` and `dvc plots` read."""
 
 import math
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +21,9 @@ _METRICS = (
 def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame, headline: Headline) -> None:
     """Write one JSON file of main metrics and one CSV of the training history for each model.
 
+    The history gets a column `score`, the column of the headline, so that one `dvc.yaml` plots every
+    task.
+
     Args:
         root: root folder of the project.
         reports: folder to write to: `reports/`, or a draft of it.
@@ -33,5 +35,7 @@ def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame, headline: He
         known = {metric: value for metric, value in row.items() if not math.isnan(value)}
         files.write_json(reports / FIGURES / f"{name}.json", known)
         history = root / MODELS / str(name) / HISTORY
-        if history.is_file() and len(pd.read_csv(history)):
-            shutil.copyfile(history, reports / CURVES / f"{name}.csv")
+        epochs = pd.read_csv(history, dtype=str) if history.is_file() else pd.DataFrame()
+        if len(epochs):
+            curve = epochs.assign(score=epochs[headline.name])
+            curve.to_csv(reports / CURVES / f"{name}.csv", index=False)

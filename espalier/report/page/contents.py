@@ -152,6 +152,7 @@ def _rows(path: Path, headline: str) -> list[Row]:
     """The rows of a table. Text stays text: pandas would read a class called `nan` as missing."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     endings = ("", "_low", "_high", "_without")
+    table = table.drop(columns="score", errors="ignore")  # a copy of the headline, for plots
     table = table.rename(columns={f"{headline}{ending}": f"score{ending}" for ending in endings})
     for column in table.columns.difference([*_TEXT, _FLAG]):
         table[column] = pd.to_numeric(table[column], errors="coerce")

@@ -25,6 +25,7 @@ ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"  # of models on texts
 COLUMNS = "columns.json"  # of models on tables
+HEADS = "heads.json"  # of models with several heads
 DEPLOYED = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
@@ -47,7 +48,7 @@ CURVES = "curves"  # the history of each training, for `dvc plots`
 
 # files that the content hash of a model covers: in all models, and in some of them
 CONTENT = (ARCHITECTURE, WEIGHTS, DEPLOYED)
-_MORE_CONTENT = (TOKENIZER, COLUMNS)
+_MORE_CONTENT = (TOKENIZER, COLUMNS, HEADS)
 
 
 def content_files(present: Collection[str]) -> tuple[str, ...]:

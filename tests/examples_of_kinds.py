@@ -32,6 +32,15 @@ def pixels_as_table(digits: Path, path: Path, label: str = "digit") -> Path:
     return path
 
 
+def pixels_of_heads(digits: Path, path: Path) -> Path:
+    """The digits as rows with two labels: `digit`, and `ink` in thousandths, far above any logit."""
+    table = pd.read_csv(pixels_as_table(digits, path)).rename(columns={"label": "digit"})
+    inked = pd.read_csv(pixels_as_table(digits, path, "ink"))
+    table["ink"] = 1000 * inked["label"]
+    table.to_csv(path, index=False)
+    return path
+
+
 def sentences(_folder: Path | None = None) -> list[tuple[str, str]]:
     """Sentences of the project's pages, each with the page that it is from."""
     found = []

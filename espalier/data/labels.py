@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from espalier.data.source import first
+from espalier.data.source import LabelledHead, first
 from espalier.errors import BadInput
 from espalier.settings.tasks import TaskName, TaskSettings
 
@@ -25,14 +25,17 @@ class Labels:
     """The labels of the rows of one or several files.
 
     Attributes:
-        values: numbers of classes from 0, sets of these as sorted tuples, or values to be predicted.
+        values: numbers of classes from 0, sets of these as sorted tuples, values to be predicted, or
+            of several heads the row of their targets.
         classes: names by number; None if the files have none.
         task: task that the labels are for.
+        heads: the heads, in the order of their columns; empty for a single task.
     """
 
     values: list[Any]
     classes: Names | None
-    task: TaskName = "classification"
+    task: str = "classification"
+    heads: tuple[LabelledHead, ...] = ()
 
 
 def read_labels(
@@ -166,6 +169,8 @@ def as_targets(labels: pd.Series, task: str, classes: Sequence[str]) -> np.ndarr
     """
     if task == "regression":
         return labels.to_numpy(np.float32)
+    if task == "heads":
+        return np.array(labels.tolist(), np.float32)
     if task != "multilabel":
         return labels.to_numpy()
     targets = np.zeros((len(labels), len(classes)), np.uint8)

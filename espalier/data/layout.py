@@ -41,6 +41,11 @@ def read(folder: Path, expected: str | None = None, settings: DataSettings | Non
         folder = folder.parent  # the folder that torchvision creates
     settings = settings or DataSettings()
     source = _source(folder, expected, settings)
+    if settings.heads and not source.heads:
+        raise BadInput(
+            f"Expected the labels of `data.heads` in columns of parquet, CSV, TSV or JSON lines; "
+            f"found {source.layout} in {folder}: write a table with a column for each head."
+        )
     if source.task == "classification":
         source = _numbered_from_zero(source, settings.first_label)
         _refuse_labels(source)
@@ -115,7 +120,7 @@ def _parquet(folder: Path, settings: DataSettings) -> Source | None:
 
 def _listing(folder: Path, settings: DataSettings) -> Source | None:
     for kind in _wanted(settings, ("image", "audio")):
-        tables = listings.found(folder, kind, settings.columns)
+        tables = listings.found(folder, kind, settings)
         if tables:
             examples, labels, paths = listings.examples(folder, tables, kind, settings)
             contents, used = partial(folders.contents, paths), [*tables, *paths]
@@ -212,7 +217,9 @@ def _named(
     paths: list[Path],
 ) -> Source:
     """A source with the name and the classes that its descriptions give."""
-    name, classes = _name(folder) or UNNAMED, _classes(folder) or labels.classes
+    name, classes = _name(folder) or UNNAMED, labels.classes
+    if not labels.heads:  # whose classes have names in their own columns
+        classes = _classes(folder) or classes
     return Source(
         folder,
         layout,
@@ -223,6 +230,7 @@ def _named(
         files=tuple(dict.fromkeys(paths)),
         kind=kind,
         task=labels.task,
+        heads=labels.heads,
     )
 
 

@@ -7,11 +7,13 @@ import pandas as pd
 
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.folders import endings_of
-from espalier.data.labels import Labels, read_labels
+from espalier.data.heads import label_columns, read_all_labels, required_columns
+from espalier.data.labels import Labels, Names
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
-from espalier.settings.data import Columns, DataSettings
+from espalier.settings.data import DataSettings
+from espalier.settings.tasks import TaskName
 
 _ENDINGS = (".csv", ".jsonl")
 _PATHS = ("file_name", "filename", "file", "path")
@@ -23,29 +25,29 @@ _USUAL = {  # names of columns that need no key
 }
 
 
-def found(folder: Path, kind: str, columns: Columns) -> list[Path]:
+def found(folder: Path, kind: str, settings: DataSettings) -> list[Path]:
     """The listings in a folder itself, in a fixed order: the tables with paths and labels.
 
     Args:
         folder: folder of the data set.
         kind: kind of the files, `image` or `audio`.
-        columns: names of columns that the user gave.
+        settings: settings of the data, with the names of columns that the user gave.
     """
     tables = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
     return sorted(
         path
         for path in tables
-        if path.is_file() and not path.name.startswith(".") and _is_listing(path, kind, columns)
+        if path.is_file() and not path.name.startswith(".") and _is_listing(path, kind, settings)
     )
 
 
-def _is_listing(path: Path, kind: str, columns: Columns) -> bool:
+def _is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
     """Whether a table lists files of a kind; one whose column the user names has to."""
-    if getattr(columns, kind):
+    if getattr(settings.columns, kind):
         return True
     try:
         table = _read(path)
-        names = _columns(path, kind, table, columns)
+        names = _columns(path, kind, table, settings)
     except BadInput:
         return False
     if not len(table):
@@ -58,14 +60,14 @@ def _is_listing(path: Path, kind: str, columns: Columns) -> bool:
     return kind == "image" and ending not in endings_of("audio") and (path.parent / file).is_file()
 
 
-def _columns(path: Path, kind: str, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
+def _columns(path: Path, kind: str, table: pd.DataFrame, settings: DataSettings) -> dict[str, str]:
     present = [str(name) for name in table.columns]
     return find_columns(
         path,
         present,
-        columns,
+        settings.columns,
         _USUAL,
-        [kind, "label"],
+        [kind, *required_columns(settings)],
     )
 
 
@@ -79,16 +81,10 @@ def examples(
     """
     tables = [_read(path) for path in listings]
     names = [
-        _columns(path, kind, table, settings.columns)
-        for path, table in zip(listings, tables, strict=True)
+        _columns(path, kind, table, settings) for path, table in zip(listings, tables, strict=True)
     ]
     named = splits_of(folder, [path.relative_to(folder) for path in listings])
-    labels = read_labels(
-        str(folder),
-        [(table[own["label"]], None) for table, own in zip(tables, names, strict=True)],
-        settings.task_settings,
-        names[0]["label"],
-    )
+    labels = _labels(folder, listings, tables, names, settings)
     files, splits, paths = [], [], []
     for path, table, own, split in zip(listings, tables, names, named, strict=True):
         for row, file in enumerate(table[own[kind]]):
@@ -97,6 +93,27 @@ def examples(
         splits += _splits(path, table, own, split)
     rows = [WHOLE] * len(files)
     return frame(files, rows, labels.values, splits), labels, paths
+
+
+def _labels(
+    folder: Path,
+    listings: list[Path],
+    tables: list[pd.DataFrame],
+    names: list[dict[str, str]],
+    settings: DataSettings,
+) -> Labels:
+    """The labels of all listings; of a single task each listing may name the column otherwise."""
+    each = [
+        label_columns(path, [str(name) for name in table.columns], own, settings)
+        for path, table, own in zip(listings, tables, names, strict=True)
+    ]
+
+    def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
+        del task
+        own = [column if settings.heads else labels[0] for labels in each]
+        return [(table[name], None) for table, name in zip(tables, own, strict=True)]
+
+    return read_all_labels(str(folder), read_column, each[0][0], settings)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
-from espalier.data.labels import Labels, names_in_metadata, read_labels
+from espalier.data.heads import label_columns, read_all_labels, required_columns
+from espalier.data.labels import Labels, Names, names_in_metadata
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
 from espalier.inputs import INPUTS
 from espalier.settings.data import Columns, DataSettings
+from espalier.settings.tasks import TaskName
 
 ROWS_AT_ONCE = 2048
 _USUAL = {  # names of columns that need no key
@@ -35,14 +37,16 @@ class _Table:
     Attributes:
         path: file.
         columns: names of its columns by their meaning; `split` may be missing.
+        labels: names of its columns of labels.
         content: its columns of labels and splits.
-        classes: names of the classes in its metadata; None if there are none.
+        metadata: metadata of its schema; None if it has none.
     """
 
     path: Path
     columns: dict[str, str]
+    labels: list[str]
     content: Any
-    classes: tuple[str, ...] | None
+    metadata: Any
 
 
 def found(folder: Path) -> list[Path]:
@@ -79,16 +83,20 @@ def examples(
         BadInput: if a file is no parquet, has no rows or lacks a column, or a label or split is not
             as it should be; it names the file, the first row and how many.
     """
-    tables = [_read(path, kind, settings.columns) for path in paths]
+    tables = [_read(path, kind, settings) for path in paths]
     inside = [path.relative_to(folder) for path in paths]
     splits = _splits(folder, tables, inside)
     place = str(paths[0] if len(paths) == 1 else folder)
-    labels = read_labels(
-        place,
-        [(_label(table), table.classes) for table in tables],
-        settings.task_settings,
-        tables[0].columns["label"],
-    )
+
+    def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
+        del task  # a missing set of labels is a mistake here
+        own = [column if settings.heads else table.labels[0] for table in tables]
+        return [
+            (_label(table, name), names_in_metadata(table.metadata, name))
+            for table, name in zip(tables, own, strict=True)
+        ]
+
+    labels = read_all_labels(place, read_column, tables[0].labels[0], settings)
     files = [
         readable_name(path)
         for path, table in zip(inside, tables, strict=True)
@@ -159,22 +167,22 @@ def naming(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(path: Path, kind: str, columns: Columns) -> _Table:
+def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
     with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
         names = find_columns(
             path,
             schema.names,
-            columns,
+            settings.columns,
             _USUAL,
-            [kind, "label"],
+            [kind, *required_columns(settings)],
         )
         _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
         if not file.metadata.num_rows:
             raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
-        wanted = [name for meaning, name in names.items() if meaning in ("label", "split")]
-        classes = names_in_metadata(schema.metadata, names["label"])
-        return _Table(path, names, file.read(columns=wanted), classes)
+        labels = label_columns(path, schema.names, names, settings)
+        wanted = dict.fromkeys([*labels, *([names["split"]] if "split" in names else [])])
+        return _Table(path, names, labels, file.read(columns=list(wanted)), schema.metadata)
 
 
 def _refuse_type(path: Path, meaning: str, name: str, kind: Any) -> None:
@@ -190,10 +198,10 @@ def _refuse_type(path: Path, meaning: str, name: str, kind: Any) -> None:
         )
 
 
-def _label(table: _Table) -> pd.Series:
-    """The labels of a file, as numbers or words."""
-    column = table.content.column(table.columns["label"])
-    _refuse_absent(table.path, table.columns["label"], column)
+def _label(table: _Table, name: str) -> pd.Series:
+    """The labels of a file in a column, as numbers or words."""
+    column = table.content.column(name)
+    _refuse_absent(table.path, name, column)
     return pd.Series(column.to_pylist(), dtype=object)
 
 

@@ -17,6 +17,7 @@ from espalier import files
 from espalier.data import layout, writing
 from espalier.data.decoding import Decoded, decode_all
 from espalier.data.encoded import encoded_images
+from espalier.data.heads import refuse_missing_classes, task_facts
 from espalier.data.known import augmentation
 from espalier.data.labels import as_targets
 from espalier.data.names import SPLITS, TRAIN
@@ -29,9 +30,6 @@ from espalier.paths import EXAMPLES
 from espalier.prediction import Regression, task_named
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy, both_sides
-
-# tasks whose targets hold for any part of an image
-_OF_WHOLE_IMAGES = ("classification", "multilabel", "regression")
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Checked:
     @property
     def task_facts(self) -> dict[str, Any]:
         """Facts that the task records of the targets of the train split."""
+        if self.source.heads:
+            return task_facts(self.source.heads, self.targets(TRAIN))
         if self.source.task != "regression":
             return {}
         facts = asdict(Regression.of(self.targets(TRAIN), self.tolerance))
@@ -189,7 +189,7 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
         train = examples.index.to_numpy()[examples["split"] == TRAIN]
         inputs, facts = _stored(source, decoded, train, settings)
         tolerance = settings.task_settings.tolerance
-        yield Checked(
+        data = Checked(
             source,
             classes,
             inputs,
@@ -198,6 +198,8 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
             tolerance,
             decoded.kept,
         )
+        refuse_missing_classes(source.heads, data.targets(TRAIN))
+        yield data
 
 
 def _numbered(labels: pd.Series) -> tuple[str, ...]:
@@ -216,7 +218,7 @@ def _stored(
         crop, flip = augmentation(source.name, side, settings.crop, settings.flip)
         options = {"crop": crop, "flip": flip}
         if settings.images.decode == "on_the_fly":
-            options |= {"crop": 0, "decoding": _decoding(source, decoded, settings.images)}
+            options |= {"crop": 0, "decoding": _decoding(decoded, settings.images)}
     elif source.kind == "audio":
         options = {"policy": settings.audio, "remark": lambda what: remarks.update([what])}
     elif source.kind == "text":
@@ -230,17 +232,8 @@ def _stored(
     return inputs, facts
 
 
-def _decoding(source: Source, decoded: Decoded, policy: ImagePolicy) -> ImagePolicy:
-    """The policy by which one image gives the pixels that it gave among all of the data set.
-
-    Raises:
-        BadInput: if the task has targets that a crop would have to change.
-    """
-    if source.task not in _OF_WHOLE_IMAGES:
-        raise BadInput(
-            "Expected `data.images.decode: on_the_fly` with labels of whole images "
-            f"({', '.join(_OF_WHOLE_IMAGES)}); found a {source.task}."
-        )
+def _decoding(decoded: Decoded, policy: ImagePolicy) -> ImagePolicy:
+    """The policy by which one image gives the pixels that it gave among all of the data set."""
     channels, *size = np.shape(decoded.examples)[1:]
     is_scaled = both_sides(policy.size) == tuple(size)
     return replace(

@@ -15,8 +15,8 @@ from espalier.data.encoded import EncodedSplit
 from espalier.data.names import SPLITS, TRAIN
 from espalier.errors import BadInput
 from espalier.inputs import Decoder, Front, InputKind, input_named
-from espalier.paths import DATASET
-from espalier.prediction import Task, task_named
+from espalier.paths import DATASET, HEADS
+from espalier.prediction import Heads, Task, task_named
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
 
@@ -88,8 +88,11 @@ class Dataset:
         )
 
     def model_files(self) -> dict[str, Any]:
-        """JSON files of the kind of input in every model folder, by their names."""
-        return self.input.model_files(self.facts)
+        """JSON files in every model folder, of the kind of input and of several heads, by their names."""
+        task, of_input = self.build_task(), self.input.model_files(self.facts)
+        if not isinstance(task, Heads):
+            return of_input
+        return {**of_input, HEADS: {head.name: head.description for head in task.heads}}
 
     def network_arguments(self) -> dict[str, Any]:
         """Arguments that the kind of input adds to those of a factory."""

@@ -24,6 +24,25 @@ Layout = Literal["parquet", "folders", "listing", "webdataset", "idx", "cifar", 
 
 
 @dataclass(frozen=True)
+class LabelledHead:
+    """A head, as its labels and its settings describe it.
+
+    Attributes:
+        name: name of the head.
+        task: its task.
+        classes: names of its outputs.
+        weight: weight of its loss.
+        tolerance: tolerance of a regression; None for the default.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    weight: float = 1.0
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """The files and labels of a data set.
 
@@ -33,13 +52,14 @@ class Source:
         name: name in `source.json`, else the name of the known data set, else "data".
         classes: names of the classes by label, if they are known.
         examples: a row for each example: `file` (relative to `folder`), `row` in it (-1 if the file
-            is the example), `label` (a class, a set of classes, or a number), `split` ("" if none
-            is given).
+            is the example), `label` (a class, a set of classes, a number, or the targets of all
+            heads), `split` ("" if none is given).
         contents: yields all examples in the order of `examples`, in chunks: encoded, or decoded.
         files: files to copy, to have the data set elsewhere; empty for a standard set's own format.
         kind: kind of input.
         task: task that the labels are for.
         columns: names of the columns of a table.
+        heads: heads of the labels; empty for a single task.
     """
 
     folder: Path
@@ -52,6 +72,7 @@ class Source:
     kind: str = "image"
     task: str = "classification"
     columns: tuple[str, ...] = ()
+    heads: tuple[LabelledHead, ...] = ()
 
     @property
     def plural(self) -> str:

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
-from espalier.data.labels import Labels, names_in_metadata, read_labels
+from espalier.data.heads import label_columns, read_all_labels, required_columns
+from espalier.data.labels import Labels, Names, names_in_metadata
 from espalier.data.parquet import naming
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
 from espalier.settings.data import Columns, DataSettings
+from espalier.settings.tasks import TaskName
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 _AT_ONCE = 4096  # rows
@@ -93,10 +95,11 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         columns,
         settings.columns,
         _USUAL,
-        ["label"],
+        required_columns(settings),
     )
     kind = settings.kind or ("text" if "text" in names else "table")
-    labels = _labels(folder, parts, names["label"], settings)
+    labelled = label_columns(paths[0], columns, names, settings)
+    labels = _labels(folder, parts, labelled[0], settings)
     files: list[str] = []
     rows: list[int] = []
     for part in parts:
@@ -108,7 +111,7 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         paths[0],
         kind,
         columns,
-        names,
+        [*labelled, names.get("split", "")],
         settings.columns,
     )
     content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
@@ -124,11 +127,17 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
 
 def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSettings) -> Labels:
     place = parts[0].path if len(parts) == 1 else folder
-    columns = []
-    for part in parts:
-        column = _complete(part.path, part.table[name], settings)
-        columns.append((column, names_in_metadata(part.metadata, name)))
-    return read_labels(str(place), columns, settings.task_settings, name)
+
+    def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
+        return [
+            (
+                _complete(part.path, part.table[column], column, task),
+                names_in_metadata(part.metadata, column),
+            )
+            for part in parts
+        ]
+
+    return read_all_labels(str(place), read_column, name, settings)
 
 
 def _read(path: Path) -> _File:
@@ -164,18 +173,18 @@ def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:
             )
 
 
-def _complete(path: Path, column: pd.Series, settings: DataSettings) -> pd.Series:
+def _complete(path: Path, column: pd.Series, name: str, task: TaskName | None) -> pd.Series:
     """The labels of a file; where they are sets, a missing one is the empty set.
 
     Raises:
         BadInput: if one is missing.
     """
     missing = column.map(lambda cell: cell is None or (isinstance(cell, float) and cell != cell))
-    if settings.task_settings.name == "multilabel":
+    if task == "multilabel":
         return column.astype(object).mask(missing, "")
     if missing.any():
         raise BadInput(
-            f"Expected every row of {path} to have a label; found {int(missing.sum())} of "
+            f"Expected every row of {path} to have a label in the column `{name}`; found {int(missing.sum())} of "
             f"{len(column)} without, the first is row {int(missing.to_numpy().argmax())}."
         )
     return column.astype(object)
@@ -204,16 +213,23 @@ def _refuse_encoded(path: Path, content: pd.DataFrame) -> None:
 
 
 def _features(
-    path: Path, kind: str, columns: list[str], names: dict[str, str], given: Columns
+    path: Path, kind: str, columns: list[str], other: Sequence[str], given: Columns
 ) -> tuple[str, ...]:
     """The columns of the examples.
+
+    Args:
+        path: file, for messages.
+        kind: kind of the examples.
+        columns: names of all columns.
+        other: names of those with labels and splits.
+        given: names that the user gave.
 
     Raises:
         BadInput: if there is none.
     """
     if kind == "text":
         return (find_columns(path, columns, given, _USUAL, ["text"])["text"],)
-    others = {names["label"], names.get("split"), *given.ignore}
+    others = {*other, *given.ignore}
     features = tuple(column for column in columns if column not in others)
     unknown = [name for name in given.ignore if name not in columns]
     if unknown or not features:

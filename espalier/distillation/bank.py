@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import safetensors.torch
 import torch
@@ -13,6 +14,13 @@ _SUFFIX = ".safetensors"
 _LARGEST = torch.finfo(
     torch.float16
 ).max  # a logit beyond it is as certain; an infinite one would spoil the loss
+
+
+class TeacherOutputs(Protocol):
+    """The outputs of a teacher to every view of the training split."""
+
+    def view(self, number: int) -> Tensor:
+        """The outputs (N, width) float32 for one view of all examples, in their order."""
 
 
 class Bank:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from espalier.distillation.bank import Bank
+from espalier.distillation.bank import TeacherOutputs
 from espalier.distillation.losses import soft_targets
 from espalier.distillation.losses.averages import average
 from espalier.distillation.modifiers import confidence, focal, subset
@@ -49,7 +49,7 @@ def from_labels(
 
 def from_logits(
     loss: Callable[..., Tensor],
-    teachers: Sequence[Bank],
+    teachers: Sequence[TeacherOutputs],
     *,
     combine: Combine = "average",
     classes: Sequence[int] | None = None,
@@ -94,7 +94,7 @@ def from_logits(
 
 
 def from_teacher(
-    bank: Bank, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
+    bank: TeacherOutputs, *, temperature: float | Ramp, weight: float, smoothing: float = 0.0
 ) -> Objective:
     """Soft targets times `weight` plus cross-entropy with the labels times `1 - weight` (Hinton et al. 2015)."""
     soft = from_logits(soft_targets, [bank], temperature=temperature)

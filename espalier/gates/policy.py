@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -25,6 +25,8 @@ class Gates(Strict):
             the same bound; passed if there is none.
         worst_class_drop: largest mean score lost against the teacher in the class that lost most,
             corrected for the number of classes.
+        head_drops: largest score lost against the teacher in a head, by its name and the same
+            bound; each head is held to its own margin.
         bytes: largest size of the deployed file.
         bytes_ratio: largest ratio of that size to the teacher's.
         latency_ratio: largest ratio of the latency at batch 1 to the teacher's, by the upper end of
@@ -38,6 +40,7 @@ class Gates(Strict):
     drop: float | None = Field(None, ge=-1, le=1)
     champion_drop: float | None = Field(None, ge=-1, le=1)
     worst_class_drop: float | None = Field(None, ge=-1, le=1)
+    head_drops: dict[str, Annotated[float, Field(ge=-1, le=1)]] | None = None
     bytes: int | None = Field(None, ge=1)
     bytes_ratio: float | None = Field(None, gt=0)
     latency_ratio: float | None = Field(None, gt=0)

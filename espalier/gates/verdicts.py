@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field
@@ -12,6 +12,7 @@ from espalier.judging import non_inferior
 
 _AT_LEAST = ("examples", "torch_agreement")  # gates whose bound is the smallest value
 _DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a margin
+_HEAD_DROP = ".drop_high"  # ending of the columns of the drops of heads
 _COUNTS = ("examples", "bytes", "memory")  # gates whose values are whole numbers
 
 
@@ -36,6 +37,7 @@ class Figures:
         data: hash of the data that the candidate was made from.
         current_data: hash of the data that it was judged on.
         intact: damage of the version's files; empty if there is none.
+        head_drops: upper bound of the score lost against the teacher in each head, by its name.
     """
 
     examples: int
@@ -55,6 +57,7 @@ class Figures:
     data: str
     current_data: str
     intact: str = ""
+    head_drops: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -94,7 +97,14 @@ class Figures:
             finite=int(row["not_finite"]) == 0,
             data=data,
             current_data=current_data,
+            head_drops=_head_drops(row),
         )
+
+
+def _head_drops(row: Mapping[str, Any]) -> dict[str, float]:
+    """The upper bound of the drop of each head, from the columns `NAME.drop_high`."""
+    heads = (column.removesuffix(_HEAD_DROP) for column in row if column.endswith(_HEAD_DROP))
+    return {head: float(row[f"{head}{_HEAD_DROP}"]) for head in heads}
 
 
 @dataclass(frozen=True)
@@ -116,10 +126,12 @@ class Verdict:
 
 def judge(gates: Gates, figures: Figures) -> list[Verdict]:
     """The verdicts on a candidate: first the gates that always hold, then those of the policy."""
-    bounds = {gate: float(bound) for gate, bound in gates if bound is not None}
+    bounds = {gate: bound for gate, bound in gates if bound is not None}
+    heads = bounds.pop("head_drops", {})
     return [
         *_unconditional(figures),
-        *(_verdict(gate, bound, figures) for gate, bound in bounds.items()),
+        *(_verdict(gate, float(bound), figures) for gate, bound in bounds.items()),
+        *(_verdict_of_head(head, bound, figures) for head, bound in heads.items()),
     ]
 
 
@@ -162,6 +174,18 @@ def _verdict(gate: str, bound: float, figures: Figures) -> Verdict:
     if not math.isfinite(value):
         return Verdict(gate, should, "could not be evaluated", passed=False)
     return Verdict(gate, should, _text(gate, value), _satisfies(gate, value, bound))
+
+
+def _verdict_of_head(head: str, bound: float, figures: Figures) -> Verdict:
+    """The verdict of the gate of a head."""
+    gate, should = f"head_drops.{head}", f"at most {_text('drop', bound)}"
+    value = figures.head_drops.get(head)
+    if value is None:
+        known = ", ".join(figures.head_drops) or "no heads"
+        return Verdict(gate, should, f"no such head; {known}", passed=False)
+    if not math.isfinite(value):
+        return Verdict(gate, should, "could not be evaluated", passed=False)
+    return Verdict(gate, should, _text("drop", value), non_inferior(value, bound))
 
 
 def _satisfies(gate: str, value: float, bound: float) -> bool:

@@ -1,6 +1,6 @@
 """The figures of one model in the reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,12 @@ import pandas as pd
 from espalier.judging.comparison import compare
 from espalier.judging.further import further_figures
 from espalier.judging.groups import group_drops, worst
+from espalier.judging.interval import LEVEL
 from espalier.judging.mean_score import mean_score
-from espalier.prediction import Task
+from espalier.prediction import Heads, Task
+
+# figures that stand for all heads together
+_TOGETHER = ("examples", "not_finite", "worst_class", "worst_class_drop", "worst_class_drop_high")
 
 
 def judgement(
@@ -18,8 +22,12 @@ def judgement(
     outputs: np.ndarray,
     reference: np.ndarray | None,
     classes: Sequence[str],
+    level: float = LEVEL,
 ) -> tuple[dict[str, float | str], pd.DataFrame]:
     """Judge a model by its outputs, beside a reference.
+
+    Each of several heads is also judged by itself: its figures have the prefix `NAME.`, and the
+    groups are those of every head, by the scores of that head.
 
     Args:
         task: task of the data.
@@ -27,6 +35,7 @@ def judgement(
         outputs: outputs (N, ...) of the model.
         reference: outputs of its teacher; None for the teacher itself, which has lost nothing.
         classes: names of the classes, by label.
+        level: level of the intervals of all groups together.
 
     Returns:
         Figures by the names of the columns of `reports/models.csv`, and a row per group, as
@@ -37,8 +46,13 @@ def judgement(
     scores, former_scores = task.scores(answered, targets), task.scores(former, targets)
     headline, own = task.headline.name, mean_score(scores)
     comparison = compare(scores, former_scores)
-    groups = task.groups(targets, classes)
-    drops = group_drops(groups, scores, former_scores, disjoint=task.disjoint)
+    further: Mapping[str, float | str]
+    if isinstance(task, Heads):
+        further, drops = _heads(task, targets, outputs, reference, level)
+    else:
+        groups = task.groups(targets, classes)
+        drops = group_drops(groups, scores, former_scores, level, disjoint=task.disjoint)
+        further = further_figures(task, targets, outputs, classes)
     drops = drops.rename(columns={"score": headline})
     figures: dict[str, float | str] = {
         "examples": len(targets),
@@ -55,7 +69,7 @@ def judgement(
         "worst_class": str(worst(drops)["class"]),
         "worst_class_drop": float(drops["drop"].max()),
         "worst_class_drop_high": float(drops["drop_high"].max()),
-        **further_figures(task, targets, outputs, classes),
+        **further,
     }
     if reference is None:  # its loss against itself is known
         figures |= {
@@ -66,3 +80,32 @@ def judgement(
         }
         drops[["drop_low", "drop_high"]] = 0.0
     return figures, drops
+
+
+def _heads(
+    task: Heads,
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    reference: np.ndarray | None,
+    level: float,
+) -> tuple[dict[str, float | str], pd.DataFrame]:
+    """The figures of every head, and the rows of its groups.
+
+    Groups of different heads share examples, so each head has an equal part of the error.
+    """
+    figures: dict[str, float | str] = {}
+    tables = []
+    for head in task.heads:
+        found, drops = judgement(
+            head.task,
+            head.answers_of(targets),
+            head.outputs_of(outputs),
+            None if reference is None else head.outputs_of(reference),
+            head.classes,
+            1 - (1 - level) / len(task.heads),
+        )
+        own = {key: value for key, value in found.items() if key not in _TOGETHER}
+        figures |= {f"{head.name}.{key}": value for key, value in own.items()}
+        drops["class"] = f"{head.name}: " + drops["class"].astype(str)
+        tables.append(drops.rename(columns={head.task.headline.name: "score"}))
+    return figures, pd.concat(tables, ignore_index=True)

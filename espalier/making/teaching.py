@@ -1,14 +1,13 @@
 """The objective of an entry: the weighted sum of its losses, against labels and teachers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from espalier import files
-from espalier.distillation.bank import Bank
+from espalier.distillation.bank import Bank, TeacherOutputs
 from espalier.distillation.features import (
     FeatureTerm,
     FromFeatures,
@@ -17,23 +16,29 @@ from espalier.distillation.features import (
     default_pairs,
     layers,
 )
-from espalier.distillation.losses import FEATURES, OUTPUTS
-from espalier.distillation.modifiers import balanced
+from espalier.distillation.heads import OfColumns, TeacherColumns, soft_targets_of
+from espalier.distillation.losses import FEATURES
 from espalier.distillation.mutual import Mutual
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.making.job import Job
+from espalier.making.questions import (
+    Question,
+    class_numbers,
+    loss_function,
+    question_of,
+    questions_of,
+    weights_of_classes,
+)
 from espalier.models.build import build
-from espalier.own_functions import own_function
-from espalier.params import BaseEntry, Taught
+from espalier.params import Taught
 from espalier.params.losses import (
     AnyFeatureLoss,
     AnyLogitLoss,
     AnyLoss,
     Attention,
-    ClassWeights,
     Decoupled,
     Hints,
     Labels,
@@ -42,7 +47,6 @@ from espalier.params.losses import (
     Relational,
     Similarity,
 )
-from espalier.prediction import CLASSIFICATION
 from espalier.seeds import seed_all
 from espalier.training.device import autocast
 from espalier.training.loss_inputs import Objective
@@ -50,7 +54,7 @@ from espalier.training.scoring import Inference
 
 _MAPPED = 3  # dimensions of an example with channels and two axes of positions
 # keys of a loss that the weighted sum uses; all others are arguments of the loss function
-_OF_THE_SUM = ("loss", "weight", "classes", "focus", "class_weights", "pairs")
+_OF_THE_SUM = ("loss", "weight", "head", "classes", "focus", "class_weights", "pairs")
 
 
 def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool = True) -> Objective:
@@ -127,19 +131,49 @@ def _augment(augmentations: Any, view: int, inputs: Tensor, index: Tensor) -> Te
 def _from_outputs(
     job: Job[Taught], loss: Labels | AnyLogitLoss, banks: Sequence[Bank]
 ) -> Objective:
-    """The objective of a loss between outputs."""
-    weights, task = class_weights(job, loss.weights_of_classes), job.data.task
-    if loss.focus is not None:
-        _refuse_without_classes(job, "`focus`")
+    """The objective of a loss between outputs; of several heads the weighted sum of theirs."""
+    if loss.head is None:
+        _refuse_class_keys(question_of(job), loss)
+    terms: list[tuple[float | Ramp, Objective]] = []
+    for question in questions_of(job, loss.head):
+        head = question.head
+        if head is None:
+            return _of_question(question, loss, banks)
+        columns = [TeacherColumns(bank, head) for bank in banks]
+        terms.append((head.weight, OfColumns(head, _of_question(question, loss, columns))))
+    return WeightedSum(terms)
+
+
+def _refuse_class_keys(question: Question, loss: Labels | AnyLogitLoss) -> None:
+    """Refuse the keys of classes where the task has none."""
+    entry: Taught = question.job.entry
+    keys = {
+        "`class_weights`": loss.weights_of_classes,
+        "`focus`": loss.focus,
+        "`classes`": loss.taught_classes,
+        "`combine: confidence`": entry.combine == "confidence" and len(entry.teaching) > 1,
+    }
+    for key, value in keys.items():
+        if value:
+            question.refuse_without_classes(key)
+
+
+def _of_question(
+    question: Question, loss: Labels | AnyLogitLoss, banks: Sequence[TeacherOutputs]
+) -> Objective:
+    """The objective of a loss between the outputs of one task."""
+    job: Job[Taught] = question.job
+    _refuse_class_keys(question, loss)
+    weights = weights_of_classes(question, loss.weights_of_classes)
     if isinstance(loss, Labels):
-        smoothing = job.recipe.label_smoothing
+        smoothing, task = job.recipe.label_smoothing, question.task
         return from_labels(smoothing, class_weights=weights, focus=loss.focus, task=task)
     settings = _settings(loss)
-    classes = _class_numbers(job, loss.taught_classes)
+    classes = class_numbers(question, loss.taught_classes)
     if weights is not None:
         settings["class_weights"] = weights if classes is None else weights[classes]
     return from_logits(
-        _function(job, loss),
+        loss_function(question, loss),
         banks,
         combine=job.entry.combine,
         classes=classes,
@@ -160,39 +194,8 @@ def _mutual(job: Job[Taught], loss: MutualLoss) -> Mutual:
         arguments=data.dataset.network_arguments() | loss.arguments,
         trusted=job.params.trusted,
     )
-    between = partial(OUTPUTS[data.task.name]["soft_targets"], temperature=loss.temperature)
+    between = soft_targets_of(data.task, loss.temperature)
     return Mutual(peer.to(job.processes.device), between, data.task)
-
-
-def _function(job: Job[Taught], loss: AnyLogitLoss) -> Callable[..., Tensor]:
-    """The function of a loss, for the task of the data.
-
-    Raises:
-        BadInput: if it is the user's and cannot be imported, or has no meaning for the task.
-    """
-    if isinstance(loss, OwnLoss):
-        function: Callable[..., Tensor] = own_function(loss.loss)
-        return function
-    known = OUTPUTS[job.data.task.name]
-    if loss.loss not in known:
-        raise BadInput(
-            f"Expected a loss of {job.name} that a {job.data.task.name} has: {', '.join(known)}, "
-            f"labels, losses between layers, or a function of your own; found {loss.loss!r}."
-        )
-    return known[loss.loss]
-
-
-def _refuse_without_classes(job: Job[Any], key: str) -> None:
-    """Refuse a key that has a meaning for classifications alone.
-
-    Raises:
-        BadInput: if the task is another one.
-    """
-    if job.data.task.name != CLASSIFICATION.name:
-        raise BadInput(
-            f"Expected {key} of {job.name} with a classification, whose examples have one class; "
-            f"found a {job.data.task.name}."
-        )
 
 
 def _settings(loss: AnyLoss) -> dict[str, Any]:
@@ -275,42 +278,3 @@ def _check_positions(names: Sequence[str], found: Sequence[Layer]) -> None:
                 f"Expected attention to be asked of layers with positions; found {layer.name!r}, "
                 "which has none."
             )
-
-
-def class_weights(job: Job[BaseEntry], given: ClassWeights | None) -> Tensor | None:
-    """Weights of the classes (classes,), on the device.
-
-    Raises:
-        BadInput: if their number is not the number of classes.
-    """
-    if given is None:
-        return None
-    _refuse_without_classes(job, "`class_weights`")
-    classes, device = len(job.data.dataset.classes), job.processes.device
-    if given == "balanced":
-        counts = torch.bincount(job.data.train.targets.cpu(), minlength=classes)
-        return balanced(counts).to(device)
-    if len(given) != classes:
-        raise BadInput(
-            f"Expected `class_weights` to be {classes} numbers, one a class; found {len(given)}."
-        )
-    return torch.tensor(given, dtype=torch.float32, device=device)
-
-
-def _class_numbers(job: Job[Taught], classes: tuple[int | str, ...] | None) -> list[int] | None:
-    """The numbers of classes given by number or name.
-
-    Raises:
-        BadInput: if a name is unknown.
-    """
-    if classes is None:
-        return None
-    _refuse_without_classes(job, "`classes`")
-    names = job.data.dataset.classes
-    unknown = [one for one in classes if isinstance(one, str) and one not in names]
-    if unknown:
-        raise BadInput(
-            f"Expected `classes` to be numbers, or names among {', '.join(names)}; found "
-            f"{unknown[0]!r}."
-        )
-    return [names.index(one) if isinstance(one, str) else one for one in classes]

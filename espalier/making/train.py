@@ -5,8 +5,8 @@ from torch import nn
 from espalier.distillation.objectives import from_labels
 from espalier.making.job import Job
 from espalier.making.networks import new_network, refuse_quantized
+from espalier.making.questions import class_weights
 from espalier.making.result import OperationResult
-from espalier.making.teaching import class_weights
 from espalier.measures.macs import count_macs
 from espalier.params import Teacher, Train
 

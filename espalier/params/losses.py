@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+)
 
 from espalier.distillation.settings import Focus, Ramp
 from espalier.params.strict import Strict
@@ -53,10 +60,20 @@ class OutputLoss(Loss):
     """A loss on the outputs of the student.
 
     Attributes:
+        head: head whose outputs it is taken of, where the data have several; all by default.
         focus: larger weights for hard examples.
     """
 
+    head: str | None = None
     focus: Focus | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_head(self, content_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The content; without `head` where none is named, as before there was the key."""
+        content: dict[str, Any] = content_of(self)
+        if self.head is None:
+            del content["head"]
+        return content
 
     @property
     def taught_classes(self) -> tuple[int | str, ...] | None:

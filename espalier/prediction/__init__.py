@@ -9,17 +9,14 @@ from typing import Any
 
 from espalier.errors import BadInput
 from espalier.prediction.classification import NO_ANSWER, Classification, answers
+from espalier.prediction.heads import SINGLE, Head, Heads
 from espalier.prediction.multilabel import Multilabel
 from espalier.prediction.regression import Regression
 from espalier.prediction.task import Task
 from espalier.settings.tasks import Headline
 
 CLASSIFICATION = Classification()
-TASKS: dict[str, Callable[..., Any]] = {
-    "classification": Classification,
-    "multilabel": Multilabel,
-    "regression": Regression,
-}
+TASKS: dict[str, Callable[..., Any]] = {**SINGLE, "heads": Heads}
 
 
 def task_named(name: str, facts: Mapping[str, Any] | None = None) -> Task:
@@ -43,7 +40,9 @@ __all__ = [
     "NO_ANSWER",
     "TASKS",
     "Classification",
+    "Head",
     "Headline",
+    "Heads",
     "Multilabel",
     "Regression",
     "Task",

@@ -6,6 +6,7 @@ import onnx
 from onnx import NodeProto, numpy_helper
 
 _NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
+_READOUT = "/readout/"  # and of those of the readout
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "Reshape", "Flatten")
 
 
@@ -15,6 +16,17 @@ def front_nodes(model: onnx.ModelProto) -> list[str]:
     Files that were not exported here have no such names: there the front ends where weights begin.
     """
     return [node.name for node in _front(model)]
+
+
+def readout_of_heads(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes of a readout that joins several heads; empty if there is none.
+
+    Logits and values in the unit of the targets have no common range: with a single scale of 8 bits
+    for both, a price in thousands would leave no step for a logit.
+    """
+    nodes = [node for node in model.graph.node if node.name.startswith(_READOUT)]
+    joined = any(node.op_type == "Concat" for node in nodes)
+    return [node.name for node in nodes] if joined else []
 
 
 def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput
 from espalier.quantization.embeddings import other_lookups
-from espalier.quantization.front import front_nodes, with_exported_front
+from espalier.quantization.front import front_nodes, readout_of_heads, with_exported_front
 from espalier.quantization.observe import observe
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import Histogram
@@ -158,7 +158,12 @@ def insert(
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, _as_float32(ranges)),
             nodes_to_quantize=list(only),
-            nodes_to_exclude=[*front_nodes(model), *other_lookups(model), *floats],
+            nodes_to_exclude=[
+                *front_nodes(model),
+                *other_lookups(model),
+                *readout_of_heads(model),
+                *floats,
+            ],
             op_types_to_quantize=_OPERATORS,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )

@@ -8,7 +8,7 @@ from pydantic import Field
 from espalier.errors import BadInput
 from espalier.settings.audio import AudioPolicy
 from espalier.settings.images import ImagePolicy
-from espalier.settings.tasks import TaskName, TaskSettings
+from espalier.settings.tasks import HeadSettings, TaskName, TaskSettings, check_names
 from espalier.settings.texts import TextPolicy
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -44,6 +44,7 @@ class DataSettings:
     Attributes:
         kind: kind of the examples; by default it follows from the files and columns.
         task: task, as a name or with its settings; by default it follows from the labels.
+        heads: several tasks of one network, by the names of its heads; empty for a single task.
         validation: fraction of the examples outside the test split that is held out for choices,
             where no validation split is given.
         test: fraction of all examples held out for evaluation, where no test split is given.
@@ -67,6 +68,7 @@ class DataSettings:
 
     kind: Literal["image", "audio", "text", "table", "tensor"] | None = None
     task: TaskName | TaskSettings | None = None
+    heads: dict[str, HeadSettings] = field(default_factory=dict)
     validation: Fraction = 0.15
     test: Fraction = 0.2
     split: Literal["threshold", "exact"] = "threshold"
@@ -84,15 +86,23 @@ class DataSettings:
     first_label: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse two ways to crop.
+        """Refuse two ways to crop, and a task of its own beside heads, which have one each.
 
         Raises:
-            BadInput: if images that are cropped as they are decoded should be shifted too.
+            BadInput: if images that are cropped as they are decoded should be shifted too, a task is given
+                beside heads, or a name of a head is not valid.
         """
         if self.images.decode == "on_the_fly" and self.crop > 0:
             raise BadInput(
                 "Expected no `data.crop` with `data.images.decode: on_the_fly`, whose random crops "
                 f"take the place of shifts; found {self.crop}."
+            )
+        check_names(self.heads)
+        beside = "data.task" if self.task else "data.columns.label" if self.columns.label else ""
+        if self.heads and beside:
+            raise BadInput(
+                f"Expected `data.heads` alone, whose heads have a `task` and a `label` each; found "
+                f"`{beside}` beside it."
             )
 
     @property

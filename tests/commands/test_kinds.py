@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from examples_of_kinds import pixels_as_table, texts_as_lines, tones
+import yaml
+from examples_of_kinds import pixels_as_table, pixels_of_heads, texts_as_lines, tones
 
 from espalier import files
 from espalier.commands import data, evaluate, make, models, prepare, register, show
@@ -79,12 +80,23 @@ def sounds(root, _digits):
     return tones(root / "tones")
 
 
+def heads(root, digits):
+    keys = "heads: {digit: {}, ink: {weight: 2, tolerance: 3000}}"
+    gates = GATES.replace("drop: 0.9", "head_drops: {digit: 0.9, ink: 0.9}, drop: 0.9", 1)
+    files.write(project(root, "table", 6, keys) / "mlflow" / "gates.yaml", gates)
+    return pixels_of_heads(digits, root / "heads.csv")
+
+
 CASES = {
+    "heads": (heads, "table", "outputs", "mean_score", ("digit.ece", "ink.rmse", "ink.drop_high")),
     "regression": (ink, "table", "value", "within_tolerance", ("rmse", "r2")),
     "texts": (pages, "text", "logits", "accuracy", ("ece",)),
     "multilabel": (words, "text", "logits", "jaccard", ("macro_f1", "map")),
     "clips": (sounds, "audio", "logits", "accuracy", ("ece",)),
 }
+
+
+only_heads = pytest.mark.parametrize("built", ["heads"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -141,7 +153,8 @@ def test_the_best_model_is_promoted_by_its_gates(built, capsys):
     models.run(root)
     shown = capsys.readouterr().out
     assert "champion" in shown
-    assert {"accuracy": "%", "jaccard": "Jaccard", "within_tolerance": "within"}[headline] in shown
+    words = {"jaccard": "Jaccard", "within_tolerance": "within", "mean_score": "mean score"}
+    assert words.get(headline, "%") in shown
 
 
 def test_the_page_shows_forgotten_examples_as_they_are(built):
@@ -190,3 +203,75 @@ def test_losses_of_other_tasks_are_refused_with_the_known_ones(built, tmp_path):
     (project / "params.yaml").write_text(changed)
     with pytest.raises(BadInput, match="soft_targets, squared_error, labels"):
         make.run(project, "student")
+
+
+def test_the_plots_of_dvc_name_columns_that_every_task_has(built, project_root):
+    root, _, _, headline, _ = built
+    for plots in yaml.safe_load((project_root / "dvc.yaml").read_text())["plots"]:
+        for path, keys in plots.items():
+            tables = sorted((root / path).iterdir()) if (root / path).is_dir() else [root / path]
+            assert tables
+            for one in tables:
+                table = pd.read_csv(one)
+                assert {keys["x"], keys["y"]} <= set(table.columns)
+                assert table[keys["y"]].equals(table[headline])
+
+
+@only_heads
+def test_every_head_is_judged_by_itself_and_survives_integers(built):
+    root, *_ = built
+    table = pd.read_csv(root / "reports" / "models.csv", index_col="model")
+    each = {"digit": "accuracy", "ink": "within_tolerance"}
+    assert table["mean_score"].to_numpy() == pytest.approx(
+        sum(table[f"{head}.{name}"] for head, name in each.items()).to_numpy() / 2
+    )
+    for head, name in each.items():
+        assert (table[f"{head}.{name}_low"] <= table[f"{head}.{name}_high"]).all()
+        assert table[f"{head}.{name}"]["teacher"] > 0.6
+        # one scale for logits and for values of 70,000 would leave no step for a logit
+        assert table[f"{head}.{name}"]["int8"] > table[f"{head}.{name}"]["half"] - 0.15
+    groups = pd.read_csv(root / "reports" / "classes.csv")["class"]
+    assert {"digit: 3", "ink: highest quarter"} <= set(groups)
+    page = (root / "reports" / "index.html").read_text()
+    assert "digit: accuracy %" in page
+    assert "head drops.ink" in page
+
+
+@only_heads
+def test_a_head_is_known_by_the_columns_of_its_outputs(built):
+    root, *_ = built
+    outputs = json.loads((root / "models" / "int8" / "heads.json").read_text())
+    found = pd.read_parquet(root / "reports" / "predictions" / "int8.parquet")
+    values, targets = np.stack(found["outputs"].to_list()), np.stack(found["label"].to_list())
+    first, last = outputs["digit"]["columns"]
+    assert outputs["ink"]["columns"] == [last, values.shape[1]]
+    table = pd.read_csv(root / "reports" / "models.csv", index_col="model")
+    right = values[:, first:last].argmax(1) == targets[:, 0]
+    assert right.mean() == pytest.approx(table["digit.accuracy"]["int8"])
+    near = abs(values[:, -1] - targets[:, 1]) <= 3000
+    assert near.mean() == pytest.approx(table["ink.within_tolerance"]["int8"])
+
+
+@only_heads
+def test_a_loss_can_be_of_one_head_alone(built, tmp_path):
+    root, *_ = built
+    project = tmp_path / "project"
+    shutil.copytree(root, project)
+    text = (root / "params.yaml").read_text()
+
+    def make_with(losses):
+        changed = text.replace("by: distill,", f"by: distill, losses: [{losses}],")
+        (project / "params.yaml").write_text(changed)
+        make.run(project, "student")
+
+    make_with("{loss: decoupled, head: digit}, {loss: labels, head: ink, weight: 3}")
+    metrics = json.loads((project / "models" / "student" / "metrics.json").read_text())
+    assert metrics["validation_mean_score"] > 0.4
+    with pytest.raises(
+        BadInput, match=r"`class_weights` of student .* found several heads: `head`"
+    ):
+        make_with("{loss: labels, class_weights: balanced}")
+    with pytest.raises(BadInput, match="`head` of student to be digit, ink; found 'ink_'"):
+        make_with("{loss: labels, head: ink_}")
+    with pytest.raises(BadInput, match="a regression, the head ink has: soft_targets, squared_err"):
+        make_with("{loss: dist, head: ink}")

@@ -159,3 +159,26 @@ def test_gates_call_the_documented_criterion(monkeypatch):
     drops = ["drop", "champion_drop", "worst_class_drop"]
     assert failed(GOOD) == drops
     assert asked == [(getattr(GOOD, gate), BOUNDS[gate]) for gate in drops]
+
+
+def test_each_head_is_held_to_its_own_margin():
+    figures = replace(GOOD, head_drops={"colour": 0.02, "price": 0.08})
+    assert failed(figures, Gates(head_drops={"colour": 0.02, "price": 0.08})) == []
+    strict = Gates(head_drops={"colour": 0.03, "price": 0.05})
+    assert failed(figures, strict) == ["head_drops.price"]
+    unknown = replace(GOOD, head_drops={"colour": float("nan")})
+    assert failed(unknown, Gates(head_drops={"colour": 1.0})) == ["head_drops.colour"]
+    verdict = judge(Gates(head_drops={"shape": 0.5}), figures)[-1]
+    assert not verdict.passed
+    assert verdict.found == "no such head; colour, price"
+
+
+def test_the_drops_of_heads_are_read_from_their_columns():
+    row = {
+        "examples": 300, "mean_score": 0.9, "drop_high": 0.03, "worst_class_drop_high": 0.2,
+        "bytes": 100, "latency_1_ms": 0.1, "speedup_1_low": 2.0, "memory_1": 5, "not_finite": 0,
+        "colour.drop": 0.01, "colour.drop_high": 0.02, "price.drop_high": 0.04,
+    }  # fmt: skip
+    figures = Figures.of(row, row, headline="mean_score", data="d", current_data="d")
+    assert figures.head_drops == {"colour": 0.02, "price": 0.04}
+    assert figures.drop == 0.03

@@ -19,7 +19,7 @@ from espalier.judging import (
     ratio,
     worst,
 )
-from espalier.prediction import CLASSIFICATION, answers
+from espalier.prediction import CLASSIFICATION, Heads, answers
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -237,3 +237,42 @@ def test_top_five_of_five_classes_is_not_given(drawn):
     labels, logits, teacher = drawn
     assert math.isnan(judged(labels, logits[:, :5], teacher[:, :5], CLASSES[:5])[0]["top5"])
     assert judged(labels, logits, teacher, CLASSES)[0]["top5"] > 0.9
+
+
+def test_one_head_is_judged_as_its_task_alone(drawn):
+    labels, logits, teacher = drawn
+    heads = Heads([{"name": "insect", "task": "classification", "classes": CLASSES}])
+    alone, groups = judged(labels, logits, teacher)
+    targets = labels[:, None].astype(np.float32)
+    found, found_groups = judgement(heads, targets, logits, teacher, CLASSES)
+    for name, value in alone.items():
+        if name.startswith("accuracy"):
+            assert found[name.replace("accuracy", "mean_score")] == value
+        elif name not in ("worst_class", "top5", "ece"):
+            assert found[name] == value
+        if f"insect.{name}" in found:
+            assert found[f"insect.{name}"] == value
+    assert {"insect.accuracy_low", "insect.drop_high", "insect.ece"} <= set(found)
+    assert found["worst_class"] == f"insect: {alone['worst_class']}"
+    groups = groups.rename(columns={"accuracy": "mean_score"})
+    assert found_groups.drop(columns="class").equals(groups.drop(columns="class"))
+
+
+def test_two_heads_have_the_mean_of_the_scores_and_wider_intervals_of_their_groups(drawn):
+    """By Bonferroni's inequality: the groups of either head have half of the error."""
+    labels, logits, teacher = drawn
+    facts = {"task": "classification", "classes": CLASSES}
+    heads = Heads([{"name": "good", **facts}, {"name": "bad", **facts}])
+    targets = np.stack([labels, labels], 1).astype(np.float32)
+    outputs = np.concatenate([teacher, logits], 1)
+    found, groups = judgement(heads, targets, outputs, np.concatenate([teacher, teacher], 1), ())
+    alone, own = judged(labels, logits, teacher)
+    assert found["good.drop"] == 0
+    assert found["bad.drop"] == alone["drop"]
+    assert found["mean_score"] == pytest.approx(found["good.accuracy"] / 2 + alone["accuracy"] / 2)
+    assert found["drop"] == pytest.approx(alone["drop"] / 2)
+    assert found["drop_low"] <= found["drop"] <= found["drop_high"]
+    bad = groups[groups["class"].str.startswith("bad: ")]
+    assert bad["drop"].to_numpy() == pytest.approx(own["drop"].to_numpy())
+    assert (bad["drop_high"].to_numpy() > own["drop_high"].to_numpy()).all()
+    assert (bad["drop_high"].to_numpy() < own["drop_high"].to_numpy() + 0.1).all()

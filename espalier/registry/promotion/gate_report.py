@@ -110,4 +110,6 @@ def _candidate_json(candidate: Candidate) -> dict[str, Any]:
 
 def _json_value(value: Any) -> Any:
     """A value that JSON can express: NaN and infinity become words."""
+    if isinstance(value, dict):
+        return {key: _json_value(one) for key, one in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

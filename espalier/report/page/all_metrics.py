@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from espalier.prediction import Heads
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.formats import size, times
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
@@ -52,7 +53,18 @@ def _columns(contents: Contents) -> dict[str, Column]:
     known = {name for row in rows for name in row if name in _KNOWN}
     further = {title: column for title, (name, column) in _FURTHER.items() if name in known}
     score = {f"{contents.score} %": _percent("score")}
-    return {**score, **_DROPS, **further, **_COSTS}
+    return {**score, **_DROPS, **_of_heads(contents), **further, **_COSTS}
+
+
+def _of_heads(contents: Contents) -> dict[str, Column]:
+    """The score and the drop of each head, by their titles; none of a single task."""
+    heads = contents.task.heads if isinstance(contents.task, Heads) else ()
+    columns: dict[str, Column] = {}
+    for head in heads:
+        headline = head.task.headline
+        columns[f"{head.name}: {headline.title} %"] = _percent(f"{head.name}.{headline.name}")
+        columns[f"{head.name}: drop, points"] = _percent(f"{head.name}.drop")
+    return columns
 
 
 def _row(name: str, row: Row, columns: Iterable[Column]) -> Markup:

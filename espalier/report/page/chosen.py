@@ -52,7 +52,7 @@ def aliases(contents: Contents) -> dict[str, list[str]]:
 def _judged(asked: Gates, figures: Figures) -> list[Verdict]:
     """The verdicts of the policy's gates, then of the gates that no policy can switch off."""
     found = judge(asked, figures)
-    of_policy = [one for one in found if one.gate in Gates.model_fields]
+    of_policy = [one for one in found if one.gate.partition(".")[0] in Gates.model_fields]
     return of_policy + [one for one in found if one.gate in _ALWAYS]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from espalier.prediction import NO_ANSWER
+from espalier.prediction import NO_ANSWER, Heads
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
 from espalier.report.page.pictures import source
@@ -61,7 +61,11 @@ def forgotten(contents: Contents) -> Markup:
 def _gravest(contents: Contents, examples: pd.DataFrame) -> list[_Example]:
     if examples.empty:
         return []
-    described = _DESCRIBE[contents.task.name](examples, contents.dataset.classes)
+    task = contents.task
+    if isinstance(task, Heads):
+        described = _of_heads(examples, task)
+    else:
+        described = _DESCRIBE[task.name](examples, contents.dataset.classes)
     return sorted(described, key=lambda example: -example.gravity)[:_EACH]
 
 
@@ -125,6 +129,34 @@ _DESCRIBE: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[_Example]]] = 
     "multilabel": _of_sets,
     "regression": _of_values,
 }
+
+
+def _of_heads(examples: pd.DataFrame, task: Heads) -> list[_Example]:
+    """Wrong answers of several heads, that with the lowest score first."""
+    targets, answers = (np.stack(list(examples[name])) for name in ("label", "predicted"))
+    outputs = np.stack(list(examples[task.output]))
+    each = []
+    for head in task.heads:
+        own = {"label": head.answers_of(targets), "predicted": head.answers_of(answers)}
+        columns = {name: list(values) for name, values in own.items()}
+        table = pd.DataFrame({"example": examples["example"].to_numpy(), **columns})
+        table[head.task.output] = list(head.outputs_of(outputs))
+        each.append(_DESCRIBE[head.task.name](table, head.classes))
+    lost = 1 - task.scores(answers, targets)
+    return [
+        _Example(
+            of_heads[0].index,
+            _joined(task, [one.label for one in of_heads]),
+            _joined(task, [one.answer for one in of_heads]),
+            float(gravity),
+        )
+        for of_heads, gravity in zip(zip(*each, strict=True), lost, strict=True)
+    ]
+
+
+def _joined(task: Heads, words: Sequence[str]) -> str:
+    pairs = zip(task.heads, words, strict=True)
+    return "; ".join(f"{head.name} {word}" for head, word in pairs)
 
 
 def _shot(contents: Contents, example: _Example) -> Markup:

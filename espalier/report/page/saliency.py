@@ -25,7 +25,7 @@ _OF_PARTS = (
 _MISSING = (
     "There are none: captum was not installed when this was evaluated (`pip install captum`; the "
     "extra `pipeline` of Espalier contains it), an earlier version of Espalier evaluated it, or the "
-    "examples are tensors or have sets of labels. `espalier evaluate` computes them."
+    "examples are tensors, or have sets of labels or several heads. `espalier evaluate` computes them."
 )
 
 

@@ -20,7 +20,7 @@ from espalier.measures.macs import count_macs
 from espalier.models.folder import load, read_architecture
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
-from espalier.prediction import CLASSIFICATION, Multilabel, Task
+from espalier.prediction import CLASSIFICATION, Heads, Multilabel, Task
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (
@@ -82,7 +82,8 @@ class _Project:
     @property
     def has_parts(self) -> bool:
         """Whether parts of the inputs have words, and the answer is a single one."""
-        return self.dataset.kind in _PARTED and self.task.name != Multilabel.name
+        several = (Multilabel.name, Heads.name)
+        return self.dataset.kind in _PARTED and self.task.name not in several
 
     def occluded(
         self, name: str, network: nn.Module, stored: torch.Tensor, answers: np.ndarray

@@ -192,8 +192,8 @@ class Job(Generic[EntryType]):
             return []
         if recipe.sampler == "balanced" and data.task.name != CLASSIFICATION.name:
             raise BadInput(
-                f"Expected `sampler: balanced` of {self.name} with a classification; found a "
-                f"{data.task.name}."
+                f"Expected `sampler: balanced` of {self.name} with a classification; found the task "
+                f"`{data.task.name}`."
             )
         with Reporter(self.name, recipe.epochs, data.task.headline) as report:
             return fit(

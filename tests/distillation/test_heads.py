@@ -7,11 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from espalier.distillation.bank import Bank
-from espalier.distillation.heads import from_heads
-from espalier.distillation.losses import soft_targets
+from espalier.distillation.heads import OfColumns, TeacherColumns, from_heads, soft_targets_of
+from espalier.distillation.losses import soft_targets, soft_values
 from espalier.distillation.objectives import from_labels, from_logits
 from espalier.errors import BadInput
 from espalier.inputs.image import ImageAugmentations
+from espalier.prediction import CLASSIFICATION, Heads
 from espalier.training.batches import Batch, Resident
 from espalier.training.device import ProcessGroup
 from espalier.training.engine import fit
@@ -135,3 +136,54 @@ def test_one_answer_is_one_head():
         ("0", torch.float32)
     ]
     assert list(heads_of([logits, logits])) == ["0", "1"]
+
+
+COLUMNS = Heads([
+    {"name": "digit", "task": "classification", "classes": tuple("0123456789"), "weight": 2.0},
+    {"name": "ink", "task": "regression", "classes": ("ink",), "weight": 0.5},
+])  # fmt: skip
+
+
+def drawn_columns():
+    """Outputs (30, 11) of a student and a teacher, and targets (30, 2)."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 30, 11)
+    return student, teacher, torch.stack([torch.arange(30.0) % 10, torch.randn(30)], 1)
+
+
+class Outputs:
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def view(self, number):
+        return self.outputs * (1 + number)
+
+
+def test_a_head_of_columns_is_taught_as_the_task_alone():
+    student, teacher, targets = drawn_columns()
+    index = torch.arange(30)
+    seen = LossInputs(student, student, Batch(index, student, targets), 1, 0.0)
+    own = LossInputs(student[:, :10], student, Batch(index, student, targets[:, 0].long()), 1, 0.0)
+    digit = COLUMNS.heads[0]
+    labels = OfColumns(digit, from_labels(0.1, task=digit.task))
+    assert torch.equal(labels(seen), from_labels(0.1)(own))
+    settings = {"temperature": 3.0, "class_weights": torch.arange(1.0, 11)}
+    bank = TeacherColumns(Outputs(teacher), digit)
+    taught = OfColumns(digit, from_logits(soft_targets, [bank], **settings))
+    alone = from_logits(soft_targets, [Outputs(teacher[:, :10])], **settings)
+    assert torch.equal(taught(seen), alone(own))
+    inked = seen.batch.targets.clone()
+    inked[:, 1] += 5
+    other = LossInputs(student, student, Batch(index, student, inked), 1, 0.0)
+    assert torch.equal(labels(other), labels(seen))
+
+
+def test_soft_targets_of_several_heads_are_their_weighted_sum():
+    student, teacher, _ = drawn_columns()
+    found = soft_targets_of(COLUMNS, 3.0)(student, teacher)
+    digit = soft_targets(student[:, :10], teacher[:, :10], temperature=3.0)
+    ink = soft_values(student[:, 10:], teacher[:, 10:])
+    assert found.item() == pytest.approx((2 * digit + ink / 2).item())
+    alone = soft_targets_of(CLASSIFICATION, 3.0)(student[:, :10], teacher[:, :10])
+    assert torch.equal(alone, digit)
+    assert soft_targets_of(COLUMNS, 3.0)(teacher, teacher).item() == pytest.approx(0, abs=1e-5)

@@ -88,6 +88,7 @@ LOSSES = (
     Loss({"loss": "decoupled", "temperature": 2}, ignores=("shift",)),
     Loss({"loss": "dist", "temperature": 1}, ignores=("shift",)),
     Loss({"loss": "hints"}, over="features"),
+    Loss({"loss": "review"}, over="features"),
     Loss(
         {"loss": "attention"},
         over="features",

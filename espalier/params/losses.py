@@ -194,6 +194,18 @@ class Hints(FeatureLoss):
     loss: Literal["hints"]
 
 
+class Review(FeatureLoss):
+    """The difference of the teacher's layers from fusions of several layers (Chen et al. 2021).
+
+    Attributes:
+        pairs: layers of the teacher by layers of the student, at least two. Each layer of the
+            student is fused with all deeper ones.
+    """
+
+    loss: Literal["review"]
+    pairs: dict[str, str] | None = Field(None, min_length=2)
+
+
 class Attention(FeatureLoss):
     """The difference of attention maps (Zagoruyko and Komodakis 2017)."""
 
@@ -262,7 +274,7 @@ def _kind_of_loss(given: Any) -> str:
 AnyLogitLoss = (
     SoftTargets | Reverse | TeacherLabels | SquaredError | Standardised | Decoupled | Dist | OwnLoss
 )
-AnyFeatureLoss = Hints | Attention | Similarity | Relational
+AnyFeatureLoss = Hints | Review | Attention | Similarity | Relational
 AnyLoss = Annotated[
     Annotated[Labels, Tag("labels")]
     | Annotated[SoftTargets, Tag("soft_targets")]
@@ -273,6 +285,7 @@ AnyLoss = Annotated[
     | Annotated[Decoupled, Tag("decoupled")]
     | Annotated[Dist, Tag("dist")]
     | Annotated[Hints, Tag("hints")]
+    | Annotated[Review, Tag("review")]
     | Annotated[Attention, Tag("attention")]
     | Annotated[Similarity, Tag("similarity")]
     | Annotated[Relational, Tag("relational")]

@@ -12,7 +12,7 @@ from espalier import files
 from espalier.commands import data, evaluate, make, prepare, register
 from espalier.data.prepared import open_encoded, read_split
 from espalier.making.job import Job
-from espalier.making.teaching import bank_of
+from espalier.making.teachers import bank_of
 from espalier.params import read_params
 
 pytestmark = pytest.mark.filterwarnings("ignore::espalier.errors.Notice")

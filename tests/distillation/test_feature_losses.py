@@ -100,7 +100,7 @@ def test_it_looks_away_from_what_its_paper_says_it_does(case):
 @CASES
 def test_the_student_may_have_other_sizes(case):
     """Other resolutions for all, and other numbers of channels where nothing adapts them."""
-    channels = 5 if case.keys["loss"] == "hints" else 3
+    channels = 5 if case.keys["loss"] in ("hints", "review") else 3
     for size in (4, 8, 6, 3):
         loss = compute(case, maps(0, channels, size), maps(1))
         assert loss.isfinite()
@@ -137,6 +137,39 @@ def test_hints():
     student, teacher = maps(0), maps(1)
     pairs = zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)
     check(losses.hints(student, teacher), mean((a - b) ** 2 for a, b in pairs))
+
+
+def test_review():
+    def shrink(channel, by):
+        side = len(channel) // by
+        return [
+            [
+                mean(channel[by * y + dy][by * x + dx] for dy in range(by) for dx in range(by))
+                for x in range(side)
+            ]
+            for y in range(side)
+        ]
+
+    student, teacher = maps(0, size=8), maps(1, size=8)
+    expected = 0.0
+    for by, weight in ((1, 8 / 15), (2, 4 / 15), (4, 2 / 15), (8, 1 / 15)):
+        ours, theirs = (
+            [shrink(channel, by) for example in one.tolist() for channel in example]
+            for one in (student, teacher)
+        )
+        rows = [
+            (a - b) ** 2
+            for s, t in zip(ours, theirs, strict=True)
+            for row, other in zip(s, t, strict=True)
+            for a, b in zip(row, other, strict=True)
+        ]
+        expected += weight * mean(rows)
+    check(losses.review(student, teacher), expected)
+
+
+def test_review_of_two_by_two_positions_has_two_levels():
+    student = torch.tensor([[[[2.0, 0.0], [0.0, 0.0]]]])
+    assert losses.review(student, torch.zeros(1, 1, 2, 2)).item() == pytest.approx(0.75)
 
 
 def test_attention():

@@ -1,5 +1,6 @@
 """Feature distillation: losses between layers of a student and of its teacher."""
 
+from espalier.distillation.features.fusion import Fusion
 from espalier.distillation.features.layers import Layer, layers
 from espalier.distillation.features.objective import FeatureTerm, FromFeatures, OwnFront
 from espalier.distillation.features.pairs import default_pairs, ends
@@ -8,6 +9,7 @@ from espalier.distillation.features.tap import Tap
 __all__ = [
     "FeatureTerm",
     "FromFeatures",
+    "Fusion",
     "Layer",
     "OwnFront",
     "Tap",

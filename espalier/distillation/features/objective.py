@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from espalier.distillation.features.fusion import Fusion
 from espalier.distillation.features.layers import as_map
 from espalier.distillation.features.tap import Tap
 from espalier.distillation.losses.averages import wide
@@ -26,6 +27,8 @@ class FeatureTerm:
         weight: weight of the sum.
         adapted: whether a learned 1x1 convolution maps the student's channels to the teacher's.
         settings: keys of the loss.
+        fused: whether each of the student's layers is fused with all deeper ones, of which `pairs`
+            has the deepest last.
     """
 
     loss: Callable[..., Tensor]
@@ -33,6 +36,7 @@ class FeatureTerm:
     weight: float | Ramp = 1.0
     adapted: bool = False
     settings: Mapping[str, float | Ramp] = field(default_factory=dict)
+    fused: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class OwnFront:
 class FromFeatures(nn.Module):
     """A weighted sum of losses over pairs of layers.
 
-    Its parameters are the adapters, which are trained too. Its hooks are removed when it is closed
-    or collected.
+    Its parameters are the adapters and fusions, which are trained too and are not deployed. Its
+    hooks are removed when it is closed or collected.
     """
 
     def __init__(
@@ -89,15 +93,8 @@ class FromFeatures(nn.Module):
             student.eval()(example)
         student.train(training)
         ours, theirs = self._maps(example, own_front.example if own_front else example)
-        self.adapters = nn.ModuleList(
-            nn.ModuleList(
-                nn.Conv2d(ours[one].shape[1], theirs[other].shape[1], 1)
-                if term.adapted
-                else nn.Identity()
-                for one, other in term.pairs.items()
-            )
-            for term in terms
-        ).to(example.device)
+        self.adapters = nn.ModuleList(_adapters(term, ours, theirs) for term in terms)
+        self.adapters.to(example.device)
 
     def forward(self, seen: LossInputs) -> Tensor:
         """The loss of a batch on which the student has just run."""
@@ -106,8 +103,9 @@ class FromFeatures(nn.Module):
         total = 0 * seen.outputs.sum()
         for term, adapters in zip(self._terms, self.adapters, strict=True):
             settings = {name: at(value, seen.progress) for name, value in term.settings.items()}
-            for (one, other), adapter in zip(term.pairs.items(), adapters, strict=True):  # type: ignore[call-overload]
-                loss = term.loss(adapter(ours[one]), theirs[other], **settings)
+            adapted = _adapted(adapters, [ours[name] for name in term.pairs])
+            for own, other in zip(adapted, term.pairs.values(), strict=True):
+                loss = term.loss(own, theirs[other], **settings)
                 total = total + at(term.weight, seen.progress) * loss
         return total
 
@@ -127,6 +125,33 @@ class FromFeatures(nn.Module):
         with torch.no_grad(), self._precision():
             self._teacher[0](theirs)
         return _as_maps(self._ours, ours), _as_maps(self._theirs, theirs)
+
+
+def _adapters(
+    term: FeatureTerm, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
+) -> nn.Module:
+    """The module of a term that maps the student's outputs to the inputs of the loss."""
+    student = [_shape(ours[name]) for name in term.pairs]
+    teacher = [_shape(theirs[name]) for name in term.pairs.values()]
+    if term.fused:
+        return Fusion(student, teacher)
+    return nn.ModuleList(
+        nn.Conv2d(own[0], other[0], 1) if term.adapted else nn.Identity()
+        for own, other in zip(student, teacher, strict=True)
+    )
+
+
+def _adapted(adapters: nn.Module, maps: Sequence[Tensor]) -> list[Tensor]:
+    """The student's maps (N, C, H, W) as the loss compares them."""
+    if isinstance(adapters, Fusion):
+        return adapters(maps)  # type: ignore[no-any-return]
+    return [adapter(own) for adapter, own in zip(adapters, maps, strict=True)]  # type: ignore[call-overload]
+
+
+def _shape(maps: Tensor) -> tuple[int, int, int]:
+    """Channels, height and width."""
+    _, channels, height, width = maps.shape
+    return channels, height, width
 
 
 def _as_maps(tap: Tap, inputs: Tensor) -> dict[str, Tensor]:

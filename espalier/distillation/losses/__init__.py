@@ -16,6 +16,7 @@ from espalier.distillation.losses.hints import hints
 from espalier.distillation.losses.other_tasks import bernoulli_soft_targets, soft_values
 from espalier.distillation.losses.relational import relational
 from espalier.distillation.losses.reverse import reverse
+from espalier.distillation.losses.review import review
 from espalier.distillation.losses.similarity import similarity
 from espalier.distillation.losses.soft_targets import soft_targets
 from espalier.distillation.losses.squared_error import squared_error
@@ -38,6 +39,7 @@ OUTPUTS: dict[str, dict[str, Callable[..., Tensor]]] = {  # by task
 }
 FEATURES: dict[str, Callable[..., Tensor]] = {
     "hints": hints,
+    "review": review,
     "attention": attention,
     "similarity": similarity,
     "relational": relational,
@@ -54,6 +56,7 @@ __all__ = [
     "hints",
     "relational",
     "reverse",
+    "review",
     "similarity",
     "soft_targets",
     "soft_values",

@@ -1,0 +1,52 @@
+"""The teachers of an entry: their outputs, and the inputs that they see."""
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from espalier import files
+from espalier.distillation.bank import Bank
+from espalier.inputs import Front
+from espalier.making.job import Job
+from espalier.params import Taught
+from espalier.training.scoring import Inference
+
+
+def bank_of(job: Job[Taught], teacher: str) -> Bank:
+    """The outputs of a teacher, in a folder named by a hash of everything they depend on.
+
+    All students and prune cycles that depend on the same values share the folder.
+    """
+    data, augmentations = job.data, job.data.augmentations
+    depends: dict[str, Any] = {
+        "teacher": job.project.identity(teacher),
+        "data": data.version,
+        "views": augmentations.key,
+        "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
+    }
+    if data.decoder_versions:
+        depends["decoders"] = data.decoder_versions
+    inference = Inference(data.train, own_front(job, teacher) or data.front)
+    loaded: list[nn.Module] = []  # loaded when the first output is missing
+
+    def outputs(view: int) -> Tensor:
+        if not loaded:
+            loaded.append(job.project.load(teacher))
+        augment = partial(_augment, augmentations, view)
+        return inference.outputs(loaded[0], augment, view=view)[0]
+
+    return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
+
+
+def own_front(job: Job[Taught], teacher: str) -> Front | None:
+    """The front of a teacher that sees its inputs otherwise than the student; None if it does not."""
+    preprocessing = job.project.architecture(teacher).preprocessing
+    if preprocessing == job.data.preprocessing:
+        return None
+    return job.data.dataset.front(job.processes.device, preprocessing)
+
+
+def _augment(augmentations: Any, view: int, inputs: Tensor, index: Tensor) -> Tensor:
+    augmented: Tensor = augmentations.apply(inputs, index, view)
+    return augmented

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import torch
 
 from espalier import files
 from espalier.commands.report import commit_of, write_page
-from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
+from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.export.onnx import Deployed
-from espalier.judging import Interval, forgotten, front, judgement, ratio
+from espalier.judging import Interval, Question, forgotten, front, judgement, ratio
 from espalier.measures.device import device_name
 from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
-from espalier.models.folder import load, read_architecture
+from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Params, read_params
 from espalier.paths import (
     CLASSES,
@@ -62,18 +62,16 @@ def run(root: Path) -> None:
     _drop_undeclared(root / MODELS, params)
     hashes = {name: files.verify(root / MODELS / name)[DEPLOYED] for name in params.names}
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
-    inputs, targets, task = test.inputs.numpy(), test.targets.numpy(), dataset.build_task()
+    inputs, task = test.inputs.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes, dataset.task)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
         outputs = {
             name: _open(root, params, name).outputs(inputs, params.evaluation.batch_size)
             for name in hashes
         }
-        judged, classes = _judge(outputs, targets, dataset)
-        (draft / PREDICTIONS).mkdir()
-        for name in outputs:
-            answered = predictions(task, outputs[name], outputs[TEACHER], targets)
-            answered.to_parquet(draft / PREDICTIONS / f"{name}.parquet", index=False)
+        questions = _questions(root, dataset, test, list(hashes))
+        judged, classes = _judge(outputs, questions, task)
+        _write_predictions(draft / PREDICTIONS, outputs, questions, task)
         costs = [
             _facts(root, params),
             _memory(root, params, dataset),
@@ -83,23 +81,25 @@ def run(root: Path) -> None:
         table = table.assign(
             threads=params.evaluation.threads,
             device=conditions["device"],
-            front=_front(table, task),
+            front=_front(table, task, questions),
             score=table[task.headline.name],  # for plots, which know one name for all tasks
+            **_answered(questions),
         )
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
         write_dvc_files(root, draft, table, task.headline)
-        explain(root, draft, params, test, outputs, table.index[table["front"]].tolist())
+        best = table.index[table["front"]].tolist()
+        explain(root, draft, params, test, _of_all_classes(outputs, questions), best)
         write_page(root, draft)
     if sys.stdout.isatty():
         print_tree(table.reset_index(), task.headline)
     else:
-        print(f"measured {len(table)} models on {len(targets)} test examples; reports/ is ready")  # noqa: T201
+        print(f"measured {len(table)} models on {len(inputs)} test examples; reports/ is ready")  # noqa: T201
 
 
 def predictions(
-    task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray
+    task: Task, outputs: np.ndarray, reference: np.ndarray, question: Question
 ) -> pd.DataFrame:
     """A row per test example, in the order of the split: its target, the answer, and the outputs.
 
@@ -108,20 +108,48 @@ def predictions(
         outputs: outputs (N, ...) of the model.
         reference: outputs (N, ...) of its teacher; an example that only the teacher has right is
             `forgotten`.
-        targets: targets (N, ...) of the examples.
+        question: examples that the model answers, and their targets.
     """
-    answered, number = task.answers(outputs), np.arange(len(targets))
+    answered, targets = task.answers(outputs), question.targets
     scores = task.scores(answered, targets)
     former = task.scores(task.answers(reference), targets)
     return pd.DataFrame(
         {
-            "example": number,
+            "example": question.examples,
             "label": list(targets),
             "predicted": list(answered),
-            "forgotten": np.isin(number, forgotten(scores, former)),
+            "forgotten": np.isin(np.arange(len(targets)), forgotten(scores, former)),
             task.output: list(outputs.astype(np.float32)),
         }
     )
+
+
+def _questions(
+    root: Path, dataset: Dataset, test: Split, names: Sequence[str]
+) -> dict[str, Question]:
+    """The question that each model is judged by."""
+    given = {name: concepts_of(root / MODELS / name) for name in names}
+    return {name: Question.of(own, dataset, test.targets) for name, own in given.items()}
+
+
+def _of_all_classes(
+    outputs: Mapping[str, np.ndarray], questions: Mapping[str, Question]
+) -> dict[str, np.ndarray]:
+    """The outputs of the models that answer all classes, whose answers can be compared one by one."""
+    return {name: outputs[name] for name, one in questions.items() if one.concepts is None}
+
+
+def _write_predictions(
+    folder: Path,
+    outputs: Mapping[str, np.ndarray],
+    questions: Mapping[str, Question],
+    task: Task,
+) -> None:
+    folder.mkdir()
+    for name, question in questions.items():
+        own, reference = outputs[name][question.examples], question.reference(outputs[TEACHER])
+        answered = predictions(task, own, reference, question)
+        answered.to_parquet(folder / f"{name}.parquet", index=False)
 
 
 def _drop_undeclared(models: Path, params: Params) -> None:
@@ -157,13 +185,14 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str
 
 
 def _judge(
-    outputs: Mapping[str, np.ndarray], targets: np.ndarray, dataset: Dataset
+    outputs: Mapping[str, np.ndarray], questions: Mapping[str, Question], task: Task
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row of figures per model, and a row per model and group."""
-    figures, classes, task = {}, [], dataset.build_task()
-    for name, own in outputs.items():
-        reference = None if name == TEACHER else outputs[TEACHER]
-        figures[name], drops = judgement(task, targets, own, reference, dataset.classes)
+    figures, classes = {}, []
+    for name, question in questions.items():
+        own = outputs[name][question.examples]
+        reference = None if name == TEACHER else question.reference(outputs[TEACHER])
+        figures[name], drops = judgement(task, question.targets, own, reference, question.classes)
         classes.append(drops.assign(model=name))
     table = pd.concat(classes)
     return pd.DataFrame.from_dict(figures, orient="index"), table[
@@ -250,7 +279,18 @@ def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
     return call
 
 
-def _front(table: pd.DataFrame, task: Task) -> np.ndarray:
-    """The models that no other beats in mean score, bytes and latency at once."""
+def _front(table: pd.DataFrame, task: Task, questions: Mapping[str, Question]) -> np.ndarray:
+    """The models that no other of the same classes beats in mean score, bytes and latency at once."""
     scores = table[task.headline.name]
-    return front(np.stack([-scores, table["bytes"], table["latency_1_ms"]], axis=1).astype(float))
+    measured = np.stack([-scores, table["bytes"], table["latency_1_ms"]], axis=1).astype(float)
+    words = np.array([questions[name].words for name in table.index])
+    best = np.zeros(len(table), bool)
+    for one in np.unique(words):
+        best[words == one] = front(measured[words == one])
+    return best
+
+
+def _answered(questions: Mapping[str, Question]) -> dict[str, list[str]]:
+    """The column of the classes that each model answers; none if all answer all classes."""
+    words = [question.words for question in questions.values()]
+    return {"classes": words} if any(words) else {}

@@ -125,6 +125,7 @@ def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str
     with torch.no_grad():
         deployed_network = Deployed(network, data.deployed_front, data.readout)
         expected = deployed_network(inputs[:_COMPARED]).numpy()
+    own = {} if data.concepts is None else {"classes": len(data.concepts.names)}
     return {
         f"validation_{data.task.headline.name}": float(scores.double().mean()),
         "difference_from_torch": relative_difference(expected, outputs[:_COMPARED]),
@@ -133,6 +134,7 @@ def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str
         "macs": count_macs(network, data.example().cpu()),
         "base_macs": result.base_macs,
         "bytes": deployed.stat().st_size,
+        **own,
     }
 
 

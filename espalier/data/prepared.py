@@ -1,6 +1,6 @@
 """Prepared data: three splits as tensors, each checked against the hash that was recorded when it was written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from espalier.data.names import SPLITS, TRAIN
 from espalier.errors import BadInput
 from espalier.inputs import Decoder, Front, InputKind, input_named
 from espalier.paths import DATASET, HEADS
-from espalier.prediction import Heads, Task, task_named
+from espalier.prediction import Concepts, Heads, Task, task_named
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
 
@@ -76,6 +76,19 @@ class Dataset:
     def build_task(self) -> Task:
         """The task, with what it records of the data."""
         return task_named(self.task, self.task_facts)
+
+    def concepts(self, given: Mapping[str, Sequence[str]] | None) -> Concepts | None:
+        """The concepts of a model: names of classes by the name of the output, or None for all classes.
+
+        Raises:
+            BadInput: if a class is unknown, or the task is no classification.
+        """
+        if given is not None and self.task != _CLASSIFICATION:
+            raise BadInput(
+                f"Expected `classes` with a classification, whose examples have one class; found a "
+                f"{self.task}."
+            )
+        return Concepts.of(given, self.classes)
 
     def describe(self) -> str:
         """Kind, form and task of the examples in words."""
@@ -186,6 +199,13 @@ class Split:
 
     inputs: torch.Tensor
     targets: torch.Tensor
+
+    def answered(self, concepts: Concepts | None) -> "Split":
+        """The examples of the classes that a model answers, with its outputs as their targets."""
+        if concepts is None:
+            return self
+        index, targets = concepts.targets(self.targets)
+        return Split(self.inputs[index], targets)
 
 
 class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, int]]):

@@ -1,6 +1,16 @@
 """Gates: what a model must be to be shipped, as a typed policy, and whether it is."""
 
+from espalier.gates.candidates import candidates_of
 from espalier.gates.policy import Gates, Policy, read_policies
 from espalier.gates.verdicts import Figures, Verdict, choose, judge
 
-__all__ = ["Figures", "Gates", "Policy", "Verdict", "choose", "judge", "read_policies"]
+__all__ = [
+    "Figures",
+    "Gates",
+    "Policy",
+    "Verdict",
+    "candidates_of",
+    "choose",
+    "judge",
+    "read_policies",
+]

@@ -14,6 +14,7 @@ _AT_LEAST = ("examples", "torch_agreement")  # gates whose bound is the smallest
 _DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a margin
 _HEAD_DROP = ".drop_high"  # ending of the columns of the drops of heads
 _COUNTS = ("examples", "bytes", "memory")  # gates whose values are whole numbers
+_ALL = "all classes of the data"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Figures:
         current_data: hash of the data that it was judged on.
         intact: damage of the version's files; empty if there is none.
         head_drops: upper bound of the score lost against the teacher in each head, by its name.
+        classes: classes that the candidate answers, in words; empty for all classes of the data.
+        current_classes: those of the version that the alias points to; None if there is none.
     """
 
     examples: int
@@ -58,6 +61,8 @@ class Figures:
     current_data: str
     intact: str = ""
     head_drops: Mapping[str, float] = field(default_factory=dict)
+    classes: str = ""
+    current_classes: str | None = None
 
     @classmethod
     def of(
@@ -153,6 +158,7 @@ def _unconditional(figures: Figures) -> list[Verdict]:
     judged = "the judged files"
     same_data = figures.data == figures.current_data
     return [
+        *_same_classes(figures),
         Verdict("files", judged, figures.intact or judged, not figures.intact),
         Verdict(
             "finite",
@@ -162,6 +168,15 @@ def _unconditional(figures: Figures) -> list[Verdict]:
         ),
         Verdict("data", figures.current_data[:12], figures.data[:12] or "unknown", same_data),
     ]
+
+
+def _same_classes(figures: Figures) -> list[Verdict]:
+    """The verdict on classes; none where candidate and current version answer all classes."""
+    own, current = figures.classes, figures.current_classes
+    if not own and not current:
+        return []
+    should = _ALL if current == "" else current or own
+    return [Verdict("classes", should, own or _ALL, passed=current in (None, own))]
 
 
 def _verdict(gate: str, bound: float, figures: Figures) -> Verdict:

@@ -16,12 +16,14 @@ from espalier.judging.mcnemar import mcnemar
 from espalier.judging.mean_score import mean_score
 from espalier.judging.multilabel import macro_f1, mean_average_precision
 from espalier.judging.noise import ratio
+from espalier.judging.question import Question
 from espalier.judging.regression import determination, root_mean_squared_error
 from espalier.judging.top import top
 
 __all__ = [
     "Comparison",
     "Interval",
+    "Question",
     "bounded_drop",
     "bounded_mean",
     "compare",

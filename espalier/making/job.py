@@ -16,6 +16,7 @@ from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params, read_params
+from espalier.paths import PARAMS
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
@@ -64,14 +65,38 @@ class Job(Generic[EntryType]):
 
     @cached_property
     def data(self) -> TrainingData:
-        """The prepared data."""
-        return TrainingData(
+        """The prepared data.
+
+        Raises:
+            BadInput: if the parent's network answers other classes than the entry.
+        """
+        data = TrainingData(
             self.project.prepared,
             self.recipe,
             self.params.seed,
             self.processes.device,
             self._preprocessing,
+            self.params.concepts(self.name),
         )
+        self._refuse_other_classes(data)
+        return data
+
+    def _refuse_other_classes(self, data: TrainingData) -> None:
+        """Refuse the network of a parent that was made before its `classes` changed.
+
+        Raises:
+            BadInput: if it was.
+        """
+        parent = self.entry.origin
+        if parent is None or self.entry.factory is not None:
+            return
+        found = self.project.architecture(parent).concepts
+        own = None if data.concepts is None else data.concepts.as_json()
+        if found != own:
+            raise BadInput(
+                f"Expected {parent}, the parent of {self.name}, to answer {_listed(own)}, as "
+                f"{PARAMS} says; found a model of {_listed(found)}. Make {parent} first."
+            )
 
     @property
     def _preprocessing(self) -> dict[str, Any] | None:
@@ -94,6 +119,7 @@ class Job(Generic[EntryType]):
             "seed": self.params.seed,
             "data": self.data.version,
             "models": {name: self.project.identity(name) for name in self.entry.dependencies},
+            **self._classes,
             **self._own_files,
             **self._own_code,
             "device": device_name(self.processes.device),
@@ -108,11 +134,19 @@ class Job(Generic[EntryType]):
 
     @property
     def _entry(self) -> dict[str, Any]:
-        """The content of the entry; without `seeds` where there is one, as before there was the key."""
+        """The content of the entry, without keys of later versions that have their defaults."""
         content: dict[str, Any] = self.entry.model_dump(mode="json", by_alias=True)
         if self.entry.seeds == 1:
             content.pop("seeds", None)
+        if self.entry.concepts is None:
+            content.pop("classes", None)
         return content
+
+    @property
+    def _classes(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The classes of each output, of the entry or inherited; empty for all classes of the data."""
+        concepts = self.params.concepts(self.name)
+        return {} if concepts is None else {"classes": concepts}
 
     @property
     def _own_files(self) -> dict[str, dict[str, str]]:
@@ -208,3 +242,7 @@ class Job(Generic[EntryType]):
                 checkpoints=Checkpoints(self.checkpoints / part),
                 report=report,
             )
+
+
+def _listed(concepts: dict[str, list[str]] | None) -> str:
+    return "all classes of the data" if concepts is None else ", ".join(concepts)

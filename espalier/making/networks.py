@@ -23,8 +23,13 @@ def new_network(job: Job[BaseEntry]) -> nn.Module:
         arguments=job.data.dataset.network_arguments() | job.entry.factory_arguments,
         trusted=job.params.trusted,
     )
-    preprocessing = job.data.preprocessing
-    return replace(architecture_of(network), preprocessing=preprocessing).attach(network)
+    concepts = job.data.concepts
+    architecture = replace(
+        architecture_of(network),
+        preprocessing=job.data.preprocessing,
+        concepts=None if concepts is None else concepts.as_json(),
+    )
+    return architecture.attach(network)
 
 
 def parent_network(job: Job[ChildEntry]) -> nn.Module:

@@ -71,13 +71,20 @@ class Project:
         return self.hashes(name)[WEIGHTS]
 
     def identity(self, name: str) -> str:
-        """Hash of all of a model that results depend on: its weights, and its preprocessing if it has one.
+        """Hash of all of a model that results depend on.
+
+        Its weights, and its preprocessing and its concepts if it has any.
 
         Raises:
             BadInput: if the folder is incomplete, or a file has changed.
         """
-        weights, own = self.weights_hash(name), self.architecture(name).preprocessing
-        return weights if own is None else files.digest({"weights": weights, "preprocessing": own})
+        weights, architecture = self.weights_hash(name), self.architecture(name)
+        further = {
+            "preprocessing": architecture.preprocessing,
+            "concepts": architecture.concepts,
+        }
+        own = {key: value for key, value in further.items() if value is not None}
+        return files.digest({"weights": weights, **own}) if own else weights
 
     def load(self, name: str) -> nn.Module:
         """A model, verified, on the device.

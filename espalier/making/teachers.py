@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from espalier import files
 from espalier.distillation.bank import Bank
+from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.making.job import Job
 from espalier.params import Taught
+from espalier.prediction import Concepts
 from espalier.training.scoring import Inference
 
 
@@ -27,6 +29,9 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
     }
     if data.decoder_versions:
         depends["decoders"] = data.decoder_versions
+    concepts = _concepts(job, teacher)
+    if job.data.concepts is not None:  # other examples, and other outputs
+        depends["classes"] = job.data.concepts.as_json()
     inference = Inference(data.train, own_front(job, teacher) or data.front)
     loaded: list[nn.Module] = []  # loaded when the first output is missing
 
@@ -34,9 +39,27 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         if not loaded:
             loaded.append(job.project.load(teacher))
         augment = partial(_augment, augmentations, view)
-        return inference.outputs(loaded[0], augment, view=view)[0]
+        answered = inference.outputs(loaded[0], augment, view=view)[0]
+        return answered if concepts is None else concepts.logits(answered)
 
     return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
+
+
+def _concepts(job: Job[Taught], teacher: str) -> Concepts | None:
+    """The concepts that a teacher's outputs are summed to; None if they are the student's already.
+
+    Raises:
+        BadInput: if the teacher answers other classes than the student.
+    """
+    own, theirs = job.data.concepts, job.project.architecture(teacher).concepts
+    if theirs is None:
+        return own
+    if own is None or own.as_json() != theirs:
+        raise BadInput(
+            f"Expected the teachers of {job.name} to answer all classes of the data, or the same as "
+            f"{job.name}; found {teacher!r}, which answers {', '.join(theirs)}."
+        )
+    return None
 
 
 def own_front(job: Job[Taught], teacher: str) -> Front | None:

@@ -1,6 +1,7 @@
 """The prepared data, as one training uses them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +15,8 @@ from espalier.data.prepared import Dataset, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.export.onnx import Names
 from espalier.inputs import Augmentations, Front
-from espalier.prediction import Task
-from espalier.training.batches import Examples, open_examples
+from espalier.prediction import Concepts, Task
+from espalier.training.batches import Chosen, Examples, open_examples
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 
@@ -31,6 +32,8 @@ class TrainingData:
         device: device of the training.
         preprocessing: preprocessing that the trained network brings along; None for that of the
             data.
+        classes: names of the classes of each output of the trained network; None for all classes,
+            one by one. Examples of other classes are left out of every split.
     """
 
     folder: Path
@@ -38,12 +41,20 @@ class TrainingData:
     seed: int
     device: torch.device
     preprocessing: dict[str, Any] | None = None
+    classes: Mapping[str, Sequence[str]] | None = None
     _opened: dict[str, Examples] = field(default_factory=dict, repr=False)
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Description of the data."""
-        return read_dataset(self.folder)
+        """Description of the data, with the outputs of the network as its classes."""
+        whole = read_dataset(self.folder)
+        concepts = whole.concepts(self.classes)
+        return whole if concepts is None else replace(whole, classes=concepts.names)
+
+    @cached_property
+    def concepts(self) -> Concepts | None:
+        """The outputs of the network; None for all classes, one by one."""
+        return read_dataset(self.folder).concepts(self.classes)
 
     @cached_property
     def version(self) -> str:
@@ -114,7 +125,7 @@ class TrainingData:
         """
         _refuse_test(split)
         if split not in self._opened:
-            self._opened[split] = open_examples(
+            examples = open_examples(
                 self.folder,
                 self.dataset,
                 split,
@@ -122,7 +133,25 @@ class TrainingData:
                 self.recipe.resident_bytes,
                 self.seed if self.recipe.augment else None,
             )
+            self._opened[split] = self._answered(examples, split)
         return self._opened[split]
+
+    def _answered(self, examples: Examples, split: str) -> Examples:
+        """The examples of the classes that the network answers, with its outputs as their targets.
+
+        Raises:
+            BadInput: if an output has no example.
+        """
+        if self.concepts is None:
+            return examples
+        index, targets = self.concepts.targets(examples.targets)
+        empty = set(range(len(self.concepts.names))) - set(targets.unique().tolist())
+        if empty:
+            raise BadInput(
+                f"Expected examples of each of {self.concepts.describe()} in the {split} split; "
+                f"found none of {self.concepts.names[min(empty)]!r}."
+            )
+        return Chosen(examples, index.cpu(), targets)
 
     def stored(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
         """The inputs (N, ...) of a split in their stored type and its targets (N, ...), mapped into main memory.
@@ -132,7 +161,10 @@ class TrainingData:
         """
         _refuse_test(split)
         whole = read_split(self.folder, split)  # mapped, so that it need not fit into memory
-        return whole.inputs, whole.targets
+        if self.concepts is None:
+            return whole.inputs, whole.targets
+        index, targets = self.concepts.targets(whole.targets)
+        return whole.inputs[index], targets
 
     def example(self) -> torch.Tensor:
         """Two examples as a network sees them, all zero, on the device."""

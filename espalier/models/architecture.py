@@ -41,6 +41,8 @@ class Architecture:
         quantization: quantization of the deployed file; None if there is none.
         preprocessing: preprocessing that the network brings along, which its front applies; None
             for the front of the data.
+        concepts: names of the classes of the data of each output, by the name of the output; None
+            for all classes, one by one.
     """
 
     factory: str
@@ -50,6 +52,7 @@ class Architecture:
     edits: tuple[Edit, ...] = ()
     quantization: dict[str, Any] | None = None
     preprocessing: dict[str, Any] | None = None
+    concepts: dict[str, list[str]] | None = None
 
     @property
     def shapes(self) -> dict[str, list[int]]:
@@ -80,7 +83,8 @@ class Architecture:
     def as_json(self) -> dict[str, Any]:
         """The content of `architecture.json`."""
         # absent where there is none: the content hash of such models stays what it was
-        own = {"preprocessing": self.preprocessing} if self.preprocessing is not None else {}
+        further = {"preprocessing": self.preprocessing, "concepts": self.concepts}
+        own = {name: value for name, value in further.items() if value is not None}
         return {
             "factory": self.factory,
             "classes": self.classes,

@@ -71,6 +71,11 @@ def read_architecture(folder: Path) -> Architecture:
     return Architecture.from_json(files.read_json(folder / ARCHITECTURE))
 
 
+def concepts_of(folder: Path) -> dict[str, list[str]] | None:
+    """The classes of each output of the model in a folder; None for all classes, one by one."""
+    return read_architecture(folder).concepts
+
+
 def content_hash(folder: Path) -> str:
     """SHA-256 of the architecture, the weights, the deployed file, and what makes its inputs.
 

@@ -184,6 +184,14 @@ class Params(Strict):
             found.append(name)
         return tuple(found)
 
+    def concepts(self, name: str) -> dict[str, tuple[str, ...]] | None:
+        """Names of the classes of each output of a model, from the nearest entry with `classes`.
+
+        None stands for all classes of the data, one by one.
+        """
+        found = (self.entry(one).concepts for one in (name, *self.ancestors(name)))
+        return next((one for one in found if one is not None), None)
+
     def recipe(self, overrides: dict[str, Any]) -> Recipe:
         """The training defaults with the keys of one entry.
 
@@ -301,12 +309,28 @@ def _check_tree(params: Params) -> None:
             "Expected every model to descend from the teacher; found a circle through "
             f"{', '.join(lost)}."
         )
-    for name, entry in params.models.items():
-        known = params.ancestors(name)
-        for teacher in entry.chosen_teachers:
-            if teacher not in known:  # DVC would not make it first
-                raise BadInput(
-                    f"Expected models.{name}.teachers to be models that {name!r} descends from: "
-                    f"{', '.join(known)}; "
-                    f"found {teacher!r}."
-                )
+    for name in params.models:
+        _check_ancestors(params, name)
+
+
+def _check_ancestors(params: Params, name: str) -> None:
+    """Refuse teachers that are no ancestors, and classes of a model that has those of an ancestor.
+
+    Raises:
+        BadInput: if there is one.
+    """
+    entry, known = params.models[name], params.ancestors(name)
+    narrowed = [one for one in known if params.entry(one).concepts is not None]
+    if entry.concepts is not None and narrowed:
+        raise BadInput(
+            f"Expected models.{name}.from to name a model that answers all classes, because "
+            f"{name!r} has `classes`; found {entry.parent!r}, which answers those of "
+            f"{narrowed[0]!r}."
+        )
+    for teacher in entry.chosen_teachers:
+        if teacher not in known:  # DVC would not make it first
+            raise BadInput(
+                f"Expected models.{name}.teachers to be models that {name!r} descends from: "
+                f"{', '.join(known)}; "
+                f"found {teacher!r}."
+            )

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from espalier.params.classes import Classes
 from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Trained
 from espalier.params.losses import AnyLoss, Labels, MutualLoss, OwnLoss, SoftTargets, Temperature
 from espalier.params.strict import Strict
@@ -110,9 +111,20 @@ class Recovered(Taught):
 
 
 class Distill(Trained, BuiltEntry, Taught):
-    """A new, smaller network that learns from its parent."""
+    """A new, smaller network that learns from its parent.
+
+    Attributes:
+        classes: classes of the data that the network answers, or concepts, which are unions of
+            them; by default those of the parent.
+    """
 
     by: Literal["distill"]
+    classes: Classes = None
+
+    @property
+    def concepts(self) -> dict[str, tuple[str, ...]] | None:
+        """Names of the classes of each output; None for those of the parent."""
+        return self.classes
 
     @property
     def teaching(self) -> tuple[str, ...]:

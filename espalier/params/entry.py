@@ -39,6 +39,11 @@ class BaseEntry(Strict):
         return None
 
     @property
+    def concepts(self) -> dict[str, tuple[str, ...]] | None:
+        """Names of the classes of each output; None for those of the parent."""
+        return None
+
+    @property
     def seeds(self) -> int:
         """Number of seeds with which the model is made, to keep the median one."""
         return 1

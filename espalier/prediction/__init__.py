@@ -9,6 +9,7 @@ from typing import Any
 
 from espalier.errors import BadInput
 from espalier.prediction.classification import NO_ANSWER, Classification, answers
+from espalier.prediction.concepts import REST, Concepts
 from espalier.prediction.heads import SINGLE, Head, Heads
 from espalier.prediction.multilabel import Multilabel
 from espalier.prediction.regression import Regression
@@ -38,8 +39,10 @@ def task_named(name: str, facts: Mapping[str, Any] | None = None) -> Task:
 __all__ = [
     "CLASSIFICATION",
     "NO_ANSWER",
+    "REST",
     "TASKS",
     "Classification",
+    "Concepts",
     "Head",
     "Headline",
     "Heads",

@@ -53,7 +53,8 @@ def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None 
         words = (label + mark,) if narrow else (label + mark, str(row["by"]))
         shown.add_row(*words, *_metrics(row, headline, omitted).values())
     console.print(shown)
-    console.print(_LEGEND.format(score=headline.title), style="dim", highlight=False)
+    notes = "\n".join([_LEGEND.format(score=headline.title), *_narrowed(rows)])
+    console.print(notes, style="dim", highlight=False, markup=False)
 
 
 def print_layers(
@@ -128,6 +129,15 @@ def _labelled(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
 
     descend(TEACHER, "")
     return labelled
+
+
+def _narrowed(rows: Mapping[str, Row]) -> list[str]:
+    """A line for each model that does not answer all classes of the data."""
+    return [
+        f"{name}: judged on the {row['examples']} test examples of {row['classes']}"
+        for name, row in rows.items()
+        if row.get("classes")
+    ]
 
 
 def _metrics(row: Row, headline: Headline, omitted: tuple[str, ...]) -> dict[str, str]:

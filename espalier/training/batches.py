@@ -204,6 +204,26 @@ class _Decoding:
             part.cancel()
 
 
+class Chosen:
+    """Some examples of a split, with targets of their own."""
+
+    def __init__(self, examples: Examples, index: Tensor, targets: Tensor) -> None:
+        """Choose the examples of these indices (n,); `targets` (n, ...) are on their device."""
+        self._examples, self._index = examples, index
+        self.targets = targets
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._index)
+
+    def batches(self, groups: list[Tensor], view: int | None = None) -> Iterator[Batch]:
+        """One batch for each group of indices into the chosen examples."""
+        found = self._examples.batches([self._index[group] for group in groups], view)
+        for group, batch in zip(groups, found, strict=True):
+            targets = self.targets[group.to(self.targets.device)].to(batch.targets.device)
+            yield Batch(group, batch.inputs, targets)
+
+
 def open_examples(
     folder: Path,
     dataset: Dataset,

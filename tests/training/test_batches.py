@@ -3,7 +3,7 @@ import torch
 from properties import assert_equal_weights
 
 from espalier.data.prepared import open_split, read_dataset, read_split
-from espalier.training.batches import Resident, Streamed, in_order, open_examples
+from espalier.training.batches import Chosen, Resident, Streamed, in_order, open_examples
 
 CPU = torch.device("cpu")
 
@@ -28,6 +28,20 @@ def test_streamed_and_resident_examples_come_in_the_same_batches(ways, digits):
         assert torch.equal(other.inputs, split.inputs[group])
         assert torch.equal(one.targets, split.targets[group])
         assert torch.equal(other.targets, split.targets[group])
+
+
+def test_chosen_examples_come_with_their_own_targets_from_either(ways, digits):
+    split = read_split(digits, "train")
+    index = torch.where(split.targets > 6)[0]
+    own = split.targets[index] - 7
+    groups = list(torch.randperm(len(index))[:100].split(32))
+    for way in ways:
+        chosen = Chosen(way, index, own)
+        assert len(chosen) == len(chosen.targets) == len(index)
+        for batch, group in zip(chosen.batches(groups), groups, strict=True):
+            assert torch.equal(batch.index, group)
+            assert torch.equal(batch.inputs, split.inputs[index[group]])
+            assert torch.equal(batch.targets, own[group])
 
 
 def test_training_from_either_ends_with_the_same_bits(ways, setting):

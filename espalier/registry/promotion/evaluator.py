@@ -1,5 +1,6 @@
 """The evaluator: values that the gates compare with their bounds, from the reports and from measurements made now."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import torch
 from espalier import files
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
-from espalier.gates import Figures, Policy
-from espalier.judging import compare
-from espalier.models.folder import load, read_architecture
+from espalier.gates import Figures, Policy, candidates_of
+from espalier.judging import Question, compare
+from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Evaluation, Params
 from espalier.paths import (
     CONDITIONS,
@@ -34,14 +35,27 @@ from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 
 
-def answer(folder: Path, test: Split, evaluation: Evaluation, task: Task) -> np.ndarray:
-    """Answers (N, ...) of the deployed file of a model folder to the test examples.
+@dataclass(frozen=True)
+class Answers:
+    """Answers of a deployed file to the test examples of the classes that its model answers.
+
+    Attributes:
+        classes: these classes in words; empty for all classes of the data.
+        scores: score (n,) of each answer.
+    """
+
+    classes: str
+    scores: np.ndarray
+
+
+def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) -> Answers:
+    """The answers of the deployed file of a model folder to the test examples.
 
     Args:
         folder: model folder.
         test: test split.
         evaluation: threads and batch size of the runtime.
-        task: task of the data.
+        dataset: description of the data.
 
     Raises:
         BadInput: if the file takes inputs of another shape.
@@ -54,9 +68,11 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, task: Task) -> np.
             f"Expected {folder / DEPLOYED} to take inputs of the shape of the test split, {shape}; "
             f"found {found}."
         )
+    question, task = Question.of(concepts_of(folder), dataset, test.targets), dataset.build_task()
     model = runtime_named(evaluation.runtime).open(folder / DEPLOYED, evaluation.threads)
-    answered: np.ndarray = task.answers(model.outputs(test.inputs.numpy(), evaluation.batch_size))
-    return answered
+    inputs = test.inputs.numpy()[question.examples]
+    answered = task.answers(model.outputs(inputs, evaluation.batch_size))
+    return Answers(question.words, task.scores(answered, question.targets))
 
 
 @dataclass(frozen=True)
@@ -109,10 +125,13 @@ class Evaluator:
         )
 
     def candidates(self, policy: Policy) -> tuple[str, ...]:
-        """Entries that the policy allows for the alias: those it names, else all but the teacher.
+        """Entries that the policy allows for the alias.
+
+        The policy names them; else they are all but the teacher that answer all classes of the data.
 
         Raises:
-            BadInput: If the policy names an entry that is not declared.
+            BadInput: If the policy names an entry that is not declared, or entries of different
+                classes, or if it names none and no entry answers all classes.
         """
         declared = tuple(name for name in self.params.names if name != TEACHER)
         unknown = sorted(set(policy.candidates) - {TEACHER, *declared})
@@ -121,18 +140,19 @@ class Evaluator:
                 f"Expected `candidates` to be entries of params.yaml: {', '.join(declared)}; "
                 f"found {unknown[0]!r}."
             )
-        return policy.candidates or declared
+        words = {name: self._question(name).words for name in policy.candidates or declared}
+        return candidates_of(words, policy)
 
-    def answers(self, folder: Path) -> np.ndarray:
-        """Answers (N, ...) of the deployed file of a model folder to the test examples."""
-        return answer(folder, self.test, self.params.evaluation, self.task)
+    def answers(self, folder: Path) -> Answers:
+        """The answers of the deployed file of a model folder to the test examples."""
+        return answer(folder, self.test, self.params.evaluation, self.dataset)
 
-    def figures(self, name: str, champion: np.ndarray | None, damage: str) -> Figures:
+    def figures(self, name: str, champion: Answers | None, damage: str) -> Figures:
         """Values of an entry for all gates.
 
         Args:
             name: The entry.
-            champion: Answers (N, ...) of the current champion; None if the alias does not exist.
+            champion: Answers of the current champion; None if the alias does not exist.
             damage: Difference between the files of the version and those of the model; empty if
                 there is none.
         """
@@ -145,31 +165,48 @@ class Evaluator:
             data=str(lineage["data"]),
             current_data=self.data,
         )
-        own = self._reported_answers(name)
-        drop = None
-        if champion is not None:
-            drop = compare(self._scores(own), self._scores(champion)).drop.high
-        agreement = self._torch_agreement(name, own)
-        return replace(figures, champion_drop=drop, torch_agreement=agreement, intact=damage)
+        question, reported = self._question(name), self._reported_answers(name)
+        own = Answers(question.words, self.task.scores(reported, question.targets))
+        return replace(
+            figures,
+            champion_drop=champion_drop(own, champion),
+            torch_agreement=self._torch_agreement(name, reported, question),
+            intact=damage,
+            classes=own.classes,
+            current_classes=champion.classes if champion else None,
+        )
+
+    def _question(self, name: str) -> Question:
+        """The test examples of the classes that an entry answers."""
+        return Question.of(concepts_of(self.root / MODELS / name), self.dataset, self.test.targets)
 
     def _reported_answers(self, name: str) -> np.ndarray:
-        """Answers (N, ...) of the deployed file of an entry, by the reports."""
+        """Answers (n, ...) of the deployed file of an entry, by the reports."""
         path = self.root / REPORTS / PREDICTIONS / f"{name}.parquet"
         return np.stack(pd.read_parquet(path)["predicted"].to_list())
 
-    def _scores(self, answers: np.ndarray) -> np.ndarray:
-        """Scores (N,) of answers to the test examples."""
-        return self.task.scores(answers, self.test.targets.numpy())
-
-    def _torch_agreement(self, name: str, deployed: np.ndarray) -> float:
+    def _torch_agreement(self, name: str, deployed: np.ndarray, question: Question) -> float:
         """Fraction of the test examples for which the torch network gives the answer of the deployed file."""
         torch.set_num_threads(self.params.evaluation.threads)
         folder, device = self.root / MODELS / name, torch.device("cpu")
         network = load(folder, trusted=self.params.trusted)
         front = self.dataset.front(device, read_architecture(folder).preprocessing)
-        inference = Inference(Resident(self.test, device), front, task=self.task)
+        test = self.test.answered(question.concepts)
+        inference = Inference(Resident(test, device), front, task=self.task)
         outputs = inference.read_out(inference.outputs(network)[0]).numpy()
         return float(self.task.agree(self.task.answers(outputs), deployed).mean())
+
+
+def champion_drop(own: Answers, champion: Answers | None) -> float | None:
+    """The upper bound of the mean score lost against the champion.
+
+    None without a champion; NaN if it answers other classes, since the examples are others.
+    """
+    if champion is None:
+        return None
+    if champion.classes != own.classes:
+        return math.nan
+    return compare(own.scores, champion.scores).drop.high
 
 
 def _check_reports(root: Path, params: Params, data: str) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from espalier.data.prepared import Split, data_hash, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.gates import Figures, Gates, Policy, judge
-from espalier.judging import compare
 from espalier.params import Params, read_params
 from espalier.paths import DATASET, PREPARED
 from espalier.registry.connection import Store, check_name, connect, find_store
@@ -20,7 +19,7 @@ from espalier.registry.promotion.alias_moves import (
 )
 from espalier.registry.promotion.audit import Move
 from espalier.registry.promotion.champion import Champion, fetch_champion
-from espalier.registry.promotion.evaluator import answer
+from espalier.registry.promotion.evaluator import answer, champion_drop
 from espalier.registry.promotion.gate_report import (
     REPORT,
     Candidate,
@@ -172,15 +171,15 @@ def _figures(transfer: _Transfer, champion: Champion | None) -> Figures:
     """The values of the gate report, with the drop from the champion there, on the same test split."""
     recorded = transfer.release.evidence.figures
     test = _read_test_split(transfer, recorded.current_data)
-    drop = None
-    if champion is not None:
-        task, targets = read_dataset(transfer.root / PREPARED).build_task(), test.targets.numpy()
-        own, theirs = (
-            task.scores(answer(folder, test, transfer.params.evaluation, task), targets)
-            for folder in (transfer.release.model.folder, champion.folder)
-        )
-        drop = compare(own, theirs).drop.high
-    return replace(recorded, champion_drop=drop)
+    if champion is None:
+        return replace(recorded, champion_drop=None, current_classes=None)
+    dataset, evaluation = read_dataset(transfer.root / PREPARED), transfer.params.evaluation
+    own, theirs = (
+        answer(folder, test, evaluation, dataset)
+        for folder in (transfer.release.model.folder, champion.folder)
+    )
+    drop = champion_drop(own, theirs)
+    return replace(recorded, champion_drop=drop, current_classes=theirs.classes)
 
 
 def _read_test_split(transfer: _Transfer, judged_data: str) -> Split:

@@ -20,7 +20,7 @@ _PLACES = frozenset(
     {"step", "epoch", "time", "seconds"}
 )  # columns of a history that are no metrics
 # columns of the report that hold words; a class may be named "3"
-_WORDS = frozenset({"model", "parent", "by", "device", "front", "worst_class"})
+_WORDS = frozenset({"model", "parent", "by", "device", "front", "worst_class", "classes"})
 _FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a metric
 
 

@@ -1,5 +1,6 @@
 """A model folder in the view of the registry: its content, its lineage, and the tags and parameters from them."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import CONTENT, LINEAGE, MANIFEST, MODELS, content_files
+from espalier.paths import ARCHITECTURE, CONTENT, LINEAGE, MANIFEST, MODELS, content_files
 
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
 _VALUE_LIMIT = 5000
@@ -89,9 +90,15 @@ class Model:
             "espalier.by": self.by,
             "espalier.parent": self.parent or "",
             "espalier.data": data if isinstance(data, str) else "",
+            "espalier.classes": self._classes()[:_VALUE_LIMIT],
         }
         given = {name: value for name, value in tags.items() if value}
         return {**self.more, **given}
+
+    def _classes(self) -> str:
+        """Names of the outputs as JSON; empty if the model answers all classes of the data."""
+        concepts = files.read_json(self.folder / ARCHITECTURE).get("concepts")
+        return json.dumps(list(concepts), ensure_ascii=False) if concepts else ""
 
 
 def read_model(root: Path, params: Params, entry: str) -> Model:

@@ -40,10 +40,24 @@ def all_metrics(contents: Contents) -> Markup:
     columns = _columns(contents)
     explanation = _EXPLANATION.format(score=contents.score)
     titles = (tag("th", title) for title in columns)
+    explanation += _narrowed(contents)
     heads = tag("tr", tag("th", "model"), tag("th", "by", class_="words"), *titles)
     rows = join(_row(name, row, columns.values()) for name, row in contents.rows.items())
     return section(
         "metrics", "All metrics", explanation, scrolled(table(heads, rows, class_="sorts"))
+    )
+
+
+def _narrowed(contents: Contents) -> str:
+    """A sentence for each set of classes that is not all classes of the data."""
+    models: dict[str, list[str]] = {}
+    for name, row in contents.rows.items():
+        if row.get("classes"):
+            models.setdefault(row["classes"], []).append(name)
+    return "".join(
+        f" {', '.join(names)}: judged on the test examples of {classes} alone, against the teacher's "
+        "answers to the same question."
+        for classes, names in models.items()
     )
 
 

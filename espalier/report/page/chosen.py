@@ -1,7 +1,16 @@
 """The candidates that the gates of each alias would choose, by the metrics of the table."""
 
 from espalier.errors import BadInput
-from espalier.gates import Figures, Gates, Policy, Verdict, choose, judge, read_policies
+from espalier.gates import (
+    Figures,
+    Gates,
+    Policy,
+    Verdict,
+    candidates_of,
+    choose,
+    judge,
+    read_policies,
+)
 from espalier.paths import GATES, TEACHER
 from espalier.report.page.contents import Contents
 
@@ -11,14 +20,20 @@ _ALWAYS = ("finite", "data")  # gates that no policy can switch off
 
 
 def verdicts(contents: Contents, policy: Policy) -> dict[str, list[Verdict]]:
-    """The verdicts on each candidate that the table holds."""
+    """The verdicts on each candidate that the table holds.
+
+    Raises:
+        BadInput: if the candidates answer different classes.
+    """
     asked = policy.gates.model_copy(update=_NOT_HERE)
-    others = tuple(name for name in contents.rows if name != TEACHER)
-    candidates = policy.candidates or others
+    rows = contents.rows.items()
+    classes = {
+        name: row.get("classes", "")
+        for name, row in rows
+        if name in policy.candidates or (not policy.candidates and name != TEACHER)
+    }
     return {
-        name: _judged(asked, _figures(contents, name))
-        for name in candidates
-        if name in contents.rows
+        name: _judged(asked, _figures(contents, name)) for name in candidates_of(classes, policy)
     }
 
 
@@ -28,7 +43,11 @@ def passing(found: dict[str, list[Verdict]]) -> list[str]:
 
 
 def chosen(contents: Contents, policy: Policy) -> str | None:
-    """The passing candidate that the policy prefers; None if there is none."""
+    """The passing candidate that the policy prefers; None if there is none.
+
+    Raises:
+        BadInput: if the candidates answer different classes.
+    """
     names = passing(verdicts(contents, policy))
     if not names:
         return None
@@ -36,14 +55,17 @@ def chosen(contents: Contents, policy: Policy) -> str | None:
 
 
 def aliases(contents: Contents) -> dict[str, list[str]]:
-    """The aliases that would go to each model; empty where the policy cannot be read."""
+    """The aliases that would go to each model; none where the policy is wrong."""
     try:
         policies = read_policies(contents.root / GATES)
     except BadInput:
         return {}
     found: dict[str, list[str]] = {}
     for alias, policy in policies.items():
-        name = chosen(contents, policy)
+        try:
+            name = chosen(contents, policy)
+        except BadInput:
+            continue
         if name is not None:
             found.setdefault(name, []).append(alias)
     return found

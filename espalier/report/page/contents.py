@@ -13,6 +13,7 @@ from espalier.data.names import TEST
 from espalier.data.prepared import Dataset, StreamedSplit, open_split, read_dataset
 from espalier.paths import (
     ACTIVITY,
+    ARCHITECTURE,
     CLASSES,
     CONDITIONS,
     HISTORY,
@@ -32,7 +33,9 @@ from espalier.report.understanding.saliency import SaliencyMaps
 Row = dict[str, Any]
 """A row of a table by its columns. Columns of the task's headline are called `score`, `score_low`, ..."""
 
-_TEXT = frozenset({"model", "parent", "by", "class", "worst_class", "device", "layer", "layers"})
+_TEXT = frozenset(
+    {"model", "parent", "by", "class", "worst_class", "device", "layer", "layers", "classes"}
+)
 _FLAG = "front"  # column that holds True or False
 
 
@@ -87,6 +90,17 @@ class Contents:
     def task(self) -> Task:
         """Task of the data."""
         return self.dataset.build_task()
+
+    @property
+    def comparable(self) -> dict[str, Row]:
+        """Rows of the models that answer all classes of the data, as the teacher does."""
+        return {name: row for name, row in self.rows.items() if not row.get("classes")}
+
+    def classes_of(self, name: str) -> tuple[str, ...]:
+        """Names of the outputs of a model."""
+        path = self.root / MODELS / name / ARCHITECTURE
+        concepts = files.read_json(path).get("concepts") if path.is_file() else None
+        return self.dataset.classes if concepts is None else tuple(concepts)
 
     @property
     def score(self) -> str:

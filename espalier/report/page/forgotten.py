@@ -47,7 +47,7 @@ def forgotten(contents: Contents) -> Markup:
         if not row["parent"]:
             continue
         examples = contents.forgotten(name)
-        shots = [_shot(contents, example) for example in _gravest(contents, examples)]
+        shots = [_shot(contents, example) for example in _gravest(contents, name, examples)]
         spent += sum(len(shot) for shot in shots)
         count = f"{len(examples)} forgotten" if len(examples) else "nothing forgotten"
         too_large = tag("p", _LEFT_OUT, class_="note")
@@ -58,14 +58,14 @@ def forgotten(contents: Contents) -> Markup:
     )
 
 
-def _gravest(contents: Contents, examples: pd.DataFrame) -> list[_Example]:
+def _gravest(contents: Contents, name: str, examples: pd.DataFrame) -> list[_Example]:
     if examples.empty:
         return []
     task = contents.task
     if isinstance(task, Heads):
         described = _of_heads(examples, task)
     else:
-        described = _DESCRIBE[task.name](examples, contents.dataset.classes)
+        described = _DESCRIBE[task.name](examples, contents.classes_of(name))
     return sorted(described, key=lambda example: -example.gravity)[:_EACH]
 
 

@@ -50,6 +50,8 @@ def summary(name: str, row: Row, score: str) -> str:
         score: name of the score in words.
     """
     lines = [name + (" (on the Pareto front)" if row["front"] else "")]
+    if row.get("classes"):
+        lines.append(f"classes: {row['classes']}")
     lines.append(f"{score} {percent(row)}")
     if row["parent"]:
         lines.append(f"drop {points(row)} points")

@@ -27,7 +27,11 @@ def gates(contents: Contents) -> Markup:
 
 def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
     """The candidates of one alias, with a column per gate."""
-    found = verdicts(contents, policy)
+    title = f"{alias}: {policy.choose.replace('_', ' ')} of the candidates that pass"
+    try:
+        found = verdicts(contents, policy)
+    except BadInput as error:
+        return tag("div", tag("h3", title), tag("p", error, class_="warn"))
     first = next(iter(found.values()), [])
     heads = tag("tr", tag("th", "candidate"), *(_head(verdict) for verdict in first))
     rows = join(_row(name, row) for name, row in found.items())
@@ -35,7 +39,6 @@ def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
     conclusion = f"Candidates that pass these gates: {', '.join(names) or 'none'}."
     if best is not None:
         conclusion += f" Of these {best} is chosen."
-    title = f"{alias}: {policy.choose.replace('_', ' ')} of the candidates that pass"
     return tag("div", tag("h3", title), scrolled(table(heads, rows)), tag("p", conclusion))
 
 

@@ -27,7 +27,7 @@ def drops_by_class(contents: Contents) -> Markup:
             f"Of {len(classes)} classes, the {len(chosen)} with the highest upper bounds are shown."
         )
     heads = tag("tr", tag("th", "model"), *(tag("th", name) for name in chosen))
-    rows = join(_row(name, [drops[one] for one in chosen]) for name, drops in cells.items())
+    rows = join(_row(name, [drops.get(one) for one in chosen]) for name, drops in cells.items())
     return section(
         "classes", "Drops by class", explanation, scrolled(table(heads, rows, class_="heat"))
     )
@@ -47,18 +47,22 @@ def _worst(classes: list[str], cells: Mapping[str, Mapping[str, Row]]) -> list[s
     """The classes with the highest upper bound of a drop, in their own order."""
 
     def bound(name: str) -> float:
-        return max((drops[name]["drop_high"] for drops in cells.values()), default=0.0)
+        return max(
+            (row["drop_high"] for drops in cells.values() if (row := drops.get(name))), default=0.0
+        )
 
     highest = sorted(classes, key=lambda name: -bound(name))[:_MOST]
     return sorted(highest, key=classes.index)
 
 
-def _row(name: str, drops: list[Row]) -> Markup:
+def _row(name: str, drops: list[Row | None]) -> Markup:
     head = tag("th", name, scope="row", title=name)
     return tag("tr", head, *(_cell(row) for row in drops), data_model=name)
 
 
-def _cell(row: Row) -> Markup:
+def _cell(row: Row | None) -> Markup:
+    if row is None:  # of a class that the model does not answer
+        return tag("td", "")
     drop, low, high = (100 * row[metric] for metric in ("drop", "drop_low", "drop_high"))
     colour = "bad" if drop > 0 else "good"
     opacity = min(abs(row["drop"]) / _FULL, 1.0) * 0.55

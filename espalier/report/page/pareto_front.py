@@ -60,11 +60,14 @@ def pareto_front(contents: Contents) -> Markup:
         _draw(contents, chosen, "latency_1_ms", "milliseconds at batch 1"),
     )
     explanation = _EXPLANATION.format(score=contents.score)
+    others = [name for name in contents.rows if name not in contents.comparable]
+    if others:
+        explanation += f" Models of other classes are left out: {', '.join(others)}."
     return section("front", "Pareto front", explanation, tag("div", *plots, class_="plots"))
 
 
 def _draw(contents: Contents, chosen: dict[str, list[str]], cost: str, title: str) -> Markup:
-    rows, score = contents.rows, contents.score
+    rows, score = contents.comparable, contents.score
     x = Axis.around((row[cost] for row in rows.values()), _LEFT, _RIGHT, log=True)
     bounds = [row[bound] for row in rows.values() for bound in ("score_low", "score_high")]
     y = Axis.around((100 * bound for bound in bounds), _BOTTOM, _TOP)

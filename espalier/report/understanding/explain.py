@@ -17,10 +17,10 @@ from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, re
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.measures.macs import count_macs
-from espalier.models.folder import load, read_architecture
+from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Distill, Params, Prune
 from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
-from espalier.prediction import CLASSIFICATION, Heads, Multilabel, Task
+from espalier.prediction import CLASSIFICATION, Concepts, Heads, Multilabel, Task
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
 from espalier.report.understanding.ablation import (
@@ -102,6 +102,10 @@ class _Project:
         )
         return "", [row[None] for row in support]
 
+    def concepts(self, name: str) -> Concepts | None:
+        """The outputs of a model; None for all classes, one by one."""
+        return self.dataset.concepts(concepts_of(self.root / MODELS / name))
+
     def network(self, name: str) -> nn.Module:
         """The network of a model, in evaluation mode."""
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
@@ -134,7 +138,8 @@ def explain(
         reports: draft of its reports, to write to.
         params: its parameters.
         test: its test split.
-        outputs: outputs (N, ...) of each deployed file on the test split, by model.
+        outputs: outputs (N, ...) of each deployed file on the test split, by model, of the models
+            that answer all classes.
         front: models on the Pareto front.
     """
     torch.set_num_threads(params.evaluation.threads)
@@ -159,7 +164,8 @@ def _write_saliency(
     front: Sequence[str],
 ) -> None:
     """Write the saliency maps of some models on informative test images."""
-    names = list(dict.fromkeys([TEACHER, *front, *predicted]))[:_MODELS]
+    on_front = [name for name in front if name in predicted]
+    names = list(dict.fromkeys([TEACHER, *on_front, *predicted]))[:_MODELS]
     labels = test.targets.numpy()
     scores = {name: project.task.scores(own, labels) for name, own in predicted.items()}
     shown = informative_examples(scores, predicted, TEACHER, _IMAGES)
@@ -203,11 +209,14 @@ def _write_ablations(project: _Project, reports: Path) -> None:
     split = _chosen(every, evenly_spaced(len(every), plan.images))
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
+        own = split.answered(project.concepts(name))
+        if not len(own.targets):  # none of the chosen examples is of its classes
+            continue
         validation = Inference(
-            Resident(split, project.device), project.front(name), _BATCH, task=project.task
+            Resident(own, project.device), project.front(name), _BATCH, task=project.task
         )
         rows = measure_ablations(network, groups, validation, plan.layers)
-        sensitivities.append(rows.assign(model=name, images=len(split.targets)))
+        sensitivities.append(rows.assign(model=name, images=len(own.targets)))
         activities += _activities(project, name, network, groups, split)
     for path, tables in (
         (reports / SENSITIVITY, sensitivities),

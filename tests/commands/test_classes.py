@@ -254,6 +254,31 @@ def test_classes_of_another_form_are_refused_in_a_sentence(classes, words):
     assert_explains(caught.value, "models.a", *words)
 
 
+CHILDREN = {
+    "fold": {"by": "fold", "fold": "batch_norms"},
+    "share": {"by": "share", "bits": 4},
+    "low": {"by": "factorize", "keep_macs": 0.8, "align": 1, "finetune": {"epochs": 0}},
+    "more": {"by": "train", "epochs": 1},
+    "aware": {"by": "quantize", "scheme": "aware", "finetune": {"epochs": 1}},
+    "new": {"by": "train", "epochs": 1, **SMALL},
+    "mutual": {**DISTILL, "losses": [{"loss": "mutual", **SMALL}], "epochs": 1},
+    "fused": {**DISTILL, "losses": [{"loss": "decoupled"}, {"loss": "review"}], "epochs": 1},
+    "old": {"by": "import", **SMALL, "weights": "models/three/weights.safetensors"},
+}
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_every_operation_keeps_the_classes(project, name):
+    write(project, MODELS | {name: CHILDREN[name] | {"from": "three"}})
+    make.run(project, name)
+    assert read_architecture(project / "models" / name).concepts == THREE
+    assert outputs(project, name).shape == (359, 3)
+    index, targets = question(project, GROUPS["three"])
+    right = outputs(project, name)[index].argmax(1) == targets
+    assert name in ("new", "mutual", "fused") or right.mean() > 0.8
+    assert files.read_json(project / "models" / name / "lineage.json")["classes"] == THREE
+
+
 def test_a_parent_of_former_classes_is_refused(project):
     changed = MODELS["three"] | {"classes": [1, 3, 8]}
     write(project, MODELS | {"three": changed})
@@ -298,6 +323,12 @@ def test_an_alias_goes_to_models_of_one_question_only(project, capsys):
     version = client.get_model_version_by_alias("digits", "digits-137")
     assert version.tags["espalier.entry"] == "three-int8"
     assert version.tags["espalier.classes"] == '["1", "3", "7"]'
+    for copied in ("three-int8", "three"):
+        write(project, MODELS, gates={"digits-137": {"candidates": [copied], "gates": gates}})
+        promote.run(project, alias="digits-137")
+        promote.run(project, alias="digits-137", into="prod.digits")
+    copy = client.get_model_version_by_alias("prod.digits", "digits-137")
+    assert copy.tags["espalier.entry"] == "three"
     write(project, MODELS, gates={"digits-137": {"candidates": ["student"], "gates": gates}})
     with pytest.raises(RefusedError) as caught:
         promote.run(project)

@@ -13,6 +13,7 @@ from espalier.models.structure import (
     Edit,
     Removed,
     Replaced,
+    Respelled,
     convolution_groups,
     edit_from_json,
     edit_to_json,
@@ -51,8 +52,9 @@ class Additions:
 
 
 def structural_edits(architecture: Architecture) -> tuple[Edit, ...]:
-    """The removed and replaced layers of an architecture, in their order."""
-    return tuple(edit for edit in architecture.edits if isinstance(edit, Removed | Replaced))
+    """The removed and replaced layers and sizes of an architecture, in their order."""
+    kinds = (Removed, Replaced, Respelled)
+    return tuple(edit for edit in architecture.edits if isinstance(edit, kinds))
 
 
 def write_header(architecture: Architecture, additions: Additions) -> bytes:

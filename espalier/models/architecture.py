@@ -12,6 +12,7 @@ from espalier.models.structure import (
     Narrowed,
     Removed,
     Replaced,
+    Respelled,
     Shared,
     edit_from_json,
     edit_to_json,
@@ -135,7 +136,8 @@ def architecture_of(module: nn.Module) -> Architecture:
             f"(Architecture(...).attach(network)), to be saved; found a {type(module).__name__} "
             "without."
         )
-    structural = [edit for edit in edits_of(module) if isinstance(edit, Removed | Replaced)]
+    kinds = (Removed, Replaced, Respelled)
+    structural = [edit for edit in edits_of(module) if isinstance(edit, kinds)]
     held = [edit for edit in edits_of(module) if isinstance(edit, Masked | Shared)]
     return replace(architecture, edits=(*structural, Narrowed.of(module), *held))
 

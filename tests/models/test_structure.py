@@ -17,7 +17,9 @@ from espalier.models.structure import (
     Narrowed,
     Removed,
     Replaced,
+    Respelled,
     Shared,
+    Spelling,
     edit_from_json,
     edit_to_json,
     edits_of,
@@ -114,6 +116,7 @@ def test_the_edits_are_in_the_folder_and_come_back_with_the_network(network, tmp
     [
         Removed(("a", "b.c")),
         Replaced("a", LayerSpec("Sequential", {}, (LayerSpec("ReLU", {"inplace": False}),))),
+        Respelled((Spelling("a", "view", 2, 1, 256, 128, ((1, 8),)),)),
         Narrowed({"a.weight": [3, 2]}, {"a": 1}, {"b": 4}),
         Masked(("a.weight",)),
         Shared(("a.weight",)),

@@ -16,6 +16,7 @@ from espalier.models.structure.edits import (
     Narrowed,
     Removed,
     Replaced,
+    Respelled,
     Shared,
     edit_from_json,
     edit_to_json,
@@ -38,15 +39,19 @@ from espalier.models.structure.resizing import (
     refresh_sizes,
     replace_tensor,
 )
+from espalier.models.structure.spelling import Call, Spelling
 
 __all__ = [
+    "Call",
     "Edit",
     "LayerSpec",
     "Masked",
     "Narrowed",
     "Removed",
     "Replaced",
+    "Respelled",
     "Shared",
+    "Spelling",
     "apply_edits",
     "build_layer",
     "convolution_groups",

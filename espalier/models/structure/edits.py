@@ -16,6 +16,7 @@ from espalier.models.structure.resizing import (
     refresh_sizes,
     replace_tensor,
 )
+from espalier.models.structure.spelling import Respeller, Spelling
 
 
 class Edit(Protocol):
@@ -109,6 +110,43 @@ class Replaced:
         """Read the name and the description."""
         layer, by = content["layer"], LayerSpec.from_json(content["by"])
         return cls(**{**content, "layer": layer, "by": by})
+
+
+@dataclass(frozen=True)
+class Respelled:
+    """Sizes that forward passes spell, replaced while they run.
+
+    Attributes:
+        sizes: The replacements, which take place at once.
+    """
+
+    kind: ClassVar[str] = "respelled"
+    sizes: tuple[Spelling, ...]
+
+    def apply(self, network: nn.Module) -> None:
+        """Replace the sizes in all later forward passes of the layers.
+
+        Raises:
+            BadInput: If the network has no layer of one of the names.
+        """
+        for name in dict.fromkeys(one.layer for one in self.sizes):
+            if name:
+                _check_layer(network, name)
+            own = [one for one in self.sizes if one.layer == name]
+            Respeller.of(network.get_submodule(name)).add(own)
+
+    def as_json(self) -> dict[str, Any]:
+        """The replacements as a list of objects."""
+        return {"sizes": [asdict(one) for one in self.sizes]}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read the replacements."""
+        sizes = []
+        for one in content["sizes"]:
+            operand = tuple((dim, size) for dim, size in one["operand"])
+            sizes.append(Spelling(**{**one, "operand": operand}))
+        return cls(**{**content, "sizes": tuple(sizes)})
 
 
 @dataclass(frozen=True)
@@ -223,7 +261,7 @@ class Shared(_Constrained):
 
 
 EDITS: dict[str, type[Edit]] = {
-    kind.kind: kind for kind in (Removed, Replaced, Narrowed, Masked, Shared)
+    kind.kind: kind for kind in (Removed, Replaced, Respelled, Narrowed, Masked, Shared)
 }
 
 

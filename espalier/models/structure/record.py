@@ -5,14 +5,21 @@ from dataclasses import replace
 
 from torch import nn
 
-from espalier.models.structure.edits import Edit, Masked, Removed, Replaced, Shared
+from espalier.models.structure.edits import (
+    Edit,
+    Masked,
+    Removed,
+    Replaced,
+    Respelled,
+    Shared,
+)
 from espalier.models.structure.layer_specs import describe_layer
 
 _ATTRIBUTE = "_espalier_edits"
 
 
 def edits_of(network: nn.Module) -> tuple[Edit, ...]:
-    """The recorded edits: removed and replaced layers in order, then masked and shared weights.
+    """The recorded edits: layers and sizes in order, then masked and shared weights.
 
     `Narrowed` is not among them: `Narrowed.of` reads the sizes off the network.
     """
@@ -34,6 +41,8 @@ def record(network: nn.Module, edit: Edit) -> None:
     elif isinstance(edit, Replaced):
         kept = _outside(former, [edit.layer])
         _store(network, [*kept, edit])
+    elif isinstance(edit, Respelled):
+        _store(network, [*former, edit])
     elif isinstance(edit, Masked):
         set_masked_weights(network, [*masked_weights(network), *edit.weights])
     elif isinstance(edit, Shared):
@@ -140,7 +149,7 @@ def _with_removed(edits: Sequence[Edit], names: tuple[str, ...]) -> list[Edit]:
     structural: list[Edit] = []
     others: list[Edit] = []
     for edit in edits:
-        is_structural = isinstance(edit, Removed | Replaced)
+        is_structural = isinstance(edit, Removed | Replaced | Respelled)
         (structural if is_structural else others).append(edit)
     last = structural[-1] if structural else None
     if isinstance(last, Removed):
@@ -158,6 +167,9 @@ def _outside(edits: Sequence[Edit], layers: Sequence[str]) -> list[Edit]:
             kept.append(Removed(_without_prefixes(edit.layers, prefixes)))
         elif isinstance(edit, Masked | Shared):
             kept.append(replace(edit, weights=_without_prefixes(edit.weights, prefixes)))
+        elif isinstance(edit, Respelled):
+            sizes = [one for one in edit.sizes if not f"{one.layer}.".startswith(prefixes)]
+            kept.append(Respelled(tuple(sizes)))
         elif isinstance(edit, Replaced) and not f"{edit.layer}.".startswith(prefixes):
             kept.append(edit)
     return kept
@@ -174,6 +186,8 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 def _is_empty(edit: Edit) -> bool:
     if isinstance(edit, Removed):
         return not edit.layers
+    if isinstance(edit, Respelled):
+        return not edit.sizes
     if isinstance(edit, Masked | Shared):
         return not edit.weights
     return False

@@ -18,6 +18,7 @@ from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery import cut
 from espalier.pruning.surgery.proof import check_runs
+from espalier.pruning.surgery.respelling import SpellingCall, respell, spelling_calls
 
 _SPELLED = "Its forward pass may spell a width; name the layer before it in `keep`."
 
@@ -57,6 +58,11 @@ class PrunableChannels:
         return self.spec.importance.function(self.network, self.groups, self.losses)
 
     @cached_property
+    def spelling_calls(self) -> list[SpellingCall]:
+        """The calls that spell sizes in the forward pass of the whole network."""
+        return spelling_calls(self.network, self.example)
+
+    @cached_property
     def layers(self) -> Sequence[Layer]:
         """The removable portions of each layer, in order of their scores.
 
@@ -92,6 +98,7 @@ class PrunableChannels:
     def cut(self, kept: Kept) -> nn.Module:
         """A copy of the network in which only some groups are left."""
         smaller = cut(self.network, self.groups, kept)
+        respell(smaller, self.spelling_calls, self.groups, kept, self.example)
         check_runs(smaller, self.example)
         return smaller
 

@@ -12,7 +12,7 @@ from espalier.pruning.prune_to_target import prune_below, prune_to_target
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.surgery.proof import check_trains, check_values
+from espalier.pruning.surgery.proof import check_batches, check_numbers, check_trains, check_values
 from espalier.pruning.target import Target
 from espalier.pruning.thresholds import THRESHOLDS
 from espalier.pruning.weights import mask_weights
@@ -146,6 +146,8 @@ def _remove(
         prune_below(channels, spec) if by_size else prune_to_target(channels, spec, losses, base)
     )
     verify_cut(smaller, groups, kept, example)
+    check_numbers(network, smaller, example)
+    check_batches(network, smaller, example)
     check_trains(network, smaller, example)
     check_values(network, smaller, groups, kept, example)
     record_kept_outputs(smaller, KeptOutputs.of(groups, kept))

@@ -121,20 +121,16 @@ def test_a_network_of_which_nothing_can_go_stays_as_it_is():
     assert torch.equal(cut(network, units, np.ones(0, bool))[1].weight, network[1].weight)
 
 
-def spelled(n: nn.Module, x: Tensor) -> Tensor:
+def compared(n: nn.Module, x: Tensor) -> Tensor:
     y = n.first(x)
-    b, c, h, w = y.shape
-    return n.last(y.view(b, -1, 4, h, w).transpose(1, 2).reshape(b, c, h, w))
+    y = y[:, :, ::1].relu() if y.shape[1] == 16 else y.sigmoid()
+    return n.last(y)
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
-def test_a_forward_pass_that_spells_a_width_is_refused_even_if_it_would_run():
-    """Cut to eight channels of sixteen, it would shuffle two groups of four where four groups of two are meant."""
-    network = Network(spelled, first=conv(3, 16), last=conv(16, 6), head=head(6))
-    with pytest.raises(
-        BadInput,
-        match=r"view inside the pruned network to have the shape \[2, 4, (\d), 8, 8\]; found \[2, \1, 4, 8, 8\]",
-    ):
+def test_a_forward_pass_that_tests_a_width_is_refused_even_if_it_would_run():
+    network = Network(compared, first=conv(3, 16), last=conv(16, 6), head=head(6))
+    with pytest.raises(BadInput, match="keep"):
         prune(network, torch.zeros(2, *SMALL), keep_macs=0.5, align=1)
     smaller = prune(network, torch.zeros(2, *SMALL), keep_macs=0.95, align=1, keep=("first",))
     assert (smaller.first.out_channels, smaller.last.out_channels) == (16, 5)

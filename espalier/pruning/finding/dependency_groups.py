@@ -15,6 +15,8 @@ from espalier.pruning.coupling import Coupling, Indices
 from espalier.pruning.finding.labelling import Labelling
 from espalier.pruning.groups import ComputeLayer, DependencyGroups, Product
 from espalier.pruning.surgery import cut
+from espalier.pruning.surgery.proof import check_numbers
+from espalier.pruning.surgery.respelling import respell, spelling_calls
 
 Where = dict[str, dict[int, NDArray[np.int64]]]
 
@@ -191,8 +193,11 @@ def _survives_trial_cut(network: nn.Module, groups: DependencyGroups, example: E
     kept[first] = False
     alone = np.bincount(groups.layer)[groups.layer] == 1
     kept[alone] = True
+    smaller = cut(network, groups, kept)
+    respell(smaller, spelling_calls(network, example), groups, kept, example)
     try:
-        shapes = traced_shapes(cut(network, groups, kept), example)
+        shapes = traced_shapes(smaller, example)
+        check_numbers(network, smaller, example)
     except (BadInput, RuntimeError):
         return False
     return shapes == groups.shapes(kept)

@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.fx import Node
 
 from espalier.errors import BadInput, reason_of
-from espalier.models.graph import Example, Graph
+from espalier.models.attention import with_prunable_attention
+from espalier.models.graph import Example, Graph, doubled
+from espalier.models.structure import edits_of
 from espalier.pruning.groups import DependencyGroups
 
 _SPELLED = "Its forward pass may spell a width; name the layer before it in `keep`."
+_UNTRACED = (
+    "In training its forward pass takes another way, which is not traced: cut the network without "
+    "that part, or name the layers that it reads in `keep`."
+)
 _CLOSE = 1e-3  # of the largest output; rounding is far below
 _HERE = Path(__file__).resolve().parents[2]
 # Operators in which an index of a channel counts for others, or a product without a weight: with
@@ -37,6 +44,7 @@ _MIXING = (
     "cumsum",
     "linalg_vector_norm",
 )
+_ARITHMETIC = ("add", "sub", "rsub", "mul", "div", "floor_divide", "pow", "clamp", "full")
 
 
 def check_runs(smaller: nn.Module, example: Example) -> None:
@@ -62,17 +70,84 @@ def check_trains(whole: nn.Module, smaller: nn.Module, example: Example) -> None
     """
     inputs = _inputs(example)
     try:
-        _outputs_in_training(whole, inputs)
+        expected = _outputs_in_training(whole, inputs)
     except Exception:  # it cannot be trained with these inputs, cut or not
         return
     try:
-        _outputs_in_training(smaller, inputs)
+        found = _outputs_in_training(smaller, inputs)
     except Exception as error:
         raise BadInput(
             f"Expected a pruned network that can be trained; found in {_place(error.__traceback__)}: "
-            f"{reason_of(error)}. In training its forward pass takes another way, which is not "
-            "traced: cut the network without that part, or name the layers that it reads in `keep`."
+            f"{reason_of(error)}. {_UNTRACED}"
         ) from error
+    for one, other in zip(expected, found, strict=False):
+        if one.shape != other.shape:
+            raise BadInput(
+                "Expected a pruned network that can be trained, with outputs of the shape "
+                f"{list(one.shape)}; found {list(other.shape)} in training. {_UNTRACED}"
+            )
+
+
+def check_numbers(whole: nn.Module, smaller: nn.Module, example: Example) -> None:
+    """Refuse a cut network of replaced sizes whose forward pass computes other numbers than before.
+
+    Sizes are replaced where they give values their shapes. A number that the forward pass computes
+    from the same width, such as the scale of attention, has no shape: it must not change.
+
+    Raises:
+        BadInput: if a number changes; the message has the line of the user's code.
+    """
+    if edits_of(whole) == edits_of(smaller):
+        return
+    before = Graph(with_prunable_attention(whole), example)
+    after = Graph(smaller, example)
+    for former, node in zip(before.nodes, after.nodes, strict=False):
+        numbers, others = _numbers(before, former), _numbers(after, node)
+        if numbers != others:
+            raise BadInput(
+                f"Expected a pruned network that computes with the same numbers; found {others} "
+                f"instead of {numbers} in {after.line(node)}. Its forward pass computes a number "
+                "from a width; name the layer before it in `keep`."
+            )
+
+
+def check_batches(whole: nn.Module, smaller: nn.Module, example: Example) -> None:
+    """Refuse a cut network of replaced sizes that computes something else for a larger batch.
+
+    Sizes are replaced where they are equal to known ones, which must not depend on the batch.
+
+    Raises:
+        BadInput: if it fails for a larger batch that the whole one takes, or an output changes.
+    """
+    if edits_of(whole) == edits_of(smaller):
+        return
+    inputs = doubled(example)
+    larger = tuple(torch.cat([one, one[:1]]) for one in inputs)
+    if not _is_same_for(whole, inputs, larger):
+        return
+    if not _is_same_for(smaller, inputs, larger):
+        raise BadInput(
+            "Expected a pruned network that computes the same for every batch size; found other "
+            f"outputs for {len(larger[0])} examples than for {len(inputs[0])}. {_SPELLED}"
+        )
+
+
+def _is_same_for(
+    network: nn.Module, inputs: tuple[Tensor, ...], larger: tuple[Tensor, ...]
+) -> bool:
+    """Whether a network computes for a larger batch what it computes for its first examples."""
+    expected = _outputs(network, inputs)
+    try:
+        found = _outputs(network, larger)
+    except Exception:  # anything that a user's forward pass does with another batch
+        return False
+    pairs = list(zip(expected, found, strict=True))
+    return all(
+        one.shape[1:] == other.shape[1:]
+        and len(other) == len(larger[0])
+        and torch.allclose(one, other[: len(one)], rtol=_CLOSE, atol=_CLOSE, equal_nan=True)
+        for one, other in pairs
+    )
 
 
 def check_values(
@@ -110,6 +185,14 @@ def check_values(
                 "operator of its forward pass couples channels in a way that is not known here; "
                 "name the layers before it in `keep`."
             )
+
+
+def _numbers(graph: Graph, node: Node) -> list[float]:
+    """The numbers that an operator computes with: all but its sizes, dimensions and places."""
+    given = [*node.args, *node.kwargs.values()]
+    if graph.operator(node).rstrip("_") in _ARITHMETIC:
+        return [one for one in given if isinstance(one, int | float)]
+    return [one for one in given if isinstance(one, float)]
 
 
 def _mixes(network: nn.Module, inputs: tuple[Tensor, ...]) -> bool:

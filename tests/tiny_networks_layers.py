@@ -60,6 +60,26 @@ def sequence(n: nn.Module, x: Tensor) -> Tensor:
     return n.last(n.depthwise(n.first(x.flatten(2)).relu())).mean(2)
 
 
+def stacked_lstm(n: nn.Module, x: Tensor) -> Tensor:
+    states, (_, cells) = n.lstm(n.first(x.mean(2)))
+    return n.last(states.mean(1)).relu() + n.last(torch.cat([cells[-2], cells[-1]], 1))
+
+
+def last_state(n: nn.Module, x: Tensor) -> Tensor:
+    states, _ = n.gru(n.first(x.mean(2)).transpose(0, 1))
+    return n.next(states)[1][-1]
+
+
+def first_state(n: nn.Module, x: Tensor) -> Tensor:
+    first = n.first(x.mean((1, 2)))[None]
+    return n.gru(x.flatten(2).transpose(1, 2), first)[0].mean(1)
+
+
+def looked_up(n: nn.Module, x: Tensor) -> Tensor:
+    numbers = (x[:, 0] * 3).abs().long().clamp(max=9).flatten(1)
+    return n.last(n.table(numbers).transpose(1, 2)).relu().mean(2)
+
+
 def plain(n: nn.Module, x: Tensor) -> Tensor:
     return n.last(n.second(n.first(x)).relu())
 
@@ -264,6 +284,27 @@ LAYERS = {
         sequence, 8 + 6,
         lambda: {"first": nn.Conv1d(3, 8, 3), "depthwise": nn.Conv1d(8, 8, 3, groups=8), "last": nn.Conv1d(8, 6, 1),
                  "head": head(6)},
+    ),
+    "recurrent": hand(
+        stacked_lstm, 8 + 6 + 6,
+        lambda: {"first": nn.Linear(8, 8), "lstm": nn.LSTM(8, 6, 2, batch_first=True, bidirectional=True),
+                 "last": nn.Linear(12, 6), "head": head(6)},
+    ),
+    "recurrent with a last state": hand(
+        last_state, 8 + 6 + 4,
+        lambda: {"first": nn.Linear(8, 8), "gru": nn.GRU(8, 6, bias=False), "next": nn.RNN(6, 4), "head": head(4)},
+    ),
+    "recurrent with a first state": hand(
+        first_state, 6,
+        lambda: {"first": nn.Linear(8, 6), "gru": nn.GRU(3, 6, batch_first=True), "head": head(6)},
+    ),
+    "recurrent with a projection": hand(
+        lambda n, x: n.lstm(n.first(x.mean(2)))[0].mean(1), 0,
+        lambda: {"first": nn.Linear(8, 8), "lstm": nn.LSTM(8, 6, proj_size=3, batch_first=True), "head": head(3)},
+    ),
+    "looked up": hand(
+        looked_up, 8 + 6,
+        lambda: {"table": nn.Embedding(10, 8, padding_idx=0), "last": nn.Conv1d(8, 6, 3), "head": head(6)},
     ),
     "three dimensions": hand(
         lambda n, x: n.last(n.first(x.unsqueeze(2)).relu()).squeeze(2), 8 + 6,

@@ -1,6 +1,7 @@
 """The traced graph of a network: its operators, the layers they belong to, and their values."""
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,7 +167,10 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     try:
-        return torch.export.export(network, inputs, strict=False)
+        with warnings.catch_warnings():
+            # a recurrent layer keeps a second list of its parameters, which torch restores
+            warnings.filterwarnings("ignore", message="The tensor attribute")
+            return torch.export.export(network, inputs, strict=False)
     except Exception as error:  # anything that a user's forward pass does while it is traced
         reason = str(error).partition("\n")[0]
         raise BadInput(

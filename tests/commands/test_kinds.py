@@ -44,6 +44,12 @@ NETWORKS = {
         "'espalier:text_cnn'",
         "{width: 16, filters: 16}",
     ),
+    "recurrent": (
+        "'espalier:text_cnn'",
+        "{width: 16, filters: 16}",
+        "'espalier:text_lstm'",
+        "{width: 16, hidden: 16}",
+    ),
     "audio": (
         "'espalier:resnet'",
         "{depth: 8, width: 8}",
@@ -71,7 +77,7 @@ def pages(root, _digits):
 
 
 def words(root, _digits):
-    project(root, "text", 4, "text: {vocabulary: 500}")
+    project(root, "recurrent", 4, "text: {vocabulary: 500}")
     return texts_as_lines(root / "texts.jsonl", sets=True)
 
 

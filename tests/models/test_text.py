@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from tiny_networks import silenced
+from torch.nn import functional as F
 
 from espalier.errors import BadInput
 from espalier.export.onnx import Names, export
@@ -11,6 +13,9 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import load, save
 from espalier.models.build import build
 from espalier.pruning import prune
+from espalier.pruning.finding import find_dependency_groups
+from espalier.pruning.scores import SCORES
+from espalier.pruning.surgery import cut
 from espalier.quantization import quantize, quantize_dynamically
 from espalier.runtimes import DEFAULT
 
@@ -66,11 +71,99 @@ def test_a_cut_network_keeps_its_vocabulary_and_is_loaded_again(tokens, tmp_path
     assert torch.equal(load(tmp_path)(tokens), smaller(tokens))
 
 
-def test_convolutions_over_words_are_cut(tokens):
+@pytest.fixture(params=["text_cnn", "text_lstm"])
+def without_norms(request):
+    """A network in which nothing mixes channels, so that cuts can be compared in value."""
+    torch.manual_seed(0)
+    stacked = {"layers": 2, "hidden": 24} if request.param == "text_lstm" else {}
+    arguments = {"vocabulary": WORDS, "width": 32, **stacked}
+    factory = f"espalier:{request.param}"
+    return build(factory, classes=6, shape=(LENGTH,), arguments=arguments).eval()
+
+
+def losses_of(tokens):
+    def losses(network):
+        for part in torch.arange(32).split(8):
+            yield F.cross_entropy(network(tokens[part]), part % 6)
+
+    return losses
+
+
+@torch.no_grad()
+def test_a_cut_computes_the_same_as_layers_that_do_not_read_the_removed_units(
+    without_norms, tokens
+):
+    groups = find_dependency_groups(without_norms, tokens)
+    kept = np.random.default_rng(0).random(groups.count) < 0.5
+    smaller = cut(without_norms, groups, kept)
+    unread = silenced(without_norms, groups, kept, rows=False)
+    assert smaller.embedding.embedding_dim < 32
+    assert smaller.embedding.padding_idx == 0
+    assert not torch.allclose(unread(tokens), without_norms(tokens), atol=1e-3)
+    torch.testing.assert_close(smaller(tokens), unread(tokens), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kept", ["embedding", "lstm"])
+def test_layers_in_keep_keep_their_width(kept, tokens):
+    arguments = {"vocabulary": WORDS, "width": 32, "hidden": 32}
+    factory = "espalier:text_lstm"
+    network = build(factory, classes=6, shape=(LENGTH,), arguments=arguments).eval()
+    smaller = prune(network, tokens, keep_macs=0.75, align=4, keep=(kept,))
+    widths = {"embedding": smaller.embedding.embedding_dim, "lstm": smaller.lstm.hidden_size}
+    other = ({"embedding", "lstm"} - {kept}).pop()
+    assert widths[kept] == 32 > widths[other]
+
+
+@pytest.mark.parametrize("score", [name for name in SCORES if name != "norm_scale"])
+def test_every_score_cuts_recurrent_layers_and_embeddings_to_half(without_norms, tokens, score):
+    target = {"below": 1.0} if score == "threshold" else {"keep_macs": 0.5, "align": 4}
+    smaller = prune(without_norms, tokens, score=score, losses=losses_of(tokens), **target)
+    assert count_macs(smaller, tokens) <= 0.5 * count_macs(without_norms, tokens)
+
+
+def test_a_cut_recurrent_network_trains_is_loaded_deployed_and_quantized(tokens, tmp_path):
+    torch.manual_seed(0)
+    arguments = {"vocabulary": WORDS}
+    factory = "espalier:text_lstm"
+    network = build(factory, classes=6, shape=(LENGTH,), arguments=arguments).eval()
+    smaller = prune(network, tokens, keep_macs=0.5, align=8).train()
+    assert smaller.lstm.hidden_size < network.lstm.hidden_size
+    optimizer = torch.optim.Adam(smaller.parameters(), 0.01)
+    trained = [float(_step(smaller, optimizer, tokens)) for _ in range(12)]
+    assert trained[-1] < 0.7 * trained[0]
+    save(smaller.eval(), tmp_path)
+    again = load(tmp_path)
+    assert torch.equal(again(tokens), smaller(tokens))
+    source, quantized = tmp_path / "m.onnx", tmp_path / "q.onnx"
+    assert export(again, source, tokens.int(), Tokens(), names=NAMES) < 1e-4
+    quantize_dynamically(source, quantized)
+    assert quantized.stat().st_size < 0.4 * source.stat().st_size
+    before, after = (DEFAULT.open(one).outputs(tokens.int().numpy()) for one in (source, quantized))
+    assert np.abs(before - after).max() < 0.12 * np.abs(before).max()
+
+
+def _step(network, optimizer, tokens):
+    loss = F.cross_entropy(network(tokens), torch.arange(len(tokens)) % 6)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def test_columns_of_a_quantized_embedding_of_convolutions_are_cut(tokens, tmp_path):
+    """Most of the file is the embedding: it shrinks with the network, in integers too."""
     arguments = {"vocabulary": WORDS}
     network = build("espalier:text_cnn", classes=6, shape=(LENGTH,), arguments=arguments).eval()
-    smaller = prune(network, tokens, keep_macs=0.5, align=4)
-    assert count_macs(smaller, tokens) <= 0.5 * count_macs(network, tokens)
+    smaller = prune(network, tokens, keep_parameters=0.5, align=4)
+    assert smaller.embedding.weight.shape[1] < network.embedding.weight.shape[1]
+    save(smaller, tmp_path)
+    assert torch.equal(load(tmp_path)(tokens), smaller(tokens))
+    source, quantized = tmp_path / "m.onnx", tmp_path / "q.onnx"
+    export(smaller, source, tokens.int(), Tokens(), names=NAMES)
+    quantize(source, quantized, tokens.int().numpy())
+    assert quantized.stat().st_size < 0.35 * source.stat().st_size
+    before, after = (DEFAULT.open(one).outputs(tokens.int().numpy()) for one in (source, quantized))
+    assert np.abs(before - after).max() < 0.12 * np.abs(before).max()
 
 
 def test_padding_changes_nothing_in_an_encoder(tokens):

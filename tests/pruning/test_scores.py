@@ -512,3 +512,36 @@ def test_taylor_and_fisher_lose_less_than_random_scores(trained):
     chances = mean_loss("random")
     assert mean_loss("taylor") < chances
     assert mean_loss("fisher") < chances
+
+
+def tokens_and_lstm():
+    torch.manual_seed(0)
+    arguments = {"vocabulary": 30, "width": 6, "hidden": 4}
+    return build("espalier:text_lstm", classes=3, shape=(7,), arguments=arguments).eval()
+
+
+def embedded_columns(network, tokens):
+    groups = find_dependency_groups(network, tokens)
+    return groups, groups.where["embedding.weight"][1]
+
+
+@torch.no_grad()
+def test_filters_of_an_embedding_are_its_columns():
+    """Two equal columns are nearest to all others; distances between rows would tell nothing."""
+    network, tokens = tokens_and_lstm(), torch.randint(1, 30, (4, 7))
+    network.embedding.weight[:, 1] = network.embedding.weight[:, 4]
+    groups, columns = embedded_columns(network, tokens)
+    scores = geometric_median(network, groups)[columns]
+    assert set(np.argsort(scores)[:2]) == {1, 4}
+    assert len(np.unique(scores.round(9))) == 5
+
+
+def test_activations_are_those_at_the_inputs_of_recurrent_layers():
+    network, tokens = tokens_and_lstm(), torch.randint(1, 30, (4, 7))
+    groups, columns = embedded_columns(network, tokens)
+
+    def whole(network):
+        yield network(tokens).sum()
+
+    expected = network.embedding(tokens).abs().mean((0, 1)).detach().numpy()
+    np.testing.assert_allclose(activation(network, groups, whole)[columns], expected, rtol=1e-5)

@@ -52,6 +52,8 @@ def refresh_sizes(module: nn.Module) -> None:
         module.out_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.Embedding | nn.RNNBase):
+        _refresh_sequence_layer(module)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(module.weight)
     elif hasattr(module, "hidden_dim") and isinstance(token, nn.Parameter):
@@ -69,6 +71,17 @@ def _refresh_convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
         module.groups = module.weight.shape[0] // filters_per_channel
     module.out_channels = module.weight.shape[0]
     module.in_channels = module.weight.shape[1] * module.groups
+
+
+def _refresh_sequence_layer(module: nn.Embedding | nn.RNNBase) -> None:
+    if isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
+        return
+    inputs = getattr(module, "weight_ih_l0")  # noqa: B009  # mypy takes it for a module
+    states = getattr(module, "weight_hh_l0")  # noqa: B009
+    module.input_size = inputs.shape[1]
+    if not module.proj_size:
+        module.hidden_size = states.shape[1]
 
 
 def _refresh_norm(module: nn.Module) -> None:

@@ -32,6 +32,12 @@ class Walk(Protocol):
     def add_compute_layer(self, node: Node, *, rows: int = 0) -> None:
         """Record that a node multiplies by a weight whose dimension `rows` produces its output."""
 
+    def add_steps(self, node: Node, weight: Node) -> None:
+        """Record that a recurrent layer multiplies by a weight at each position of its input."""
+
+    def add_table(self, table: Any) -> None:
+        """Record that the columns of a table, from which rows are looked up, produce a value."""
+
     def add_heads(self, node: Node, dim: Dim) -> None:
         """Record that the indices of a dimension are attention heads."""
 

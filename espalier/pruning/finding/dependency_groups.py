@@ -44,7 +44,7 @@ def find_dependency_groups(
     own = with_prunable_attention(network)
     labelling = Labelling(own, example)
     component, pinned = labelling.coupling.components()
-    for layer in labelling.compute_layers:
+    for layer in labelling.producers:
         if layer.name in keep:
             pinned[component[_produced(labelling, layer)]] = True
     groups = _numbered(own, labelling, component, pinned)
@@ -90,12 +90,12 @@ def _produced(labelling: Labelling, layer: ComputeLayer) -> Indices:
 def _numbered(
     network: nn.Module, labelling: Labelling, component: Indices, pinned: NDArray[np.bool_]
 ) -> DependencyGroups:
-    """The free components that a weight produces, numbered in order.
+    """The free components that a weight or a table produces, numbered in order.
 
     A parameter that is only added to values produces none.
     """
     produced = np.zeros(len(pinned), bool)
-    for layer in labelling.compute_layers:
+    for layer in labelling.producers:
         produced[component[_produced(labelling, layer)]] = True
     free = produced & ~pinned
     count = int(free.sum())
@@ -118,7 +118,7 @@ def _numbered(
     spelled = {name: number[heads] for name, heads in _spelled(network, labelling)}
     return DependencyGroups(
         count=count,
-        layer=_layers(count, where, labelling.compute_layers),
+        layer=_layers(count, where, labelling.producers),
         where=where,
         compute_layers=labelling.compute_layers,
         fixed=labelling.coupling.reasons(),

@@ -21,6 +21,7 @@ class Labelling:
         coupling: the numbers of all indices.
         parameters: label of each parameter and buffer, by name.
         compute_layers: layers that multiply, in order.
+        tables: tables from which rows are looked up, as layers without work, in order.
     """
 
     def __init__(self, network: nn.Module, example: Example) -> None:
@@ -33,12 +34,18 @@ class Labelling:
         self.coupling = Coupling()
         self.parameters: dict[str, tuple[Indices, ...]] = {}
         self.compute_layers: list[ComputeLayer] = []
+        self.tables: list[ComputeLayer] = []
         self._shared: dict[int, tuple[Indices, ...]] = {}
         self._labels: dict[Node, Label] = {}
         self._several: dict[Node, list[Label]] = {}
         self._heads: list[tuple[list[str], Dim]] = []
         self._products: list[tuple[list[int], list[Dim]]] = []
         self._walk()
+
+    @property
+    def producers(self) -> list[ComputeLayer]:
+        """The layers that multiply, then the tables."""
+        return [*self.compute_layers, *self.tables]
 
     def flow(self) -> Iterator[tuple[str, tuple[int, ...], tuple[Indices | None, ...]]]:
         """The values that the network computes: name, sizes, and resolved label."""
@@ -96,6 +103,19 @@ class Labelling:
             channels = shape[1] if "conv" in str(node.target) else shape[-1]
             places = math.prod(shape) // self.graph.batch // channels
         self.compute_layers.append(ComputeLayer(weight, places, rows))
+
+    def add_steps(self, node: Node, weight: Node) -> None:
+        """Record that a recurrent layer multiplies by a weight at each position of its input."""
+        name = self._weight(weight)
+        if name is not None:
+            places = math.prod(self.shape(node.args[0])[:-1]) // self.graph.batch
+            self.compute_layers.append(ComputeLayer(name, places))
+
+    def add_table(self, table: Any) -> None:
+        """Record that the columns of a table, from which rows are looked up, produce a value."""
+        name = self._weight(table)
+        if name is not None:
+            self.tables.append(ComputeLayer(name, places=0, rows=1))
 
     def _weight(self, operand: Any, depth: int = 4) -> str | None:
         """The parameter that is a weight, or that a weight is computed from index by index."""

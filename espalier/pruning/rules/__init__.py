@@ -29,6 +29,7 @@ from espalier.pruning.rules.parts import (
     unbind,
 )
 from espalier.pruning.rules.products import added_product, attention, einsum, matrix_product
+from espalier.pruning.rules.recurrent import recurrent
 from espalier.pruning.rules.shapes import (
     expand,
     matrix_transpose,
@@ -65,6 +66,9 @@ RULES: dict[str, Rule] = {
     **_all("conv1d conv2d conv3d", convolution),
     **_all("conv_transpose1d conv_transpose2d conv_transpose3d", transposed_convolution),
     "linear": linear,
+    "lstm": recurrent(4),
+    "gru": recurrent(3),
+    **{name: recurrent(1) for name in ("rnn_tanh", "rnn_relu")},
     **_all("batch_norm", channel_norm),
     **_all("instance_norm", instance_norm),
     **_all("layer_norm rms_norm", layer_norm),

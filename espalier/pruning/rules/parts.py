@@ -174,7 +174,8 @@ def gather(walk: Walk, node: Node) -> Label:
 
 
 def embedding(walk: Walk, node: Node) -> Label:
-    """Rows of a table by their numbers."""
+    """Rows of a table by their numbers; its columns produce the last dimension."""
+    walk.add_table(node.args[0])
     table = walk.label(node.args[0])
     walk.coupling.pin(table[0] if table else None, "looked up")
     _pin_numbers(walk, [node.args[1]])

@@ -14,6 +14,8 @@ from espalier.pruning.scores.gradients import batches
 from espalier.pruning.scores.score import Losses
 
 _CONSUMERS = ("conv1d", "conv2d", "conv3d", "linear")
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_FIRST_LAYER = ("weight_ih_l0", "weight_ih_l0_reverse")
 
 
 def activation(
@@ -21,7 +23,8 @@ def activation(
 ) -> NDArray[np.float64]:
     """The mean absolute activation of a group at the inputs of its consumers: after norms.
 
-    The mean is over examples, positions and consumers. Groups without a consumer score infinity,
+    The mean is over examples, positions and consumers. Of a recurrent layer the inputs are known,
+    and its states only where another layer reads them. Groups without a consumer score infinity,
     because nothing is known of them: they stay.
 
     Raises:
@@ -77,10 +80,17 @@ class _InputRecorder(TorchFunctionMode):
         operator = getattr(func, "__name__", "")
         if operator in _CONSUMERS:
             given = dict(zip(("input", "weight"), args, strict=False)) | keywords
-            name = self._names.get(id(given.get("weight")))
-            if name is not None:
-                self._record(name, operator, given["input"].detach(), given["weight"])
+            self._record_known(operator, given["input"], given.get("weight"))
+        elif operator in _RECURRENT and isinstance(args[2], list | tuple):
+            for weight in args[2]:
+                if self._names.get(id(weight), "").rpartition(".")[2] in _FIRST_LAYER:
+                    self._record_known("linear", args[0], weight)
         return func(*args, **keywords)
+
+    def _record_known(self, operator: str, inputs: Tensor, weight: Any) -> None:
+        name = self._names.get(id(weight))
+        if name is not None:
+            self._record(name, operator, inputs.detach(), weight)
 
     def _record(self, name: str, operator: str, inputs: Tensor, weight: Tensor) -> None:
         last = inputs.ndim - 1

@@ -24,6 +24,7 @@ from espalier.params.quantize import LadderSettings
 from espalier.paths import DEPLOYED
 from espalier.quantization.dynamic import quantize_dynamically
 from espalier.quantization.ladder import Ladder, LadderStep
+from espalier.quantization.recurrent import recurrent_notes
 from espalier.quantization.resamples import resamples
 from espalier.quantization.stability import stability
 from espalier.quantization.static import Observed, insert, observe_file
@@ -81,7 +82,11 @@ def quantize(job: Job[Quantize]) -> OperationResult:
         quantized.history,
         deploy,
         quantized.metrics,
-        notes=(*_size_notes(job, len(content)), *_range_notes(entry)),
+        notes=(
+            *_size_notes(job, len(content)),
+            *_range_notes(entry),
+            *recurrent_notes(quantized.model),
+        ),
         latency_check=_FASTER,
     )
 

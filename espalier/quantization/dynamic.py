@@ -11,6 +11,7 @@ from espalier.errors import BadInput
 from espalier.quantization.embeddings import other_lookups
 from espalier.quantization.front import front_nodes, with_exported_front
 from espalier.quantization.quiet import quiet
+from espalier.quantization.recurrent import recurrent_notes
 
 # a convolution would be four times as slow as in float32; of lookups only embeddings are quantized
 _OPERATORS = ["Gemm", "MatMul", "LSTM", "Gather"]
@@ -31,7 +32,7 @@ def quantize_dynamically(
         reduce_range: 7-bit weights, exact on processors without VNNI.
 
     Raises:
-        BadInput: if the network has no linear or recurrent layer.
+        BadInput: if the network has neither linear layers nor LSTMs.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready, done = Path(folder) / "ready.onnx", Path(folder) / "done.onnx"
@@ -48,8 +49,6 @@ def quantize_dynamically(
         )
         model = with_exported_front(onnx.load(done), onnx.load(source))
     if not any(node.op_type in _INTEGER for node in model.graph.node):
-        raise BadInput(
-            "Expected a network to be quantized dynamically to have linear or recurrent layers; found "
-            "none."
-        )
+        expected = "Expected a network to be quantized dynamically to have linear layers or LSTMs; found none."
+        raise BadInput(" ".join((expected, *recurrent_notes(model))))
     onnx.save(model, target)

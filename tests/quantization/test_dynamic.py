@@ -8,12 +8,14 @@ import pytest
 import torch
 from onnx import numpy_helper
 from properties import assert_explains
+from torch import nn
 
 from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
-from espalier.quantization import quantize_dynamically
+from espalier.quantization import quantize, quantize_dynamically
+from espalier.quantization.recurrent import recurrent_notes
 from espalier.runtimes import DEFAULT
 
 PIXELS = torch.randint(
@@ -54,6 +56,35 @@ def test_linear_layers_become_integers_and_answers_stay(per_channel, tmp_path):
     assert (tmp_path / "model.onnx").stat().st_size < 0.35 * len(before)
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer over the rows of an image."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.recurrent, self.head = layer(16, 24, batch_first=True), nn.Linear(24, 10)
+
+    def forward(self, images):
+        return self.head(self.recurrent(images[:, 0])[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("layer", "dynamic", "static"),
+    [
+        (nn.GRU, ("GRU layers stay in float32: ONNX Runtime has no GRU in integers.",), 1),
+        (nn.LSTM, (), 1),
+    ],
+)
+def test_recurrent_layers_that_stay_in_float_are_said(layer, dynamic, static, tmp_path):
+    torch.manual_seed(0)
+    source = tmp_path / "parent.onnx"
+    export(Recurrent(layer).eval(), source, PIXELS[:4], Normalize((0.3,), (0.4,)))
+    quantize_dynamically(source, tmp_path / "dynamic.onnx")
+    quantize(source, tmp_path / "static.onnx", PIXELS.numpy())
+    assert recurrent_notes(onnx.load(tmp_path / "dynamic.onnx")) == dynamic
+    assert len(recurrent_notes(onnx.load(tmp_path / "static.onnx"))) == static
+    assert recurrent_notes(onnx.load(source))[0].startswith(f"{layer.__name__} layers stay")
+
+
 def test_convolutions_stay_in_floating_point(tmp_path):
     source = deployed(tmp_path, "lenet5")
     quantize_dynamically(source, tmp_path / "model.onnx")
@@ -73,5 +104,5 @@ def test_a_network_without_linear_layers_is_refused_and_nothing_written(tmp_path
     export(network, tmp_path / "parent.onnx", PIXELS[:4], Normalize((0.3,), (0.4,)))
     with pytest.raises(BadInput) as caught:
         quantize_dynamically(tmp_path / "parent.onnx", tmp_path / "model.onnx")
-    assert_explains(caught.value, "linear or recurrent layers")
+    assert_explains(caught.value, "linear layers or LSTMs")
     assert [path.name for path in tmp_path.iterdir()] == ["parent.onnx"]

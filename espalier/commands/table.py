@@ -267,5 +267,13 @@ COMMANDS = (
             ),
         ),
     ),
+    Command(
+        "strings",
+        "write a model on texts as a file that takes raw strings",
+        (
+            ("name", {"metavar": "NAME", "help": "a model of texts in `tokens: ascii_words`"}),
+            ("--out", {"metavar": "FILE", "type": Path, "help": "by default NAME-strings.onnx"}),
+        ),
+    ),
     Command("doctor", "report what this machine and project have, and what is missing"),
 )

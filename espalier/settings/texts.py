@@ -11,7 +11,9 @@ class TextPolicy:
     """The division of texts into tokens; it is learned from the train split alone.
 
     Attributes:
-        tokens: `words` splits at spaces and punctuation, `subwords` learns frequent parts of words
+        tokens: `words` splits at spaces and punctuation; `ascii_words` at those of ASCII alone, and
+            of capital letters A to Z alone become small, so that a deployed file can take strings;
+            `subwords` learns frequent parts of words
             (byte-pair encoding), which know no unknown word of a known script.
         vocabulary: largest number of different tokens.
         length: tokens of a text that are kept; None takes the 99th percentile of the lengths of the
@@ -19,7 +21,7 @@ class TextPolicy:
         lowercase: whether capital letters become small ones.
     """
 
-    tokens: Literal["words", "subwords"] = "words"
+    tokens: Literal["words", "ascii_words", "subwords"] = "words"
     vocabulary: int = 8000
     length: int | None = None
     lowercase: bool = True

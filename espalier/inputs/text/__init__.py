@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.inputs.plain import PlainInput
-from espalier.inputs.text.tokens import PADDING, UNKNOWN, Tokenizer
+from espalier.inputs.text.tokens import PADDING, UNKNOWN, Tokenizer, padded
 from espalier.paths import TOKENIZER
 from espalier.settings.texts import TextPolicy
 
@@ -78,11 +78,7 @@ class TextInput(PlainInput):
         tokenizer = Tokenizer.learn([examples[row] for row in train], policy)
         numbers = tokenizer.numbers(examples)
         length = policy.length or _usual_length([len(numbers[row]) for row in train])
-        stored = np.full((len(examples), length), PADDING, np.int32)
-        for row, text in enumerate(numbers):
-            kept = text[:length]
-            stored[row, : len(kept)] = kept
-        return stored, TextFacts(tokenizer.size, tokenizer.content)
+        return padded(numbers, length), TextFacts(tokenizer.size, tokenizer.content)
 
     def describe(self, shape: tuple[int, ...], facts: TextFacts) -> str:
         """The form of an example, such as `up to 24 of 5,000 tokens`."""

@@ -1,15 +1,22 @@
 """Tokenizers, which the library `tokenizers` learns and applies."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from espalier.optional import optional_library
 from espalier.settings.texts import TextPolicy
 
 PADDING, UNKNOWN = 0, 1
 _SPECIAL = ["[PAD]", "[?]"]  # tokens 0 and 1
+ASCII_WORD = r"[!-/:-@\[-`{-~]|[^ \t\n\r\v\f!-/:-@\[-`{-~]+"
+"""A punctuation mark of ASCII, or characters up to the next mark or space of ASCII."""
+
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _RARE = 2  # words that are seen less often in train are unknown
 
 
@@ -37,18 +44,19 @@ class Tokenizer:
             "special_tokens": _SPECIAL,
             "show_progress": False,
         }
-        if policy.tokens == "words":
+        if policy.tokens != "subwords":
             learned = tokenizers.Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
             trainer = trainers.WordLevelTrainer(min_frequency=_RARE, **common)
         else:
             learned = tokenizers.Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
             trainer = trainers.BpeTrainer(min_frequency=_RARE, **common)
-        steps = [tokenizers.normalizers.NFKC()]
-        steps += [tokenizers.normalizers.Lowercase()] if policy.lowercase else []
-        learned.normalizer = tokenizers.normalizers.Sequence(steps)
-        learned.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        divide = _divide_as_files_can if policy.tokens == "ascii_words" else _divide
+        divide(learned, tokenizers, policy)
         learned.train_from_iterator(texts, trainer)
-        return cls(json.loads(learned.to_str()))
+        content = json.loads(learned.to_str())
+        if policy.tokens == "ascii_words":
+            content["added_tokens"] = []  # `[PAD]` in a text is three words, as in a deployed file
+        return cls(content)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -68,6 +76,39 @@ class Tokenizer:
         """Tokens in words, without padding."""
         known = [number for number in numbers if number != PADDING]
         return [str(self._tokenizer.id_to_token(number)) for number in known]
+
+
+def padded(numbers: Sequence[Sequence[int]], length: int) -> NDArray[np.int32]:
+    """Tokens (N, length) of texts: longer ones are cut, shorter ones end with padding."""
+    tokens = np.full((len(numbers), length), PADDING, np.int32)
+    for row, text in enumerate(numbers):
+        kept = text[:length]
+        tokens[row, : len(kept)] = kept
+    return tokens
+
+
+def is_ascii_words(content: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer is one of `tokens: ascii_words`."""
+    before = content["pre_tokenizer"] or {}
+    return bool(before.get("pattern") == {"Regex": ASCII_WORD} and before.get("invert"))
+
+
+def _divide(learned: Any, tokenizers: Any, policy: TextPolicy) -> None:
+    """Unicode: compatible characters become one, and spaces and punctuation of all scripts divide."""
+    steps = [tokenizers.normalizers.NFKC()]
+    steps += [tokenizers.normalizers.Lowercase()] if policy.lowercase else []
+    learned.normalizer = tokenizers.normalizers.Sequence(steps)
+    learned.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+
+
+def _divide_as_files_can(learned: Any, tokenizers: Any, policy: TextPolicy) -> None:
+    """ASCII alone, which operators of ONNX Runtime can do too: see `espalier.inputs.text.strings`."""
+    if policy.lowercase:
+        replace = tokenizers.normalizers.Replace
+        steps = [replace(capital, capital.lower()) for capital in _CAPITALS]
+        learned.normalizer = tokenizers.normalizers.Sequence(steps)
+    pattern = tokenizers.Regex(ASCII_WORD)
+    learned.pre_tokenizer = tokenizers.pre_tokenizers.Split(pattern, "removed", invert=True)
 
 
 def _library() -> Any:

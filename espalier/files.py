@@ -2,21 +2,30 @@
 
 Everything is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by
 a manifest with the SHA-256 and size of each of its files, which is written last; a folder without a
-valid manifest is incomplete.
+valid manifest is incomplete. A manifest may come from elsewhere: its names are checked before they
+become paths, and its size before it is read.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.paths import MANIFEST
+from espalier.settings.limits import JSON_BYTES
+
+# names in manifests: one component, not hidden, of characters that every file system can hold
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# path of an object in a cache of DVC, to which DVC can link the files of a model
+_DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
 
 
 def sha256(path: Path) -> str:
@@ -68,14 +77,49 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        BadInput: if it is missing or not JSON.
+        BadInput: if it is missing, too large or not JSON.
+    """
+    content = read_bounded(path, JSON_BYTES)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"Expected {path} to hold JSON; found {reason_of(error)}.") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        BadInput: if it is missing, too large, not JSON or another value.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BadInput(f"Expected {path} to hold a JSON object; found a {type(content).__name__}.")
+    return content
+
+
+def read_bounded(path: Path, largest: int) -> bytes:
+    """Read a file whose size is checked first.
+
+    Args:
+        path: The file.
+        largest: Largest size in bytes.
+
+    Raises:
+        BadInput: if it is missing, no file, or larger.
     """
     try:
-        return json.loads(path.read_text())
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(largest + 1) if size <= largest else b""
     except FileNotFoundError:
         raise BadInput(f"Expected {path} to exist; found nothing there.") from None
-    except ValueError as error:
-        raise BadInput(f"Expected {path} to hold JSON; found {error}.") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise BadInput(f"Expected {path} to be a file; found a folder on its path.") from None
+    size = max(size, len(content))
+    if size > largest:
+        raise BadInput(f"Expected {path} to have at most {largest:,} bytes; found {size:,}.")
+    return content
 
 
 @contextmanager
@@ -105,35 +149,71 @@ def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest of a folder: the hash and size of every file in it."""
+    """Write the manifest of a folder: the hash and size of every file in it.
+
+    Files in sub-folders, hidden ones and ones without a plain name are left out: they are no part
+    of a model.
+    """
     files = sorted(
-        path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name != MANIFEST and _PLAIN_NAME.fullmatch(path.name)
     )
-    entries = {
-        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in files
-    }
+    entries = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files}
     write_json(folder / MANIFEST, {"files": entries})
 
 
-def verify(folder: Path) -> dict[str, str]:
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """The SHA-256 and the size of each file of a sealed folder, by its name, from its manifest.
+
+    Raises:
+        BadInput: if the manifest is missing or not as `seal` writes it: no files, a name that is
+            not plain, or an entry without hash or size.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BadInput(
+            f"Expected {folder} to be sealed by a {MANIFEST}; found none: it was not completed; "
+            "make it again."
+        )
+    entries = read_json_object(path).get("files")
+    if not isinstance(entries, dict) or not entries:
+        raise BadInput(f"Expected {path} to list files under `files`; found none.")
+    for name, entry in entries.items():
+        if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+            raise BadInput(
+                f"Expected the names in {path} to be plain file names of letters, digits and "
+                f"'_', '.', '+', '-'; found {name[:100]!a}."
+            )
+        if not _is_entry(entry):
+            raise BadInput(
+                f"Expected {path} to record `sha256` and `bytes` of {name}; found another entry."
+            )
+    return entries
+
+
+def verify(folder: Path, required: Iterable[str] = ()) -> dict[str, str]:
     """Check a sealed folder against its manifest.
+
+    Args:
+        folder: The folder.
+        required: Names of files that the manifest has to list.
 
     Returns:
         The SHA-256 of each file, by its name.
 
     Raises:
-        BadInput: if the manifest or a file is missing, or a file has changed; it names the file.
+        BadInput: if the manifest or a file is missing, or a file has changed or is a link that
+            leads out of the folder; it names the file.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise BadInput(
-            f"Expected {folder} to be sealed by a {MANIFEST}; found none: it was not completed; "
-            "make it again."
-        )
-    entries = read_json(manifest)["files"]
+    entries = read_manifest(folder)
+    for name in required:
+        if name not in entries:
+            found = ", ".join(sorted(entries))
+            raise BadInput(f"Expected {folder} to hold {name}; found {found}.")
     for name, entry in entries.items():
         path = folder / name
+        _refuse_outside(folder, path)
         found = sha256(path) if path.is_file() else "no file"
         if found != entry["sha256"]:
             raise BadInput(
@@ -143,6 +223,28 @@ def verify(folder: Path) -> dict[str, str]:
                 "damaged; make it again."
             )
     return {name: entry["sha256"] for name, entry in entries.items()}
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a value has the form of a manifest's entry."""
+    if not isinstance(entry, dict):
+        return False
+    hashed, size = entry.get("sha256"), entry.get("bytes")
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    return isinstance(hashed, str) and bool(_SHA256.fullmatch(hashed)) and is_size
+
+
+def _refuse_outside(folder: Path, path: Path) -> None:
+    """Refuse a link that leads out of a folder, except to an object in a cache of DVC."""
+    if not path.is_symlink():
+        return
+    target = Path(os.path.realpath(path))
+    inside = target.is_relative_to(os.path.realpath(folder))
+    if not inside and not _DVC_OBJECT.fullmatch(target.as_posix()):
+        raise BadInput(
+            f"Expected {path} to be a file in its folder; found a link that leads out of it, to "
+            f"{target}."
+        )
 
 
 def _flush(path: Path) -> None:

@@ -13,7 +13,7 @@ from espalier.errors import BadInput
 def sealed(tmp_path):
     folder = tmp_path / "model"
     files.write(folder / "weights.bin", b"weights")
-    files.write(folder / "deep" / "note.txt", "words")
+    files.write(folder / "note.txt", "words")
     files.seal(folder)
     return folder
 
@@ -56,12 +56,12 @@ def test_a_file_is_on_the_disk_before_its_name_is_seen(tmp_path, monkeypatch):
 
 def test_a_seal_holds_hash_and_size_of_every_file(sealed):
     assert files.verify(sealed) == {
-        "deep/note.txt": files.sha256(sealed / "deep" / "note.txt"),
+        "note.txt": files.sha256(sealed / "note.txt"),
         "weights.bin": hashlib.sha256(b"weights").hexdigest(),
     }
     manifest = json.loads((sealed / "manifest.json").read_text())
     assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == {
-        "deep/note.txt": 5,
+        "note.txt": 5,
         "weights.bin": 7,
     }
 
@@ -73,7 +73,7 @@ def test_a_known_hash():
 
 @pytest.mark.parametrize("damage", ["change", "shorten", "remove"])
 def test_a_damaged_file_is_named(sealed, damage):
-    path = sealed / "deep" / "note.txt"
+    path = sealed / "note.txt"
     if damage == "remove":
         path.unlink()
     else:

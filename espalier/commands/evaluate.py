@@ -25,6 +25,7 @@ from espalier.params import Params, read_params
 from espalier.paths import (
     CLASSES,
     CONDITIONS,
+    CONTENT,
     DEPLOYED,
     LINEAGE,
     METRICS,
@@ -60,7 +61,10 @@ def run(root: Path) -> None:
     """
     params = read_params(root)
     _drop_undeclared(root / MODELS, params)
-    hashes = {name: files.verify(root / MODELS / name)[DEPLOYED] for name in params.names}
+    hashes = {
+        name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]
+        for name in params.names
+    }
     dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
     inputs, task = test.inputs.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes, dataset.task)

@@ -25,7 +25,7 @@ from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.models.structure import shared_weights
 from espalier.params import read_params
-from espalier.paths import DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
+from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
 from espalier.report.terminal import quantity
 from espalier.training.history import Row, columns
@@ -65,7 +65,7 @@ def run(root: Path, name: str) -> None:
 
 def _is_made(job: Job[Any]) -> bool:
     try:
-        files.verify(job.project.folder(job.name))
+        files.verify(job.project.folder(job.name), required=CONTENT)
         return bool(job.project.lineage(job.name)["key"] == job.key)
     except (BadInput, KeyError):
         return False

@@ -11,7 +11,16 @@ from espalier import files
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load_verified, read_architecture
 from espalier.params import Params
-from espalier.paths import DEPLOYED, LINEAGE, METRICS, MODELS, PREPARED, STATE, WEIGHTS
+from espalier.paths import (
+    ARCHITECTURE,
+    DEPLOYED,
+    LINEAGE,
+    METRICS,
+    MODELS,
+    PREPARED,
+    STATE,
+    WEIGHTS,
+)
 from espalier.training.device import to_device
 
 
@@ -59,7 +68,7 @@ class Project:
             BadInput: if the folder is incomplete, or a file has changed.
         """
         if name not in self._hashes:
-            self._hashes[name] = files.verify(self.folder(name))
+            self._hashes[name] = files.verify(self.folder(name), required=(ARCHITECTURE, WEIGHTS))
         return self._hashes[name]
 
     def weights_hash(self, name: str) -> str:
@@ -102,8 +111,7 @@ class Project:
 
     def lineage(self, name: str) -> dict[str, Any]:
         """Content of a model's `lineage.json`: the inputs that it was made from."""
-        lineage: dict[str, Any] = files.read_json(self.folder(name) / LINEAGE)
-        return lineage
+        return files.read_json_object(self.folder(name) / LINEAGE)
 
     def base_macs(self, name: str) -> int:
         """Multiply-accumulates of a model's nearest ancestor, or itself, that no pruning has touched."""
@@ -115,5 +123,4 @@ class Project:
 
     def metrics(self, name: str) -> dict[str, Any]:
         """Content of a model's `metrics.json`."""
-        metrics: dict[str, Any] = files.read_json(self.folder(name) / METRICS)
-        return metrics
+        return files.read_json_object(self.folder(name) / METRICS)

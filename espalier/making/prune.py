@@ -20,7 +20,7 @@ from espalier.making.teaching import objective_of
 from espalier.models.folder import load_verified, save
 from espalier.params import Prune
 from espalier.params.prune import Sparsify
-from espalier.paths import CUT
+from espalier.paths import ARCHITECTURE, CUT, WEIGHTS
 from espalier.pruning import PruneSpec, Size, Target, prune_by_spec
 from espalier.pruning.finding import find_weight_elements
 from espalier.pruning.groups import KeptOutputs, kept_outputs_of
@@ -160,7 +160,7 @@ def _once(job: Job[Prune], name: str, make: Callable[[], nn.Module]) -> nn.Modul
 
 def _is_intact(folder: Path) -> bool:
     try:
-        files.verify(folder)
+        files.verify(folder, required=(ARCHITECTURE, WEIGHTS))
     except BadInput:
         return False
     return True

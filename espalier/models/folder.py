@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from espalier import files
-from espalier.errors import BadInput
 from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.rebuilding import check_rebuildable, rebuild
 from espalier.paths import ARCHITECTURE, CONTENT, WEIGHTS, content_files
@@ -46,7 +45,7 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
     Raises:
         BadInput: If a file is missing or damaged, or the factory is unknown or not trusted.
     """
-    files.verify(Path(folder))
+    files.verify(Path(folder), required=(ARCHITECTURE, WEIGHTS))
     return load_verified(Path(folder), trusted=trusted)
 
 
@@ -84,11 +83,7 @@ def content_hash(folder: Path) -> str:
     Raises:
         BadInput: If the folder is not sealed, a file is damaged, or one of the three is missing.
     """
-    hashes = files.verify(folder)
-    missing = [name for name in CONTENT if name not in hashes]
-    if missing:
-        found = ", ".join(sorted(hashes))
-        raise BadInput(f"Expected {missing[0]} in {folder}; found {found}.")
+    hashes = files.verify(folder, required=CONTENT)
     return files.digest({name: hashes[name] for name in content_files(hashes)})
 
 

@@ -21,7 +21,6 @@ from espalier.paths import (
     CONDITIONS,
     DEPLOYED,
     LINEAGE,
-    MANIFEST,
     MODELS,
     PREDICTIONS,
     PREPARED,
@@ -218,8 +217,8 @@ def _check_reports(root: Path, params: Params, data: str) -> None:
             f"found {conditions['data'][:12]}. Run `espalier evaluate` first."
         )
     for name in params.names:
-        manifest = files.read_json(root / MODELS / name / MANIFEST)
-        deployed = manifest["files"][DEPLOYED]["sha256"]
+        manifest = files.read_manifest(root / MODELS / name)
+        deployed = manifest.get(DEPLOYED, {}).get("sha256")
         if conditions["models"].get(name) != deployed:
             raise BadInput(
                 f"Expected {REPORTS}/ to be of {name} as it is now; found another {name}. "

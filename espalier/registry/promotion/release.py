@@ -13,6 +13,7 @@ from typing import Any
 
 from espalier import files
 from espalier.errors import BadInput
+from espalier.paths import CONTENT
 from espalier.registry.connection import Store
 from espalier.registry.promotion.champion import fetch_champion
 from espalier.registry.promotion.gate_evidence import GateEvidence, find_gate_evidence
@@ -140,7 +141,7 @@ def _model_of(registry: Registry, version: Any, folder: Path, evidence: GateEvid
     return Model(
         entry=tags["espalier.entry"],
         folder=folder,
-        hashes=files.verify(folder),
+        hashes=files.verify(folder, required=CONTENT),
         parent=tags.get("espalier.parent"),
         by=tags.get("espalier.by", ""),
         more=tags | origin,

@@ -28,11 +28,7 @@ def fetch(registry: Registry, version: str, target: Path) -> str:
     _download(registry, address, target)
     if not (target / MANIFEST).is_file():
         raise BadInput(f"Expected {address} to hold a model folder; found no {MANIFEST}.")
-    hashes = files.verify(target)
-    missing = [name for name in CONTENT if name not in hashes]
-    if missing:
-        found = ", ".join(sorted(hashes))
-        raise BadInput(f"Expected {address} to hold {missing[0]}; found {found}.")
+    hashes = files.verify(target, required=CONTENT)
     content = files.digest({name: hashes[name] for name in content_files(hashes)})
     if content != tagged:
         raise BadInput(

@@ -71,7 +71,7 @@ def _log_run(
 ) -> tuple[str, str]:
     client = registry.client
     now = time.time()
-    history = read_history(model.folder / HISTORY, now)
+    history = read_history(model.path(HISTORY), now)
     began, ended = history.span or model.time_span() or (now, now)
     tags = model.tags() | {WRITER: lease, BEGUN: f"{now:.3f}"}
     created = client.create_run(
@@ -83,7 +83,7 @@ def _log_run(
         registry.experiment, model.entry, run, tags=model.tags(), params=parameters
     ).model_id
     _log_parameters(registry, run, parameters)
-    values = read_metrics(model.folder / METRICS) | dict(report)
+    values = read_metrics(model.path(METRICS)) | dict(report)
     log_points(registry, run, logged, [*history.points, *single_points(values, now)])
     _log_files(registry, model, run, logged)
     client.set_terminated(run, "FINISHED", int(ended * 1000))

@@ -67,17 +67,17 @@ class Page:
     sha256: str
 
 
-def read_history(path: Path, now: float) -> History:
+def read_history(path: Path | None, now: float) -> History:
     """Read the history of a training.
 
     Args:
-        path: The file; a missing or empty one is an empty history.
+        path: The file; None, a missing or an empty one is an empty history.
         now: Time of rows that have none, in seconds since 1970.
 
     Raises:
         BadInput: If a row has no step.
     """
-    if not path.is_file():
+    if path is None or not path.is_file():
         return History()
     points: list[MetricPoint] = []
     span = None
@@ -113,9 +113,9 @@ def points_of(row: Mapping[str, object], step: int, time: float) -> list[MetricP
     return points
 
 
-def read_metrics(path: Path) -> dict[str, float]:
+def read_metrics(path: Path | None) -> dict[str, float]:
     """Read the finite numbers of `metrics.json`, by the name of the metric; a missing file has none."""
-    content = files.read_json(path) if path.is_file() else {}
+    content = files.read_json_object(path) if path and path.is_file() else {}
     metrics = {}
     for name, value in content.items():
         if isinstance(value, int | float) and math.isfinite(value):

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espalier import files
-from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import ARCHITECTURE, CONTENT, LINEAGE, MANIFEST, MODELS, content_files
+from espalier.paths import ARCHITECTURE, CONTENT, LINEAGE, MODELS, content_files
 
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
 _VALUE_LIMIT = 5000
@@ -49,14 +48,18 @@ class Model:
 
     def sizes(self) -> dict[str, int]:
         """Sizes in bytes of the files that the content hash covers, by the manifest."""
-        entries = files.read_json(self.folder / MANIFEST)["files"]
+        entries = files.read_manifest(self.folder)
         return {name: int(entries[name]["bytes"]) for name in content_files(entries)}
+
+    def path(self, name: str) -> Path | None:
+        """The path of a file that the manifest lists; None if it does not list it."""
+        return self.folder / name if name in self.hashes else None
 
     def lineage(self) -> dict[str, Any]:
         """The content of `lineage.json`; empty if the file is missing."""
         if LINEAGE not in self.hashes:
             return {}
-        return dict(files.read_json(self.folder / LINEAGE))
+        return files.read_json_object(self.folder / LINEAGE)
 
     def parameters(self) -> dict[str, str]:
         """Parameters of the run: the keys of the entry by their own names, the rest of the lineage under `lineage.`.
@@ -109,11 +112,7 @@ def read_model(root: Path, params: Params, entry: str) -> Model:
             the file.
     """
     folder = root / MODELS / entry
-    hashes = files.verify(folder)
-    for name in CONTENT:
-        if name not in hashes:
-            found = ", ".join(sorted(hashes))
-            raise BadInput(f"Expected {folder} to hold {name}; found {found}.")
+    hashes = files.verify(folder, required=CONTENT)
     declared = params.entry(entry)
     parent = getattr(declared, "parent", None)
     return Model(entry, folder, hashes, parent, declared.by)

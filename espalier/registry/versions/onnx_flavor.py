@@ -51,7 +51,8 @@ def write_flavor(
         examples: Example inputs (N, ...); None if there are no prepared data.
 
     Raises:
-        BadInput: If inputs or outputs of the deployed file are not the expected ones.
+        BadInput: If inputs or outputs of the deployed file are not the expected ones, or the model
+            has a file with the name of one of MLflow's.
     """
     import mlflow.onnx
     from mlflow.models import Model as Description
@@ -69,10 +70,20 @@ def write_flavor(
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
+    _refuse_names_of_mlflow(model, target)
     # MLflow serializes model.onnx again, which can change its bytes: all files are copied over
     for name in (*model.hashes, MANIFEST):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model.folder / name, target / name)
+
+
+def _refuse_names_of_mlflow(model: Model, target: Path) -> None:
+    """Refuse files that would replace MLflow's description, which names code that MLflow runs."""
+    for name in model.hashes:
+        if name != DEPLOYED and (target / name).exists():
+            raise BadInput(
+                f"Expected {model.folder} to hold no file with a name that MLflow uses itself; "
+                f"found {name}."
+            )
 
 
 def read_examples(root: Path) -> NDArray[Any] | None:

@@ -26,6 +26,14 @@ from espalier.training.history import Reporter, Row
 from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 
+# defaults of keys that earlier versions did not have
+_NEWER: tuple[tuple[str, Any], ...] = (
+    ("seeds", 1),
+    ("compare", "outputs"),
+    ("portions", []),
+    ("classes", None),
+)
+
 EntryType = TypeVar("EntryType", bound=BaseEntry, covariant=True)
 
 
@@ -134,13 +142,9 @@ class Job(Generic[EntryType]):
 
     @property
     def _entry(self) -> dict[str, Any]:
-        """The content of the entry, without keys of later versions that have their defaults."""
+        """The content of the entry; without newer keys at their defaults, as before there were these keys."""
         content: dict[str, Any] = self.entry.model_dump(mode="json", by_alias=True)
-        if self.entry.seeds == 1:
-            content.pop("seeds", None)
-        if self.entry.concepts is None:
-            content.pop("classes", None)
-        return content
+        return {key: value for key, value in content.items() if (key, value) not in _NEWER}
 
     @property
     def _classes(self) -> dict[str, dict[str, tuple[str, ...]]]:

@@ -28,7 +28,7 @@ from espalier.pruning.prune_to_target import MEASURES
 from espalier.pruning.sparse import sparse
 from espalier.training.batches import in_order
 from espalier.training.device import to_device
-from espalier.training.history import Row
+from espalier.training.history import Row, appended
 from espalier.training.loss_inputs import LossInputs
 from espalier.training.recalibrate import recalibrate
 
@@ -49,7 +49,7 @@ def prune(job: Job[Prune]) -> OperationResult:
         cut = partial(_cut, job, network, target, base)
         network = _once(job, f"step-{step}", cut)
         rows = _recover(job, network, step, last=step == len(targets))
-        history = _appended(history, rows)
+        history = appended(history, rows)
     records = _records(job, len(targets))
     return OperationResult(network, base.macs, history, records=records, latency_check=_FASTER)
 
@@ -173,13 +173,3 @@ def _records(job: Job[Prune], steps: int) -> dict[str, Any]:
         return {}
     cuts = (KeptOutputs.from_json(files.read_json(path)) for path in paths)
     return {CUT: reduce(KeptOutputs.then, cuts).as_json()}
-
-
-def _appended(former: list[Row], rows: list[Row]) -> list[Row]:
-    """The rows of a further training, with steps and epochs counted on."""
-    last = former[-1] if former else {"step": 0, "epoch": 0}
-    shifted = [
-        {**row, "step": row["step"] + last["step"], "epoch": row["epoch"] + last["epoch"]}
-        for row in rows
-    ]
-    return [*former, *shifted]

@@ -14,9 +14,9 @@ from espalier.making.job import Job
 from espalier.making.teaching import objective_of
 from espalier.params import Quantize
 from espalier.paths import DEPLOYED
-from espalier.quantization.aware import aware
+from espalier.quantization.aware import Aware, aware
 from espalier.quantization.deploy import export_integers
-from espalier.training.history import Row
+from espalier.training.history import Row, appended
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,32 @@ def train_aware(
     inputs = job.data.front(stored.to(job.processes.device))
     folded = fold_batch_norms(network, inputs[:2])
     learner = aware(
-        folded, inputs, calibration=calibration, per_channel=per_channel, reduce_range=reduce_range
+        folded,
+        inputs,
+        calibration=calibration,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        incremental=bool(job.entry.portions),
     )
-    history = job.fit(learner, objective_of(job, learner.network), part="aware")
+    history = _fit(job, learner)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEPLOYED
         data = job.data
         export_integers(
             learner, path, stored, data.deployed_front, readout=data.readout, names=data.names
         )
-        return Trained(learner.network, onnx.load(path), history)
+        network = learner.frozen().network if job.entry.portions else learner.network
+        return Trained(network, onnx.load(path), history)
+
+
+def _fit(job: Job[Quantize], learner: Aware) -> list[Row]:
+    """Train once or, with `portions`, once after each portion of the weights is quantized."""
+    objective = objective_of(job, learner.network)
+    if not job.entry.portions:
+        return job.fit(learner, objective, part="aware")
+    history: list[Row] = []
+    for number, portion in enumerate(job.entry.portions, 1):
+        learner.quantize_portion(portion)
+        rows = job.fit(learner, objective, part=f"aware-{number}")
+        history = appended(history, rows)
+    return history

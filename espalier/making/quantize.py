@@ -207,6 +207,8 @@ def _aware(job: Job[Quantize], network: nn.Module) -> _Quantized:
         **_options(entry),
     )
     record = _record(entry, "aware")
+    if entry.portions:
+        record["portions"] = list(entry.portions)
     return _Quantized(trained.model, trained.network, record, history=trained.history)
 
 

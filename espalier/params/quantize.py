@@ -1,6 +1,7 @@
 """Entries in integers."""
 
-from typing import Any, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +12,9 @@ _TEACHING = ("soft", "losses", "teachers", "combine", "finetune")
 _MEASURING = ("calibration", "images", "resamples", "ladder")
 # without batch norms, and close to an optimum, a network needs small steps
 _FINETUNE = {"epochs": 5, "learning_rate": 0.01}
+
+
+Portion = Annotated[float, Field(gt=0, le=1)]
 
 
 class LadderSettings(Strict):
@@ -42,6 +46,9 @@ class Quantize(Recovered):
         ladder: steps against a drop of the score.
         finetune: keys of `training` for quantization-aware training, over 5 epochs at a learning
             rate of 0.01.
+        portions: with `aware`, fractions of the elements of each weight that are quantized, one after
+            another and the largest elements first, each followed by a training with `finetune`; the
+            last is 1. Empty to train all weights in integers from the start.
     """
 
     by: Literal["quantize"]
@@ -53,6 +60,7 @@ class Quantize(Recovered):
     resamples: int = Field(1, ge=1)
     ladder: LadderSettings | None = None
     finetune: dict[str, Any] = _FINETUNE
+    portions: tuple[Portion, ...] = ()
 
     @field_validator("finetune", mode="after")
     @classmethod
@@ -70,8 +78,20 @@ class Quantize(Recovered):
             self._refuse(_MEASURING, "`scheme: static`")
         if self.scheme == "aware":
             self._refuse(("resamples", "ladder"), "`scheme: static`")
+        if self.scheme != "aware":
+            self._refuse(("portions",), "`scheme: aware`")
         if not self.recovers:
             self._refuse(_TEACHING, "`scheme: aware` or a `ladder`")
+        return self
+
+    @model_validator(mode="after")
+    def _portions_grow_to_all(self) -> Self:
+        given = self.portions
+        grows = all(before < after for before, after in pairwise(given))
+        if given and not (grows and given[-1] == 1):
+            raise ValueError(
+                f"Expected `portions` to increase to 1, as [0.5, 0.75, 1]; found {list(given)}."
+            )
         return self
 
     def _refuse(self, keys: tuple[str, ...], partner: str) -> None:

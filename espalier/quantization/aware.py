@@ -1,7 +1,7 @@
 """A network that computes as its integer file will, so that it can be trained for it (Jacob et al. 2018, section 3)."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.models.structure import Masked, Shared, masked_weights, record, shared_weights
 from espalier.quantization.calls import IMAGE, Intercepted, Plan, plan
+from espalier.quantization.incremental import IncrementalStep
 from espalier.quantization.lsq import Step, activation_step, weight_step
 from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
 
@@ -58,16 +59,40 @@ class Aware(nn.Module):
             logits: Tensor = self.network(x)
         return logits
 
+    def quantize_portion(self, portion: float) -> None:
+        """Quantize a larger portion of each weight, if the steps of weights are incremental.
+
+        Args:
+            portion: fraction of the elements of each weight that is quantized afterwards.
+
+        Raises:
+            BadInput: if the network was not prepared with `incremental`.
+        """
+        for weight, step in self._weights_and_steps():
+            if not isinstance(step, IncrementalStep):
+                raise BadInput(
+                    "Expected a network that was prepared with `incremental=True` to be quantized by "
+                    "portions; found weights with learned steps."
+                )
+            step.quantize_portion(weight, portion)
+
+    def _weights_and_steps(self) -> Iterator[tuple[nn.Parameter, Step]]:
+        """Each weight once, with its step."""
+        parameters = dict(self.network.named_parameters())
+        names = {key: self.plan.weights[number] for number, key in self._first.items()}
+        for key, name in names.items():
+            step = self.weights[key]
+            assert isinstance(step, Step)
+            yield parameters[name], step
+
     def frozen(self) -> Self:
         """A copy on the CPU for the export, with weights within their levels and final steps."""
         copied = copy.deepcopy(self).cpu()
-        parameters = dict(copied.network.named_parameters())
         with torch.no_grad():
-            for number, key in copied._first.items():
-                weight = parameters[copied.plan.weights[number]]
-                weight.copy_(copied.weights[key].held(weight))  # type: ignore[operator]
-        for step in (*copied.values.values(), *copied.weights.values()):
-            step.freeze()  # type: ignore[operator]
+            for weight, step in copied._weights_and_steps():
+                weight.copy_(step.held(weight))
+        for one in (*copied.values.values(), *copied.weights.values()):
+            one.freeze()  # type: ignore[operator]
         return copied
 
     def _value(self, number: int, name: str, value: Tensor) -> Tensor:
@@ -99,6 +124,7 @@ def aware(
     calibration: str = "entropy",
     per_channel: bool = True,
     reduce_range: bool = True,
+    incremental: bool = False,
 ) -> Aware:
     """Prepare a network for quantization-aware training, with steps chosen by calibration.
 
@@ -108,6 +134,8 @@ def aware(
         calibration: choice of the first range of an activation from its values on the images.
         per_channel: whether every filter of a weight has its own step.
         reduce_range: whether weights use 7 bits.
+        incremental: whether weights stay in floating point until `Aware.quantize_portion`, with
+            steps that are not trained.
 
     Raises:
         BadInput: if the calibration is unknown.
@@ -130,9 +158,9 @@ def aware(
     weights: dict[int, Step] = {}
     for number, name in found.weights.items():
         if name not in [found.weights[one] for one in weights]:
-            weights[number] = weight_step(
-                parameters[name], per_channel=per_channel, reduce_range=reduce_range
-            )
+            weight = parameters[name]
+            step = weight_step(weight, per_channel=per_channel, reduce_range=reduce_range)
+            weights[number] = IncrementalStep.of(step, weight) if incremental else step
     return Aware(network, found, values, weights).to(images.device)
 
 

@@ -59,7 +59,7 @@ class Step(nn.Module):
         self.register_buffer(
             "zero", torch.full(step.shape, zero, dtype=torch.int32, device=step.device)
         )
-        self._low, self._high = low, high
+        self.low, self.high = low, high
         self._factor = 1 / math.sqrt(shared * high)
         # slightly less, because the runtime compares the product in float32
         self._most = most / max(1, high - zero) * (1 - 1e-6)
@@ -79,21 +79,21 @@ class Step(nn.Module):
         if torch.onnx.is_in_onnx_export():
             if self.step.ndim:
                 return torch.fake_quantize_per_channel_affine(x, self.step, self.zero, 0, -128, 127)
-            bounds = (0, 255) if self._low == 0 else (-128, 127)
+            bounds = (0, 255) if self.low == 0 else (-128, 127)
             return torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, *bounds)
         step, zero = scale_gradient(self.size(), self._factor), self.zero
         if step.ndim:
-            step, zero = _per_channel(step, x), _per_channel(zero, x)
-        return fake_quantize(x, step, zero, self._low, self._high)
+            step, zero = per_channel(step, x), per_channel(zero, x)
+        return fake_quantize(x, step, zero, self.low, self.high)
 
     @torch.no_grad()
     def held(self, x: Tensor) -> Tensor:
         """A tensor whose values lie within the levels, for a type that has more of them."""
-        step = _per_channel(self.size(), x) if self.step.ndim else self.size()
-        return x.clamp(self._low * step, self._high * step)
+        step = per_channel(self.size(), x) if self.step.ndim else self.size()
+        return x.clamp(self.low * step, self.high * step)
 
 
-def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
     """(C,) in a shape that broadcasts over the first dimension of `x`."""
     others = [1] * (x.ndim - 1)
     return values.view(-1, *others)

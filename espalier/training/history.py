@@ -27,6 +27,16 @@ def silent(row: Row) -> None:
     del row
 
 
+def appended(former: list[Row], rows: list[Row]) -> list[Row]:
+    """The rows of a further training, with steps and epochs counted on."""
+    last = former[-1] if former else {"step": 0, "epoch": 0}
+    shifted = [
+        {**row, "step": row["step"] + last["step"], "epoch": row["epoch"] + last["epoch"]}
+        for row in rows
+    ]
+    return [*former, *shifted]
+
+
 class Reporter:
     """Reports epochs under a name; use it as a context, call it with every row of the history."""
 

@@ -35,7 +35,7 @@ COLUMNS = [
     "parameters", "macs", "bytes", "packed_bytes", "energy_uj", "memory_1", "memory_64",
     "latency_1_ms", "latency_1_p95_ms", "speedup_1", "speedup_1_low", "speedup_1_high", "speedup_eager_1",
     "latency_64_ms", "latency_64_p95_ms", "speedup_64", "speedup_64_low", "speedup_64_high", "speedup_eager_64",
-    "threads", "device", "front",
+    "threads", "device", "front", "score",
 ]  # fmt: skip
 
 
@@ -114,6 +114,7 @@ def test_the_table_has_a_row_per_model_with_figures_that_agree_with_the_files(ev
         assert (row["examples"], row["not_finite"], row["threads"]) == (359, 0, 1)
         assert row["packed_bytes"] == 321 or row["model"] != "nan"
     assert table["front"].any()
+    assert table["score"].equals(table["accuracy"])
 
 
 def test_costs_are_measured_beside_the_teacher_in_the_same_runtime_and_in_eager_torch(evaluated):

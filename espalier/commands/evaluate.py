@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import torch
 from espalier import files
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
+from espalier.errors import Notice
 from espalier.export.onnx import Deployed
 from espalier.judging import Interval, Question, forgotten, front, judgement, ratio
+from espalier.making.stage_dependencies import recorded_outputs
 from espalier.measures.device import device_name
 from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
@@ -30,6 +33,7 @@ from espalier.paths import (
     LINEAGE,
     METRICS,
     MODELS,
+    PARAMS,
     PREDICTIONS,
     PREPARED,
     REPORTS,
@@ -60,7 +64,7 @@ def run(root: Path) -> None:
         BadInput: If a model or the test split is missing or damaged.
     """
     params = read_params(root)
-    _drop_undeclared(root / MODELS, params)
+    _drop_undeclared(root, params)
     hashes = {
         name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]
         for name in params.names
@@ -156,11 +160,23 @@ def _write_predictions(
         answered.to_parquet(folder / f"{name}.parquet", index=False)
 
 
-def _drop_undeclared(models: Path, params: Params) -> None:
-    """Remove models that are no longer in `params.yaml`; DVC's cache still holds them."""
-    for folder in models.iterdir() if models.is_dir() else ():
-        if folder.is_dir() and folder.name not in params.names and (folder / LINEAGE).is_file():
+def _drop_undeclared(root: Path, params: Params) -> None:
+    """Remove models that are no longer in `params.yaml`; only those that DVC's cache still holds."""
+    recorded, models = recorded_outputs(root), root / MODELS
+    for folder in sorted(models.iterdir()) if models.is_dir() else ():
+        is_declared = folder.name in params.names
+        if is_declared or not folder.is_dir() or not (folder / LINEAGE).is_file():
+            continue
+        if f"{MODELS}/{folder.name}" in recorded and not folder.is_symlink():
             shutil.rmtree(folder)
+            print(f"{folder.name}: not in {PARAMS}, removed; DVC's cache keeps it")  # noqa: T201
+        else:
+            warnings.warn(
+                f"Expected {folder} to be a model of {PARAMS}, or one that DVC has recorded; found "
+                "neither: it is left there and not evaluated.",
+                Notice,
+                stacklevel=3,
+            )
 
 
 def _open(root: Path, params: Params, name: str) -> OpenModel:

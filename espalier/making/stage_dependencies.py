@@ -9,6 +9,7 @@ from espalier.errors import BadInput
 from espalier.paths import PARAMS, TEACHER
 
 GRAPH = "dvc.yaml"
+RECORD = "dvc.lock"
 _EMPTY = {"seed": "0", "trusted": "[]"}  # what stands for a section that changes nothing
 _TEMPLATES = ("${teacher.weights}", "${item.weights}")
 
@@ -37,6 +38,19 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
                 f"Expected {place}.deps of {path} to have {file!r}, so that DVC sees when it "
                 f"changes; found {', '.join(known) or 'nothing'}. Add the line `- {file}` there."
             )
+
+
+def recorded_outputs(root: Path) -> frozenset[str]:
+    """Paths of the outputs that DVC has recorded, and so keeps in its cache; relative to the project.
+
+    Args:
+        root: folder of the project; without `dvc.lock` there are none.
+    """
+    path = root / RECORD
+    if not path.is_file():
+        return frozenset()
+    stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {})
+    return frozenset(out["path"] for stage in stages.values() for out in stage.get("outs", []))
 
 
 def refuse_missing_sections(root: Path) -> None:

@@ -9,12 +9,13 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+import yaml
 from properties import example_of
 
 from espalier import files
 from espalier.commands import evaluate, show
 from espalier.data.prepared import read_dataset, read_split
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.export.onnx import export
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, save
@@ -64,6 +65,8 @@ def built_project(digits, tmp_path_factory) -> Path:
         files.write_json(folder / "metrics.json", figures)
         files.write_json(folder / "lineage.json", {"name": name})
         files.seal(folder)
+    outputs = {f"model@{name}": {"outs": [{"path": f"models/{name}"}]} for name in HIDDEN}
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": outputs}))
     return root
 
 
@@ -210,6 +213,16 @@ def test_predictions_are_those_of_the_deployed_file_on_the_test_split(evaluated)
         np.testing.assert_allclose(np.stack(answers["logits"]), logits, rtol=0, atol=1e-5)
 
 
+def test_a_model_that_dvc_does_not_hold_is_left_where_it_is(project):
+    by_hand = project / "models" / "teacher-copy"
+    shutil.copytree(project / "models" / "teacher", by_hand)
+    with pytest.warns(Notice, match=r"teacher-copy to be a model .* left there and not evaluated"):
+        evaluate.run(project)
+    assert files.verify(by_hand) == files.verify(project / "models" / "teacher")
+    table = pd.read_csv(project / "reports" / "models.csv", keep_default_na=False)
+    assert "teacher-copy" not in set(table["model"])
+
+
 def test_models_that_are_declared_no_more_disappear_and_what_is_no_model_stays(project):
     (project / "models" / "notes").mkdir()
     (project / "models" / "notes" / "mine.txt").write_text("by hand")
@@ -269,7 +282,10 @@ def test_a_failure_on_the_way_leaves_the_reports_and_no_rubbish(evaluated, monke
 def test_the_tree_shows_each_model_once_under_its_parent(evaluated, capsys, monkeypatch):
     """On a terminal at once, and later by `show`; elsewhere one line says what was done."""
     root, said = evaluated
-    assert said == "measured 4 models on 359 test examples; reports/ is ready\n"
+    assert said.splitlines() == [
+        "former: not in params.yaml, removed; DVC's cache keeps it",
+        "measured 4 models on 359 test examples; reports/ is ready",
+    ]
     show.run(root)
     shown = capsys.readouterr().out
     header, *lines, _ = shown.splitlines()

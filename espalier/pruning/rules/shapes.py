@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch.fx import Node
 
+from espalier.models.reshapes import equal_runs
 from espalier.pruning.coupling import (
     AxisOf,
     Dim,
@@ -129,31 +130,9 @@ def reshape(walk: Walk, node: Node) -> Label:
     """
     x, old, new = walk.label(node.args[0]), walk.shape(node.args[0]), walk.shape(node)
     result: list[Dim] = []
-    for before, after in _runs(old, new):
+    for before, after in equal_runs(old, new):
         result += _reshape_run(walk, node, x[before], old[before], new[after])
     return tuple(result)
-
-
-def _runs(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """The shortest runs of dimensions of equal volume on both sides.
-
-    Example:
-        >>> _runs((8, 4, 2, 2), (8, 16))
-        [(slice(0, 1), slice(0, 1)), (slice(1, 4), slice(1, 2))]
-    """
-    runs, i, j = [], 0, 0
-    while i < len(old) or j < len(new):
-        start_i, start_j = i, j
-        i, j = min(i + 1, len(old)), min(j + 1, len(new))
-        left, right = prod(old[start_i:i]), prod(new[start_j:j])
-        while left != right:
-            if left < right:
-                i += 1
-            else:
-                j += 1
-            left, right = prod(old[start_i:i]), prod(new[start_j:j])
-        runs.append((slice(start_i, i), slice(start_j, j)))
-    return runs
 
 
 def _reshape_run(

@@ -17,11 +17,33 @@ class Network:
         return self.factory.partition(":")[2]
 
 
+GRAPH = {  # a perceptron as steps of an ONNX file
+    "steps": [
+        {"operator": "Flatten", "inputs": ["x0"], "outputs": ["x1"], "attributes": {}},
+        {
+            "operator": "Linear",
+            "inputs": ["x1"],
+            "outputs": ["x2"],
+            "attributes": {"in_features": 256, "out_features": 16},
+            "layer": "hidden",
+        },
+        {"operator": "Relu", "inputs": ["x2"], "outputs": ["x3"], "attributes": {}},
+        {
+            "operator": "Linear",
+            "inputs": ["x3"],
+            "outputs": ["x4"],
+            "attributes": {"in_features": 16, "out_features": 10},
+            "layer": "classifier",
+        },
+    ]
+}
+
 NETWORKS = (
     Network("espalier:lenet300"),
     Network("espalier:lenet5"),
     Network("espalier:mlp", {"hidden": [16, 8]}),
     Network("espalier:mobilenet", {"multiplier": 0.25}, shape=(3, 16, 16)),
+    Network("espalier:onnx", GRAPH),
     Network("espalier:resnet", {"depth": 8, "width": 8}),
     Network("espalier:vgg", {"depth": 11, "width": 8}, shape=(3, 16, 16), classes=7),
     Network("espalier:wide_resnet", {"depth": 10, "widen": 1}),

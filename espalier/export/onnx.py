@@ -18,7 +18,7 @@ from espalier.export.front import lift_front
 from espalier.runtimes import DEFAULT, Runtime
 
 _OPSET = 17  # the newest that torch's own exporter writes without converting
-_AGREEMENT = 1e-4
+AGREEMENT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def export(
     with torch.no_grad():
         ours = deployed(inputs).numpy()
     difference = relative_difference(ours, runtime.open(path).outputs(inputs.numpy()))
-    if not difference <= _AGREEMENT:
+    if not difference <= AGREEMENT:
         raise Disagreement(
-            f"Expected the exported file to agree with the network to {_AGREEMENT}; found a "
+            f"Expected the exported file to agree with the network to {AGREEMENT}; found a "
             f"difference of {difference:.2g}."
         )
     return difference

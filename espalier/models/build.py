@@ -12,6 +12,7 @@ from espalier.models.architecture import Architecture
 from espalier.models.lenet import lenet5, lenet300
 from espalier.models.mlp import mlp
 from espalier.models.mobilenet import mobilenet
+from espalier.models.onnx_graph import onnx_network
 from espalier.models.resnet import resnet
 from espalier.models.text import text_cnn, text_encoder, text_lstm
 from espalier.models.timm import timm_network
@@ -26,6 +27,7 @@ FACTORIES: dict[str, Factory] = {
     "lenet5": lenet5,
     "mlp": mlp,
     "mobilenet": mobilenet,
+    "onnx": onnx_network,
     "resnet": resnet,
     "text_cnn": text_cnn,
     "text_encoder": text_encoder,

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from models.onnx_files import write_onnx
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.data.decoding import decode_all
 from espalier.data.layout import read
+from espalier.export.agreement import check_agreement
 from espalier.inputs.image import Preprocess
+from espalier.models.onnx_import import read_onnx
 from espalier.models.trained import fit_weights, read_weights
 from espalier.settings.images import ImagePreprocessing
 
@@ -112,7 +115,7 @@ def test_images(shared_data, tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize(
+PUBLISHED = pytest.mark.parametrize(
     ("file", "network", "preprocessing", "published"),
     [
         ("resnet-cifar10/resnet20-12fca82f.th", lambda: CifarResNet(20), IMAGENET, 91.73),
@@ -126,19 +129,46 @@ def test_images(shared_data, tmp_path_factory):
         ),
     ],
 )
-def test_a_published_network_has_its_published_accuracy(
-    file, network, preprocessing, published, project_root, test_images
-):
+
+
+def with_weights(network, file, project_root):
     path: Path = project_root.parent / "shared" / "imports" / file
     if not path.is_file():
         pytest.skip(f"the trained networks of others are not at {path.parent}")
-    images, labels = test_images
-    model, front = network().eval(), Preprocess(preprocessing, (3, 32, 32))
+    model = network().eval()
     fit_weights(model, read_weights(path))
+    return model
+
+
+def accuracy(model, preprocessing, test_images):
+    """Percent of the test images."""
+    images, labels = test_images
+    front = Preprocess(preprocessing, (3, 32, 32))
     model.to(memory_format=torch.channels_last)
     with torch.no_grad():
         right = sum(
             (model(front(x)).argmax(1) == y).sum().item()
             for x, y in zip(images.split(500), labels.split(500), strict=True)
         )
-    assert 100 * right / len(labels) == pytest.approx(published, abs=0.1)
+    return 100 * right / len(labels)
+
+
+@PUBLISHED
+def test_a_published_network_has_its_published_accuracy(
+    file, network, preprocessing, published, project_root, test_images
+):
+    model = with_weights(network, file, project_root)
+    assert accuracy(model, preprocessing, test_images) == pytest.approx(published, abs=0.1)
+
+
+@PUBLISHED
+def test_it_has_it_by_way_of_an_onnx_file_alone(
+    file, network, preprocessing, published, project_root, test_images, tmp_path
+):
+    model = with_weights(network, file, project_root)
+    path = write_onnx(model, tmp_path / "net.onnx", (3, 32, 32))
+    program = read_onnx(path)
+    images = Preprocess(preprocessing, (3, 32, 32))(test_images[0][:64])
+    rebuilt = program.build()
+    assert check_agreement(rebuilt, program, path, images) < 1e-4
+    assert accuracy(rebuilt, preprocessing, test_images) == pytest.approx(published, abs=0.1)

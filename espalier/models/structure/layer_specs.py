@@ -33,6 +33,7 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm3d: _BATCH_NORM,
     nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine", "bias"),
     nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
+    nn.PReLU: ("num_parameters",),
     nn.ReLU: ("inplace",),
     nn.ReLU6: ("inplace",),
     nn.SiLU: ("inplace",),

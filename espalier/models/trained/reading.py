@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from espalier.errors import BadInput, reason_of
+from espalier.settings.programs import PROGRAM, program_refusal
 
 # Where training scripts keep the weights in a checkpoint; running averages first, as timm does.
 _PLACES = (
@@ -63,6 +64,8 @@ def read_weights(path: Path, place: str | None = None) -> Weights:
     """
     if not path.is_file():
         raise BadInput(f"Expected {path} to hold the weights; found no file there.")
+    if path.suffix == PROGRAM:
+        raise BadInput(program_refusal(str(path)))
     if path.suffix == ".safetensors":
         return _without_prefixes(_safetensors(path), ())
     content = _checkpoint(path)

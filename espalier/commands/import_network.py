@@ -13,6 +13,8 @@ from espalier.making.job import Job
 from espalier.params import Imported, check, read_content
 from espalier.paths import PARAMS, TEACHER
 
+_WITH_NETWORK = (".onnx", ".pt2")  # files that hold a network; the second is refused with a way out
+
 
 def run(
     root: Path,
@@ -26,7 +28,7 @@ def run(
 
     Args:
         root: folder of the project, whose data are prepared.
-        weights: file of the weights, or the name of published ones; None for the teacher that
+        weights: ONNX file, file of the weights, or the name of published ones; None for the teacher that
             `params.yaml` has.
         model: factory of the network.
         arguments: arguments of the factory, in YAML.
@@ -64,7 +66,7 @@ def run(
 def _entry(
     weights: str, model: str | None, arguments: str | None, settings: str | None, key: str | None
 ) -> dict[str, Any]:
-    if model is None:
+    if model is None and Path(weights).suffix not in _WITH_NETWORK:
         raise BadInput(
             "Expected --model to name the network that the weights belong to, such as "
             "torchvision:resnet18; found none."

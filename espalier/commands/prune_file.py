@@ -9,21 +9,27 @@ from torch import nn
 
 from espalier.commands.options import mapping
 from espalier.errors import BadInput
+from espalier.export.agreement import check_agreement
 from espalier.export.onnx import export
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, save
+from espalier.models.onnx_import import read_onnx
 from espalier.models.trained import Weights, fit_weights, read_weights
 from espalier.paths import DEPLOYED
 from espalier.pruning import prune
 
+Trained = tuple[nn.Module, tuple[str, ...], tuple[int, ...]]
+"""A network with its weights, sentences about them, and the shape of an input."""
+
+_SIZES = "3x224x224"
 _SHAPE = re.compile(r"\d+(x\d+)*")
 
 
 def run(
     weights: Path,
-    model: str,
+    model: str | None,
     arguments: str | None,
-    shape: str,
+    shape: str | None,
     keep_macs: float,
     score: str,
     align: int,
@@ -34,10 +40,10 @@ def run(
     The network is not trained afterwards: that needs data, and a loop of your own or a project.
 
     Args:
-        weights: file of the weights.
-        model: factory of the network; its package is trusted by being named here.
+        weights: file of the weights, or ONNX file, which holds the network as well.
+        model: factory of the network; its package is trusted by being named here. None for an ONNX file.
         arguments: arguments of the factory, in YAML.
-        shape: shape of an input, such as 3x224x224.
+        shape: shape of an input, such as 3x224x224; None for that of the ONNX file, or 3x224x224.
         keep_macs: multiply-accumulates to keep, as a fraction.
         score: importance of groups; one that needs no data.
         align: widths that are left are multiples of this.
@@ -48,17 +54,10 @@ def run(
     """
     if out.exists():
         raise BadInput(f"Expected {out} not to exist yet; found it there.")
-    read = read_weights(weights)
-    sizes = _sizes(shape)
-    package = model.partition(":")[0].partition(".")[0]
-    network = build(
-        model,
-        classes=_classes(read),
-        shape=sizes,
-        arguments=mapping("--arguments", arguments),
-        trusted=(package,),
-    ).eval()
-    notes = (*read.notes, *fit_weights(network, read))
+    if weights.suffix == ".onnx":
+        network, notes, sizes = _from_onnx(weights, model, arguments, shape)
+    else:
+        network, notes, sizes = _from_factory(weights, model, arguments, shape or _SIZES)
     inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
     smaller = prune(network, inputs, keep_macs=keep_macs, score=score, align=align)
     out.mkdir(parents=True)
@@ -73,6 +72,39 @@ def run(
         f"{out}: {work[1]:.2f} of {work[0]:.2f} M multiply-accumulates, {parameters[1]:.3f} of "
         f"{parameters[0]:.3f} M parameters. Train it before you use it: load({str(out)!r})."
     )
+
+
+def _from_factory(weights: Path, model: str | None, arguments: str | None, shape: str) -> Trained:
+    """The network of a factory with its weights."""
+    if model is None:
+        raise BadInput(
+            f"Expected --model to name the network that {weights} belongs to, such as "
+            "torchvision:resnet18; found none."
+        )
+    read = read_weights(weights)
+    sizes = _sizes(shape)
+    package = model.partition(":")[0].partition(".")[0]
+    network = build(
+        model,
+        classes=_classes(read),
+        shape=sizes,
+        arguments=mapping("--arguments", arguments),
+        trusted=(package,),
+    ).eval()
+    return network, (*read.notes, *fit_weights(network, read)), sizes
+
+
+def _from_onnx(file: Path, model: str | None, arguments: str | None, shape: str | None) -> Trained:
+    """The network of an ONNX file, which gives the outputs of the file."""
+    if model or arguments:
+        raise BadInput(
+            f"Expected neither --model nor --arguments beside an ONNX file; found {model or arguments!r}."
+        )
+    program = read_onnx(file, _sizes(shape) if shape else None)
+    network = program.build()
+    inputs = torch.rand(8, *program.shape, generator=torch.Generator().manual_seed(1))
+    check_agreement(network, program, file, inputs)
+    return network, program.notes, program.shape
 
 
 def _sizes(shape: str) -> tuple[int, ...]:

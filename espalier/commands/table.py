@@ -150,13 +150,16 @@ COMMANDS = (
         "prune",
         "cut a trained network to a fraction of its work, without a project",
         (
-            ("weights", {"metavar": "WEIGHTS", "type": Path, "help": "a file of weights"}),
+            (
+                "weights",
+                {"metavar": "FILE", "type": Path, "help": "an ONNX file, or a file of weights"},
+            ),
             (
                 "--model",
                 {
                     "metavar": "FACTORY",
-                    "required": True,
-                    "help": "the network, such as torchvision:resnet18 or networks:mine",
+                    "help": "the network that weights belong to, such as torchvision:resnet18 or "
+                    "networks:mine",
                 },
             ),
             (
@@ -165,7 +168,7 @@ COMMANDS = (
             ),
             (
                 "--shape",
-                {"default": "3x224x224", "help": "shape of an input; by default 3x224x224"},
+                {"help": "shape of an input; by default that of the ONNX file, or 3x224x224"},
             ),
             ("--keep-macs", {"type": float, "default": 0.5, "help": "fraction; by default 0.5"}),
             (
@@ -229,8 +232,8 @@ COMMANDS = (
                 {
                     "metavar": "WEIGHTS",
                     "nargs": "?",
-                    "help": "a file of weights, or a name such as DEFAULT; by default the teacher of "
-                    "params.yaml",
+                    "help": "an ONNX file, a file of weights, or a name such as DEFAULT; by default the "
+                    "teacher of params.yaml",
                 },
             ),
             (

@@ -11,6 +11,7 @@ from espalier.errors import BadInput
 from espalier.judging import Interval, mean_score
 from espalier.making.job import Job
 from espalier.making.networks import new_network
+from espalier.making.onnx_file import read_program
 from espalier.making.result import OperationResult
 from espalier.measures.macs import count_macs
 from espalier.models.trained import Weights, fit_weights, published_weights, read_weights
@@ -67,8 +68,10 @@ def fitted(job: Job[Imported]) -> ImportedNetwork:
     Raises:
         BadInput: if the weights cannot be read, or do not fit the network.
     """
-    network, weights = new_network(job), _weights(job)
-    notes = fit_weights(network, weights, new_head=job.entry.head == "new")
+    program = read_program(job) if job.entry.onnx_file else None
+    weights = Weights(program.tensors, program.notes) if program else _weights(job)
+    network = new_network(job, program)
+    notes = fit_weights(network, weights, new_head=job.entry.new_head)
     network = to_device(network, job.processes.device)
     measured = _score(job, network, job.data.preprocessing)
     return ImportedNetwork(network, measured, (*weights.notes, *notes))

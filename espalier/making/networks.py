@@ -6,21 +6,34 @@ from torch import nn
 
 from espalier.errors import BadInput
 from espalier.making.job import Job
+from espalier.making.onnx_file import read_program
 from espalier.models.architecture import architecture_of
 from espalier.models.build import build
+from espalier.models.onnx_import import OnnxProgram
 from espalier.params import BaseEntry, ChildEntry
 from espalier.seeds import seed_all
 
 
-def new_network(job: Job[BaseEntry]) -> nn.Module:
-    """A new network from the factory of the entry, with weights drawn from the project's seed."""
+def new_network(job: Job[BaseEntry], program: OnnxProgram | None = None) -> nn.Module:
+    """A new network from the factory of the entry, with weights drawn from the project's seed.
+
+    Args:
+        job: entry with a factory.
+        program: content of the ONNX file that the entry names; it is read here if it is not given.
+
+    Raises:
+        BadInput: if the factory is unknown or not trusted, or the file cannot be read.
+    """
     factory = str(job.entry.factory)
+    if program is None and job.entry.onnx_file:
+        program = read_program(job)
+    own = program.arguments if program else job.entry.factory_arguments
     seed_all(job.params.seed, "weights", factory)
     network = build(
         factory,
         classes=job.data.task.width(job.data.dataset.classes),
         shape=job.data.input_shape,
-        arguments=job.data.dataset.network_arguments() | job.entry.factory_arguments,
+        arguments=own if program else job.data.dataset.network_arguments() | own,
         trusted=job.params.trusted,
     )
     concepts = job.data.concepts

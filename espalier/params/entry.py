@@ -54,6 +54,16 @@ class BaseEntry(Strict):
         return ()
 
     @property
+    def onnx_file(self) -> str | None:
+        """ONNX file, relative to the project, that a new network is rebuilt from; None for none."""
+        return None
+
+    @property
+    def new_head(self) -> bool:
+        """Whether the last layer of a trained network gets random weights."""
+        return False
+
+    @property
     def own_functions(self) -> tuple[str, ...]:
         """Functions of trusted packages, `package.module:function`, that the entry names as methods."""
         return ()

@@ -43,6 +43,7 @@ PAGE = "index.html"
 FIGURES = "metrics"  # the main figures of each model, for `dvc metrics`
 SALIENCY = "saliency.json"  # saliency maps of some test images
 SENSITIVITY = "sensitivity.csv"
+SURROGATES = "surrogates.json"  # decision trees fitted to the answers of each network
 ACTIVITY = "activity.csv"  # activity of removed and of kept channels
 CURVES = "curves"  # the history of each training, for `dvc plots`
 

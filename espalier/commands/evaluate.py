@@ -45,6 +45,7 @@ from espalier.prediction import Task
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
+from espalier.report.understanding.surrogates import check_surrogates
 from espalier.runtimes import OpenModel, runtime_named
 
 _BATCHES = {
@@ -64,6 +65,7 @@ def run(root: Path) -> None:
         BadInput: If a model or the test split is missing or damaged.
     """
     params = read_params(root)
+    check_surrogates(params.evaluation.surrogate_depth)
     _drop_undeclared(root, params)
     hashes = {
         name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]

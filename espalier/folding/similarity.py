@@ -64,8 +64,9 @@ def similarity_of_outputs(network: nn.Module, names: list[str], images: Images) 
 
 
 def cosine_of_weights(network: nn.Module, names: list[str]) -> Tensor:
-    """(layers, layers) cosines of the parameters, each block's as one vector; no data are needed.
+    """(layers, layers) cosines of the weights, each block's as one vector; no data are needed.
 
+    Biases and the scales of norms are left out: they are alike in all blocks, 0 and 1 before training.
     The scale of a block does not count: weights [1, 2] and [2, 4] have a cosine of 1. Nor are channels
     matched: a block whose inner channels are another's in another order is not similar to it. Two blocks
     whose tensors differ in shape are not compared: their cosine is NaN.
@@ -94,7 +95,8 @@ def _tensor_shapes(network: nn.Module, name: str) -> dict[str, torch.Size]:
 
 @torch.no_grad()
 def _vector(block: nn.Module) -> Tensor:
-    values = [parameter.double().flatten() for parameter in block.parameters()]
+    weights = (parameter for parameter in block.parameters() if parameter.ndim > 1)
+    values = [weight.double().flatten() for weight in weights]
     return torch.cat(values) if values else torch.zeros(1, dtype=torch.float64)
 
 

@@ -85,12 +85,15 @@ class Evaluation(Strict):
         runtime: program that executes the deployed files, one of `espalier.runtimes.RUNTIMES`.
         threads: number of threads of the runtime.
         batch_size: examples per call when outputs are computed.
+        surrogate_depth: largest depth of the decision trees that are fitted to the answers of each
+            network for the report; 0 for none.
     """
 
     rounds: int = Field(60, ge=3)
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: int = Field(1, ge=1)
     batch_size: int = Field(256, ge=1)
+    surrogate_depth: int = Field(0, ge=0, le=12)
 
 
 _WEBHOOK = r"(https?://.+|env:[A-Za-z_][A-Za-z0-9_]*)?"

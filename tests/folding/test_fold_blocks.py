@@ -154,6 +154,11 @@ def test_cosines_of_weights_are_those_of_two_vectors():
     torch.testing.assert_close(table, expected.double(), equal_nan=True)
 
 
+def test_independent_blocks_have_no_similar_weights(network):
+    table = cosine_of_weights(network, ["stages.0.0", "stages.0.1", "stages.0.2"])
+    assert table.nan_to_num(0).abs().max() < 0.2
+
+
 def test_by_weights_blocks_that_were_narrowed_differently_are_not_compared(network):
     block = network.stages[1][1]
     block.conv1.weight = nn.Parameter(block.conv1.weight[:5])

@@ -24,11 +24,13 @@ from espalier.paths import (
     PREPARED,
     SALIENCY,
     SENSITIVITY,
+    SURROGATES,
     TABLE,
 )
 from espalier.prediction import CLASSIFICATION, NO_ANSWER, Task
 from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
+from espalier.report.understanding.surrogates import Surrogates
 
 Row = dict[str, Any]
 """A row of a table by its columns. Columns of the task's headline are called `score`, `score_low`, ..."""
@@ -51,6 +53,7 @@ class Contents:
         classes: rows of `classes.csv`.
         conditions: device, threads, load, versions and time of the measurement.
         saliency: saliency maps of some test images; None if none were computed.
+        surrogates: decision trees that answer like the networks; None if none were fitted.
         sensitivity: rows of `sensitivity.csv`; empty if it was not measured.
         activity: rows of `activity.csv`; empty if it was not measured.
     """
@@ -62,6 +65,7 @@ class Contents:
     classes: list[Row]
     conditions: dict[str, Any]
     saliency: SaliencyMaps | None
+    surrogates: Surrogates | None
     sensitivity: list[Row]
     activity: list[Row]
 
@@ -82,6 +86,7 @@ class Contents:
             classes=_rows(reports / CLASSES, headline),
             conditions=files.read_json(reports / CONDITIONS),
             saliency=SaliencyMaps.read(reports / SALIENCY),
+            surrogates=Surrogates.read(reports / SURROGATES),
             sensitivity=_optional_rows(reports / SENSITIVITY, headline),
             activity=_optional_rows(reports / ACTIVITY, headline),
         )

@@ -20,6 +20,7 @@ from espalier.report.page.saliency import saliency
 from espalier.report.page.script import SCRIPT
 from espalier.report.page.sensitivity import sensitivity
 from espalier.report.page.style import STYLE
+from espalier.report.page.surrogates import surrogates
 from espalier.report.page.tree import tree
 from espalier.report.page.widths import widths
 
@@ -34,6 +35,7 @@ _SECTIONS: dict[str, tuple[str, Section]] = {
     "classes": ("classes", drops_by_class),
     "forgotten": ("forgotten", forgotten),
     "saliency": ("saliency", saliency),
+    "surrogates": ("surrogates", surrogates),
     "widths": ("layers", widths),
     "sensitivity": ("sensitivity", sensitivity),
     "curves": ("training", curves),

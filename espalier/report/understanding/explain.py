@@ -1,6 +1,6 @@
 """The part of an evaluation that explains the networks: saliency, ablation, activity."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,14 +12,23 @@ import torch
 from torch import nn
 
 from espalier import files
-from espalier.data.names import VALIDATION
+from espalier.data.names import TRAIN, VALIDATION
 from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.measures.macs import count_macs
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Distill, Params, Prune
-from espalier.paths import ACTIVITY, CUT, MODELS, PREPARED, SALIENCY, SENSITIVITY, TEACHER
+from espalier.paths import (
+    ACTIVITY,
+    CUT,
+    MODELS,
+    PREPARED,
+    SALIENCY,
+    SENSITIVITY,
+    SURROGATES,
+    TEACHER,
+)
 from espalier.prediction import CLASSIFICATION, Concepts, Heads, Multilabel, Task
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups, KeptOutputs
@@ -29,10 +38,12 @@ from espalier.report.understanding.ablation import (
     plan_ablations,
 )
 from espalier.report.understanding.activity import activity, mean_activations
+from espalier.report.understanding.features import interpretable_features
 from espalier.report.understanding.informative_examples import evenly_spaced, informative_examples
 from espalier.report.understanding.occlusion import occlusion
 from espalier.report.understanding.saliency import AnyMap, saliency_maps
-from espalier.training.batches import Resident
+from espalier.report.understanding.surrogates import surrogates
+from espalier.training.batches import Resident, open_examples
 from espalier.training.device import default_device, to_device
 from espalier.training.scoring import Inference
 
@@ -41,6 +52,8 @@ _COMPARED = 64  # images over which maps are compared, where that is cheap
 _MACS = 1e11  # of all maps together; a backward pass counts as two passes
 _MODELS = 6  # models with maps: the teacher, the Pareto front, and others
 _BATCH = 32
+_FITTED = {TRAIN: 2000, VALIDATION: 1000}  # examples to which surrogates are fitted, and tested on
+_SEVERAL = (Multilabel.name, Heads.name)  # tasks with several answers to an example
 _PARTED = ("text", "table")  # kinds whose examples have parts in words
 _PICTURED = ("image", "audio")  # kinds whose networks see channels and two axes of positions
 
@@ -82,8 +95,7 @@ class _Project:
     @property
     def has_parts(self) -> bool:
         """Whether parts of the inputs have words, and the answer is a single one."""
-        several = (Multilabel.name, Heads.name)
-        return self.dataset.kind in _PARTED and self.task.name not in several
+        return self.dataset.kind in _PARTED and self.task.name not in _SEVERAL
 
     def occluded(
         self, name: str, network: nn.Module, stored: torch.Tensor, answers: np.ndarray
@@ -111,6 +123,21 @@ class _Project:
         network = load(self.root / MODELS / name, trusted=self.params.trusted)
         return to_device(network, self.device)
 
+    def sample(self, split: str, most: int) -> Split:
+        """Examples of a split, evenly spaced, in memory."""
+        folder, device = self.root / PREPARED, torch.device("cpu")
+        every = open_examples(folder, self.dataset, split, device, resident_bytes=0)
+        (batch,) = every.batches([torch.tensor(evenly_spaced(len(every), most))])
+        return Split(batch.inputs, batch.targets)
+
+    def answers(self, name: str, split: Split) -> np.ndarray:
+        """The answers (N, ...) of the network of a model to the examples of a split."""
+        inference = Inference(
+            Resident(split, self.device), self.front(name), _BATCH, task=self.task
+        )
+        outputs, _ = inference.outputs(self.network(name))
+        return self.task.answers(inference.read_out(outputs).cpu().numpy())
+
     def front(self, name: str) -> Front:
         """The module between stored images and the network of a model."""
         return self.dataset.front(self.device, self._preprocessing(name))
@@ -131,7 +158,7 @@ def explain(
     outputs: Mapping[str, np.ndarray],
     front: Sequence[str],
 ) -> None:
-    """Write saliency maps, the sensitivity of layers and the activity of removed channels.
+    """Write saliency maps, surrogates, the sensitivity of layers and the activity of removed channels.
 
     Args:
         root: root folder of the project.
@@ -153,6 +180,8 @@ def explain(
             predicted,
             front,
         )
+    if params.evaluation.surrogate_depth and project.task.name not in _SEVERAL:
+        _write_surrogates(project, reports / SURROGATES, _shown(outputs, front))
     _write_ablations(project, reports)
 
 
@@ -164,8 +193,7 @@ def _write_saliency(
     front: Sequence[str],
 ) -> None:
     """Write the saliency maps of some models on informative test images."""
-    on_front = [name for name in front if name in predicted]
-    names = list(dict.fromkeys([TEACHER, *on_front, *predicted]))[:_MODELS]
+    names = _shown(predicted, front)
     labels = test.targets.numpy()
     scores = {name: project.task.scores(own, labels) for name, own in predicted.items()}
     shown = informative_examples(scores, predicted, TEACHER, _IMAGES)
@@ -192,6 +220,27 @@ def _write_saliency(
         )
         maps = saliency_maps(seen, answered, labels[shown], shown)
     maps.write(path)
+
+
+def _shown(models: Iterable[str], front: Sequence[str]) -> list[str]:
+    """The models that are explained: the teacher, the Pareto front, and others."""
+    names = list(models)
+    on_front = [name for name in front if name in names]
+    return list(dict.fromkeys([TEACHER, *on_front, *names]))[:_MODELS]
+
+
+def _write_surrogates(project: _Project, path: Path, names: Sequence[str]) -> None:
+    """Write the surrogates of some models, if their inputs have features with a meaning."""
+    fitted, tested = (project.sample(split, most) for split, most in _FITTED.items())
+    features = interpretable_features(project.dataset, fitted.inputs, tested.inputs)
+    if features is None:
+        return
+    answers = {
+        name: (project.answers(name, fitted), project.answers(name, tested)) for name in names
+    }
+    depth = project.params.evaluation.surrogate_depth
+    found = surrogates(features, answers, project.task, project.dataset.classes, depth)
+    found.write(path)
 
 
 def _write_ablations(project: _Project, reports: Path) -> None:

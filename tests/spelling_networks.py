@@ -139,6 +139,23 @@ class Attention(nn.Module):
         return self.head((y + self.down(self.up(y).relu())).mean(1))
 
 
+class OverHeads(Attention):
+    """The width of a head computed from the width of the stream, as timm writes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_heads, self.scale = 4, 8**-0.5
+
+    def attended(self, x, x_context):
+        b, n, c = x.shape
+        q, k, v = (
+            layer(x).reshape(b, n, self.num_heads, c // self.num_heads).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
+        weights = (q @ k.transpose(-2, -1) * self.scale).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(b, n, c)
+
+
 class CrossAttention(Attention):
     """Queries of one width attend to keys and values of another."""
 
@@ -223,6 +240,7 @@ PRUNED = {
     "groups of a shuffle": (Shuffled, IMAGE),
     "a non-local block": (NonLocal, IMAGE),
     "heads and widths": (Attention, TOKENS),
+    "a width over its heads": (OverHeads, TOKENS),
     "heads over another width": (CrossAttention, TOKENS),
     "repeated keys": (RepeatedKeys, TOKENS),
     "a layer norm": (Normalised, TOKENS),

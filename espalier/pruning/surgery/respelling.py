@@ -190,7 +190,7 @@ def _fitting(call: Call, whole: SpellingCall, expected: set[Shape]) -> tuple[int
     if call.name.startswith("conv"):
         return _groups(call, whole, operand)
     fitting = {after for after in expected if _is_possible(call.name, operand, after)}
-    proposed = {_sized(call, whole, operand, after) for after in fitting}
+    proposed = {_sized(call, operand, after) for after in fitting}
     if len(proposed) == 1:
         return proposed.pop()
     return call.sizes
@@ -212,12 +212,12 @@ def _is_possible(name: str, operand: Shape, after: Shape) -> bool:
     return prod(operand) == prod(after)
 
 
-def _sized(call: Call, whole: SpellingCall, operand: Shape, after: Shape) -> tuple[int | None, ...]:
-    """The sizes of a call, with those of a shape where the whole network has others."""
+def _sized(call: Call, operand: Shape, after: Shape) -> tuple[int | None, ...]:
+    """The sizes with which a call has a result of some shape."""
     first = _first(call, operand)
     sizes = list(call.sizes)
     for at, size in enumerate(call.sizes):
-        if size not in (None, -1) and whole.after[first + at] != after[first + at]:
+        if size not in (None, -1):
             sizes[at] = after[first + at]
     return tuple(sizes)
 

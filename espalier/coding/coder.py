@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from espalier.coding.mixing import Predictor
 
 _MODEL = constriction.stream.model.Bernoulli
+_LONGEST_NUMBER = 64  # binary digits: no tensor has longer integers
 _LARGEST_CONTEXT = 16  # longer unary codes share the context of the 16th digit
 
 
@@ -105,6 +106,8 @@ def code_natural(coder: Coder, kind: Hashable, value: int = 0) -> int:
         if not coder.bit((kind, "digits"), (context,), is_longer):
             break
         digits += 1
+        if digits > _LONGEST_NUMBER:
+            raise ValueError(f"a number of more than {_LONGEST_NUMBER} binary digits")
     found = 1
     for place in reversed(range(digits)):
         digit = value >> place & 1

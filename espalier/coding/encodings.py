@@ -11,7 +11,7 @@ Levels = NDArray[np.int64]
 
 MANTISSA = 23  # binary digits of a float32 behind the point
 _SIGN_AND_EXPONENT = 9  # bits
-_LARGEST_CODEBOOK = 4096  # distinct values up to which a codebook or a step is tried
+LARGEST_CODEBOOK = 4096  # distinct values up to which a codebook or a step is tried
 _LARGEST_LEVEL = 2**15
 _SAMPLE = 2**16  # values whose distinct ones are counted before all are sorted
 
@@ -62,10 +62,10 @@ def smallest_encoding(values: Values) -> Encoding:
     plain = _plain_encoding(values, used, digits)
     if not len(values) or not np.isfinite(values).all():
         return plain
-    if len(np.unique(values[:_SAMPLE])) > _LARGEST_CODEBOOK:
+    if len(np.unique(values[:_SAMPLE])) > LARGEST_CODEBOOK:
         return plain
     distinct, counts = np.unique(values.view(np.uint32), return_counts=True)
-    if len(distinct) > _LARGEST_CODEBOOK:
+    if len(distinct) > LARGEST_CODEBOOK:
         return plain
     book = distinct.view(np.float32)
     steps = _steps(values, book)

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from espalier.models.architecture import Architecture
+from espalier.errors import BadInput
+from espalier.models.architecture import Architecture, check_fields
 from espalier.models.attention import attention_heads
 from espalier.models.structure import (
     Edit,
@@ -18,6 +19,7 @@ from espalier.models.structure import (
     edit_from_json,
     edit_to_json,
 )
+from espalier.settings.limits import HEADER_BYTES
 
 # preset dictionary of deflate: strings that many headers contain; part of the format
 _KNOWN = (
@@ -82,9 +84,16 @@ def write_header(architecture: Architecture, additions: Additions) -> bytes:
 
 def read_header(content: bytes) -> tuple[Architecture, Additions]:
     """The recipe of a header; the architecture's edits are the structural ones."""
-    fields = json.loads(zlib.decompressobj(wbits=-15, zdict=_KNOWN).decompress(content))
+    inflate = zlib.decompressobj(wbits=-15, zdict=_KNOWN)
+    text = inflate.decompress(content, HEADER_BYTES)
+    if inflate.unconsumed_tail:
+        raise BadInput(
+            f"Expected the header of a packed file to have at most {HEADER_BYTES:,} bytes; found more."
+        )
+    fields = json.loads(text)
     fields += _DEFAULTS[len(fields) - 3 :]
     factory, classes, shape, arguments, removed, added, groups, heads, quantization, edits = fields
+    check_fields(factory, classes, shape, arguments)
     structural = [edit_from_json(edit) for edit in edits]
     if removed:
         structural.insert(0, Removed(tuple(removed)))

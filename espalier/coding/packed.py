@@ -11,9 +11,10 @@ from espalier import files
 from espalier.coding.coder import Coder, Reader, Writer
 from espalier.coding.header import Additions, read_header, structural_edits, write_header
 from espalier.coding.tensors import Blob, code_tensor
-from espalier.errors import BadInput
+from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.attention import attention_heads
+from espalier.models.bounds import check_built_size, refuse_large
 from espalier.models.rebuilding import build_unedited, check_rebuildable, package_of
 from espalier.models.structure import (
     Masked,
@@ -24,6 +25,7 @@ from espalier.models.structure import (
     masked_weights,
     shared_weights,
 )
+from espalier.settings.limits import largest_network
 
 _MAGIC = b"esp\x01"  # the last byte is the version of the format
 _CHECKSUM_BYTES = 4  # the CRC-32 at the end
@@ -114,13 +116,27 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
             f"Expected the checksum of the content at the end of {name}; found another: it is "
             "damaged or truncated."
         )
+    try:
+        return _decode(body, trusted)
+    except (EspalierError, MemoryError):
+        raise
+    except Exception as error:  # a forged file breaks any step, the user's factory included
+        raise BadInput(
+            f"Expected {name} to hold a packed network; found content that is damaged or of another "
+            f"version: {reason_of(error)}."
+        ) from error
+
+
+def _decode(body: bytes, trusted: Collection[str]) -> nn.Module:
     size, position = _read_number(body, len(_MAGIC))
     architecture, additions = read_header(body[position : position + size])
     length, position = _read_number(body, position + size)
     blob = Blob(bytearray(body[position : position + length]))
+    limit = largest_network(len(body))
+    check_built_size(architecture, trusted, limit)
     network = _build(architecture, trusted)
     reader = Reader(body[position + length :])
-    _code(reader, blob, network, additions, ((), ()), None)
+    _code(reader, blob, network, additions, ((), ()), None, limit)
     return architecture.attach(network).eval()
 
 
@@ -138,6 +154,7 @@ def _code(
     additions: Additions,
     names: tuple[Collection[str], Collection[str]],
     state: dict[str, Tensor] | None,
+    limit: int = 0,
 ) -> None:
     """Write a network's shapes, names and tensors, or read them.
 
@@ -148,9 +165,12 @@ def _code(
         additions: Sizes that are in the header.
         names: Names of the masked and of the shared weights; a reader ignores them.
         state: Tensors that are written; None for a reader.
+        limit: largest number of bytes of the tensors that a reader makes.
     """
     built = {name: value.clone() for name, value in network.state_dict().items()}
     shapes = _code_shapes(coder, built, state) | additions.shapes
+    if state is None:
+        refuse_large(shapes.values(), limit)
     masked = _code_names(coder, "zeros", list(shapes), names[0])
     shared = _code_names(coder, "shared", list(shapes), names[1])
     groups = convolution_groups(network) | additions.groups

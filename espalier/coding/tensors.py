@@ -14,6 +14,7 @@ from torch import Tensor
 
 from espalier.coding.coder import Coder, code_natural
 from espalier.coding.encodings import (
+    LARGEST_CODEBOOK,
     MANTISSA,
     Codebook,
     Floats,
@@ -148,6 +149,8 @@ def _code_few_floats(coder: Coder, values: Values | None, length: int | None = N
     given = np.zeros(0, np.float32) if values is None else values
     count = code_natural(coder, "length", len(given)) if length is None else length
     digits = code_natural(coder, "mantissa", mantissa_digits(given))
+    if count > LARGEST_CODEBOOK or digits > MANTISSA:
+        raise ValueError(f"{count} values of {digits} digits in a codebook")
     found = np.zeros(count, np.uint32)
     exponent = _EXPONENT_BIAS
     for position in range(count):
@@ -170,6 +173,8 @@ def _code_exponent(coder: Coder, exponent: int, former: int) -> int:
 def _code_floats(coder: Coder, blob: Blob, floats: Floats | None, count: int) -> Values:
     """Write or read floats one by one: sign, exponent and as many digits as the longest needs."""
     digits = code_natural(coder, "digits of floats", 0 if floats is None else floats.mantissa)
+    if digits > MANTISSA or count < 0:
+        raise ValueError(f"{count} floats of {digits} digits")
     if floats is None:
         return _read_floats(blob, digits, count)
     if digits == MANTISSA:  # whole bytes

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from espalier.params import read_params
 from espalier.registry.connection import check_name, connect, find_store
 from espalier.registry.promotion import Audit, Move
 from espalier.registry.versions import quoted
+from espalier.report.terminal import printable
 from espalier.settings.tasks import HEADLINES
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(root: Path, within: str | None = None, at: str | None = None) -> None:
     with connect(store, make=False) as client:
         rows = _read_rows(client, name)
         moves = Audit(client, name).moves()
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
     console.print(_versions_table(name, rows))
@@ -80,19 +81,19 @@ def _read_rows(client: "MlflowClient", name: str) -> list[_Row]:
 
 
 def _versions_table(name: str, rows: list[_Row]) -> Table:
-    columns = (name, "entry", "aliases", "score", "drop", "file", "batch 1", "content")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    columns = ("entry", "aliases", "score", "drop", "file", "batch 1", "content")
+    table = Table(Column(printable(name)), *columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         entry = row.tags.get("espalier.entry", "")
         table.add_row(
             row.version,
-            entry,
-            ", ".join(sorted(row.aliases)),
+            printable(entry),
+            printable(", ".join(sorted(row.aliases))),
             _score(row.metrics),
             _metric(row.metrics, "drop", 100, "{:.2f}"),
             _metric(row.metrics, "bytes", 1e-3, "{:.1f} kB"),
             _metric(row.metrics, "latency_1_ms", 1, "{:.3f} ms"),
-            row.tags.get("espalier.content", "")[:_CONTENT_DIGITS],
+            printable(row.tags.get("espalier.content", "")[:_CONTENT_DIGITS]),
         )
     return table
 
@@ -105,12 +106,12 @@ def _audit_table(moves: list[Move]) -> Table:
         table.add_row(
             str(move.number),
             when.strftime("%Y-%m-%d %H:%M:%S"),
-            move.who,
-            move.alias,
-            move.former or "nowhere",
-            move.to,
-            move.reason,
-            move.content[:_CONTENT_DIGITS],
+            printable(move.who),
+            printable(move.alias),
+            printable(move.former or "nowhere"),
+            printable(move.to),
+            printable(move.reason),
+            printable(move.content[:_CONTENT_DIGITS]),
             move.state,
         )
     return table

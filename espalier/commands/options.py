@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import yaml
-
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
+from espalier.yaml_files import parse_yaml
 
 
 def mapping(option: str, text: str | None) -> dict[str, Any]:
@@ -17,13 +16,7 @@ def mapping(option: str, text: str | None) -> dict[str, Any]:
     Raises:
         BadInput: if it is no mapping in YAML.
     """
-    try:
-        content = yaml.safe_load(text) if text else {}
-    except yaml.YAMLError as error:
-        raise BadInput(
-            f"Expected {option} to be a mapping in YAML, such as '{{depth: 20}}'; found {text!r}: "
-            f"{reason_of(error)}."
-        ) from None
+    content = parse_yaml(text, option) if text else {}
     if not isinstance(content, dict):
         raise BadInput(
             f"Expected {option} to be a mapping in YAML, such as '{{depth: 20}}'; found {text!r}."

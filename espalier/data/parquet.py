@@ -19,9 +19,11 @@ from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
 from espalier.inputs import INPUTS
 from espalier.settings.data import Columns, DataSettings
+from espalier.settings.limits import largest_decoded
 from espalier.settings.tasks import TaskName
 
 ROWS_AT_ONCE = 2048
+_CELL = 8  # bytes of a number, or of the place of a word
 _USUAL = {  # names of columns that need no key
     "image": ("image", "img"),
     "audio": ("audio",),
@@ -167,6 +169,25 @@ def naming(path: Path) -> Iterator[None]:
         ) from None
 
 
+def refuse_large(path: Path, metadata: Any) -> None:
+    """Refuse a table that decodes to more bytes than a file of its size may, by its metadata.
+
+    A column of a repeated value takes some bytes for any number of rows, so a cell counts as eight.
+
+    Raises:
+        BadInput: if it does.
+    """
+    chunks = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    stored = sum(chunk.total_byte_size for chunk in chunks)
+    decoded = max(stored, _CELL * metadata.num_rows * metadata.num_columns)
+    largest = largest_decoded(path.stat().st_size)
+    if decoded > largest:
+        raise BadInput(
+            f"Expected {path} to decode to at most {largest:,} bytes; found {metadata.num_rows:,} "
+            f"rows of {metadata.num_columns} columns, {decoded:,} bytes."
+        )
+
+
 def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
     with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         schema = file.schema_arrow
@@ -180,6 +201,7 @@ def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
         _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
         if not file.metadata.num_rows:
             raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
+        refuse_large(path, file.metadata)
         labels = label_columns(path, schema.names, names, settings)
         wanted = dict.fromkeys([*labels, *([names["split"]] if "split" in names else [])])
         return _Table(path, names, labels, file.read(columns=list(wanted)), schema.metadata)

@@ -185,6 +185,7 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
             )
         source = source.only(decoded.kept)
         classes = source.classes or _numbered(source.examples["label"])
+        _refuse_unprintable(source.folder, classes)
         examples = assign(source, decoded.hashes, classes, settings)
         train = examples.index.to_numpy()[examples["split"] == TRAIN]
         inputs, facts = _stored(source, decoded, train, settings)
@@ -200,6 +201,16 @@ def checked(source: Source, settings: DataSettings, workshop: Path) -> Iterator[
         )
         refuse_missing_classes(source.heads, data.targets(TRAIN))
         yield data
+
+
+def _refuse_unprintable(folder: Path, classes: Sequence[str]) -> None:
+    """Refuse names of classes with control characters, which a terminal would carry out."""
+    for name in classes:
+        if not name.isprintable():
+            raise BadInput(
+                f"Expected the names of classes of {folder} to have printable characters; found "
+                f"{name[:100]!a}."
+            )
 
 
 def _numbered(labels: pd.Series) -> tuple[str, ...]:

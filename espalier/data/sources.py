@@ -137,7 +137,7 @@ def _fill(
         raise BadInput(
             f"Expected --root to go with a known data set: {', '.join(KNOWN)}; found {source!r}."
         )
-    path = Path(source).expanduser()
+    path = _expanded(source)
     if not path.exists():
         raise BadInput(
             f"Expected SOURCE to be one of {', '.join(KNOWN)}, or a path; found {source!r}: "
@@ -150,6 +150,14 @@ def _fill(
     if not (draft / SOURCE).exists():
         files.write_json(draft / SOURCE, {"name": _name(path.resolve())})
     return path if path.is_dir() else path.parent
+
+
+def _expanded(source: str) -> Path:
+    """A path with the user's home for `~`; as it is for a user without one."""
+    try:
+        return Path(source).expanduser()
+    except (KeyError, RuntimeError):
+        return Path(source)
 
 
 def _copy_file(path: Path, draft: Path) -> None:

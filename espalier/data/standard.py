@@ -15,8 +15,10 @@ from espalier.data.known import CIFAR10, CIFAR100, FASHION, IDX_NAMES, KNOWN, MN
 from espalier.data.names import TEST, TRAIN
 from espalier.data.source import Array, Chunk, frame
 from espalier.errors import BadInput
+from espalier.settings.limits import largest_decoded
 
 IMAGES_AT_ONCE = 4096
+_GZIP_EXPANSION = 50  # bytes for each packed one; MNIST has 5
 _IDX_SPLITS = {TRAIN: "train", TEST: "t10k"}
 
 
@@ -117,12 +119,26 @@ def _idx_path(folder: Path, name: str) -> Path | None:
     return None
 
 
+def _unpacked(path: Path) -> bytes:
+    """The content of a gzip file.
+
+    Raises:
+        BadInput: if it decodes to more bytes than a file of its size may.
+    """
+    largest = largest_decoded(path.stat().st_size, _GZIP_EXPANSION)
+    with gzip.open(path) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise BadInput(f"Expected {path} to decode to at most {largest:,} bytes; found more.")
+    return content
+
+
 def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, Array]:
     path = _idx_path(folder, name)
     if path is None:
         raise BadInput(f"Expected {folder} to hold {name} or {name}.gz; found neither.")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadInput(f"Expected {path} to be a sound gzip file; found: {error}.") from None
     start = 4 + 4 * dimensions

@@ -14,7 +14,7 @@ from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names, names_in_metadata
-from espalier.data.parquet import naming
+from espalier.data.parquet import naming, refuse_large
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
@@ -146,6 +146,7 @@ def _read(path: Path) -> _File:
     try:
         if path.suffix.lower() == ".parquet":
             with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+                refuse_large(path, file.metadata)
                 table, metadata = file.read().to_pandas(), file.schema_arrow.metadata
         elif path.suffix.lower() == ".jsonl":
             lines = path.read_text("utf-8").splitlines()

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.params.strict import Strict
+from espalier.yaml_files import read_yaml
 
+RESERVED = ("latest", "previous")  # MLflow's own, and the alias of the last champion
 _ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -72,15 +73,11 @@ def read_policies(path: Path) -> dict[str, Policy]:
     Raises:
         BadInput: if the file is missing or not YAML, or has an unknown key or a wrong value.
     """
+    if not path.exists():
+        raise BadInput(f"Expected {path} to hold the gates of each alias; found nothing there.")
+    content, _ = read_yaml(path)
     try:
-        policies = _POLICIES.validate_python(yaml.safe_load(path.read_text()) or {})
-    except FileNotFoundError:
-        raise BadInput(
-            f"Expected {path} to hold the gates of each alias; found nothing there."
-        ) from None
-    except yaml.YAMLError as error:
-        found = " ".join(str(error).split())
-        raise BadInput(f"Expected {path} to be YAML; found {found}") from None
+        policies = _POLICIES.validate_python(content)
     except ValidationError as error:
         raise BadInput(_sentence(error, path)) from None
     for alias in policies:
@@ -102,9 +99,9 @@ def _sentence(error: ValidationError, path: Path) -> str:
 
 def _check_alias(alias: str, path: Path) -> None:
     """Refuse a name that MLflow refuses or uses itself."""
-    reserved = re.fullmatch(r"v\d+", alias) or alias == "latest"
+    reserved = re.fullmatch(r"v\d+", alias) or alias in RESERVED
     if reserved or not _ALIAS.fullmatch(alias):
         raise BadInput(
-            f"Expected an alias in {path} to be lower-case letters, digits, '-' and '_'; "
-            f"found {alias!r}."
+            f"Expected an alias in {path} to be lower-case letters, digits, '-' and '_', and none of "
+            f"{', '.join(RESERVED)}; found {alias!r}."
         )

@@ -3,10 +3,9 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from espalier.errors import BadInput
 from espalier.paths import PARAMS, TEACHER
+from espalier.yaml_files import read_yaml
 
 GRAPH = "dvc.yaml"
 RECORD = "dvc.lock"
@@ -49,7 +48,7 @@ def recorded_outputs(root: Path) -> frozenset[str]:
     path = root / RECORD
     if not path.is_file():
         return frozenset()
-    stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {})
+    stages = read_yaml(path)[0].get("stages", {})
     return frozenset(out["path"] for stage in stages.values() for out in stage.get("outs", []))
 
 
@@ -62,8 +61,8 @@ def refuse_missing_sections(root: Path) -> None:
     path = root / GRAPH
     if not path.is_file():
         return
-    present = yaml.safe_load((root / PARAMS).read_text()) or {}
-    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+    present, _ = read_yaml(root / PARAMS)
+    stages = _stages(path)
     wanted: dict[str, None] = {}
     for stage in stages.values():
         own = stage.get("do", stage)
@@ -80,10 +79,23 @@ def refuse_missing_sections(root: Path) -> None:
 
 def _stage(path: Path, name: str) -> tuple[dict[str, Any], str]:
     """The stage of an entry, and its place in the file."""
-    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+    stages = _stages(path)
     if name in stages or name == TEACHER:
         return stages.get(name, {}), f"stages.{name}"
     return stages.get("model", {}).get("do", {}), "stages.model.do"
+
+
+def _stages(path: Path) -> dict[str, Any]:
+    """The stages of `dvc.yaml`, by name.
+
+    Raises:
+        BadInput: if they are no mapping of mappings.
+    """
+    content, _ = read_yaml(path)
+    stages = content.get("stages", {}) if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
+        raise BadInput(f"Expected {path} to have a mapping of stages; found another value.")
+    return stages
 
 
 def _covers(dependency: str, file: str) -> bool:

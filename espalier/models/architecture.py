@@ -19,6 +19,7 @@ from espalier.models.structure import (
     edits_of,
 )
 
+_LARGEST_SIZE = 2**31
 _ATTRIBUTE = "_espalier_architecture"
 _EARLIER_KEYS = (
     "shapes",
@@ -105,14 +106,18 @@ class Architecture:
         """
         fields = dict(content)
         try:
-            shape = tuple(fields.pop("shape"))
+            shape = fields.pop("shape")
+            arguments = fields.get("arguments", {})
+            check_fields(fields["factory"], fields["classes"], shape, arguments)
             if "edits" in fields:
                 edits = tuple(edit_from_json(edit) for edit in fields.pop("edits"))
             else:
                 earlier = {key: fields.pop(key) for key in _EARLIER_KEYS if key in fields}
                 edits = _edits_of_earlier_keys(**earlier)
-            return cls(**fields, shape=shape, edits=edits)
-        except (KeyError, TypeError) as error:
+            return cls(**fields, shape=tuple(shape), edits=edits)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, BadInput):
+                raise
             raise BadInput(
                 f"Expected the keys of an architecture that Espalier wrote; found {error}."
             ) from None
@@ -121,6 +126,28 @@ class Architecture:
         """Store this architecture in the network it describes, for `save`; returns the network."""
         setattr(module, _ATTRIBUTE, self)
         return module
+
+
+def check_fields(factory: Any, classes: Any, shape: Any, arguments: Any) -> None:
+    """Refuse fields of other types or absurd sizes.
+
+    Raises:
+        BadInput: if there is one; the message has it.
+    """
+    known = {
+        "a name as `factory`": isinstance(factory, str),
+        "a number above 0 as `classes`": _is_size(classes),
+        "sizes as `shape`": isinstance(shape, list | tuple) and all(map(_is_size, shape)),
+        "a mapping as `arguments`": isinstance(arguments, dict),
+    }
+    wrong = [words for words, holds in known.items() if not holds]
+    if wrong:
+        found = str([factory, classes, shape, arguments])[:100]
+        raise BadInput(f"Expected {wrong[0]} of an architecture; found {found}.")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_SIZE
 
 
 def architecture_of(module: nn.Module) -> Architecture:

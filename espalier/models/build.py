@@ -1,6 +1,5 @@
 """Networks by name: of espalier, of torchvision, of timm, and of packages that the user trusts."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any
@@ -19,6 +18,7 @@ from espalier.models.timm import timm_network
 from espalier.models.torchvision import torchvision_classifier
 from espalier.models.vgg import vgg
 from espalier.models.wide_resnet import wide_resnet
+from espalier.own_functions import own_function, refuse_untrusted
 
 Factory = Callable[..., nn.Module]
 
@@ -94,17 +94,8 @@ def find_factory(name: str, trusted: Collection[str] = ()) -> Factory:
         return torchvision_classifier(function)
     if package == "timm":
         return timm_network(function)
-    if package.split(".")[0] not in trusted:
-        root = package.split(".")[0]
-        raise BadInput(
-            f"Expected the package {root!r}, whose code {name!r} runs, under `trusted` in "
-            "params.yaml; "
-            f"found there: {', '.join(trusted) or 'nothing'}."
-        )
-    try:
-        found: Factory = getattr(importlib.import_module(package), function)
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"Expected the model {name!r} to be importable; found {error}.") from None
+    refuse_untrusted(name, trusted)
+    found: Factory = own_function(name)
     return found
 
 

@@ -4,14 +4,18 @@ from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
 from espalier import files
+from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.models.architecture import Architecture, architecture_of
+from espalier.models.bounds import check_shapes
 from espalier.models.rebuilding import check_rebuildable, rebuild
 from espalier.paths import ARCHITECTURE, CONTENT, WEIGHTS, content_files
+from espalier.settings.limits import largest_network
 
 
 def save(network: nn.Module, folder: str | Path) -> None:
@@ -52,10 +56,29 @@ def load(folder: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
 def load_verified(folder: Path, *, trusted: Collection[str] = ()) -> nn.Module:
     """`load` without hashing the files again: for a folder that this process has verified."""
     architecture = read_architecture(folder)
-    network = rebuild(architecture, trusted)
-    state = safetensors.torch.load_file(folder / WEIGHTS)
-    network.load_state_dict(_versioned(state, network))
+    path = folder / WEIGHTS
+    try:
+        limit = largest_network(path.stat().st_size)
+        check_shapes(architecture, _shapes(path), trusted, limit)
+        network = rebuild(architecture, trusted)
+        state = safetensors.torch.load_file(path)
+        network.load_state_dict(_versioned(state, network))
+    except (EspalierError, MemoryError):
+        raise
+    except Exception as error:  # the user's factory runs here too
+        if "can't allocate memory" in str(error):
+            raise
+        raise BadInput(
+            f"Expected {path} to hold the weights of the network in {ARCHITECTURE} beside it; "
+            f"found: {reason_of(error)}."
+        ) from error
     return architecture.attach(network).eval()
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Shape of each tensor of a file of weights, by its name, from the header alone."""
+    with safetensors.safe_open(path, "pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
 
 
 def _versioned(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
@@ -67,7 +90,11 @@ def _versioned(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, 
 
 def read_architecture(folder: Path) -> Architecture:
     """The architecture of a model folder."""
-    return Architecture.from_json(files.read_json(folder / ARCHITECTURE))
+    path = folder / ARCHITECTURE
+    try:
+        return Architecture.from_json(files.read_json_object(path))
+    except BadInput as error:
+        raise BadInput(f"{error} The file is {path}.") from None
 
 
 def concepts_of(folder: Path) -> dict[str, list[str]] | None:

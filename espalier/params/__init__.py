@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
+from espalier.own_functions import refuse_library, refuse_untrusted
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
@@ -27,6 +27,7 @@ from espalier.paths import PARAMS, TEACHER
 from espalier.settings.data import DataSettings
 from espalier.settings.names import name_problem
 from espalier.training.recipe import Recipe
+from espalier.yaml_files import read_yaml
 
 __all__ = [
     "BaseEntry",
@@ -241,14 +242,7 @@ def read_content(folder: Path) -> tuple[Any, str]:
     Raises:
         BadInput: if it is missing or no YAML.
     """
-    path = folder / PARAMS
-    try:
-        text = path.read_text()
-        return yaml.safe_load(text) or {}, text
-    except FileNotFoundError:
-        raise BadInput(f"Expected {path} to exist; found nothing there.") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"Expected {path} to be YAML; found {reason_of(error)}.") from None
+    return read_yaml(folder / PARAMS)
 
 
 def check(content: Any, text: str = "") -> Params:
@@ -279,17 +273,17 @@ def _check_trusted(params: Params) -> None:
     Raises:
         BadInput: if a package is not under `trusted`.
     """
+    for package in params.trusted:
+        refuse_library(package)
     places = {f"models.{name}": entry.own_functions for name, entry in params.models.items()}
     if params.data.arrays is not None:
         places["data.arrays"] = (params.data.arrays,)
     for name, functions in places.items():
         for place in functions:
-            package = place.partition(":")[0].partition(".")[0]
-            if package not in params.trusted:
-                raise BadInput(
-                    f"{name}: Expected the package {package!r}, whose code {place!r} runs, "
-                    f"under `trusted`; found there: {', '.join(params.trusted) or 'nothing'}."
-                )
+            try:
+                refuse_untrusted(place, params.trusted)
+            except BadInput as error:
+                raise BadInput(f"{name}: {error}") from None
 
 
 def _check_tree(params: Params) -> None:

@@ -13,5 +13,9 @@ class Strict(BaseModel):
     """A section of the file: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
+        extra="forbid",
+        allow_inf_nan=False,
+        frozen=True,
+        populate_by_name=True,
+        protected_namespaces=(),
     )

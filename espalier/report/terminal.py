@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from espalier.paths import TEACHER
 from espalier.prediction import Headline
@@ -50,7 +51,8 @@ def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None 
     for name, label in _labelled(rows):
         row = rows[name]
         mark = _PARETO_MARK if row["front"] else ""
-        words = (label + mark,) if narrow else (label + mark, str(row["by"]))
+        shown_label = printable(label + mark)
+        words = (shown_label,) if narrow else (shown_label, printable(str(row["by"])))
         shown.add_row(*words, *_metrics(row, headline, omitted).values())
     console.print(shown)
     notes = "\n".join([_LEGEND.format(score=headline.title), *_narrowed(rows)])
@@ -84,7 +86,7 @@ def print_layers(
     for name, shape in student.items():
         pair = pairs.get(name)
         cells = [pair, _spelled(teacher[pair])] if pair else []
-        shown.add_row(name, _spelled(shape), *cells)
+        shown.add_row(*(printable(cell) for cell in (name, _spelled(shape), *cells)))
     console.print(shown)
     if teacher_name:
         note = (
@@ -102,8 +104,14 @@ def quantity(value: float) -> str:
     return f"{value:.3g} "
 
 
+def printable(text: str) -> Text:
+    r"""Text from a file or a store, without rich's markup, and with control characters as `\\xNN`."""
+    shown = [one if one.isprintable() else repr(one)[1:-1] for one in text]
+    return Text("".join(shown))
+
+
 def _console(console: Console | None) -> Console:
-    console = console or Console()
+    console = console or Console(markup=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
     return console

@@ -1,7 +1,7 @@
 """Settings of audio."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from espalier.errors import BadInput
 
@@ -29,7 +29,7 @@ class AudioPolicy:
     shift: float = 0.05
     gain: float = 6.0
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     def __post_init__(self) -> None:
         """Refuse lengths and numbers of nothing.

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from espalier.errors import BadInput
 
@@ -27,6 +27,7 @@ class ImagePolicy:
             their own sizes, and decodes them at each use; augmented training sees random crops.
         crop_scale: least and largest area of a random crop, as fractions of the image's area.
         crop_ratio: least and largest width of a random crop, as fractions of its height.
+        pixels: largest number of pixels of an encoded image, checked before it is decoded.
     """
 
     size: int | tuple[int, int] | None = None
@@ -36,8 +37,9 @@ class ImagePolicy:
     decode: Literal["ahead", "on_the_fly"] = "ahead"
     crop_scale: tuple[float, float] = CROP_SCALE
     crop_ratio: tuple[float, float] = CROP_RATIO
+    pixels: int = 50_000_000
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     def __post_init__(self) -> None:
         """Refuse a size of no pixels, and crops that no image has.
@@ -85,7 +87,7 @@ class ImagePreprocessing:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     def __post_init__(self) -> None:
         """Refuse settings that no image can have.

@@ -1,3 +1,30 @@
 """Limits on files from elsewhere, which are checked before anything of that size is allocated."""
 
-JSON_BYTES = 64 * 2**20  # of a JSON file; saliency maps and cuts of large networks take megabytes
+JSON_BYTES = 64 * 2**20  # of a JSON file; records of cuts of large networks take megabytes
+YAML_BYTES = 2**20  # of a YAML file; a thousand entries take 200 kB
+YAML_DEPTH = 50  # mappings and lists inside each other; params.yaml needs 6
+YAML_NODES = 100_000  # keys and values of a YAML file with its aliases expanded
+HEADER_BYTES = 16 * 2**20  # of the header of a packed file, decompressed
+LAYERS = 5_000  # modules of a network that a file describes
+NETWORK_BYTES = 256 * 2**20  # of the tensors of a network that a file of any size may describe
+FREE_BYTES = 128 * 2**20  # decoded bytes that a file of any size may have
+EXPANSION = 1000  # decoded bytes for each byte of a larger file
+
+
+def largest_decoded(size: int, expansion: int = EXPANSION) -> int:
+    """The largest number of bytes that a file may decode to.
+
+    Args:
+        size: bytes of the file.
+        expansion: decoded bytes for each of these.
+    """
+    return max(FREE_BYTES, expansion * size)
+
+
+def largest_network(size: int) -> int:
+    """The largest number of bytes of the tensors of a network.
+
+    Args:
+        size: bytes of the file that holds its weights.
+    """
+    return max(NETWORK_BYTES, EXPANSION * size)

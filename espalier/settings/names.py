@@ -14,7 +14,7 @@ def name_problem(name: str) -> tuple[str, str] | None:
     forbidden = [one for one in name if one in _FORBIDDEN or not one.isprintable()]
     if forbidden:
         return "without '/', ':', '?' and '@'", f"{forbidden[0]!r} in {name!r}"
-    if name == "." or name.startswith(".."):
+    if name == "." or ".." in name:
         return "that is not a path", repr(name)
     if '"' in name and "'" in name:
         return "with at most one kind of quotes, as MLflow's searches need", repr(name)

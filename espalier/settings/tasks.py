@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from espalier.errors import BadInput
 
@@ -26,7 +26,7 @@ class TaskSettings:
     name: TaskName | None = None
     tolerance: float | None = None
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     def __post_init__(self) -> None:
         """Refuse a tolerance that no answer, or that of another task, could be within.

@@ -1,6 +1,7 @@
 """The recipe of a training: every setting of the engine, checked once."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from espalier.errors import BadInput
@@ -72,6 +73,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, float):
+                _require(math.isfinite(value), one.name, "be finite", value)
         for name in ("batch_size", "views", "threads"):
             _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         _require(self.learning_rate > 0, "learning_rate", "be above 0", self.learning_rate)

@@ -156,7 +156,7 @@ def test_a_folder_from_elsewhere_cannot_run_code(small, tmp_path, monkeypatch, f
     ("change", "word"),
     [
         ({"extra": 1}, "extra"),
-        ({"shape": None}, "keys"),
+        ({"shape": None}, "`shape`"),
         (
             {"edits": [{"edit": "narrowed", "shapes": {}, "groups": {}, "heads": {}}]},
             "found no conv",

@@ -53,7 +53,7 @@ def decode(
         ValueError: if it is damaged, transparent against the policy, or of an unknown kind.
     """
     policy = policy or ImagePolicy()
-    with _errors_as_values(content), _opened(content) as image:
+    with _errors_as_values(content), _opened(content, policy) as image:
         return _pixels(_brought_into_form(image, policy, remark))
 
 
@@ -77,7 +77,7 @@ def decode_crop(
     Raises:
         ValueError: as `decode` does.
     """
-    with _errors_as_values(content), _opened(content) as image:
+    with _errors_as_values(content), _opened(content, policy) as image:
         height, width = _upright_size(image)
         box = box_of(height, width)
         reduction = min(box[2] // size[0], box[3] // size[1])
@@ -109,8 +109,21 @@ def _errors_as_values(content: bytes) -> Iterator[None]:
         raise ValueError(reason_of(error)) from error
 
 
-def _opened(content: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(content), formats=_formats())
+@contextmanager
+def _opened(content: bytes, policy: ImagePolicy) -> Iterator[Image.Image]:
+    with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        _refuse_large(image, policy.pixels)
+        yield image
+
+
+def _refuse_large(image: Image.Image, largest: int) -> None:
+    """Refuse an image by the size in its header: 500 kB of PNG can decode to gigabytes."""
+    count = image.width * image.height
+    if count > largest:
+        raise ValueError(
+            f"{image.height}x{image.width} pixels, {count:,}, more than `data.images.pixels: "
+            f"{largest}` allows"
+        )
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ in the memory layout that they have inside a network. A file in the user's cache
 """
 
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,9 +109,17 @@ def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Poi
 
 def default_cache() -> Path:
     """The cache of this processor and this version of the runtime."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     key = files.digest({"processor": processor(), DEFAULT.name: DEFAULT.version, "threads": 1})
     return home / "espalier" / "latency" / f"{key[:32]}.json"
+
+
+def _home() -> Path:
+    """The user's home; the temporary folder for a user without one, as in containers."""
+    try:
+        return Path.home()
+    except (KeyError, RuntimeError):
+        return Path(tempfile.gettempdir()) / f"espalier-{os.getuid()}"
 
 
 def measure(points: Sequence[Point], rounds: int = _ROUNDS) -> list[float]:

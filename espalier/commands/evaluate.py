@@ -71,7 +71,8 @@ def run(root: Path) -> None:
         name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]
         for name in params.names
     }
-    dataset, test = read_dataset(root / PREPARED), read_split(root / PREPARED, "test")
+    dataset = read_dataset(root / PREPARED)
+    test = read_split(root / PREPARED, "test")
     inputs, task = test.inputs.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes, dataset.task)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
@@ -88,13 +89,7 @@ def run(root: Path) -> None:
             *_latencies(root, params, dataset, inputs),
         ]
         table = pd.concat([_entries(params), judged, *costs], axis=1).rename_axis("model")
-        table = table.assign(
-            threads=params.evaluation.threads,
-            device=conditions["device"],
-            front=_front(table, task, questions),
-            score=table[task.headline.name],  # for plots, which know one name for all tasks
-            **_answered(questions),
-        )
+        table = _completed(table, params, conditions, task, questions)
         table.to_csv(draft / TABLE)
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
@@ -106,6 +101,23 @@ def run(root: Path) -> None:
         print_tree(table.reset_index(), task.headline)
     else:
         print(f"measured {len(table)} models on {len(inputs)} test examples; reports/ is ready")  # noqa: T201
+
+
+def _completed(
+    table: pd.DataFrame,
+    params: Params,
+    conditions: Mapping[str, Any],
+    task: Task,
+    questions: Mapping[str, Question],
+) -> pd.DataFrame:
+    """The table with the columns that depend on others, or are the same for all models."""
+    return table.assign(
+        threads=params.evaluation.threads,
+        device=conditions["device"],
+        front=_front(table, task, questions),
+        score=table[task.headline.name],  # for plots, which know one name for all tasks
+        **_answered(questions),
+    )
 
 
 def predictions(
@@ -157,13 +169,14 @@ def _write_predictions(
 ) -> None:
     folder.mkdir()
     for name, question in questions.items():
-        own, reference = outputs[name][question.examples], question.reference(outputs[TEACHER])
+        own = outputs[name][question.examples]
+        reference = question.reference(outputs[TEACHER])
         answered = predictions(task, own, reference, question)
         answered.to_parquet(folder / f"{name}.parquet", index=False)
 
 
 def _drop_undeclared(root: Path, params: Params) -> None:
-    """Remove models that are no longer in `params.yaml`; only those that DVC's cache still holds."""
+    """Remove models that `params.yaml` has no more, if DVC's cache still holds them."""
     recorded, models = recorded_outputs(root), root / MODELS
     for folder in sorted(models.iterdir()) if models.is_dir() else ():
         is_declared = folder.name in params.names
@@ -290,7 +303,8 @@ def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
     torch.set_num_threads(params.evaluation.threads)
     folder = root / MODELS / TEACHER
     front = dataset.front(preprocessing=read_architecture(folder).preprocessing)
-    network, readout = load(folder, trusted=params.trusted), dataset.build_task().readout()
+    network = load(folder, trusted=params.trusted)
+    readout = dataset.build_task().readout()
     teacher = Deployed(network, front, readout).cpu().eval()
 
     @torch.inference_mode()

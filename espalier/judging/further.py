@@ -55,7 +55,8 @@ def _regression(
 ) -> Figures:
     del classes
     values = task.answers(outputs)
-    error, explained = root_mean_squared_error(targets, values), determination(targets, values)
+    error = root_mean_squared_error(targets, values)
+    explained = determination(targets, values)
     return {
         "rmse": error.value,
         "rmse_low": error.low,

@@ -43,7 +43,8 @@ def judgement(
     """
     answered = task.answers(outputs)
     former = answered if reference is None else task.answers(reference)
-    scores, former_scores = task.scores(answered, targets), task.scores(former, targets)
+    scores = task.scores(answered, targets)
+    former_scores = task.scores(former, targets)
     headline, own = task.headline.name, mean_score(scores)
     comparison = compare(scores, former_scores)
     further: Mapping[str, float | str]

@@ -51,7 +51,8 @@ def _concepts(job: Job[Taught], teacher: str) -> Concepts | None:
     Raises:
         BadInput: if the teacher answers other classes than the student.
     """
-    own, theirs = job.data.concepts, job.project.architecture(teacher).concepts
+    own = job.data.concepts
+    theirs = job.project.architecture(teacher).concepts
     if theirs is None:
         return own
     if own is None or own.as_json() != theirs:

@@ -103,7 +103,8 @@ class Graph:
         frames = [place for place, line in enumerate(lines) if line.strip().startswith("File ")]
         if not frames:
             return node.name
-        file, number = lines[frames[-1]].split('"')[1], lines[frames[-1]].split(",")[1]
+        file = lines[frames[-1]].split('"')[1]
+        number = lines[frames[-1]].split(",")[1]
         code = "".join(lines[frames[-1] + 1 : frames[-1] + 2]).strip()
         return f"{Path(file).name}:{number.removeprefix(' line ')} `{code}`"
 

@@ -108,7 +108,8 @@ class Prune(Recovered):
     def _is_consistent(self) -> Self:
         """Make the request, which checks it, and refuse keys that it does not use."""
         spec = self.spec
-        kind, has_choice = spec.kind, spec.target is not None and spec.target.name not in THRESHOLDS
+        kind = spec.kind
+        has_choice = spec.target is not None and spec.target.name not in THRESHOLDS
         if kind.targets:
             self._refuse({"n", "m"}, "`pattern: n_of_m`")
         if not kind.aligned:

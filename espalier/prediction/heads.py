@@ -197,7 +197,8 @@ def _laid_out(facts: Sequence[Mapping[str, Any]]) -> tuple[Head, ...]:
     heads: list[Head] = []
     first_output = first_target = 0
     for one in facts:
-        task, classes = SINGLE[one["task"]](**one.get("facts", {})), tuple(one["classes"])
+        task = SINGLE[one["task"]](**one.get("facts", {}))
+        classes = tuple(one["classes"])
         last_output = first_output + task.width(classes)
         last_target = first_target + (len(classes) if one["task"] == Multilabel.name else 1)
         head = Head(

@@ -222,7 +222,8 @@ def _report(prunable: Prunable, spec: PruneSpec, cut: _Cut, limit: float) -> Non
     assert spec.target is not None
     noun = spec.target.noun
     digits = 3 if noun == "milliseconds" else 0
-    allowed, found = f"{limit:,.{digits}f} {noun}", f"{cut.found:,.{digits}f}"
+    allowed = f"{limit:,.{digits}f} {noun}"
+    found = f"{cut.found:,.{digits}f}"
     most = _most(spec, limit)
     if cut.found > most and cut.predicted > limit:
         raise BadInput(

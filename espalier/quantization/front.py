@@ -41,7 +41,9 @@ def with_exported_front(optimised: onnx.ModelProto, source: onnx.ModelProto) -> 
     """
     if not _is_exported_here(optimised):
         return optimised
-    graph, own, exported = optimised.graph, _front(optimised), _front(source)
+    graph = optimised.graph
+    own = _front(optimised)
+    exported = _front(source)
     network = list(graph.node)[len(own) :]
     boundary = _outputs(own) & _inputs(network)
     if not boundary <= _outputs(exported) or _stored(optimised, own) <= _stored(source, exported):

@@ -112,7 +112,8 @@ class _Graph:
     def _coarser(self, node: NodeProto, growth: np.ndarray) -> np.ndarray:
         """Multiply the steps of a layer's filters by `growth`; returns the steps."""
         former = self._producers[node.input[1]]
-        integers, scale = self.weights[former.input[0]], self.weights[former.input[1]]
+        integers = self.weights[former.input[0]]
+        scale = self.weights[former.input[1]]
         growth = growth if scale.ndim else growth.max()
         axis = next((one.i for one in former.attribute if one.name == "axis"), 0)
         shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)]

@@ -53,7 +53,8 @@ def join_process_group(recipe: Recipe) -> ProcessGroup:
         torch.use_deterministic_algorithms(
             True, warn_only=True
         )  # some operators have no deterministic version
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    size = int(os.environ.get("WORLD_SIZE", 1))
     device = default_device()
     if size > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -22,7 +22,9 @@ class Inference:
         *,
         task: Task = CLASSIFICATION,
     ) -> None:
-        self._examples, self._front, self._batch_size = examples, front, batch_size
+        self._examples = examples
+        self._front = front
+        self._batch_size = batch_size
         self.task = task
 
     @torch.no_grad()

@@ -83,7 +83,9 @@ class FromFeatures(nn.Module):
             BadInput: if a network has no layer of a name, or the layer's output is not a tensor.
         """
         super().__init__()
-        self._terms, self._precision, self._own_front = tuple(terms), precision, own_front
+        self._terms = tuple(terms)
+        self._precision = precision
+        self._own_front = own_front
         # in a tuple: torch would register it as a part of this module
         self._teacher = (teacher.eval(),)
         self._ours = Tap(student, [name for term in terms for name in term.pairs])

@@ -23,7 +23,8 @@ class Tap:
             BadInput: if the network has no such layer.
         """
         self._kept: dict[str, Tensor] = {}
-        self.names, found = tuple(dict.fromkeys(names)), dict(network.named_modules())
+        self.names = tuple(dict.fromkeys(names))
+        found = dict(network.named_modules())
         for name in self.names:
             if name not in found:
                 raise BadInput(f"Expected the name of a layer of the network; found {name!r}.")

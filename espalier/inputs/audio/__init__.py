@@ -144,7 +144,10 @@ def _statistics(
     stored: NDArray[np.int16], train: NDArray[np.int64], spectrogram: Spectrogram
 ) -> tuple[float, float]:
     """Mean and standard deviation of the log-mel spectrogram of some clips."""
-    front, total, squares, count = LogMel(spectrogram, 0.0, 1.0), 0.0, 0.0, 0
+    front = LogMel(spectrogram, 0.0, 1.0)
+    total = 0.0
+    squares = 0.0
+    count = 0
     with torch.no_grad():
         for start in range(0, len(train), _AT_ONCE):
             clips = torch.from_numpy(stored[train[start : start + _AT_ONCE]])

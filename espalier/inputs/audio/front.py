@@ -49,7 +49,8 @@ class LogMel(nn.Module):
     def __init__(self, spectrogram: Spectrogram, mean: float, std: float) -> None:
         super().__init__()
         self._spectrogram, self._mean, self._std = spectrogram, mean, std
-        edges, bins = _edges(spectrogram), torch.arange(spectrogram.window // 2 + 1.0)
+        edges = _edges(spectrogram)
+        bins = torch.arange(spectrogram.window // 2 + 1.0)
         self.register_buffer("places", torch.arange(float(spectrogram.window)))
         self.register_buffer("bins", torch.stack([bins, torch.ones_like(bins)]))
         self.register_buffer("rising", _line(edges[:-2], edges[1:-1]))

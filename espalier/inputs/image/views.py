@@ -46,9 +46,11 @@ class RandomCrops:
         for area, shape, down, right in self._draws(view, index):
             pixels = height * width * _between(*self.scale, area)
             ratio = math.exp(_between(least, largest, shape))
-            rows, columns = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+            rows = round(math.sqrt(pixels / ratio))
+            columns = round(math.sqrt(pixels * ratio))
             if 0 < rows <= height and 0 < columns <= width:
-                top, left = int(down * (height - rows + 1)), int(right * (width - columns + 1))
+                top = int(down * (height - rows + 1))
+                left = int(right * (width - columns + 1))
                 return top, left, rows, columns
         return self._central(height, width)
 

@@ -122,7 +122,8 @@ def slice_(
     Raises:
         ValueError: if a step is negative.
     """
-    first, last = list(starts or start_operand or ()), list(ends or end_operand or ())
+    first = list(starts or start_operand or ())
+    last = list(ends or end_operand or ())
     dims = list(axes or axes_operand or range(len(first)))
     strides = list(steps or [1] * len(dims))
     parts: list[slice] = [slice(None)] * x.ndim

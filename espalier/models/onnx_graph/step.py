@@ -53,7 +53,8 @@ class Step:
         """
         try:
             fields = dict(content)
-            inputs, outputs = tuple(fields.pop("inputs")), tuple(fields.pop("outputs"))
+            inputs = tuple(fields.pop("inputs"))
+            outputs = tuple(fields.pop("outputs"))
             return cls(inputs=inputs, outputs=outputs, **fields)
         except (KeyError, TypeError) as error:
             raise BadInput(

@@ -72,7 +72,9 @@ def squeeze(walk: Walk, node: Node) -> Label:
 
 def expand(walk: Walk, node: Node) -> Label:
     """Dimensions of size one are repeated, and new ones are inserted in front."""
-    x, old, new = walk.label(node.args[0]), walk.shape(node.args[0]), walk.shape(node)
+    x = walk.label(node.args[0])
+    old = walk.shape(node.args[0])
+    new = walk.shape(node)
     result: list[Dim] = [None] * (len(new) - len(old))
     for dim, before, after in zip(x, old, new[len(result) :], strict=True):
         if before == after:
@@ -128,7 +130,9 @@ def reshape(walk: Walk, node: Node) -> Label:
         indices 4 i to 4 i + 3. (N, 4) to (N, 2, 2) splits channels into two axes, of which one
         may lose indices.
     """
-    x, old, new = walk.label(node.args[0]), walk.shape(node.args[0]), walk.shape(node)
+    x = walk.label(node.args[0])
+    old = walk.shape(node.args[0])
+    new = walk.shape(node)
     result: list[Dim] = []
     for before, after in equal_runs(old, new):
         result += _reshape_run(walk, node, x[before], old[before], new[after])

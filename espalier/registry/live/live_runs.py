@@ -20,7 +20,10 @@ LEASE_TAG = "espalier.live"  # lease of the writing process
 HEARTBEAT_TAG = "espalier.live.seen"  # last sign of activity of the process, in seconds since 1970
 PARAMETERS_TAG = "espalier.live.parameters"  # hash of the declared parameters of the entry
 
-RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+RUNNING = "RUNNING"
+FINISHED = "FINISHED"
+FAILED = "FAILED"
+KILLED = "KILLED"
 DELETED = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})  # codes of MLflow
 HEARTBEAT_SECONDS = 60.0
 

@@ -67,7 +67,8 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) 
             f"Expected {folder / DEPLOYED} to take inputs of the shape of the test split, {shape}; "
             f"found {found}."
         )
-    question, task = Question.of(concepts_of(folder), dataset, test.targets), dataset.build_task()
+    question = Question.of(concepts_of(folder), dataset, test.targets)
+    task = dataset.build_task()
     model = runtime_named(evaluation.runtime).open(folder / DEPLOYED, evaluation.threads)
     inputs = test.inputs.numpy()[question.examples]
     answered = task.answers(model.outputs(inputs, evaluation.batch_size))

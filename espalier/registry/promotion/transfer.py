@@ -173,7 +173,8 @@ def _figures(transfer: _Transfer, champion: Champion | None) -> Figures:
     test = _read_test_split(transfer, recorded.current_data)
     if champion is None:
         return replace(recorded, champion_drop=None, current_classes=None)
-    dataset, evaluation = read_dataset(transfer.root / PREPARED), transfer.params.evaluation
+    dataset = read_dataset(transfer.root / PREPARED)
+    evaluation = transfer.params.evaluation
     own, theirs = (
         answer(folder, test, evaluation, dataset)
         for folder in (transfer.release.model.folder, champion.folder)

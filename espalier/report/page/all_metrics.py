@@ -109,7 +109,9 @@ def _speedup(batch: int) -> Column:
     metric = f"speedup_{batch}"
 
     def column(row: Row) -> Cell:
-        value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+        value = row[metric]
+        low = row[f"{metric}_low"]
+        high = row[f"{metric}_high"]
         return Cell(value, times(value), f"{low:.1f}..{high:.1f}")
 
     return column
@@ -135,7 +137,9 @@ def _plain(metric: str, spell: Callable[[float], str]) -> Column:
 
 def _ranged(metric: str) -> Column:
     def column(row: Row) -> Cell:
-        value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+        value = row[metric]
+        low = row[f"{metric}_low"]
+        high = row[f"{metric}_high"]
         return Cell(value, f"{value:.4g}", f"{low:.4g}..{high:.4g}")
 
     return column
@@ -143,7 +147,9 @@ def _ranged(metric: str) -> Column:
 
 def _of_seeds(row: Row) -> Cell:
     """The mean over several seeds, with their standard deviation and number."""
-    mean, deviation, count = row["seeds_mean"], row["seeds_std"], row["seeds"]
+    mean = row["seeds_mean"]
+    deviation = row["seeds_std"]
+    count = row["seeds"]
     if math.isnan(mean):
         return Cell(mean, "")
     return Cell(mean, f"{100 * mean:.1f}", f"sd {100 * deviation:.2f} of {count:.0f}")

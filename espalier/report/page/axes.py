@@ -56,7 +56,8 @@ class Axis:
 
     def _powers(self, count: int) -> list[float] | None:
         """Powers of ten with round leading digits; None if too few lie within the range."""
-        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        first = math.floor(math.log10(self.low))
+        last = math.ceil(math.log10(self.high))
         for digits in _DIGITS:
             rounds = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
             inside = [tick for tick in rounds if self.low <= tick <= self.high]

@@ -33,7 +33,8 @@ def header(contents: Contents) -> Markup:
 
 
 def _warnings(contents: Contents, examples: int) -> list[str]:
-    load, processors = contents.conditions["load"], contents.conditions["processors"]
+    load = contents.conditions["load"]
+    processors = contents.conditions["processors"]
     warnings = []
     if examples < _FEW:
         warnings.append(

@@ -133,7 +133,8 @@ def _front_line(plot: _Plot) -> str:
 def _point(plot: _Plot, name: str, row: Row) -> Markup:
     """A model's score with its interval."""
     x = plot.x.at(row[plot.cost])
-    low, high = plot.height(row, "score_low"), plot.height(row, "score_high")
+    low = plot.height(row, "score_low")
+    high = plot.height(row, "score_high")
     own = plot.height(row)
     tip = summary(name, row, plot.score)
     ends = (tag("line", x1=x - 3, x2=x + 3, y1=end, y2=end) for end in (low, high))

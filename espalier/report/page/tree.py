@@ -33,7 +33,8 @@ class _Position:
 
 def tree(contents: Contents) -> Markup:
     """A card per model, joined to its parent."""
-    rows, explanation = contents.rows, _EXPLANATION.format(score=contents.score)
+    rows = contents.rows
+    explanation = _EXPLANATION.format(score=contents.score)
     children: Children = {}
     for name, row in rows.items():
         children.setdefault(row["parent"], []).append(name)

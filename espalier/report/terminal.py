@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.paths import TEACHER
-from espalier.prediction import Headline
+from espalier.settings.tasks import Headline
 
 Shape = tuple[int, int, int]
 Row = dict[Any, Any]

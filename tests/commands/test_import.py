@@ -250,7 +250,7 @@ def test_the_command_says_the_accuracy_and_the_lines_to_write(fresh, trained, ca
 
 @pytest.mark.parametrize(
     ("model", "arguments", "words"),
-    [(None, None, ["--model"]), ("espalier:resnet", "{depth: [8", ["--arguments", "mapping"])],
+    [(None, None, ["--model"]), ("espalier:resnet", "{depth: [8", ["--arguments", "YAML"])],
 )
 def test_wrong_options_of_the_command_are_refused_by_name(fresh, model, arguments, words):
     with pytest.raises(BadInput) as refusal:

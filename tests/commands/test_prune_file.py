@@ -53,7 +53,7 @@ def test_the_folder_holds_the_cut_network_and_its_file(weights, tmp_path, capsys
     [
         ({"shape": "wide"}, ["--shape", "'wide'"]),
         ({"arguments": "depth"}, ["--arguments", "mapping"]),
-        ({"arguments": "{depth: [1"}, ["--arguments", "mapping"]),
+        ({"arguments": "{depth: [1"}, ["--arguments", "YAML"]),
         ({"arguments": "{depth: 14, width: 8}"}, ["missing", "arguments"]),
     ],
 )

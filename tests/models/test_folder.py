@@ -32,7 +32,7 @@ def built(case):
 
 @pytest.fixture
 def small():
-    return built(NETWORKS[4])
+    return built(next(case for case in NETWORKS if case.factory == "espalier:resnet"))
 
 
 @pytest.mark.parametrize("case", NETWORKS, ids=str)

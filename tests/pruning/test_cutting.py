@@ -48,8 +48,15 @@ def torchs(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
 @pytest.fixture(params=[normed, attentive, torchs])
 def users(request, monkeypatch) -> nn.Module:
     """A network of the user's own factory."""
-    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(factory=request.param))
+    trust(monkeypatch, factory=request.param)
     return build("factories:factory", classes=5, shape=SMALL, trusted=["factories"]).eval()
+
+
+def trust(monkeypatch, **functions):
+    """Make functions those of a module `factories`."""
+    for function in functions.values():
+        monkeypatch.setattr(function, "__module__", "factories")
+    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(**functions))
 
 
 @torch.no_grad()
@@ -78,7 +85,7 @@ def test_a_grouped_convolution_that_was_cut_to_one_channel_each_and_then_as_a_de
     tmp_path, monkeypatch
 ):
     """Weights of (9, 1, 3, 3) may be three groups or nine."""
-    monkeypatch.setitem(sys.modules, "factories", types.SimpleNamespace(grouped=grouped))
+    trust(monkeypatch, grouped=grouped)
     network = build("factories:grouped", classes=5, shape=SMALL, trusted=["factories"]).eval()
     images = torch.randn(2, *SMALL)
     for groups in (4, 3):

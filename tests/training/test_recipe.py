@@ -13,7 +13,7 @@ from espalier.training.recipe import Recipe
         ("threads", 0, "at least 1"),
         ("learning_rate", 0, "above 0"),
         ("learning_rate", -0.1, "above 0"),
-        ("learning_rate", float("nan"), "above 0"),
+        ("learning_rate", float("nan"), "finite"),
         ("epochs", -1, "at least 0"),
         ("weight_decay", -1e-4, "at least 0"),
         ("clip_norm", -1, "at least 0"),

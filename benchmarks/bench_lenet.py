@@ -206,7 +206,7 @@ def cheapened(bench: Evaluator, network: nn.Module, point: Point, name: str) -> 
 
 
 def without_the_dead(network: nn.Module) -> nn.Module:
-    """The network without the channels and neurons of which nothing is left."""
+    """The network without channels and neurons that lost all their weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)  # that there are none is fine
         try:

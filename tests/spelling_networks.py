@@ -84,7 +84,7 @@ class Scaled(nn.Module):
 
 
 class Shuffled(nn.Module):
-    """Channels in four groups, of which the number is written and not the width."""
+    """Channels in four groups; the forward pass spells their number and not their width."""
 
     def __init__(self):
         super().__init__()

@@ -42,7 +42,7 @@ NAME_WORDS = frozenset(WORDS.split())
 
 PHRASES = [
     r"whoever|whatever is|nobody|somebody|anybody",
-    r"those that|those which|one that is|that which",
+    r"those that|those which|one that is|that which|\bof which\b|\bof whichever\b",
     r"bears? (the|an|its)|bearer|stands? at\b|stood at\b",
     r"(is|are|was|be) told (of|apart)|\btold that\b",
     r"what is known of|as often as one likes|never wrong, only",

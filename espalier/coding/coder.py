@@ -28,7 +28,7 @@ class Coder(Protocol):
         """Write or read a bit whose probability its contexts predict."""
 
     def uniform(self, width: int, value: int) -> int:
-        """Write or read an integer below 2 ** width, all of which are equally probable."""
+        """Write or read an integer below 2 ** width; all are equally probable."""
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""Lossless encodings of a tensor's values, of which the smallest is chosen."""
+"""Lossless encodings of a tensor's values; the smallest is chosen."""
 
 from dataclasses import dataclass
 from math import gcd
@@ -118,7 +118,7 @@ def mantissa_digits(values: Values) -> int:
 
 
 def _largest_step(book: Values) -> float:
-    """The largest number of which all values are multiples, exactly; 0 if there is none.
+    """The largest number that divides all values exactly; 0 if there is none.
 
     There is none if a value is a negative zero or denormal: the processor may take denormals for
     zero.

@@ -299,7 +299,7 @@ def _latency(
 
 
 def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
-    """The teacher as torch runs it: what many take as the base of a speed-up, most of which is then the runtime's."""
+    """The teacher in eager torch, the usual base of speed-ups: most of such a speed-up is the runtime's."""
     torch.set_num_threads(params.evaluation.threads)
     folder = root / MODELS / TEACHER
     front = dataset.front(preprocessing=read_architecture(folder).preprocessing)

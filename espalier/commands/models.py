@@ -118,7 +118,7 @@ def _audit_table(moves: list[Move]) -> Table:
 
 
 def _score(metrics: Mapping[str, Any]) -> str:
-    """The mean score, by the headline of whichever task the run has."""
+    """The mean score, by the headline of the run's task."""
     known = [one for one in HEADLINES.values() if one.name in metrics]
     return known[0].text(metrics[known[0].name]) if known else ""
 

@@ -31,7 +31,7 @@ def encoded_images(source: Source, rows: Sequence[int]) -> Iterator[bytes]:
 
 
 class EncodedSplit:
-    """A split on disk, of which an example is read and decoded when it is asked for.
+    """A split on disk; an example is read and decoded when it is asked for.
 
     Threads may share it.
 

@@ -209,7 +209,7 @@ class Split:
 
 
 class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
-    """A split on disk, of which an item is read when it is asked for.
+    """A split on disk; an item is read when it is asked for.
 
     Workers of a DataLoader may share it.
 

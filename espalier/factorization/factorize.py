@@ -42,7 +42,7 @@ def factorize(
     is saved.
 
     Layers for which no rank saves anything stay. So do grouped convolutions, projections of
-    attention, layers of which another holds the weight too, and weights that were masked or given a
+    attention, layers that share their weight with another, and weights that were masked or given a
     codebook, which a product would not keep.
 
     Args:

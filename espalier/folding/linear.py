@@ -91,7 +91,7 @@ class _Call:
 
 
 def _consecutive(graph: Graph) -> Iterator[tuple[_Call, _Call]]:
-    """Pairs of layers of which the second reads only the first, and nothing else reads the first."""
+    """Pairs of layers: the second reads only the first, and nothing else reads the first."""
     for after in graph.nodes:
         second = graph.layer_of(after, _LAYERS)
         if second is None:

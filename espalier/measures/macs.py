@@ -64,7 +64,7 @@ def counted() -> Iterator[FlopCounterMode]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(
         False
-    )  # it is one operator, of which the counter knows nothing
+    )  # it is one operator, which the counter does not know
     try:
         with FlopCounterMode(display=False) as counter:
             yield counter

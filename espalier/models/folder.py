@@ -115,7 +115,7 @@ def content_hash(folder: Path) -> str:
 
 
 def _without_shared_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors of which none share memory: safetensors stores each by itself."""
+    """Tensors that share no memory: safetensors stores each by itself."""
     seen: set[int] = set()
     for name, value in state.items():
         if value.data_ptr() in seen:

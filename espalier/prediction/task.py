@@ -71,4 +71,4 @@ class Task(Protocol):
         """The examples (N,) of each group that is judged by itself, by its name."""
 
     def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
-        """The stratum (N,) of each example, of which samples contain equal fractions."""
+        """The stratum (N,) of each example; samples contain equal fractions of each stratum."""

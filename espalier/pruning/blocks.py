@@ -23,7 +23,7 @@ from espalier.pruning.spec import PruneSpec
 
 @dataclass(frozen=True)
 class PrunableBlocks:
-    """A network and its residual blocks, each of which is removed by itself.
+    """A network and its residual blocks; each block is removed by itself.
 
     Attributes:
         network: the network.

@@ -52,7 +52,7 @@ class Target:
 
     @classmethod
     def from_keywords(cls, **given: float | None) -> Self | None:
-        """The target among some keywords, of which all others are None.
+        """The target among some keywords; all other keywords are None.
 
         Raises:
             BadInput: if several are given, or the value is out of range.

@@ -9,7 +9,7 @@ from espalier.quantization.lsq import Step, per_channel
 
 
 class IncrementalStep(Step):
-    """A fixed step of a weight of which a growing part is quantized, and the rest is trained.
+    """A fixed step of a weight; a growing part of the weight is quantized, and the rest is trained.
 
     The quantized elements keep their levels, and no gradient reaches them; the others are used as
     they are, in floating point, and compensate for them (section 2.2, Algorithm 1). The step is that of the

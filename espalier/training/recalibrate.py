@@ -15,8 +15,7 @@ def recalibrate(
 
     Args:
         network: network after a cut; its weights are not changed.
-        examples: training split, of which the first `most` examples are used, without
-            augmentation.
+        examples: training split; its first `most` examples are used, without augmentation.
         front: maps stored inputs to what the network sees.
         most: largest number of examples.
         batch_size: examples per step.

@@ -42,7 +42,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def built_project(digits, tmp_path_factory) -> Path:
-    """A project with four models, one of which has a name that tables take for nothing, and one undeclared."""
+    """A project with four models, one with a name that tables read as missing, and one undeclared."""
     root = tmp_path_factory.mktemp("built_project")
     (root / "params.yaml").write_text(PARAMS)
     shutil.copytree(digits, root / "prepared")

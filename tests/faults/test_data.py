@@ -29,7 +29,7 @@ MEMORY = 300 * 2**20
 
 
 def png_bomb(side: int) -> bytes:
-    """A black RGB image, of which a compressor makes a thousandth."""
+    """A black RGB image, which compresses to a thousandth."""
     chunks = io.BytesIO()
 
     def chunk(kind: bytes, content: bytes) -> None:

@@ -96,7 +96,7 @@ def test_texts_without_a_word_alone_are_unknown_words(tmp_path):
 
 
 def test_every_character_of_unicode_divides_and_lowers_the_same(tmp_path):
-    """Between letters and alone: 40,000 characters, each of which is a word of the vocabulary."""
+    """Between letters and alone: 40,000 characters; each is a word of the vocabulary."""
     tokenizer = learned(tokens="ascii_words")
     codes = {*range(1, 13000), *range(13000, sys.maxunicode + 1, 41)} - {*range(0xD800, 0xE000)}
     characters = [chr(one) for one in sorted(codes)]

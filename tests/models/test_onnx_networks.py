@@ -1,4 +1,4 @@
-"""A network of which only an ONNX file exists is pruned, trained, saved and deployed as any other."""
+"""A network that exists only as an ONNX file is pruned, trained, saved and deployed as any other."""
 
 import itertools
 

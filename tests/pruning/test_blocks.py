@@ -27,7 +27,7 @@ def images(count: int = 2) -> torch.Tensor:
 
 
 def resnet(depth=26):
-    """Three stages, of which the first block of the last two changes the shape."""
+    """Three stages; the first blocks of the last two change the shape."""
     return build(
         "espalier:resnet", classes=10, shape=SHAPE, arguments={"depth": depth, "width": 8}
     ).eval()

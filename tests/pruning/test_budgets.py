@@ -169,7 +169,7 @@ def additive(problem: Problem, rises: list[list[float]]):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sensitivity_finds_the_cut_that_raises_the_loss_the_least(seed):
-    """Against all choices of four layers of which three units may go; each unit raises it more than the one before."""
+    """Against all choices of four layers that may lose three units; each unit raises it more than the one before."""
     random = np.random.default_rng(seed)
     rises = np.sort(random.random((4, 3)), axis=1)
     problem = units_of([4] * 4, [1] * 4)

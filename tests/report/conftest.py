@@ -11,7 +11,7 @@ GATES = {"champion": {"gates": {"examples": 300, "bytes_ratio": 0.9, "torch_agre
 
 @pytest.fixture(scope="session")
 def judged(tiny, tmp_path_factory) -> Path:
-    """A project of which all is made and evaluated."""
+    """A project whose models are all made and evaluated."""
     from espalier.commands import evaluate, make
 
     root = shutil.copytree(tiny, tmp_path_factory.mktemp("judged") / "project")

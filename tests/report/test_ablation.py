@@ -50,7 +50,7 @@ def as_floats(pixels: Tensor) -> Tensor:
 
 
 def inference(network: nn.Module) -> Inference:
-    """Images of which the network has most right, but not all."""
+    """Images that the network mostly classifies correctly."""
     with torch.no_grad():
         labels = network(as_floats(images())).argmax(1)
     labels[::5] += 1
@@ -156,7 +156,7 @@ def test_between_the_bounds_the_work_is_what_is_allowed():
     assert plan_ablations(networks, CPU).images in (99, 100)
     hundredfold = {name: (macs, 100 * count) for name, (macs, count) in networks.items()}
     assert plan_ablations(hundredfold, torch.device("cuda")).images in (99, 100)
-    heavy = int(3e12 / (32 * macs))  # sets of which even 32 images would cost 3e12
+    heavy = int(3e12 / (32 * macs))  # sets whose 32 images alone would cost 3e12
     assert plan_ablations({"one": (macs, heavy)}, CPU) == plan_ablations(
         {"one": (macs, heavy + 1)}, CPU
     )

@@ -320,7 +320,7 @@ class Stubborn(Bright):
 
 
 class Frozen(Bright):
-    """A network of which only the last layers can be differentiated."""
+    """A network whose last layers alone can be differentiated."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():

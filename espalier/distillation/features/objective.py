@@ -27,8 +27,8 @@ class FeatureTerm:
         weight: weight of the sum.
         adapted: whether a learned 1x1 convolution maps the student's channels to the teacher's.
         settings: keys of the loss.
-        fused: whether each of the student's layers is fused with all deeper ones, of which `pairs`
-            has the deepest last.
+        fused: whether each of the student's layers is fused with all deeper ones; the deepest is
+            the last of `pairs`.
     """
 
     loss: Callable[..., Tensor]

@@ -29,7 +29,7 @@ def fold(node: Any, operands: Sequence[Known | None], opsets: Sequence[Any]) -> 
 
 
 def shape_of(node: Any, value: Activation) -> Known:
-    """The output of `Shape`: sizes, of which that of the batch differs between the batch sizes."""
+    """The output of `Shape`: sizes; that of the batch alone differs between the batch sizes."""
     chosen = {one.name: one.i for one in node.attribute}
     part = slice(chosen.get("start"), chosen.get("end"))
     one, other = (np.array(shape[part], np.int64) for shape in value.shapes)

@@ -180,7 +180,7 @@ def _needed(steps: Sequence[Step], output: str) -> list[Step]:
 def _content(
     graph: GraphInReading, steps: Sequence[Step]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The arguments of `espalier:onnx`, and the tensors, of which the steps make use."""
+    """The arguments of `espalier:onnx`, and the tensors that the steps use."""
     layers = {step.layer for step in steps}
     read = {name for step in steps for name in step.names}
     tensors = {

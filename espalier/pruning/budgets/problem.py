@@ -1,4 +1,4 @@
-"""The problem of a budget: which portions of which layers to remove under a limit."""
+"""The problem of a budget: the choice of portions of layers to remove under a limit."""
 
 import math
 from collections.abc import Callable, Sequence

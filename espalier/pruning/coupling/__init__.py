@@ -1,4 +1,4 @@
-"""Coupling: which indices of which dimensions can only be removed together."""
+"""Coupling: indices of dimensions that can only be removed together."""
 
 from espalier.pruning.coupling.coupling import AxisOf, Coupling, Dim, Indices, Label, SplitDim
 from espalier.pruning.coupling.walk import (

@@ -33,8 +33,8 @@ class Product:
     """A product of activations. Its work is `places` times the kept sizes of `dims`.
 
     Attributes:
-        places: multiply-accumulates for one example over all dimensions of which nothing can be
-            removed. It is a fraction where examples and heads share a dimension.
+        places: multiply-accumulates for one example over all dimensions that cannot lose
+            indices. It is a fraction where examples and heads share a dimension.
         dims: at most two other dimensions: (size,) the group of each index, or -1.
     """
 

@@ -19,7 +19,7 @@ def lowest(
         (count,)
 
     Example:
-        Scores (1, 2, 3, 4) of one layer, half of which goes: (False, False, True, True).
+        Scores (1, 2, 3, 4) of one layer, half of them removed: (False, False, True, True).
     """
     ascending = np.argsort(scores, kind="stable")
     best = _best_of_layers(ascending, layer)

@@ -127,7 +127,7 @@ def reshape(walk: Walk, node: Node) -> Label:
 
     Example:
         (N, 4, 2, 2) to (N, 16) is two runs, N to N and 4 x 2 x 2 to 16: channel i becomes the
-        indices 4 i to 4 i + 3. (N, 4) to (N, 2, 2) splits channels into two axes, of which one
+        indices 4 i to 4 i + 3. (N, 4) to (N, 2, 2) splits channels into two axes; one of them
         may lose indices.
     """
     x = walk.label(node.args[0])

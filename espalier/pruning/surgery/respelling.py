@@ -3,7 +3,7 @@
 The whole network and the cut one make the same calls in the same order. The analysis knows the
 shape that each value has after the cut. Where a call of the cut network has other sizes than this
 shape demands, they are replaced, and the replacement is recorded as an edit. Nothing is guessed:
-calls of which the shape is not known, or not unique, stay as they are, and the proof of the cut
+calls whose shape is not known, or not unique, stay as they are, and the proof of the cut
 refuses what is wrong then.
 """
 
@@ -69,7 +69,7 @@ def respell(
         example: inputs of the network.
 
     Example:
-        `x.view(-1, 256)` of 16 channels at 16 positions, of which 12 channels stay: the analysis
+        `x.view(-1, 256)` of 16 channels at 16 positions, cut to 12 channels: the analysis
         knows that the result has the shape (N, 192), so that the 256 is replaced by 192.
     """
     if kept.all() or not calls:

@@ -5,7 +5,7 @@ its versions is one line, one move; the tags of the version hold the columns. Th
 versions and gives each number once, also to concurrent clients. This order decides between
 concurrent moves, see `alias_moves`.
 
-Example of two lines, the second of which is being executed:
+Example of two lines; the second is being executed:
 
 | number | alias | former | to | reason | state |
 |---|---|---|---|---|---|

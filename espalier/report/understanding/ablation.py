@@ -18,7 +18,7 @@ _LEAST, _MOST = 32, 512  # images: a loss over fewer is too noisy
 _FEW = 8  # layers of each network that are measured, whatever it costs
 _MACS = 2e11  # of all networks, layers and images together: seconds on a core
 _ON_GPU = 100  # times as many on a GPU
-_LARGE = 10  # times as many for networks of which the fewest images cost more
+_LARGE = 10  # times as many for networks whose fewest images cost more
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def activity(
         kept_outputs: the outputs that the cut has kept.
 
     Returns:
-        A row per layer that lost outputs and of which both means are known: `layer`, `kept`, `cut`.
+        A row per layer that lost outputs and whose means are both known: `layer`, `kept`, `cut`.
     """
     rows = []
     for layer in groups.compute_layers:

@@ -148,7 +148,7 @@ def grad_cam_maps(
 
 
 def _mean_correlation(ours: Sequence[AnyMap], theirs: Sequence[AnyMap]) -> float | None:
-    """The mean rank correlation over the images of which both have a map; None if there is none."""
+    """The mean rank correlation over the images for which both have a map; None if there is none."""
     correlations = [
         rank_correlation(one, other)
         for one, other in zip(ours, theirs, strict=True)

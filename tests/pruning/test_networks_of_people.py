@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from properties import assert_explains
+from spelling_networks import Tutorial
 from torch import nn
 from torch.nn import functional as F
 
@@ -109,20 +110,6 @@ class Standardised(nn.Conv2d):
         return F.conv2d(
             x, weight / (weight.std((1, 2, 3), keepdim=True) + 1e-5), self.bias, padding=1
         )
-
-
-class Tutorial(nn.Module):
-    """A width spelled in a view, as in PyTorch's own first tutorial."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2 = conv(3, 16), conv(16, 16)
-        self.fc1, self.fc2 = nn.Linear(256, 64), nn.Linear(64, 5)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return self.fc2(F.relu(self.fc1(x.view(-1, 16 * 4 * 4))))
 
 
 class DeeplySupervised(nn.Module):

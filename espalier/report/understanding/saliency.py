@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from espalier import files
-from espalier.errors import BadInput, Notice
+from espalier.errors import Notice
 from espalier.prediction import NO_ANSWER
 from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
+from espalier.report.understanding.stored import read_explanation
 
 Map = list[list[int]]
 AnyMap = np.ndarray | None
@@ -69,17 +70,7 @@ class SaliencyMaps:
         Raises:
             BadInput: if the file holds something else.
         """
-        if not path.is_file():
-            return None
-        try:
-            return _SALIENCY.validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise BadInput(
-                f"Expected {path} as `espalier evaluate` writes it; found at `{place}`: "
-                f"{first['msg']}. Run `espalier evaluate` again."
-            ) from None
+        return read_explanation(path, _SALIENCY)
 
 
 _SALIENCY = TypeAdapter(SaliencyMaps)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from espalier import files
-from espalier.errors import BadInput
 from espalier.optional import optional_library
 from espalier.prediction import CLASSIFICATION, NO_ANSWER, Task
 from espalier.report.understanding.features import Features
+from espalier.report.understanding.stored import read_explanation
 from espalier.seeds import derive, generator
 
 Answers = NDArray[Any]
@@ -78,17 +78,7 @@ class Surrogates:
         Raises:
             BadInput: if the file holds something else.
         """
-        if not path.is_file():
-            return None
-        try:
-            return _SURROGATES.validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise BadInput(
-                f"Expected {path} as `espalier evaluate` writes it; found at `{place}`: "
-                f"{first['msg']}. Run `espalier evaluate` again."
-            ) from None
+        return read_explanation(path, _SURROGATES)
 
 
 _SURROGATES = TypeAdapter(Surrogates)

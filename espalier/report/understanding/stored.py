@@ -1,0 +1,33 @@
+"""Files of explanations: what an evaluation found, as JSON for the page."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from espalier.errors import BadInput
+
+Explanation = TypeVar("Explanation")
+
+
+def read_explanation(path: Path, adapter: TypeAdapter[Explanation]) -> Explanation | None:
+    """Read an explanation; None if there is no file.
+
+    Args:
+        path: file that `espalier evaluate` has written.
+        adapter: schema of its content.
+
+    Raises:
+        BadInput: if the file holds something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadInput(
+            f"Expected {path} as `espalier evaluate` writes it; found at `{place}`: "
+            f"{first['msg']}. Run `espalier evaluate` again."
+        ) from None

@@ -46,9 +46,12 @@ def parse_yaml(text: str, name: str) -> Any:
     """
     try:
         _check_depth(text, name)
-        node = yaml.compose(text, yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return {}
         _check_node(node, name, {}, set())
-        return yaml.safe_load(text) or {}
+        return loader.construct_document(node) or {}
     except BadInput:
         raise
     except Exception as error:  # beside YAMLError, errors of any kind for dates and numbers

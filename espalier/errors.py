@@ -1,6 +1,6 @@
 """Errors, by the reaction to them: give up, try again, or stop."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EspalierError(Exception):
@@ -44,3 +44,9 @@ def reason_of(error: BaseException, limit: int = 200) -> str:
     words = str(error).split()
     message = " ".join(words)[:limit].rstrip(".")
     return message or type(error).__name__
+
+
+def first_problem(error: Any) -> tuple[str, str]:
+    """The place, such as `models.0.name`, and the message of the first error of pydantic's validation."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), str(first["msg"])

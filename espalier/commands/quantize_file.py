@@ -13,7 +13,7 @@ from rich.console import Console
 
 from espalier.commands.options import mapping
 from espalier.data import folders
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput, first_problem, reason_of
 from espalier.inputs import INPUTS
 from espalier.inputs.image import decode
 from espalier.quantization import quantize
@@ -113,11 +113,10 @@ def _preprocessed(images: NDArray[np.uint8], settings: str | None) -> NDArray[np
     try:
         front = INPUTS["image"].own_front(given, images.shape[1:])
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key, problem = first_problem(error)
         raise BadInput(
             f"Expected --input to have the keys of a preprocessing, such as mean and std; found "
-            f"`{key}`: {first['msg']}."
+            f"`{key}`: {problem}."
         ) from None
     found: NDArray[np.float32] = front(torch.from_numpy(images)).numpy()
     return found

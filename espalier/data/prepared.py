@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from espalier import files
 from espalier.data.encoded import EncodedSplit
 from espalier.data.names import SPLITS, TRAIN
-from espalier.errors import BadInput
+from espalier.errors import BadInput, first_problem
 from espalier.inputs import Decoder, Front, InputKind, input_named
 from espalier.paths import DATASET, HEADS
 from espalier.prediction import Concepts, Heads, Task, task_named
@@ -259,11 +259,10 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         return Dataset.from_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where, problem = first_problem(error)
         raise BadInput(
             f"Expected {folder / DATASET} to be as `espalier prepare` writes it; found at "
-            f"`{where}`: {first['msg']}."
+            f"`{where}`: {problem}."
         ) from None
 
 

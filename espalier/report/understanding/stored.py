@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, first_problem
 
 Explanation = TypeVar("Explanation")
 
@@ -25,9 +25,8 @@ def read_explanation(path: Path, adapter: TypeAdapter[Explanation]) -> Explanati
     try:
         return adapter.validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place, problem = first_problem(error)
         raise BadInput(
             f"Expected {path} as `espalier evaluate` writes it; found at `{place}`: "
-            f"{first['msg']}. Run `espalier evaluate` again."
+            f"{problem}. Run `espalier evaluate` again."
         ) from None

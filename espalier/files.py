@@ -148,6 +148,18 @@ def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
         raise
 
 
+def link_files(source: Path, target: Path) -> None:
+    """Give a folder the files of another one: hard links, or copies where the file system has none."""
+    shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def seal(folder: Path) -> None:
     """Write the manifest of a folder: the hash and size of every file in it.
 

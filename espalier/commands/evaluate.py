@@ -19,6 +19,7 @@ from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read
 from espalier.errors import Notice
 from espalier.export.onnx import Deployed
 from espalier.judging import Interval, Question, forgotten, front, judgement, ratio
+from espalier.making.kept import Kept, drop_recorded_models
 from espalier.making.stage_dependencies import recorded_outputs
 from espalier.measures.device import device_name
 from espalier.measures.energy import energy
@@ -65,6 +66,7 @@ def run(root: Path) -> None:
         BadInput: If a model or the test split is missing or damaged.
     """
     params = read_params(root)
+    _put_former_reports_back(root)
     check_surrogates(params.evaluation.surrogate_depth)
     _drop_undeclared(root, params)
     hashes = {
@@ -97,10 +99,19 @@ def run(root: Path) -> None:
         best = table.index[table["front"]].tolist()
         explain(root, draft, params, test, _of_all_classes(outputs, questions), best)
         write_page(root, draft)
+        Kept(root, REPORTS).keep(draft)
     if sys.stdout.isatty():
         print_tree(table.reset_index(), task.headline)
     else:
         print(f"measured {len(table)} models on {len(inputs)} test examples; reports/ is ready")  # noqa: T201
+
+
+def _put_former_reports_back(root: Path) -> None:
+    """Undo DVC's removal of the reports: the former ones stay until new ones are complete."""
+    drop_recorded_models(root)
+    reports = Kept(root, REPORTS)
+    if reports.is_there() and not (root / REPORTS).exists():
+        reports.put_back()
 
 
 def _completed(

@@ -46,7 +46,7 @@ def run(root: Path, name: str) -> None:
     if (
         job.processes.rank
     ):  # started by torchrun: it trains too, and the first process writes the files
-        if not _is_made(job):
+        if not _is_made(job) and not _is_kept(job):
             siblings.make(job)
         return
     # one execution at a time, also beside a process that a killed `dvc repro` left running; the
@@ -54,21 +54,38 @@ def run(root: Path, name: str) -> None:
     lock = job.project.state("locks") / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(lock):
-        if _is_made(job):
+        if not _is_made(job):
+            _make(job)
+        else:
             print(f"{name}: already made from these inputs")  # noqa: T201
-            return
-        started = time.monotonic()
-        result = siblings.make(job)
-        _publish(job, result, time.monotonic() - started)
         siblings.remove_checkpoints(job)
 
 
-def _is_made(job: Job[Any]) -> bool:
+def _make(job: Job[Any]) -> None:
+    """Make a model, unless a former process has made it and DVC has not recorded it."""
+    if _is_kept(job):
+        job.kept.put_back()
+        print(f"{job.name}: already made from these inputs, before DVC could record it")  # noqa: T201
+        return
+    started = time.monotonic()
+    result = siblings.make(job)
+    _publish(job, result, time.monotonic() - started)
+
+
+def _is_made(job: Job[Any], folder: Path | None = None) -> bool:
+    """Whether a folder, by default that of the model, is complete and made from the inputs of a job."""
+    folder = folder or job.project.folder(job.name)
     try:
-        files.verify(job.project.folder(job.name), required=CONTENT)
-        return bool(job.project.lineage(job.name)["key"] == job.key)
+        files.verify(folder, required=CONTENT)
+        return bool(files.read_json_object(folder / LINEAGE)["key"] == job.key)
     except (BadInput, KeyError):
         return False
+
+
+def _is_kept(job: Job[Any]) -> bool:
+    """Whether the model was made by a process that ended before DVC recorded it."""
+    job.kept.drop_if_recorded()
+    return job.kept.is_there() and _is_made(job, job.kept.folder)
 
 
 def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
@@ -94,6 +111,7 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
         job.refuse_changed_inputs()
         if result.latency_check:
             warn_if_slower(job, draft / DEPLOYED, result.latency_check)
+        job.kept.keep(draft)
     for note in result.notes:
         print(f"{job.name}: {note}")  # noqa: T201
     print(_summary(job.name, metrics, headline))  # noqa: T201

@@ -11,12 +11,13 @@ from torch import nn
 
 from espalier import __version__, files
 from espalier.errors import BadInput, TryAgain
+from espalier.making.kept import Kept
 from espalier.making.own_code import own_code
 from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params, read_params
-from espalier.paths import PARAMS
+from espalier.paths import MODELS, PARAMS
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
@@ -200,6 +201,11 @@ class Job(Generic[EntryType]):
                 f"{', '.join(f'`{key}`' for key in changed)} when it ended. Its checkpoints are kept for "
                 "the former ones."
             )
+
+    @property
+    def kept(self) -> Kept:
+        """The copy of the model that survives DVC's removal of the output."""
+        return Kept(self.project.root, f"{MODELS}/{self.name}")
 
     @property
     def checkpoints(self) -> Path:

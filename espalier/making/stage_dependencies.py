@@ -39,17 +39,18 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
             )
 
 
-def recorded_outputs(root: Path) -> frozenset[str]:
-    """Paths of the outputs that DVC has recorded, and so keeps in its cache; relative to the project.
+def recorded_outputs(root: Path) -> dict[str, str]:
+    """DVC's hashes of the outputs that it has recorded, and so keeps in its cache, by their paths.
 
     Args:
         root: folder of the project; without `dvc.lock` there are none.
     """
     path = root / RECORD
     if not path.is_file():
-        return frozenset()
+        return {}
     stages = read_yaml(path)[0].get("stages", {})
-    return frozenset(out["path"] for stage in stages.values() for out in stage.get("outs", []))
+    outputs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    return {out["path"]: out.get("md5", "") for out in outputs}
 
 
 def refuse_missing_sections(root: Path) -> None:

@@ -1,13 +1,16 @@
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from registry.projects import Project
 
 from espalier.errors import BadInput, EspalierError, TryAgain
 from espalier.registry import missing, register
+from espalier.registry.connection.local_database import probe
 from espalier.registry.connection.store import connect, find_store
 
 
@@ -88,6 +91,27 @@ def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch, silent_p
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TryAgain, match=f"127.0.0.1:{silent_port}"):
         register(project.root, project.params)
+
+
+KILLED_WRITER = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")  # a cache of one page: changes reach the file before the commit
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO experiments (name) VALUES (?)", [(str(n) * 500,) for n in range(50)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_database_whose_writer_was_killed_is_rolled_back_and_read(tmp_path):
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE experiments (name TEXT)")
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(database)], check=False)
+    assert database.with_name("mlflow.db-journal").stat().st_size > 0
+    probe(database)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
 
 
 def test_a_database_that_is_none_is_refused_by_name_at_once(tmp_path):

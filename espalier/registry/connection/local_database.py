@@ -35,11 +35,14 @@ def create(database: Path) -> None:
 def probe(database: Path) -> None:
     """Check that the database is readable; MLflow itself would retry for two minutes.
 
+    It is opened for writing, if it may be written: SQLite then rolls back a transaction that a killed
+    process has left, and could not read the database otherwise.
+
     Raises:
         BadInput: If the file is not a database of MLflow; the message names it.
         TryAgain: If another process keeps it locked.
     """
-    address = f"{database.as_uri()}?mode=ro"
+    address = f"{database.as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
             connection.execute("SELECT count(*) FROM experiments").fetchone()

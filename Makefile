@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench clean
+.PHONY: help run test test-all faults check bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test: $(LINKED)  ## run the tests
 
 test-all: $(LINKED)  ## run all tests, also those that take minutes
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
+
+faults: DEATHS ?= 10000
+faults: SEED ?= 0
+faults: $(LINKED)  ## kill stages thousands of times, and write docs/reliability.json
+	@python tests/faults/crash/campaign.py --deaths $(DEATHS) --seed $(SEED) --write
 
 check: $(LINKED)  ## lint, check the format, types, import contracts and commit subjects
 	@ruff check

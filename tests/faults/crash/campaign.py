@@ -143,6 +143,7 @@ def run(deaths: int, seed: int, runners: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         "seed": seed,
+        "runners": runners,
         "seconds": round(time.monotonic() - started),
         "stages": {stage: vars(tally) for stage, tally in tallies.items()},
     }

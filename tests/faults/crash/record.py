@@ -29,6 +29,8 @@ def table(record: dict[str, Any]) -> str:
     rows += [_row(f"`{stage.replace('@', ' ')}`", tally) for stage, tally in stages.items()]
     keys = ("calls", "scenarios", "deaths", "differing", "trained_again")
     rows.append(_row("all", {key: sum(tally[key] for tally in stages.values()) for key in keys}))
+    minutes = f"{record['seconds'] / 60:.0f} minutes with {record['runners']} runners"
+    rows += ["", f"`{record['command']}`, {record['date']}, {minutes} on {record['machine']}."]
     return "\n".join(rows) + "\n"
 
 

@@ -58,11 +58,20 @@ class Tree:
     calls: dict[str, int]
 
     @classmethod
-    def grow(cls, folder: Path, embedded: Path, runners: list[Forks]) -> "Tree":
-        """Make the tree once, undisturbed; the runners have everything imported afterwards."""
+    def grow(
+        cls, folder: Path, embedded: Path, runners: list[Forks], stages: tuple[str, ...] = STAGES
+    ) -> "Tree":
+        """Make the tree once, undisturbed; the runners have everything imported afterwards.
+
+        Args:
+            folder: folder for the states.
+            embedded: folder of the embedded digits.
+            runners: runners of stages.
+            stages: the first of `STAGES`, or all.
+        """
         project, first = folder / "project", runners[0]
         _plant(project, embedded)
-        for stage in STAGES:
+        for stage in stages:
             modules = first.modules_of(project, stage)
             for runner in runners:
                 runner.warm_up(modules)
@@ -70,7 +79,7 @@ class Tree:
         shutil.rmtree(project)
         _plant(project, embedded)
         calls = {}
-        for stage in STAGES:
+        for stage in stages:
             shutil.copytree(project, folder / "before" / stage, symlinks=True)
             calls[stage] = first.run(project, stage).calls
         project.rename(folder / "made")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,25 +25,31 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from faults.crash import record  # noqa: E402
+from faults.crash import record, whole_runs  # noqa: E402
 from faults.crash.forks import MODES, Forks, build_shim  # noqa: E402
 from faults.crash.scenarios import Result, Scenario, chains, each_call, play  # noqa: E402
 from faults.crash.tree import STAGES, Tree  # noqa: E402
+from faults.crash.whole_runs import REPRO, Runs, RunScenario  # noqa: E402
+
+AnyScenario = Scenario | RunScenario
 
 # a registration changes its database thousands of times, most of them in one transaction
 _STEPS = {"register": 79}
+_STEP_OF_RUNS = 19
 _IN_ONE_MODE = ("register", "promote")  # their calls take turns in the modes: they take longest
-_LENGTH = 8  # deaths in a chain
+_LENGTH = 16  # deaths in a chain
+_ALIVE = 0.45  # of them meet a call that a shorter repetition has not
+_RUN_SHARE = 0.05  # of all deaths, those of whole runs
 # share of the drawn deaths; a registration takes ten times as long as a model
 _SHARES = {
-    "prepare": 0.2,
-    "make@teacher": 0.2,
+    "prepare": 0.25,
+    "make@teacher": 0.25,
     "make@student": 0.2,
-    "make@pruned": 0.2,
+    "make@pruned": 0.15,
     "make@int8": 0.12,
-    "evaluate": 0.05,
+    "evaluate": 0.01,
     "register": 0.01,
-    "promote": 0.02,
+    "promote": 0.01,
 }
 
 
@@ -67,7 +73,7 @@ class Tally:
     trained_again: int = 0
     problems: list[str] = field(default_factory=list)
 
-    def add(self, scenario: Scenario, result: Result) -> None:
+    def add(self, scenario: AnyScenario, result: Result) -> None:
         """Add one scenario."""
         self.scenarios += 1
         self.deaths += result.deaths
@@ -86,40 +92,49 @@ def scenarios(calls: dict[str, int], deaths: int, seed: int) -> Iterator[Scenari
     yield from chain.from_iterable(single.values())
     left = max(0, deaths - sum(map(len, single.values())))
     for stage in STAGES:
-        # a chain of eight loses about a third of its deaths to calls that a shorter repetition lacks
-        count = round(1.5 * left * _SHARES[stage] / _LENGTH)
+        count = round(left * _SHARES[stage] / _LENGTH / (1 - _ALIVE))
         yield from chains(stage, calls[stage], count, _LENGTH, seed)
 
 
+def whole_run_scenarios(runs: Runs, deaths: int, seed: int) -> Iterator[RunScenario]:
+    """Calls of DVC once each, then chains; about as many deaths as wanted."""
+    single = list(whole_runs.each_call(runs.calls, _STEP_OF_RUNS))
+    yield from single
+    count = round(max(0, deaths - len(single)) / _LENGTH / (1 - _ALIVE))
+    yield from whole_runs.chains(runs, count, _LENGTH, seed)
+
+
 def play_all(
-    tree: Tree, planned: list[Scenario], forks: list[Forks], folder: Path
-) -> dict[str, Tally]:
-    """Play all scenarios, as many at a time as there are runners."""
-    tallies = {stage: Tally(calls) for stage, calls in tree.calls.items()}
-    free: SimpleQueue[tuple[int, Forks]] = SimpleQueue()
-    for numbered in enumerate(forks):
-        free.put(numbered)
+    planned: list[AnyScenario],
+    play_one: Callable[[AnyScenario, Forks, Path], Result],
+    tallies: dict[str, Tally],
+    forks: list[Forks],
+) -> None:
+    """Play all scenarios, as many at a time as there are runners, and add them to the tallies."""
+    free: SimpleQueue[Forks] = SimpleQueue()
+    for runner in forks:
+        free.put(runner)
     started = time.monotonic()
 
-    def play_one(scenario: Scenario) -> tuple[Scenario, Result]:
-        number, runner = free.get()
+    def play_on_a_free_runner(scenario: AnyScenario) -> Result:
+        runner = free.get()
         try:
-            return scenario, play(scenario, tree, runner, folder / f"at-{number}")
+            return play_one(scenario, runner, runner.log.with_suffix(".project"))
         finally:
-            free.put((number, runner))
+            free.put(runner)
 
     with ThreadPoolExecutor(len(forks)) as pool:
-        for done, (scenario, result) in enumerate(pool.map(play_one, planned), 1):
+        results = pool.map(play_on_a_free_runner, planned)
+        for done, (scenario, result) in enumerate(zip(planned, results, strict=True), 1):
             tallies[scenario.stage].add(scenario, result)
             lines = [f"{scenario}: {problem}" for problem in result.problems]
-            if done % 200 == 0:
+            if done % 100 == 0:
                 deaths = sum(tally.deaths for tally in tallies.values())
                 seconds = time.monotonic() - started
                 lines.append(
                     f"{done} of {len(planned)} scenarios, {deaths} deaths, {seconds:.0f} s"
                 )
             _say(*lines)
-    return tallies
 
 
 def run(deaths: int, seed: int, runners: int) -> dict[str, Any]:
@@ -134,8 +149,22 @@ def run(deaths: int, seed: int, runners: int) -> dict[str, Any]:
             )
         forks = [stack.enter_context(Forks(shim, folder / f"log-{one}")) for one in range(runners)]
         tree = Tree.grow(folder / "tree", ROOT / ".dvc" / "embedded", forks)
-        planned = list(scenarios(tree.calls, deaths, seed))
-        tallies = play_all(tree, planned, forks, folder)
+        runs = Runs.prepare(folder / "runs", tree, ROOT / "dvc.yaml", forks)
+        tallies = {
+            stage: Tally(calls) for stage, calls in [*tree.calls.items(), (REPRO, runs.calls)]
+        }
+
+        def play_one(scenario: AnyScenario, runner: Forks, at: Path) -> Result:
+            if isinstance(scenario, RunScenario):
+                return whole_runs.play(scenario, runs, tree, runner, at)
+            return play(scenario, tree, runner, at)
+
+        of_runs = round(_RUN_SHARE * deaths)
+        planned: list[AnyScenario] = [
+            *whole_run_scenarios(runs, of_runs, seed),
+            *scenarios(tree.calls, deaths - of_runs, seed),
+        ]
+        play_all(planned, play_one, tallies, forks)
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": f"make faults DEATHS={deaths} SEED={seed}",

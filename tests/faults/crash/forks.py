@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from faults.crash.stage_server import write_client
+
 HERE = Path(__file__).resolve().parent
 KILLED = -9
 MODES = ("kill", "half", "power")  # in the order of the shim's numbers
@@ -59,8 +61,12 @@ class Forks:
     _process: subprocess.Popen[str] = field(init=False)
 
     def __enter__(self) -> "Forks":
+        clients = self.log.with_name(f"{self.log.name}-clients")
+        write_client(clients)
         variables = {
             **os.environ,
+            "PATH": f"{clients}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
             "LD_PRELOAD": str(self.shim),
             "OMP_NUM_THREADS": "1",
             "MLFLOW_TRACKING_URI": "",
@@ -88,10 +94,25 @@ class Forks:
         """Import modules once, for all stages."""
         self._ask(modules=modules)
 
-    def run(self, root: Path, stage: str, at: int = 0, mode: str = "kill") -> Attempt:
-        """Run a stage, to its end or to its `at`-th call that changes files in `root`."""
+    def run(
+        self, root: Path, stage: str, at: int = 0, mode: str = "kill", seconds: float = 0
+    ) -> Attempt:
+        """Run a stage, or `dvc repro`, to its end or until it is killed.
+
+        Args:
+            root: folder of the project.
+            stage: name of the stage, or `repro`.
+            at: call at which it is killed, of those that change files in the project; 0 for none.
+            mode: one of `MODES`.
+            seconds: time after which all processes of a `repro` are killed; 0 for none.
+        """
         told = self._ask(
-            root=str(root), stage=stage, at=at, mode=MODES.index(mode), log=str(self.log)
+            root=str(root),
+            stage=stage,
+            at=at,
+            mode=MODES.index(mode),
+            log=str(self.log),
+            seconds=seconds,
         )
         output = self.log.read_text(errors="replace")
         epochs = sum('"epoch"' in line for line in output.splitlines())

@@ -7,6 +7,7 @@ from typing import Any
 RECORD = Path("docs", "reliability.json")
 PAGE = Path("docs", "reliability.md")
 README = Path("README.md")
+_NAMES = {"repro": "dvc repro"}
 _TABLE = re.compile(r"(?<=<!-- deaths -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _SENTENCE = re.compile(r"[\d,]+ deaths in [\d,]+ scenarios: \d+ ended differently")
 
@@ -26,7 +27,10 @@ def table(record: dict[str, Any]) -> str:
         "| stage | calls that change files | scenarios | deaths | ended differently | epochs trained again |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    rows += [_row(f"`{stage.replace('@', ' ')}`", tally) for stage, tally in stages.items()]
+    rows += [
+        _row(f"`{_NAMES.get(stage, stage).replace('@', ' ')}`", tally)
+        for stage, tally in stages.items()
+    ]
     keys = ("calls", "scenarios", "deaths", "differing", "trained_again")
     rows.append(_row("all", {key: sum(tally[key] for tally in stages.values()) for key in keys}))
     minutes = f"{record['seconds'] / 60:.0f} minutes with {record['runners']} runners"

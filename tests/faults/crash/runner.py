@@ -8,10 +8,13 @@ import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+import stage_server
 
 
 def main() -> None:
@@ -57,41 +60,78 @@ def run_in_fork(shim: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
 
 def run(shim: ctypes.CDLL, request: dict[str, Any], write: int) -> int:
     """Run the stage in this process; returns its exit status."""
-    from espalier.errors import EspalierError
-
     root = request["root"]
     os.chdir(root)
-    os.environ["DVC_STAGE"] = request["stage"]
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    if request["stage"] == "repro":
+        prepare_repro(request, write)
     shim.crash_arm(f"{root}/".encode(), ctypes.c_long(request["at"]), request["mode"])
-    status, value = 0, None
-    try:
-        value = call(request["stage"], Path(root))
-    except EspalierError as error:
-        sys.stdout.write(f"{type(error).__name__}: {error}\n")
-        status = error.status
-    except BaseException:  # a defect, for the log
-        traceback.print_exc(file=sys.stdout)
-        status = 1
+    status, value = call_safely(request["stage"], Path(root))
     told = {"calls": shim.crash_count(), "value": value}
     if request.get("modules_wanted"):
         told["modules"] = sorted(sys.modules)
-    sys.stdout.flush()
     with os.fdopen(write, "w") as pipe:
         json.dump(told, pipe)
     return status
 
 
+def prepare_repro(request: dict[str, Any], write: int) -> None:
+    """Make this process the first of a group, with a server that forks the stages of DVC."""
+    os.setsid()
+    seconds = request.get("seconds")
+    if seconds:  # all processes of the run are killed then
+        signal.signal(signal.SIGALRM, lambda _sign, _frame: os.killpg(0, signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def run_stage(stage: str) -> int:
+        return call_safely(stage, Path(request["root"]))[0]
+
+    address = f"{request['log']}.{os.getpid()}"
+    stage_server.start(address, run_stage, close=write)
+
+
+def call_safely(stage: str, root: Path) -> tuple[int, Any]:
+    """Call a stage; returns its exit status, and the result of an audit."""
+    from espalier.errors import EspalierError
+
+    try:
+        return 0, call(stage, root)
+    except EspalierError as error:
+        sys.stdout.write(f"{type(error).__name__}: {error}\n")
+        return error.status, None
+    except BaseException:  # a defect, for the log
+        traceback.print_exc(file=sys.stdout)
+        return 1, None
+    finally:
+        sys.stdout.flush()
+
+
 def call(stage: str, root: Path) -> Any:
-    """Call the command of a stage as `espalier` does, or the audit of the registry."""
+    """Call the command of a stage as `espalier` does, `dvc repro`, or the audit of the registry."""
     command, _, name = stage.partition("@")
     if command == "audit":
         return audit(root)
+    if command == "repro":
+        return repro()
+    os.environ["DVC_STAGE"] = stage
     module = importlib.import_module(f"espalier.commands.{command}")
     module.run(root, name) if name else module.run(root)
     return None
+
+
+def repro() -> None:
+    """Call `dvc repro` for all models and their evaluation.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    from dvc.cli import main as dvc
+
+    status = dvc(["repro", "evaluate"])
+    if status:
+        raise RuntimeError(f"dvc repro ended with {status}")
 
 
 def audit(root: Path) -> dict[str, Any]:

@@ -61,8 +61,13 @@ def chains(stage: str, calls: int, count: int, length: int, seed: int) -> Iterat
     """Scenarios whose repetitions die as well, at calls that are drawn with a seed."""
     drawn = random.Random(f"{stage} {seed}")
     for _ in range(count):
-        deaths = [Death(drawn.randint(1, calls), drawn.choice(MODES)) for _ in range(length)]
+        deaths = [Death(draw_call(drawn, calls), drawn.choice(MODES)) for _ in range(length)]
         yield Scenario(stage, tuple(deaths))
+
+
+def draw_call(drawn: random.Random, calls: int) -> int:
+    """A call to die at; early ones more often, because a repetition has less left to do."""
+    return drawn.randint(1, max(1, calls // drawn.choice((1, 2, 4))))
 
 
 def play(scenario: Scenario, tree: Tree, forks: Forks, at: Path) -> Result:

@@ -38,7 +38,7 @@ _STEPS = {"register": 79}
 _STEP_OF_RUNS = 19
 _IN_ONE_MODE = ("register", "promote")  # their calls take turns in the modes: they take longest
 _LENGTH = 16  # deaths in a chain
-_ALIVE = 0.45  # of them meet a call that a shorter repetition has not
+_MISSED = 0.45  # share of them whose call a shorter repetition does not reach
 _RUN_SHARE = 0.05  # of all deaths, those of whole runs
 # share of the drawn deaths; a registration takes ten times as long as a model
 _SHARES = {
@@ -92,7 +92,7 @@ def scenarios(calls: dict[str, int], deaths: int, seed: int) -> Iterator[Scenari
     yield from chain.from_iterable(single.values())
     left = max(0, deaths - sum(map(len, single.values())))
     for stage in STAGES:
-        count = round(left * _SHARES[stage] / _LENGTH / (1 - _ALIVE))
+        count = round(left * _SHARES[stage] / _LENGTH / (1 - _MISSED))
         yield from chains(stage, calls[stage], count, _LENGTH, seed)
 
 
@@ -100,7 +100,7 @@ def whole_run_scenarios(runs: Runs, deaths: int, seed: int) -> Iterator[RunScena
     """Calls of DVC once each, then chains; about as many deaths as wanted."""
     single = list(whole_runs.each_call(runs.calls, _STEP_OF_RUNS))
     yield from single
-    count = round(max(0, deaths - len(single)) / _LENGTH / (1 - _ALIVE))
+    count = round(max(0, deaths - len(single)) / _LENGTH / (1 - _MISSED))
     yield from whole_runs.chains(runs, count, _LENGTH, seed)
 
 

@@ -15,6 +15,7 @@ TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
 DEPLOYMENTS = "prefect.yaml"
 STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
+SPLIT_USES = "test_splits.json"  # in it: how often each test split has decided, for the page
 
 # a prepared data set
 DATASET = "dataset.json"

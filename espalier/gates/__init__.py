@@ -2,15 +2,19 @@
 
 from espalier.gates.candidates import candidates_of
 from espalier.gates.policy import Gates, Policy, read_policies
+from espalier.gates.split_use import SplitUse, record_use, recorded_use
 from espalier.gates.verdicts import Figures, Verdict, choose, judge
 
 __all__ = [
     "Figures",
     "Gates",
     "Policy",
+    "SplitUse",
     "Verdict",
     "candidates_of",
     "choose",
     "judge",
     "read_policies",
+    "record_use",
+    "recorded_use",
 ]

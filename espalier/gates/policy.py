@@ -2,14 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from espalier.errors import BadInput
 from espalier.params.strict import Strict
 from espalier.yaml_files import read_yaml
 
+_HOLM = "holm"
 RESERVED = ("latest", "previous")  # MLflow's own, and the alias of the last champion
 _ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -55,13 +56,27 @@ class Policy(Strict):
     Attributes:
         choose: preference among passing candidates: the smallest file, the lowest latency at batch
             1, or the highest mean score; the other two break ties, in this order.
-        candidates: entries that are judged; if empty, every entry but the teacher.
+        candidates: entries that are judged; if empty, every entry but the teacher. The word `holm`
+            instead of a list stands for all of them with `correction: holm`.
+        correction: correction of the bounds of drops for the number of candidates: none, so that
+            each candidate has the error of a single test, or `espalier.judging.holm`.
+        reuse_warning: number of promotions that one test split may decide before a warning.
         gates: bounds that a candidate must satisfy.
     """
 
     choose: Literal["smallest", "fastest", "most_accurate"] = "smallest"
     candidates: tuple[str, ...] = ()
+    correction: Literal["none", "holm"] = "none"
+    reuse_warning: int = Field(20, ge=1)
     gates: Gates = Gates()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _corrected_candidates(cls, given: Any) -> Any:
+        """Read `candidates: holm` as all candidates with `correction: holm`."""
+        if isinstance(given, dict) and given.get("candidates") == _HOLM:
+            return {**given, "candidates": (), "correction": _HOLM}
+        return given
 
 
 _POLICIES = TypeAdapter(dict[str, Policy])

@@ -8,9 +8,11 @@ from espalier.judging.bounded import bounded_drop, bounded_mean
 from espalier.judging.calibration import expected_calibration_error
 from espalier.judging.comparison import Comparison, compare, forgotten
 from espalier.judging.drop import drop_interval
+from espalier.judging.drop_bounds import DropBounds, drop_bounds
 from espalier.judging.front import front
 from espalier.judging.groups import group_drops, worst
-from espalier.judging.interval import Interval, non_inferior
+from espalier.judging.holm import holm
+from espalier.judging.interval import LEVEL, Interval, non_inferior
 from espalier.judging.judgement import judgement
 from espalier.judging.mcnemar import mcnemar
 from espalier.judging.mean_score import mean_score
@@ -21,18 +23,22 @@ from espalier.judging.regression import determination, root_mean_squared_error
 from espalier.judging.top import top
 
 __all__ = [
+    "LEVEL",
     "Comparison",
+    "DropBounds",
     "Interval",
     "Question",
     "bounded_drop",
     "bounded_mean",
     "compare",
     "determination",
+    "drop_bounds",
     "drop_interval",
     "expected_calibration_error",
     "forgotten",
     "front",
     "group_drops",
+    "holm",
     "judgement",
     "macro_f1",
     "mcnemar",

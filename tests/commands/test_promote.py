@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import warnings
 
 import numpy as np
 import onnx
@@ -17,12 +18,13 @@ from registry.aliases import Place, crashing, exit_status
 from espalier import files
 from espalier.commands import evaluate, make, models, promote, register, rollback
 from espalier.data.prepared import read_dataset, read_split
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.export.onnx import export
 from espalier.models import load, save
 from espalier.registry.connection.store import find_store
 from espalier.registry.promotion import Audit, RefusedError, State
 from espalier.registry.promotion.alias_moves import AliasMove
+from espalier.report.page import render
 
 SMALL = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
 PARAMS = {
@@ -112,8 +114,13 @@ def project(built_project, tmp_path):
     return root
 
 
-def allow(root, *candidates, **gates):
-    policy = {"choose": "most_accurate", "candidates": list(candidates), "gates": GATES | gates}
+def allow(root, *candidates, policy=None, **gates):
+    policy = {
+        "choose": "most_accurate",
+        "candidates": list(candidates),
+        "gates": GATES | gates,
+        **(policy or {}),
+    }
     (root / "mlflow" / "gates.yaml").write_text(yaml.safe_dump({"champion": policy}))
 
 
@@ -131,13 +138,17 @@ def champion(root):
     return tags.get("champion"), tags.get("previous")
 
 
-def refused_gates(root):
-    """The gates that refused each candidate, by the report that the last attempt left."""
+def last_report(root):
+    """The gate report that the last attempt left."""
     client = client_of(root)
     runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     last = next(run for run in runs if run.info.run_name == "promote champion")
-    text = (root / last.info.artifact_uri / "gates.json").read_text()
-    report = json.loads(text)
+    return json.loads((root / last.info.artifact_uri / "gates.json").read_text())
+
+
+def refused_gates(root):
+    """The gates that refused each candidate, by the report that the last attempt left."""
+    report = last_report(root)
     return {
         name: [verdict["gate"] for verdict in one["verdicts"] if not verdict["passed"]]
         for name, one in report["candidates"].items()
@@ -379,3 +390,77 @@ def test_an_unknown_alias_or_candidate_is_refused_by_name(project):
     with pytest.raises(BadInput) as refused:
         promote.run(project)
     assert_explains(refused.value, "nobody")
+
+
+def split_hash(root):
+    return read_dataset(root / "prepared").files["test.safetensors"]
+
+
+def test_the_report_counts_candidates_and_promotions_on_the_same_test_split(project, capsys):
+    first = last_report(project)["test_split"]
+    assert (first["sha256"], first["candidates"], first["models"]) == (split_hash(project), 1, 1)
+    assert (first["promotions"], first["unknown"]) == (0, 0)
+    allow(project, "better", "good", drop=0.5)
+    promote.run(project)
+    second = last_report(project)["test_split"]
+    assert (second["candidates"], second["models"], second["promotions"]) == (2, 2, 1)
+    rollback.run(project)
+    capsys.readouterr()
+    promote.run(project)
+    assert last_report(project)["test_split"]["promotions"] == 2  # a rollback decides nothing
+    assert "promotions of digits decided before 2" in capsys.readouterr().out
+
+
+def test_promotions_that_record_no_split_count_as_unknown(project):
+    client = client_of(project)
+    (move,) = Audit(client, "digits").moves()
+    client.delete_tag(move.run, "espalier.test_split")
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    found = last_report(project)["test_split"]
+    assert (found["promotions"], found["unknown"]) == (0, 1)
+
+
+def test_a_split_that_has_decided_too_often_is_named(project):
+    allow(project, "better", drop=0.5, policy={"reuse_warning": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        promote.run(project)
+    rollback.run(project)
+    with pytest.warns(Notice, match=rf"at most 1 .*{split_hash(project)[:12]} has decided 2"):
+        promote.run(project)
+
+
+def test_the_page_says_how_often_the_test_split_has_decided(project):
+    text = render(project, project / "reports").decode()
+    assert "had decided 0 promotions of digits" in text
+    assert "Candidates judged on the same test split: 1." in text
+    allow(project, policy={"candidates": "holm"})
+    (project / ".espalier" / "test_splits.json").unlink()
+    text = render(project, project / "reports").decode()
+    assert "has decided no promotion from this folder" in text
+    assert "`correction: holm` is not applied here" in text
+
+
+def test_holm_asks_more_of_each_of_several_candidates(project):
+    """The margin lies between the bounds at 95 % and at 97.5 %, half of the error for each of two candidates."""
+    bounds = []
+    for policy in ({}, {"correction": "holm"}):
+        allow(project, "better", "slow", drop=-0.9, champion_drop=1.0, policy=policy)
+        with pytest.raises(RefusedError):
+            promote.run(project)
+        candidates = last_report(project)["candidates"]
+        bounds.append(candidates["better"]["figures"]["drop"])
+    assert candidates["better"]["level"] == pytest.approx(0.975)
+    assert last_report(project)["correction"] == "holm"
+    assert bounds[0] < bounds[1]
+    between = {"drop": sum(bounds) / 2, "champion_drop": 1.0, "worst_class_drop": 1.0}
+    allow(project, "better", "slow", **between, latency_ratio=2.0)
+    promote.run(project)
+    rollback.run(project)
+    allow(project, "better", "slow", **between, latency_ratio=2.0, policy={"correction": "holm"})
+    with pytest.raises(RefusedError, match=r"better: drop"):
+        promote.run(project)
+    allow(project, "better", **between, policy={"correction": "holm"})
+    promote.run(project)  # of one candidate nothing is corrected
+    assert champion(project)[0] == "better"

@@ -129,6 +129,9 @@ def test_the_shipped_policy_is_read(project_root):
         ("champion: {choose: biggest}", ("champion.choose", "biggest")),
         ("champion: {gates: {drop: two}}", ("champion.gates.drop", "two")),
         ("champion: {gates: {drop: 3}}", ("champion.gates.drop", "3")),
+        ("champion: {candidates: bonferroni}", ("champion.candidates", "bonferroni")),
+        ("champion: {correction: bonferroni}", ("champion.correction", "bonferroni")),
+        ("champion: {reuse_warning: 0}", ("champion.reuse_warning", "0")),
         ("v3: {}", ("v3",)),
         ("Champion: {}", ("Champion",)),
         ("champion: [", ("YAML",)),
@@ -142,6 +145,14 @@ def test_an_invalid_policy_is_refused_by_key(tmp_path, text, words):
     with pytest.raises(BadInput) as refused:
         read_policies(path)
     assert_explains(refused.value, *words)
+
+
+def test_holm_in_place_of_candidates_is_all_of_them_corrected(tmp_path):
+    path = tmp_path / "gates.yaml"
+    path.write_text("champion: {candidates: holm}\nsmall: {candidates: [a], correction: holm}")
+    policies = read_policies(path)
+    assert (policies["champion"].candidates, policies["champion"].correction) == ((), "holm")
+    assert (policies["small"].candidates, policies["small"].correction) == (("a",), "holm")
 
 
 def test_gates_call_the_documented_criterion(monkeypatch):

@@ -1,6 +1,7 @@
 """The evaluator: values that the gates compare with their bounds, from the reports and from measurements made now."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,18 @@ import pandas as pd
 import torch
 
 from espalier import files
-from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
+from espalier.data.names import TEST
+from espalier.data.prepared import (
+    Dataset,
+    Split,
+    data_hash,
+    file_name,
+    read_dataset,
+    read_split,
+)
 from espalier.errors import BadInput
 from espalier.gates import Figures, Policy, candidates_of
-from espalier.judging import Question, compare
+from espalier.judging import LEVEL, Question, compare, drop_bounds
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Evaluation, Params
 from espalier.paths import (
@@ -121,8 +130,13 @@ class Evaluator:
             table=pd.read_csv(table, index_col="model"),
             data=data,
             dataset=read_dataset(root / PREPARED),
-            test=read_split(root / PREPARED, "test"),
+            test=read_split(root / PREPARED, TEST),
         )
+
+    @property
+    def test_hash(self) -> str:
+        """SHA-256 of the file of the test split, by the description of the data."""
+        return test_hash(self.dataset)
 
     def candidates(self, policy: Policy) -> tuple[str, ...]:
         """Entries that the policy allows for the alias.
@@ -165,7 +179,7 @@ class Evaluator:
             data=str(lineage["data"]),
             current_data=self.data,
         )
-        question, reported = self._question(name), self._reported_answers(name)
+        question, reported = self._question(name), self._reported(name, "predicted")
         own = Answers(question.words, self.task.scores(reported, question.targets))
         return replace(
             figures,
@@ -176,14 +190,46 @@ class Evaluator:
             current_classes=champion.classes if champion else None,
         )
 
+    def figures_at(
+        self, figures: Figures, name: str, champion: Answers | None
+    ) -> Callable[[float], Figures]:
+        """The figures of an entry with the bounds of all drops at any level, from the reported outputs.
+
+        Args:
+            figures: figures of the entry, with bounds at 95 %.
+            name: the entry.
+            champion: answers of the current champion; None if the alias does not exist.
+        """
+        question, task = self._question(name), self.task
+        outputs, teacher = (self._reported(one, task.output) for one in (name, TEACHER))
+        reference = question.reference(teacher)
+        scores = task.scores(task.answers(outputs), question.targets)
+        own = Answers(question.words, scores)
+
+        def at(level: float) -> Figures:
+            found = replace(figures, champion_drop=champion_drop(own, champion, level))
+            if name == TEACHER:  # its drop from itself is known
+                return found
+            bounds = drop_bounds(
+                task, question.targets, outputs, reference, question.classes, level
+            )
+            return replace(
+                found,
+                drop=bounds.drop,
+                worst_class_drop=bounds.worst_class_drop,
+                head_drops=bounds.head_drops,
+            )
+
+        return at
+
     def _question(self, name: str) -> Question:
         """The test examples of the classes that an entry answers."""
         return Question.of(concepts_of(self.root / MODELS / name), self.dataset, self.test.targets)
 
-    def _reported_answers(self, name: str) -> np.ndarray:
-        """Answers (n, ...) of the deployed file of an entry, by the reports."""
+    def _reported(self, name: str, column: str) -> np.ndarray:
+        """Answers or outputs (n, ...) of the deployed file of an entry, by the reports."""
         path = self.root / REPORTS / PREDICTIONS / f"{name}.parquet"
-        return np.stack(pd.read_parquet(path)["predicted"].to_list())
+        return np.stack(pd.read_parquet(path, columns=[column])[column].to_list())
 
     def _torch_agreement(self, name: str, deployed: np.ndarray, question: Question) -> float:
         """Fraction of the test examples for which the torch network gives the answer of the deployed file."""
@@ -197,8 +243,13 @@ class Evaluator:
         return float(self.task.agree(self.task.answers(outputs), deployed).mean())
 
 
-def champion_drop(own: Answers, champion: Answers | None) -> float | None:
-    """The upper bound of the mean score lost against the champion.
+def test_hash(dataset: Dataset) -> str:
+    """SHA-256 of the file of the test split; empty for data without one."""
+    return dataset.files.get(file_name(TEST), "")
+
+
+def champion_drop(own: Answers, champion: Answers | None, level: float = LEVEL) -> float | None:
+    """The upper bound of the mean score lost against the champion, at the level of its interval.
 
     None without a champion; NaN if it answers other classes, since the examples are others.
     """
@@ -206,7 +257,7 @@ def champion_drop(own: Answers, champion: Answers | None) -> float | None:
         return None
     if champion.classes != own.classes:
         return math.nan
-    return compare(own.scores, champion.scores).drop.high
+    return compare(own.scores, champion.scores, level).drop.high
 
 
 def _check_reports(root: Path, params: Params, data: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from espalier.gates import Figures, Verdict
+from espalier.gates import Figures, SplitUse, Verdict
+from espalier.judging import LEVEL
 from espalier.registry.promotion.errors import RefusedError
 
 REPORT = "gates.json"  # name of the report in the run of a promotion
@@ -25,6 +26,7 @@ class Candidate:
         figures: Values that the gates compare with their bounds.
         verdicts: One verdict for each gate.
         version: Number of its version; empty if the registered model does not have it yet.
+        level: Level of the intervals whose bounds were compared with the margins of drops.
     """
 
     entry: str
@@ -32,6 +34,7 @@ class Candidate:
     figures: Figures
     verdicts: Sequence[Verdict]
     version: str = ""
+    level: float = LEVEL
 
     @property
     def passed(self) -> bool:
@@ -44,17 +47,27 @@ class Candidate:
         return [verdict for verdict in self.verdicts if not verdict.passed]
 
 
-def as_json(alias: str, candidates: Sequence[Candidate], chosen: str | None) -> dict[str, Any]:
+def as_json(
+    alias: str,
+    candidates: Sequence[Candidate],
+    chosen: str | None,
+    use: SplitUse,
+    correction: str = "none",
+) -> dict[str, Any]:
     """The report as it is stored in the run; the content hash binds it to the files that were judged.
 
     Args:
         alias: Name of the alias.
         candidates: All judged models.
         chosen: Entry of the chosen model; None if no model passes.
+        use: Use of the test split.
+        correction: Correction for the number of candidates.
     """
     return {
         "alias": alias,
         "chosen": chosen,
+        "test_split": asdict(use),
+        "correction": correction,
         "candidates": {candidate.entry: _candidate_json(candidate) for candidate in candidates},
     }
 
@@ -69,7 +82,8 @@ def print_report(candidates: Sequence[Candidate], chosen: str | None) -> None:
         name = candidate.entry
         for verdict in shown:
             result = "passed" if verdict.passed else "[red]refused[/red]"
-            table.add_row(name, verdict.gate, verdict.should, verdict.found, result)
+            should = f"{verdict.should}{_level(candidate, verdict)}"
+            table.add_row(name, verdict.gate, should, verdict.found, result)
             name = ""  # only in the first row of a candidate
         if not shown:
             table.add_row(name, "all", "", "", "passed")
@@ -98,11 +112,18 @@ def refusal(address: str, version: str | None, candidates: Sequence[Candidate]) 
     )
 
 
+def _level(candidate: Candidate, verdict: Verdict) -> str:
+    """The level of the bound of a drop, where it is another than the usual one."""
+    is_drop = "drop" in verdict.gate
+    return f" at {candidate.level:.2%}" if is_drop and candidate.level != LEVEL else ""
+
+
 def _candidate_json(candidate: Candidate) -> dict[str, Any]:
     figures = asdict(candidate.figures)
     return {
         "content": candidate.content,
         "passed": candidate.passed,
+        "level": candidate.level,
         "verdicts": [asdict(verdict) for verdict in candidate.verdicts],
         "figures": {key: _json_value(value) for key, value in figures.items()},
     }

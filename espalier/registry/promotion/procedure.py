@@ -4,9 +4,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espalier.errors import BadInput
-from espalier.gates import Policy, choose, judge, read_policies
+from espalier.gates import Policy, choose, judge, read_policies, record_use
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.connection import connect, find_store
@@ -18,6 +19,7 @@ from espalier.registry.promotion.alias_moves import (
 )
 from espalier.registry.promotion.audit import Move
 from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
+from espalier.registry.promotion.correction import correct
 from espalier.registry.promotion.errors import RefusedError
 from espalier.registry.promotion.evaluator import Evaluator
 from espalier.registry.promotion.gate_report import (
@@ -28,6 +30,7 @@ from espalier.registry.promotion.gate_report import (
     refusal,
 )
 from espalier.registry.promotion.policies import read_policy
+from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import (
     Model,
@@ -88,14 +91,19 @@ def _promote_alias(
         version = champion.version if champion else version_of_alias(registry, alias)
         candidates = _judge_candidates(registry, evaluator, policy, champion)
         chosen = _choose(candidates, policy)
-        print_report(candidates, chosen.entry if chosen else None)
+        use = find_use(registry, evaluator.test_hash, [one.content for one in candidates])
+        winner = chosen.entry if chosen else None
+        print_report(candidates, winner)
+        report_use(use, policy.reuse_warning)
+        record_use(evaluator.root, use)
         if chosen and champion and _is_at(champion, chosen):
             sys.stdout.write(
                 f"{settings.name}@{alias} stays at version {champion.version}: "
                 f"{chosen.entry}, as it is now\n"
             )
             return None
-        run = _log_report(registry, alias, candidates, chosen)
+        report = as_json(alias, candidates, winner, use, policy.correction)
+        run = _log_report(registry, report, tags_of(use, candidates))
         if chosen is None:
             raise refusal(f"{settings.name}@{alias}", version, candidates)
         request = AliasMove(
@@ -157,7 +165,11 @@ def _judge_candidates(
         figures = evaluator.figures(model.entry, champion_answers, damage)
         verdicts = judge(policy.gates, figures)
         candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))
-    return candidates
+    return correct(
+        candidates,
+        policy,
+        lambda one: evaluator.figures_at(one.figures, one.entry, champion_answers),
+    )
 
 
 def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
@@ -169,15 +181,12 @@ def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None
     return passed[choose(policy.choose, figures)]
 
 
-def _log_report(
-    registry: Registry, alias: str, candidates: Sequence[Candidate], chosen: Candidate | None
-) -> str:
-    """Store the gate report in a run; MLflow's id of the run."""
-    client = registry.client
-    report = as_json(alias, candidates, chosen.entry if chosen else None)
-    run = str(client.create_run(registry.experiment, run_name=f"promote {alias}").info.run_id)
+def _log_report(registry: Registry, report: dict[str, Any], tags: dict[str, str]) -> str:
+    """Store the gate report in a run with tags; MLflow's id of the run."""
+    client, name = registry.client, f"promote {report['alias']}"
+    run = str(client.create_run(registry.experiment, run_name=name, tags=tags).info.run_id)
     client.log_dict(run, report, REPORT)
-    client.set_terminated(run, "FINISHED" if chosen else "FAILED")
+    client.set_terminated(run, "FINISHED" if report["chosen"] else "FAILED")
     return run
 
 

@@ -19,7 +19,7 @@ from espalier.registry.promotion.alias_moves import (
 )
 from espalier.registry.promotion.audit import Move
 from espalier.registry.promotion.champion import Champion, fetch_champion
-from espalier.registry.promotion.evaluator import answer, champion_drop
+from espalier.registry.promotion.evaluator import answer, champion_drop, test_hash
 from espalier.registry.promotion.gate_report import (
     REPORT,
     Candidate,
@@ -29,6 +29,7 @@ from espalier.registry.promotion.gate_report import (
 )
 from espalier.registry.promotion.policies import read_policy
 from espalier.registry.promotion.release import Release, export_release, import_release
+from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import Registry, open_registry
 
@@ -204,8 +205,12 @@ def _read_test_split(transfer: _Transfer, judged_data: str) -> Split:
 def _log_reports(registry: Registry, transfer: _Transfer, candidate: Candidate) -> str:
     """Store the comparison in a run, beside the gate report of the release; MLflow's id of the run."""
     client, alias = registry.client, transfer.alias
-    comparison = as_json(alias, [candidate], candidate.entry if candidate.passed else None)
-    run = str(client.create_run(registry.experiment, run_name=f"copy {alias}").info.run_id)
+    split = test_hash(read_dataset(transfer.root / PREPARED))
+    use = find_use(registry, split, [candidate.content])
+    report_use(use, transfer.policy.reuse_warning)
+    comparison = as_json(alias, [candidate], candidate.entry if candidate.passed else None, use)
+    tags, name = tags_of(use, [candidate]), f"copy {alias}"
+    run = str(client.create_run(registry.experiment, run_name=name, tags=tags).info.run_id)
     client.log_dict(run, comparison, _COMPARISON)
     client.log_text(run, transfer.release.evidence.text, REPORT)
     client.set_terminated(run, "FINISHED" if candidate.passed else "FAILED")

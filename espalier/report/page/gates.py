@@ -1,7 +1,11 @@
 """The verdicts of the gates on the metrics of the table."""
 
+from datetime import UTC, datetime
+
+from espalier.data.names import TEST
+from espalier.data.prepared import file_name
 from espalier.errors import BadInput
-from espalier.gates import Policy, Verdict, read_policies
+from espalier.gates import Policy, SplitUse, Verdict, read_policies, recorded_use
 from espalier.paths import GATES
 from espalier.report.page.chosen import chosen, passing, verdicts
 from espalier.report.page.contents import Contents
@@ -21,8 +25,31 @@ def gates(contents: Contents) -> Markup:
         policies = read_policies(contents.root / GATES)
     except BadInput as error:
         return section("gates", "Gates", explanation, tag("p", error, class_="warn"))
+    split = contents.dataset.files.get(file_name(TEST), "")
+    use = recorded_use(contents.root, split)
     tables = (_table(contents, alias, policy) for alias, policy in policies.items())
-    return section("gates", "Gates", explanation, *tables)
+    limit = min((policy.reuse_warning for policy in policies.values()), default=0)
+    return section("gates", "Gates", explanation, _reuse(split, use, limit), *tables)
+
+
+def _reuse(split: str, use: SplitUse | None, limit: int) -> Markup:
+    """How often the test split has decided, as far as this project knows."""
+    name = ("The test split ", tag("code", split[:12], title=split))
+    if use is None:
+        return tag(
+            "p",
+            *name,
+            " has decided no promotion from this folder. ",
+            tag("code", "espalier promote"),
+            " counts all promotions that the audit of the registry records.",
+        )
+    date = f"{datetime.fromtimestamp(use.when, UTC):%Y-%m-%d %H:%M} UTC"
+    decided = f" had decided {use.promotions} promotions of {use.registered_model}"
+    counts = f" before that of {date}, and {use.models} different models were judged on it then."
+    older = f" Of {use.unknown} older promotions the split is unknown." if use.unknown else ""
+    often = use.promotions > limit
+    warning = f" More than {limit}: prepare a test split of new examples." if often else ""
+    return tag("p", *name, decided, counts, older, warning, class_="warn" if often else None)
 
 
 def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
@@ -35,11 +62,25 @@ def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
     first = next(iter(found.values()), [])
     heads = tag("tr", tag("th", "candidate"), *(_head(verdict) for verdict in first))
     rows = join(_row(name, row) for name, row in found.items())
-    names, best = passing(found), chosen(contents, policy)
-    conclusion = f"Candidates that pass these gates: {', '.join(names) or 'none'}."
-    if best is not None:
-        conclusion += f" Of these {best} is chosen."
+    conclusion = _conclusion(policy, found, chosen(contents, policy))
     return tag("div", tag("h3", title), scrolled(table(heads, rows)), tag("p", conclusion))
+
+
+def _conclusion(policy: Policy, found: dict[str, list[Verdict]], best: str | None) -> str:
+    """The number of candidates, the passing ones, and the chosen one."""
+    names = ", ".join(passing(found)) or "none"
+    sentences = [
+        f"Candidates judged on the same test split: {len(found)}.",
+        f"Candidates that pass these gates: {names}.",
+    ]
+    if best is not None:
+        sentences.append(f"Of these {best} is chosen.")
+    if policy.correction != "none":
+        sentences.append(
+            f"`correction: {policy.correction}` is not applied here: espalier promote widens the "
+            "bounds of the drops for the number of candidates, so that fewer may pass."
+        )
+    return " ".join(sentences)
 
 
 def _head(verdict: Verdict) -> Markup:

@@ -5,8 +5,15 @@
 
 import re
 
-# a lock of the whole repository, and a lock of single files
-BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
+# a lock of the whole repository, a lock of single files, and the record of these, cut off by a crash
+BUSY = re.compile(
+    r"Unable to acquire lock|is busy, it is being blocked by|Unable to read RWLock-file"
+    r"|RWLock-file .* format error"
+)
+# what follows such a message: the other commands, and the advice to remove the lock by hand
+BLOCKERS = re.compile(
+    r"  \(PID \d+\): .*|If there are no processes with such PIDs, you can manually remove .*"
+)
 UNCHANGED = re.compile(r"Stage '.*' didn't change, skipping")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
 ERROR = re.compile(r"ERROR: (?:failed to reproduce '.*?': )?(.*)")

@@ -60,11 +60,12 @@ def compress(
 
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     """Submit a task for each stage, which waits for the tasks of the stages that it needs."""
-    project.live.reconcile(line_reporter(get_run_logger()))
-    graph = read_graph(project.root, force)
+    report = line_reporter(get_run_logger())
+    project.live.reconcile(report)
+    graph = read_graph(project.root, force, report)
     if graph.missing_data:
         pull_data.submit(graph.missing_data, project).result()
-        graph = read_graph(project.root, force)
+        graph = read_graph(project.root, force, report)
     registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
 
     runs: dict[str, PrefectFuture[Any]] = {}

@@ -9,8 +9,7 @@ from prefect.states import Failed
 
 from espalier import dvc_messages
 from espalier.errors import BadInput, EspalierError, TryAgain
-from espalier.tasks import processes
-from espalier.tasks.environment import stage_environment
+from espalier.tasks.commands import run_when_free
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try
@@ -27,17 +26,10 @@ from espalier.tasks.reproduce import RETRIES, worth_another_try
 )
 def pull_data(names: tuple[str, ...], project: Project) -> State[None] | None:
     """Pull the data behind some `.dvc` files; nothing that DVC has not saved is overwritten."""
-    lines: list[str] = []
     report = line_reporter(get_run_logger())
     report(f"data: pulling the data of {', '.join(names)}")
-    status = processes.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "pull", *names],
-        folder=project.root,
-        environment=stage_environment(),
-        on_line=lines.append,
-        stop=project.stop,
-        grace=project.limits.grace,
-    )
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "pull", *names]
+    status, lines = run_when_free(command, project, report)
     if status == 0:
         return None
     error = _failure(names, " ".join(line.strip() for line in lines if line))

@@ -56,4 +56,5 @@ class DvcOutput:
     def _is_left_out(self, line: str) -> bool:
         if line in self._commands:
             return True
-        return bool(dvc_messages.PROGRESS.fullmatch(line) or _LAST_SENTENCE.fullmatch(line))
+        left_out = (dvc_messages.PROGRESS, dvc_messages.BLOCKERS, _LAST_SENTENCE)
+        return any(pattern.fullmatch(line) for pattern in left_out)

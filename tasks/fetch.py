@@ -11,16 +11,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, TryAgain
-from espalier.tasks import processes
-from espalier.tasks.environment import stage_environment
+from espalier.tasks.commands import run_when_free
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try
 
 # failures that pass by themselves: no network, a busy server, another command that holds a lock
 _PASSING = re.compile(
-    "could not resolve|unable to access|timed out|connection|index.lock|unable to acquire lock",
-    re.IGNORECASE,
+    "could not resolve|unable to access|timed out|connection|index.lock", re.IGNORECASE
 )
 _DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 
@@ -53,15 +51,7 @@ def call(project: Project, command: list[str]) -> list[str]:
         TryAgain: if it failed in a way that may pass by itself.
         BadInput: if it failed otherwise.
     """
-    lines: list[str] = []
-    status = processes.run(
-        command,
-        folder=project.root,
-        environment=stage_environment() | {"GIT_TERMINAL_PROMPT": "0"},
-        on_line=lines.append,
-        stop=project.stop,
-        grace=project.limits.grace,
-    )
+    status, lines = run_when_free(command, project, line_reporter(get_run_logger()))
     if status == 0:
         return lines
     output = " ".join(line.strip() for line in lines if line.strip())

@@ -1,14 +1,16 @@
 """The graph of stages as DVC reads it from `dvc.yaml`, and the stages that are out of date."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import BadInput, TryAgain, reason_of
+from espalier.errors import BadInput, reason_of
 from espalier.paths import DATA
+from espalier.tasks.dvc_locks import release_dead
+from espalier.waiting import Reminder
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Stage:
         stale: whether it must run, because a dependency or an output has changed or will change.
         forced: whether it must run although nothing changed.
         frozen: whether it is frozen in DVC: changed dependencies do not make it run.
+        reads: paths of its dependencies.
+        writes: paths of its outputs.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Stage:
     stale: bool = True
     forced: bool = False
     frozen: bool = False
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -64,33 +70,43 @@ class Graph:
         return any(stage.name == name and not stage.stale for stage in self.stages)
 
 
-def read_graph(root: Path, force: Collection[str] = ()) -> Graph:
+def read_graph(
+    root: Path, force: Collection[str] = (), report: Callable[[str], None] = lambda line: None
+) -> Graph:
     """Read the graph of a project, and the stages that are out of date.
+
+    DVC allows one command at a time to do so; this one waits for the others.
 
     Args:
         root: root folder of the project.
         force: names or labels of stages that must run although nothing changed.
+        report: receives a sentence while another command is waited for.
 
     Raises:
         BadInput: if DVC cannot read the project, `force` names no stage, or a stage needs a file that is
             missing and that no stage makes.
-        TryAgain: if another DVC command holds its lock on the project.
     """
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
-    from dvc.lock import LockError
 
     try:
-        graph = _ask(root)
-    except LockError:
-        raise TryAgain(
-            f"Expected to read {root} with DVC; found another DVC command running there."
-        ) from None
+        graph = _ask_when_free(root, Reminder(report))
     except DvcException as error:
         raise BadInput(
             f"Expected a project in {root} that DVC can read; found: {reason_of(error)}. "
             "`git init` and `dvc init` start what is missing; `espalier init DIR` makes a new project."
         ) from None
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
+
+
+def _ask_when_free(root: Path, reminder: Reminder) -> Graph:
+    from dvc.lock import LockError
+
+    while True:
+        release_dead(root)
+        try:
+            return _ask(root)
+        except LockError:  # after three seconds of waiting
+            reminder.say("waiting: another DVC command reads or changes the project's records")
 
 
 def _ask(root: Path) -> Graph:
@@ -121,6 +137,8 @@ def _ask(root: Path) -> Graph:
                 ),
                 stale=_changed(stage),
                 frozen=stage.frozen,
+                reads=tuple(one.fs_path for one in stage.deps),
+                writes=tuple(one.fs_path for one in stage.outs),
             )
             for stage in ordered
             if not stage.is_data_source

@@ -4,6 +4,7 @@ import random
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,17 +15,23 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
+from espalier.holders import read_holder
 from espalier.tasks import processes
 from espalier.tasks.artifacts import publish_model
+from espalier.tasks.commands import pause
+from espalier.tasks.dvc_locks import find_blockers, release_dead
 from espalier.tasks.dvc_output import DvcOutput
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.graph import Stage
+from espalier.tasks.locks import record_holder
 from espalier.tasks.outcome import OutcomeFile, outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine, line_reporter
 from espalier.tasks.slots import DEMANDS, Allocation, hold_lock, take_slots
+from espalier.waiting import Reminder
 
 RETRIES = 3
+_POLL = 0.5  # seconds between two looks at DVC's locks
 
 
 def worth_another_try(_task: Any, run: TaskRun, state: State[Any]) -> bool:
@@ -72,21 +79,49 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
     """
     with ExitStack() as stack:
         # one run at a time makes a given stage; another run waits, and then finds it unchanged
+        reminder = Reminder(report)
         lock = project.locks / f"stage-{quote(stage.name, safe='@')}"
         handle = stack.enter_context(
-            hold_lock(lock, project.stop, lambda: report("waiting: another run is making it"))
+            hold_lock(lock, project.stop, lambda: reminder.say(_made_by(lock)))
         )
-        demand = DEMANDS.get(stage.kind, "one")
-        allocation = stack.enter_context(
-            take_slots(
+        record_holder(handle)
+        report("starts")
+        while True:
+            wait_for_files(stage, project, reminder)
+            with take_slots(
                 project.slots,
-                demand,
+                DEMANDS.get(stage.kind, "one"),
                 project.stop,
-                lambda: report("waiting: every slot of this machine is taken"),
+                lambda: reminder.say("waiting: every slot of this machine is taken"),
+            ) as allocation:
+                inherited = Allocation(allocation.environment, (handle, *allocation.handles))
+                executed = _run_dvc(stage, project, inherited, report)
+            if executed is not None:
+                return executed
+
+
+def wait_for_files(stage: Stage, project: Project, reminder: Reminder) -> None:
+    """Wait until no running DVC command uses the files of a stage in a way that excludes it.
+
+    Raises:
+        Stopped: if the run is stopped meanwhile.
+    """
+    while True:
+        release_dead(project.root)
+        blockers = find_blockers(project.root, stage.reads, stage.writes)
+        if not blockers:
+            return
+        reminder.say(f"waiting: {' and '.join(map(str, blockers))} uses its files")
+        if project.stop.wait(_POLL):
+            raise Stopped(
+                f"{stage.label}: The run was stopped while it waited for another command."
             )
-        )
-        inherited = Allocation(allocation.environment, (handle, *allocation.handles))
-        return _run_dvc(stage, project, inherited, report)
+
+
+def _made_by(lock: Path) -> str:
+    """A sentence about the run that holds the lock of a stage."""
+    holder = read_holder(lock)
+    return f"waiting: another run is making it{f' ({holder})' if holder else ''}"
 
 
 def _wait_before_retry(project: Project, report: ReportLine) -> None:
@@ -100,14 +135,22 @@ def _wait_before_retry(project: Project, report: ReportLine) -> None:
             raise Stopped("The run was stopped before another attempt.")
 
 
-def _run_dvc(stage: Stage, project: Project, allocation: Allocation, report: ReportLine) -> bool:
-    """Run `dvc repro` for one stage; returns whether the stage was made."""
+def _run_dvc(
+    stage: Stage, project: Project, allocation: Allocation, report: ReportLine
+) -> bool | None:
+    """Run `dvc repro` for one stage.
+
+    Returns:
+        Whether the stage was made; None if another DVC command was using its files.
+    """
     output = DvcOutput(stage, report, project.live.listener(stage.label, report))
-    report("starts")
     with outcome_file(project.root) as outcome:
         environment = {**allocation.environment, **outcome.environment}
         status = _call(_repro(stage), stage, project, environment, allocation.handles, output)
         if status != 0 and not _is_finished(outcome, output):
+            if output.busy:
+                pause(project)
+                return None
             raise _failure(stage, output, outcome)
     if output.errors:
         _store(stage, project, allocation, report)
@@ -166,9 +209,13 @@ def _store(stage: Stage, project: Project, allocation: Allocation, report: Repor
     report("its outputs are not in DVC's cache: storing them again")
     if project.stop.wait(project.limits.delay):
         raise Stopped("The run was stopped before the outputs were stored again.")
-    output = DvcOutput(stage, report)
-    command = _dvc("commit", "--force", stage.name)
+    command, output = _dvc("commit", "--force", stage.name), DvcOutput(stage, report)
     status = _call(command, stage, project, allocation.environment, allocation.handles, output)
+    while status != 0 and output.busy:
+        pause(project)
+        wait_for_files(stage, project, Reminder(report))
+        output = DvcOutput(stage, report)
+        status = _call(command, stage, project, allocation.environment, allocation.handles, output)
     if status != 0 or output.errors:
         found = "; ".join(output.errors) or f"status {status}"
         raise BadInput(
@@ -190,10 +237,6 @@ def _dvc(*words: str) -> list[str]:
 
 def _failure(stage: Stage, output: DvcOutput, outcome: OutcomeFile) -> EspalierError:
     """The error that the stage recorded, else DVC's message about it."""
-    if output.busy:
-        return TryAgain(
-            f"{stage.label}: Expected its files to be free; found another DVC command using them."
-        )
     recorded = outcome.read()
     if recorded and recorded.status != 0:
         return recorded.error(stage.label)

@@ -5,7 +5,6 @@ system releases when the processes that hold it end. The stage inherits the lock
 taken if a flow is killed while its stage is running.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from espalier.errors import Stopped
+from espalier.tasks.locks import try_lock
 
 Demand = Literal["none", "one", "all"]
 
@@ -129,7 +129,7 @@ def take_slots(
         slots: slots of this machine.
         demand: how many are needed.
         stop: set when the run must stop.
-        waiting: called once if no slot is free immediately.
+        waiting: called several times a second while no slot is free.
 
     Raises:
         Stopped: if the run is stopped while it waits.
@@ -167,29 +167,11 @@ def hold_lock(
 def _lock_any(
     slots: tuple[Slot, ...], stop: threading.Event, waiting: Callable[[], None]
 ) -> tuple[Slot, int]:
-    reported = False
     while not stop.is_set():
         for slot in slots:
-            handle = _try_lock(slot.path)
+            handle = try_lock(slot.path)
             if handle is not None:
                 return slot, handle
-        if not reported:
-            waiting()
-            reported = True
+        waiting()
         stop.wait(_POLL)
     raise Stopped("The run was stopped while it waited for a slot.")
-
-
-def _try_lock(path: Path) -> int | None:
-    # flock, because the stage must inherit the lock, and filelock hides its handle
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle

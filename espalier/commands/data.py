@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,9 +12,12 @@ from rich.console import Console
 
 from espalier import dvc_messages
 from espalier.data.sources import import_data
-from espalier.errors import EspalierError, TryAgain
+from espalier.errors import EspalierError
 from espalier.params import read_params
 from espalier.paths import DATA, STATE
+from espalier.waiting import Reminder
+
+_PAUSE = 2.0  # seconds before DVC is asked again
 
 
 def run(root: Path, source: str, files: Path | None) -> None:
@@ -25,7 +30,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
 
     Raises:
         BadInput: if the new data fail a check; the old data are then unchanged.
-        TryAgain: If a download failed, or DVC is busy.
+        TryAgain: If a download failed.
     """
     params = read_params(root)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
@@ -33,7 +38,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
 
     def keep_the_old() -> None:
         if versioned and (root / DATA).exists():
-            _add(root)
+            _add(root, say)
 
     brought = import_data(
         source, root / DATA, files, root / STATE / "work", params.data_settings, keep_the_old
@@ -47,7 +52,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
         )
     say(f"{DATA}/ holds version {brought.source_hash[:12]}")
     if versioned:
-        _add(root)
+        _add(root, say)
         say(f"Next: git add {DATA}.dvc && git commit, then espalier run")
     else:
         say(
@@ -56,22 +61,22 @@ def run(root: Path, source: str, files: Path | None) -> None:
         )
 
 
-def _add(root: Path) -> None:
-    """Put the data as they are into DVC's cache, and their hash into data.dvc."""
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "add",
-        DATA,
-    ]  # --quiet would silence the reason of a failure too
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split())
-        busy = dvc_messages.BUSY.search(reason)
-        raise (TryAgain if busy else EspalierError)(
-            f"Expected `dvc add {DATA}` to succeed; found: {reason}"
+def _add(root: Path, say: Callable[[str], None]) -> None:
+    """Put the data as they are into DVC's cache, and their hash into data.dvc.
+
+    Waits while another DVC command uses them.
+    """
+    environment, reminder = os.environ | {"DVC_NO_ANALYTICS": "1"}, Reminder(say)
+    # --quiet would silence the reason of a failure too
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", DATA]
+    while True:
+        done = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, check=False
         )
+        if done.returncode == 0:
+            return
+        reason = " ".join((done.stderr or done.stdout).split())
+        if not dvc_messages.BUSY.search(reason):
+            raise EspalierError(f"Expected `dvc add {DATA}` to succeed; found: {reason}")
+        reminder.say(f"waiting: another DVC command uses {DATA}/")
+        time.sleep(_PAUSE)

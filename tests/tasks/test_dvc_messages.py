@@ -92,6 +92,15 @@ def running_stage(root):
 def test_files_that_another_command_uses(running_stage):
     status, lines = repro(running_stage, "prepare")
     assert status != 0
+    busy, *further = [line for line in lines if line and not line.startswith("Running stage")]
+    assert dvc_messages.BUSY.search(busy)
+    assert [line for line in further if not dvc_messages.BLOCKERS.fullmatch(line)] == []
+
+
+def test_a_record_of_locks_that_was_cut_off(root):
+    (root / ".dvc" / "tmp" / "rwlock").write_text('{"read": {"/pro')
+    status, lines = repro(root, "prepare")
+    assert status != 0
     assert dvc_messages.BUSY.search("\n".join(lines))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from espalier.errors import Stopped
 from espalier.tasks import slots
+from espalier.tasks.locks import try_lock
 from espalier.tasks.slots import (
     Slot,
     find_devices,
@@ -16,6 +17,7 @@ from espalier.tasks.slots import (
     parse_devices,
     take_slots,
 )
+from espalier.waiting import Reminder
 
 GO = threading.Event  # an event that is never set
 
@@ -65,11 +67,12 @@ def test_demand_none_needs_no_slot(two):
 
 def test_waiting_is_reported_once_and_ends_when_the_run_stops(two):
     reported, stop = [], threading.Event()
+    reminder = Reminder(reported.append)
     with take_slots(two, "all", GO()):
         threading.Timer(0.7, stop.set).start()
         with (
             pytest.raises(Stopped),
-            take_slots(two, "one", stop, lambda: reported.append("waiting")),
+            take_slots(two, "one", stop, lambda: reminder.say("waiting")),
         ):
             pytest.fail("the slot was taken")
     assert reported == ["waiting"]
@@ -84,7 +87,7 @@ def test_slot_of_a_killed_process_is_free(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
-        assert slots._try_lock(tmp_path / "a") is None
+        assert try_lock(tmp_path / "a") is None
         holder.kill()
         holder.wait()
     with hold_lock(tmp_path / "a", GO()) as handle:
@@ -95,11 +98,11 @@ def test_slot_stays_taken_while_the_stage_that_inherited_it_runs(two):
     with take_slots(two[:1], "one", GO()) as place:
         stage = subprocess.Popen(["sleep", "60"], pass_fds=place.handles)
     try:
-        assert slots._try_lock(two[0].path) is None
+        assert try_lock(two[0].path) is None
     finally:
         stage.kill()
         stage.wait()
-    handle = slots._try_lock(two[0].path)
+    handle = try_lock(two[0].path)
     assert handle is not None
     os.close(handle)
 

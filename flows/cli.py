@@ -45,7 +45,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     problems = find_problems(root, factories=arguments.dry)
     if arguments.dry:
-        preview(read_graph(root, arguments.force))
+        preview(read_graph(root, arguments.force, _say))
     if problems:
         raise BadInput("\nespalier: ".join(problems))
     if arguments.dry:
@@ -68,19 +68,25 @@ def _interrupt(_sign: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _compress(root: Path, force: tuple[str, ...]) -> None:
     from espalier.params import read_params  # here: importing pydantic takes 0.3 s
 
     with ExitStack() as stack:
         home = configure_environment(root)
-        if home:
-            stack.enter_context(serve(home))
+        server = stack.enter_context(serve(home, _say)) if home else None
         # here: Prefect reads the environment when it is imported, and the server starts meanwhile
         from espalier.flows.compress import compress
 
         names = read_params(root).names
         stages = len(names) + len(_OTHER_STAGES)
         stack.enter_context(lines_on_terminal(max(map(len, names)), stages))
+        if server:
+            server.wait_until_ready()
         state = compress(str(root), force, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)

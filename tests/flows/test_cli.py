@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -127,6 +128,47 @@ def test_stopped_run_stops_everything_with_one_line(built_project, environment, 
         stderr
         == "espalier: The run was stopped. Run it again to continue from the last checkpoints.\n"
     )
+    assert _processes_of(built_project) == []
+
+
+@pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_idle_runs_at_once_all_end_well_with_one_server(built_project, environment, runs):
+    began = [
+        subprocess.Popen(
+            [ESPALIER, "run"],
+            cwd=built_project,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(runs)
+    ]
+    ended = [(run.communicate(timeout=280)[1], run.returncode) for run in began]
+    assert ended == [("", 0)] * runs
+    assert _processes_of(built_project) == []
+
+
+def test_a_killed_server_is_started_again_and_the_run_goes_on(built_project, environment):
+    sample_projects.write_params(built_project, other={"keep_macs": 0.7})
+    sample_projects.behave(built_project, "other", "note('ready')\ntime.sleep(3)")
+    with subprocess.Popen(
+        [ESPALIER, "run"],
+        cwd=built_project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        deadline = time.monotonic() + 60
+        while not sample_projects.events(built_project, "ready") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        address = json.loads((built_project / ".espalier/prefect/server.json").read_text())
+        os.kill(address["pid"], signal.SIGKILL)
+        stdout, stderr = run.communicate(timeout=120)
+    assert (run.returncode, stderr) == (0, "")
+    assert "Prefect's server had ended: it was started again" in stdout
+    assert "2 of 7 stages were made, 5 were unchanged." in stdout
     assert _processes_of(built_project) == []
 
 

@@ -13,6 +13,7 @@ REPORTS = "reports"
 REGISTERED = "registered.json"
 TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
+AUDIT = "mlflow/audit"  # every move of an alias, as files for git
 DEPLOYMENTS = "prefect.yaml"
 STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
 SPLIT_USES = "test_splits.json"  # in it: how often each test split has decided, for the page

@@ -1,4 +1,4 @@
-"""`espalier models`: the versions of the registered model with their aliases, and every move of an alias."""
+"""`espalier models`: the versions of the registered model with their aliases, and the audit, which is checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.registry.connection import check_name, connect, find_store
-from espalier.registry.promotion import Audit, Move
-from espalier.registry.versions import quoted
+from espalier.registry.promotion import Audit, Move, check_audit
+from espalier.registry.versions import Registry, quoted
 from espalier.report.terminal import printable
 from espalier.settings.tasks import HEADLINES
 
@@ -41,7 +42,7 @@ class _Row:
 
 
 def run(root: Path, within: str | None = None, at: str | None = None) -> None:
-    """Print both tables.
+    """Print both tables, and compare the audit in the store with its file.
 
     Args:
         root: The project.
@@ -51,18 +52,30 @@ def run(root: Path, within: str | None = None, at: str | None = None) -> None:
 
     Raises:
         EspalierError: If the local database does not exist.
+        BadInput: If the audit was altered, in the store or in its file.
     """
     store = find_store(root, at)
     name = read_params(root).registry.name if within is None else check_name(within)
     with connect(store, make=False) as client:
         rows = _read_rows(client, name)
         moves = Audit(client, name).moves()
+        problem = _find_problem(Registry(client, store, name))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
     console.print(_versions_table(name, rows))
     if moves:
         console.print(_audit_table(moves))
+    if problem:
+        raise BadInput(problem)
+
+
+def _find_problem(registry: Registry) -> str:
+    """The first disagreement of the audit and its file; empty without one."""
+    try:
+        return check_audit(registry)
+    except BadInput as error:
+        return str(error)
 
 
 def _read_rows(client: "MlflowClient", name: str) -> list[_Row]:
@@ -75,9 +88,23 @@ def _read_rows(client: "MlflowClient", name: str) -> list[_Row]:
     for version in sorted(versions, key=lambda one: int(one.version)):
         number = str(version.version)
         own = [alias for alias, target in aliases.items() if str(target) == number]
-        metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
-        rows.append(_Row(number, version.tags, tuple(own), metrics))
+        rows.append(_Row(number, version.tags, tuple(own), _metrics_of(client, version.run_id)))
     return rows
+
+
+def _metrics_of(client: "MlflowClient", run: str | None) -> Mapping[str, float]:
+    """The last metrics of a run; none of a run that the store does not have."""
+    from mlflow.exceptions import MlflowException
+
+    if not run:
+        return {}
+    try:
+        metrics: Mapping[str, float] = client.get_run(run).data.metrics
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return {}
+        raise
+    return metrics
 
 
 def _versions_table(name: str, rows: list[_Row]) -> Table:
@@ -109,7 +136,7 @@ def _audit_table(moves: list[Move]) -> Table:
             printable(move.who),
             printable(move.alias),
             printable(move.former or "nowhere"),
-            printable(move.to),
+            printable(move.to or "lost"),
             printable(move.reason),
             printable(move.content[:_CONTENT_DIGITS]),
             move.state,

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from espalier.registry.promotion.audit import Audit, Move, State
+from espalier.registry.promotion.audit_file import AuditFile
+from espalier.registry.promotion.audit_sync import check_audit, note_moves, sync_audit
 from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
 from espalier.registry.promotion.reversal import rollback
 from espalier.registry.promotion.webhook import send_failure
@@ -18,14 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "AuditFile",
     "ConcurrentMoveError",
     "Move",
     "RefusedError",
     "State",
+    "check_audit",
+    "note_moves",
     "promote",
     "promote_elsewhere",
     "rollback",
     "send_failure",
+    "sync_audit",
 ]
 
 _LAZY = {"promote": "procedure", "promote_elsewhere": "transfer"}  # module of each function

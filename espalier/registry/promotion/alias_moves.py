@@ -9,6 +9,7 @@ decides:
    expected version: close the own line as `lost` and raise `ConcurrentMoveError`.
 4. Set the alias, in one request of the store.
 5. Set `previous` to the former version, and close the own line as `done`.
+6. Write the finished lines to the file of the audit, see `audit_sync`.
 
 Example: the alias `champion` is at version 1. Machine A moves it to version 2, machine B to version
 3, concurrently:
@@ -27,13 +28,15 @@ A crash in steps 1 to 3 leaves an open line and the alias at the old version; th
 that line as `abandoned`. A crash after step 4 leaves an open line and the alias at the new version;
 the next move or promotion completes step 5. In a local store, which is locked, every open line of
 another process is one of a crash. On a server, a line counts as one of a crash when it is two
-minutes old; a move takes seconds.
+minutes old; a move takes seconds. A crash before step 6 leaves the line in the store alone; the next move,
+promotion or registration writes it to the file.
 """
 
 import time
 from dataclasses import dataclass
 
 from espalier.registry.promotion.audit import Audit, Move, State
+from espalier.registry.promotion.audit_sync import note_moves
 from espalier.registry.promotion.errors import ConcurrentMoveError
 from espalier.registry.versions import Registry
 
@@ -53,6 +56,8 @@ class AliasMove:
         former_content: Content hash of the expected version.
         reason: Reason, for the audit.
         run: MLflow's id of the run with the gate report.
+        entry: Name of the new version's model in `params.yaml`; empty if it is not known.
+        report: SHA-256 of the gate report; empty without one.
     """
 
     alias: str
@@ -62,6 +67,8 @@ class AliasMove:
     former_content: str | None
     reason: str
     run: str
+    entry: str = ""
+    report: str = ""
 
 
 def move_alias(registry: Registry, request: AliasMove) -> Move:
@@ -87,15 +94,19 @@ def move_alias(registry: Registry, request: AliasMove) -> Move:
         content=request.content,
         former_content=request.former_content,
         reason=request.reason,
+        entry=request.entry or None,
+        report=request.report or None,
     )
     _close_crashed_moves(registry, audit, own)
     earlier = [move for move in _open_before(audit, own) if move.alias == request.alias]
     found = version_of_alias(registry, request.alias)
     if earlier or found != request.expected:
         audit.close_move(own, State.LOST)
+        note_moves(registry)
         raise _lost(registry, request, earlier, found)
     registry.client.set_registered_model_alias(registry.name, request.alias, request.to)
     _complete(audit, own)
+    note_moves(registry)
     return own
 
 
@@ -110,7 +121,7 @@ def complete_unfinished_moves(registry: Registry) -> None:
     # if the alias moved
     now = time.time() * 1000
     for move in audit.moves():
-        if move.state is not State.OPEN or not _is_crashed(registry, move, now):
+        if move.state.is_final or not _is_crashed(registry, move, now):
             continue
         if version_of_alias(registry, move.alias) == move.to:
             _complete(audit, move)
@@ -125,14 +136,14 @@ def previous_version(registry: Registry, alias: str) -> str | None:
     current = version_of_alias(registry, alias)
     executed = []
     for move in Audit(registry.client, registry.name).moves(alias):
-        is_moved = move.state is State.OPEN and move.to == current
+        is_moved = not move.state.is_final and move.to == current
         if move.state is State.DONE or is_moved:
             executed.append(move)
     if not executed:
         return None
     last = executed[-1]
     # after a move by hand, past the audit, the last recorded version is the previous one
-    return last.former if last.to == current else last.to
+    return (last.former if last.to == current else last.to) or None
 
 
 def version_of_alias(registry: Registry, alias: str) -> str | None:
@@ -174,7 +185,7 @@ def _complete(audit: Audit, move: Move) -> None:
 def _open_before(audit: Audit, own: Move) -> list[Move]:
     """Open lines with a lower number than the own line."""
     moves = audit.moves()
-    return [move for move in moves if move.state is State.OPEN and move.number < own.number]
+    return [move for move in moves if not move.state.is_final and move.number < own.number]
 
 
 def _lost(

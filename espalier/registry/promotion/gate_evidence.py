@@ -27,8 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.gates import Figures, Verdict
-from espalier.registry.promotion.audit import Audit, Move, State
-from espalier.registry.promotion.gate_report import REPORT
+from espalier.registry.promotion.audit import REPORT, Audit, Move, State
 from espalier.registry.versions import Registry
 
 _LONGEST_REASON = 300  # characters

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from espalier.gates import Figures, SplitUse, Verdict
 from espalier.judging import LEVEL
 from espalier.registry.promotion.errors import RefusedError
 
-REPORT = "gates.json"  # name of the report in the run of a promotion
 _WIDE = 1000  # columns of a console that is not a terminal: no line is wrapped
 
 
@@ -81,13 +81,13 @@ def print_report(candidates: Sequence[Candidate], chosen: str | None) -> None:
         shown = candidate.verdicts if is_chosen else candidate.refusals
         name = candidate.entry
         for verdict in shown:
-            result = "passed" if verdict.passed else "[red]refused[/red]"
+            result = Text("passed") if verdict.passed else Text("refused", style="red")
             should = f"{verdict.should}{_level(candidate, verdict)}"
             table.add_row(name, verdict.gate, should, verdict.found, result)
             name = ""  # only in the first row of a candidate
         if not shown:
             table.add_row(name, "all", "", "", "passed")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
     console.print(table)

@@ -1,5 +1,6 @@
 """Promotion: judge all candidates of an alias, and move the alias to the best one that passes its gates."""
 
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,13 +18,14 @@ from espalier.registry.promotion.alias_moves import (
     move_alias,
     version_of_alias,
 )
-from espalier.registry.promotion.audit import Move
+from espalier.registry.promotion.audit import REPORT, Move
+from espalier.registry.promotion.audit_chain import sha256
+from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
 from espalier.registry.promotion.correction import correct
 from espalier.registry.promotion.errors import RefusedError
 from espalier.registry.promotion.evaluator import Evaluator
 from espalier.registry.promotion.gate_report import (
-    REPORT,
     Candidate,
     as_json,
     print_report,
@@ -87,6 +89,7 @@ def _promote_alias(
     with tempfile.TemporaryDirectory() as draft, connect(store) as client:
         registry = open_registry(client, store, settings.name)
         complete_unfinished_moves(registry)
+        sync_audit(registry)
         champion = _champion(registry, alias, Path(draft, "champion"), without)
         version = champion.version if champion else version_of_alias(registry, alias)
         candidates = _judge_candidates(registry, evaluator, policy, champion)
@@ -102,8 +105,8 @@ def _promote_alias(
                 f"{chosen.entry}, as it is now\n"
             )
             return None
-        report = as_json(alias, candidates, winner, use, policy.correction)
-        run = _log_report(registry, report, tags_of(use, candidates))
+        gate_report = as_json(alias, candidates, winner, use, policy.correction)
+        run, report = _log_report(registry, gate_report, tags_of(use, candidates))
         if chosen is None:
             raise refusal(f"{settings.name}@{alias}", version, candidates)
         request = AliasMove(
@@ -114,6 +117,8 @@ def _promote_alias(
             former_content=content_of(registry, version) if version else None,
             reason=f"promoted without the champion: {without}" if without else "promoted",
             run=run,
+            entry=chosen.entry,
+            report=report,
         )
         move = move_alias(registry, request)
     send_webhook(settings.webhook, settings.name, move)
@@ -181,13 +186,16 @@ def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None
     return passed[choose(policy.choose, figures)]
 
 
-def _log_report(registry: Registry, report: dict[str, Any], tags: dict[str, str]) -> str:
-    """Store the gate report in a run with tags; MLflow's id of the run."""
+def _log_report(
+    registry: Registry, report: dict[str, Any], tags: dict[str, str]
+) -> tuple[str, str]:
+    """Store the gate report in a run with tags; MLflow's id of the run, and the SHA-256 of the report."""
     client, name = registry.client, f"promote {report['alias']}"
+    text = json.dumps(report, indent=2)
     run = str(client.create_run(registry.experiment, run_name=name, tags=tags).info.run_id)
-    client.log_dict(run, report, REPORT)
+    client.log_text(run, text, REPORT)
     client.set_terminated(run, "FINISHED" if report["chosen"] else "FAILED")
-    return run
+    return run, sha256(text)
 
 
 def _registered_version(registry: Registry, model: Model) -> str:

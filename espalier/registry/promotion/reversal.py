@@ -14,6 +14,7 @@ from espalier.registry.promotion.alias_moves import (
     version_of_alias,
 )
 from espalier.registry.promotion.audit import Audit, Move, State
+from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import Registry, fetch
 
@@ -47,6 +48,7 @@ def rollback(
     name = settings.name if within is None else check_name(within)
     with connect(store, make=False) as client:
         registry = Registry(client, store, name)
+        sync_audit(registry)
         current = version_of_alias(registry, alias)
         target = to or previous_version(registry, alias)
         if current is None or target is None or target == current:
@@ -64,6 +66,8 @@ def rollback(
             former_content=former,
             reason="rolled back",
             run=promotion.run,
+            entry=promotion.entry,
+            report=promotion.report,
         )
         move = move_alias(registry, request)
     send_webhook(settings.webhook, name, move)

@@ -17,11 +17,12 @@ from espalier.registry.promotion.alias_moves import (
     complete_unfinished_moves,
     move_alias,
 )
-from espalier.registry.promotion.audit import Move
+from espalier.registry.promotion.audit import REPORT, Move
+from espalier.registry.promotion.audit_chain import sha256
+from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.champion import Champion, fetch_champion
 from espalier.registry.promotion.evaluator import answer, champion_drop, test_hash
 from espalier.registry.promotion.gate_report import (
-    REPORT,
     Candidate,
     as_json,
     print_report,
@@ -135,6 +136,7 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
     # nothing is created in the receiving store before the release is judged
     reader = Registry(client, there, transfer.into)
     complete_unfinished_moves(reader)
+    sync_audit(reader)
     champion = fetch_champion(reader, transfer.alias, transfer.draft / "champion")
     if champion and champion.content == transfer.release.model.content:
         _print(
@@ -156,6 +158,8 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
         former_content=champion.content if champion else None,
         reason=f"copied from {transfer.release.origin}",
         run=run,
+        entry=candidate.entry,
+        report=sha256(transfer.release.evidence.text),
     )
     return move_alias(registry, request)
 

@@ -1,0 +1,178 @@
+"""The audit as files of the project, for git: `mlflow/audit/NAME.jsonl`, its aliases, and the gate reports.
+
+| file | content |
+|---|---|
+| `NAME.jsonl` | a line for each finished move, only ever longer, see `audit_chain` |
+| `NAME.aliases.json` | each alias with its version, entry and content, as of the last change |
+| `NAME/gates-HASH.json` | the gate report of each move, by its SHA-256 |
+
+A file is replaced by a complete one at once: after a crash a line is there or not. Processes of one
+machine take turns by a lock.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+from espalier import files
+from espalier.errors import BadInput, TryAgain
+from espalier.paths import AUDIT, STATE
+from espalier.registry.connection import Store, find_store
+from espalier.registry.connection.store import DATABASE
+from espalier.registry.promotion.audit_chain import Line, parse, sha256
+from espalier.settings.limits import JSON_BYTES
+
+_LOCK = Path(STATE, "locks", "audit.lock")
+_LOCK_SECONDS = 60.0  # writing takes milliseconds
+_LONGEST_NAME = 150  # characters of a file name, of the 255 that file systems accept
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GATES = "gates"  # stem of the files of gate reports
+
+
+@dataclass(frozen=True)
+class AuditFile:
+    """The files of the audit of one registered model.
+
+    Attributes:
+        home: The project that holds them.
+        name: Name of the registered model.
+        path: Path of the file with the lines.
+    """
+
+    home: Path
+    name: str
+    path: Path
+
+    @classmethod
+    def of(cls, store: Store, name: str) -> "AuditFile":
+        """The files of a registered model.
+
+        They lie in the project of the store. A registered model in a store that is not the project's own has
+        the address of the store in its file name.
+        """
+        return cls(store.home, name, store.home / AUDIT / f"{_file_name(store, name)}.jsonl")
+
+    @property
+    def shown(self) -> str:
+        """The path of the lines, for messages."""
+        return self.path.relative_to(self.home).as_posix()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the files against other processes of this machine.
+
+        Raises:
+            TryAgain: If another process holds it for too long.
+        """
+        lock = self.home / _LOCK
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock).acquire(timeout=_LOCK_SECONDS):
+                yield
+        except Timeout:
+            raise TryAgain(
+                f"Expected {lock} to be free within {_LOCK_SECONDS:.0f} s; found another process holding "
+                "it."
+            ) from None
+
+    def read(self) -> list[Line]:
+        """The lines; none if there is no file.
+
+        Raises:
+            BadInput: If a line is not one of an audit; the message names its number.
+        """
+        if not self.path.exists():
+            return []
+        content = files.read_bounded(self.path, JSON_BYTES)
+        lines = []
+        for number, raw in enumerate(content.splitlines(), start=1):
+            try:
+                lines.append(parse(raw.decode()))
+            except ValueError as error:
+                raise BadInput(
+                    f"Expected line {number} of {self.shown} to be a move of the audit; found {error}: the "
+                    f"file was altered. {self.next_step}"
+                ) from None
+        return lines
+
+    @property
+    def next_step(self) -> str:
+        """The next step if the file was altered."""
+        return f"Take {self.shown} from git, or move it away: the next promotion writes it again from the store."
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Replace the file by one with these lines, the former ones first. The caller holds the lock."""
+        for draft_of_a_crash in self.path.parent.glob(f".{_escaped(self.path.name)}.*"):
+            draft_of_a_crash.unlink()
+        files.write(self.path, "".join(f"{line.text}\n" for line in lines))
+
+    def report(self, hashed: str) -> str | None:
+        """The gate report with a SHA-256; None if it is not there, or was changed."""
+        path = self._report_path(hashed)
+        if not _SHA256.fullmatch(hashed) or not path.is_file():
+            return None
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return text if sha256(text) == hashed else None
+
+    def keep_report(self, text: str) -> None:
+        """Write a gate report under its SHA-256."""
+        files.write(self._report_path(sha256(text)), text)
+
+    def aliases(self) -> dict[str, dict[str, str]]:
+        """Version, entry and content of each alias, as of the last change; empty without the file.
+
+        Raises:
+            BadInput: If the file is damaged.
+        """
+        if not self._aliases_path.exists():
+            return {}
+        content = files.read_json_object(self._aliases_path)
+        for alias, columns in content.items():
+            texts = isinstance(columns, dict) and [
+                columns.get(key) for key in ("version", "entry", "content")
+            ]
+            if not texts or not all(isinstance(text, str) for text in texts):
+                raise BadInput(
+                    f"Expected {self._aliases_path} to hold version, entry and content of each alias; found "
+                    f"another value for {alias[:50]!a}. Take it from git, or delete it."
+                )
+        return content
+
+    def write_aliases(self, aliases: dict[str, dict[str, str]]) -> None:
+        """Write the aliases, if they changed."""
+        text = json.dumps(aliases, indent=2, sort_keys=True) + "\n"
+        path = self._aliases_path
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+            files.write(path, text)
+
+    @property
+    def _aliases_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name.removesuffix('.jsonl')}.aliases.json")
+
+    def _report_path(self, hashed: str) -> Path:
+        folder = self.path.with_name(self.path.name.removesuffix(".jsonl"))
+        return folder / f"{_GATES}-{hashed[:32]}.json"
+
+
+def _file_name(store: Store, name: str) -> str:
+    """The name of a registered model as a file name, with the address of a store that is not the project's own."""
+    plain = quote(name, safe=" ")
+    own = not store.is_explicit or store.uri == find_store(store.root).uri
+    of_its_project = store.home != store.root and store.database == store.home / DATABASE
+    if not own and not of_its_project:
+        address = store.shown.partition("://")[2].strip("/")
+        plain += f"@{re.sub(r'[^A-Za-z0-9.-]+', '_', address)}"
+    if len(plain) > _LONGEST_NAME:
+        return f"{plain[: _LONGEST_NAME - 17]}-{sha256(plain)[:16]}"
+    return plain
+
+
+def _escaped(name: str) -> str:
+    """A file name as a pattern that matches itself alone."""
+    return re.sub(r"([*?[])", r"[\1]", name)

@@ -1,11 +1,13 @@
 """`espalier register`: write every model and its metrics to MLflow, or list what the registry lacks."""
 
 import sys
+import warnings
 from pathlib import Path
 
-from espalier.errors import EspalierError
+from espalier.errors import EspalierError, Notice
 from espalier.params import Params, read_params
 from espalier.registry import Registered, missing, register
+from espalier.registry.recovery import Restored
 
 
 def run(root: Path, check: bool = False) -> None:
@@ -28,9 +30,19 @@ def run(root: Path, check: bool = False) -> None:
         state = "new" if one.new else "unchanged"
         sys.stdout.write(f"{one.entry:<{width}}  version {one.version:>3}  {state}\n")
 
-    register(root, params, print_model)
     name = params.registry.name
+    register(root, params, print_model, lambda restored: print_restored(name, restored))
     sys.stdout.write(f"models:/{name}@NAME is the version that holds NAME as it is now\n")
+
+
+def print_restored(name: str, restored: Restored) -> None:
+    """Print the restored parts of a registered model, and the lost ones as warnings."""
+    if restored.lines:
+        sys.stdout.write(f"{name}.audit: {restored.lines} moves restored from its file\n")
+    for alias, version in restored.aliases.items():
+        sys.stdout.write(f"{name}@{alias} is version {version} again\n")
+    for reason in restored.lost:
+        warnings.warn(f"Not restored: {reason}.", Notice, stacklevel=2)
 
 
 def _check(root: Path, params: Params) -> None:

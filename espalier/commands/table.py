@@ -124,6 +124,37 @@ COMMANDS = (
         _ANY_MODEL,
     ),
     Command(
+        "backup",
+        "write the registry of the project to one archive",
+        (
+            (
+                "file",
+                {
+                    "metavar": "FILE",
+                    "type": Path,
+                    "nargs": "?",
+                    "help": "by default backups/NAME-DATE-TIME.tar",
+                },
+            ),
+        ),
+    ),
+    Command(
+        "restore",
+        "restore the registry from a backup, or the audit in the store from mlflow/audit",
+        (
+            (
+                "file",
+                {
+                    "metavar": "FILE",
+                    "type": Path,
+                    "nargs": "?",
+                    "help": "a backup; by default the audit is written again from its file",
+                },
+            ),
+            *_ANY_MODEL,
+        ),
+    ),
+    Command(
         "data",
         "replace data/ by another data set, and version it",
         (

@@ -1,6 +1,6 @@
 """The registry: every model as a version in MLflow, derived from the files and repeatable at any time.
 
-Four rooms, each with a face that other packages import:
+Five rooms, each with a face that other packages import:
 
 | package | contents |
 |---|---|
@@ -8,6 +8,7 @@ Four rooms, each with a face that other packages import:
 | `versions` | model folders as versions: content hash, logging, completeness, download |
 | `live` | metrics of trainings that are running |
 | `promotion` | aliases: gates, compare-and-swap, audit, copies into other registered models |
+| `recovery` | audit and aliases restored from files, backups |
 
 MLflow is imported by the functions that contact a store, not by importing this package: its import
 takes two seconds.

@@ -1,16 +1,19 @@
 """Registration: write all model folders to MLflow; repeating it changes nothing."""
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier import files
+from espalier.errors import BadInput, Notice
 from espalier.params import Params
 from espalier.paths import REGISTERED
 from espalier.registry.connection import Store, connect, find_store
 from espalier.registry.live import reconcile
+from espalier.registry.recovery import Restored, lines_lacking, restore_audit
 from espalier.registry.versions import (
     Model,
     Page,
@@ -50,7 +53,10 @@ class Registered:
 
 
 def register(
-    root: Path, params: Params, on_model: Callable[[Registered], None] = lambda _: None
+    root: Path,
+    params: Params,
+    on_model: Callable[[Registered], None] = lambda _: None,
+    on_restored: Callable[[Restored], None] = lambda _: None,
 ) -> tuple[Registered, ...]:
     """Register every model of `params.yaml`, and write the receipt `registered.json`.
 
@@ -59,12 +65,14 @@ def register(
     was taken back. In an experiment of DVC (`dvc exp run`) no alias moves: its versions are there to
     be compared, and the aliases belong to the workspace. Entries that are no longer declared keep
     their versions and their alias. Each run gets the page of the report. Live runs of registered
-    entries are deleted.
+    entries are deleted. A store that lacks moves of the audit, because it was lost, gets them from the
+    files of the project, with the aliases.
 
     Args:
         root: The project.
         params: content of `params.yaml`.
         on_model: Called with each model when it is registered.
+        on_restored: Called with the restored parts of the audit.
 
     Returns:
         The version of each model, parents first.
@@ -90,6 +98,8 @@ def register(
             on_model(registered)
             done.append(registered)
         reconcile(client, registry.experiment, root, _times_of_making(models))
+        if not is_experiment():
+            on_restored(_restore(registry))
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
 
@@ -105,7 +115,7 @@ def missing(root: Path, params: Params) -> dict[str, str]:
     Sizes of files are compared, not their hashes; nothing is written.
 
     Returns:
-        For each such model, what was found instead.
+        For each such model, what was found instead; for `the audit`, that it lacks moves of its file.
 
     Raises:
         BadInput: If a model folder is damaged, or the store denies access.
@@ -114,7 +124,7 @@ def missing(root: Path, params: Params) -> dict[str, str]:
     """
     models = [read_model(root, params, entry) for entry in params.names]
     store, name = find_store(root), params.registry.name
-    problems = {}
+    problems: dict[str, str] = {}
     with connect(store, make=False) as client:
         found = client.search_registered_models(f"name = {quoted(name)}")
         aliases = dict(found[0].aliases) if found else {}
@@ -123,6 +133,8 @@ def missing(root: Path, params: Params) -> dict[str, str]:
             problem = _problem(client, registry, model, aliases.get(model.entry))
             if problem:
                 problems[model.entry] = problem
+        if not problems and lines_lacking(registry):
+            problems["the audit"] = f"{lines_lacking(registry)} moves less than in its file"
     return problems
 
 
@@ -133,6 +145,15 @@ def _register(
     stored = found or add_version(registry, model, report)
     refresh_version(registry, stored, report, page)
     return Registered(model.entry, stored.version, stored.run, model.content, new=found is None)
+
+
+def _restore(registry: Registry) -> Restored:
+    """Restore the audit; a disagreement of file and store is a warning, since the models are registered."""
+    try:
+        return restore_audit(registry)
+    except BadInput as error:
+        warnings.warn(str(error), Notice, stacklevel=3)
+        return Restored()
 
 
 def _times_of_making(models: list[Model]) -> dict[str, float]:

@@ -14,6 +14,7 @@ FACES = (
     "espalier.registry.versions",
     "espalier.registry.live",
     "espalier.registry.promotion",
+    "espalier.registry.recovery",
 )
 
 

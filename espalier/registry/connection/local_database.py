@@ -53,7 +53,10 @@ def probe(database: Path) -> None:
             ) from None
         raise BadInput(
             f"Expected {database} to be a readable database of MLflow; found an error: {error}. "
-            "Move it away and register again: it holds nothing that the files do not hold."
+            "Move it away, then restore a backup by `espalier restore FILE` or, without one, run `espalier "
+            "register`: it makes versions of the models again, and restores audit and aliases from mlflow/audit/ "
+            "and mlflow/store/artifacts/. Metrics and runs that are in no folder of models/ are lost without a "
+            "backup."
         ) from None
 
 

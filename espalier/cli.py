@@ -4,13 +4,13 @@ Nothing heavy is imported here; each command imports its module when it runs.
 """
 
 import argparse
-import errno
 import importlib
 import json
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from espalier import __version__
 from espalier.commands.table import COMMANDS, Command
 from espalier.errors import EspalierError, Notice
+from espalier.system_errors import as_sentence
 
 _ENVIRONMENT = {
     # with threads that spin, two trainings side by side are thirty times slower than in sequence
@@ -132,18 +133,14 @@ def _status_of(error: Exception) -> tuple[int, str]:
     on_device = kind in ("OutOfMemoryError", "AcceleratorError")
     if no_memory or on_device or isinstance(error, MemoryError):
         return 75, f"Expected the device to have room for this step; found: {error}"
-    if isinstance(error, PermissionError):
-        return 2, f"Expected {error.filename} to be readable and writable; found: {error.strerror}."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        where = error.filename or "the disk"
-        return (
-            2 if error.errno == errno.EROFS else 75,
-            f"Expected {where} to be writable; found: {error.strerror}.",
-        )
-    return 0, ""
+    found = as_sentence(error)
+    return (found.status, str(found)) if found else (0, "")
 
 
 def _record(status: int, message: str, *, defect: bool = False) -> None:
     path = os.environ.get(OUTCOME)
-    if path:
-        Path(path).write_text(json.dumps({"status": status, "message": message, "defect": defect}))
+    # on a full disk not even the outcome can be written; the status and the sentence remain
+    with suppress(OSError):
+        if path:
+            record = {"status": status, "message": message, "defect": defect}
+            Path(path).write_text(json.dumps(record))

@@ -17,6 +17,8 @@ BLOCKERS = re.compile(
 UNCHANGED = re.compile(r"Stage '.*' didn't change, skipping")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
 ERROR = re.compile(r"ERROR: (?:failed to reproduce '.*?': )?(.*)")
+EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")  # of a stage, within an error
+FAILED = re.compile(r"^ERROR: ", re.MULTILINE)
 UNSAVED = re.compile(r"unsaved|without confirmation", re.IGNORECASE)
 # no remote storage is configured, or its plug-in is missing: a retry cannot help. "Missing files"
 # is not among them: DVC prints it also when the remote storage cannot be reached

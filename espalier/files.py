@@ -6,6 +6,7 @@ valid manifest is incomplete. A manifest may come from elsewhere: its names are 
 become paths, and its size before it is read.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,16 +14,18 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, reason_of
 from espalier.paths import MANIFEST
 from espalier.settings.limits import JSON_BYTES
+from espalier.system_errors import naming
 
 # names in manifests: one component, not hidden, of characters that every file system can hold
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_BESIDE = ".espalier-work"  # folder for drafts beside their destination
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # path of an object in a cache of DVC, to which DVC can link the files of a model
 _DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
@@ -41,24 +44,27 @@ def digest(value: Any) -> str:
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file atomically, also with respect to a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    try:
-        with beside.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _flush(path.parent)
+    with naming(path, beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):  # on a disk that fails, the first error says why
+                beside.unlink(missing_ok=True)
+            raise
+        _flush(path.parent)
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
     """Write a file whose name contains its hash, by which `find_hashed` recognises damage."""
     path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
-    write(path, content)
+    with naming(folder, path):
+        write(path, content)
     return path
 
 
@@ -124,28 +130,96 @@ def read_bounded(path: Path, largest: int) -> bytes:
 
 @contextmanager
 def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
-    """Build a folder in `workshop`, on the same file system, then rename it to `folder`.
+    """Build a folder in `workshop`, then rename it to `folder`.
 
-    The former content of `folder` stays until the new one is complete; after an error it is
-    unchanged.
+    If they are on different file systems, between which nothing can be renamed, it is built in a
+    hidden folder beside `folder` instead. The former content of `folder` stays until the new one is
+    complete; after an error it is unchanged.
     """
+    workshop = workshop_for(folder, workshop)
     draft = workshop / f"{folder.name}.{uuid.uuid4().hex}"
-    former = draft.with_name(f"{draft.name}.former")
-    draft.mkdir(parents=True)
     try:
-        yield draft
-        for path in sorted(draft.rglob("*")):
-            _flush(path)
-        _flush(draft)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            folder.rename(former)
-        draft.rename(folder)
-        _flush(folder.parent)
-        shutil.rmtree(former, ignore_errors=True)
+        with naming(workshop, draft):
+            draft.mkdir(parents=True)
+            yield draft
+            for path in sorted(draft.rglob("*")):
+                _flush(path)
+            _flush(draft)
+        with naming(folder.parent, draft):
+            _rename(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    finally:
+        with suppress(OSError):  # it is not empty, if others build there too
+            if workshop.name == _BESIDE:
+                workshop.rmdir()
+
+
+def workshop_for(folder: Path, workshop: Path) -> Path:
+    """A folder in which another one can be built and then renamed to `folder`; both can be written.
+
+    Args:
+        folder: path of the finished folder.
+        workshop: folder to build in, if it is on the file system of `folder`.
+
+    Returns:
+        `workshop`, or a hidden folder beside `folder`.
+
+    Raises:
+        BadInput: if `folder` is a mount point, which cannot be replaced.
+        OSError: if one of them cannot be written; it names it.
+    """
+    if folder.is_mount():
+        raise BadInput(
+            f"Expected {folder} to be a folder that can be replaced; found a mount point: mount its "
+            "file system elsewhere, or at the folder above."
+        )
+    probe = workshop / f".probe.{uuid.uuid4().hex}"
+    moved = folder.parent / probe.name
+    with naming(workshop, probe):
+        probe.mkdir(parents=True)
+    try:
+        with naming(folder.parent, moved):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            moved.mkdir()
+        # folders of one device can be mounted apart, so only renaming tells
+        probe.rename(moved)
+        return workshop
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return folder.parent / _BESIDE
+    finally:
+        for path in (probe, moved):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _rename(draft: Path, folder: Path) -> None:
+    """Rename a finished folder, in place of a former one if there is one."""
+    former = draft.with_name(f"{draft.name}.former")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        _move(folder, former)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if former.exists():
+            _move(former, folder)
+        raise
+    _flush(folder.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Rename a folder, or copy it: a folder of a container's image cannot be renamed."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(folder, target)
+        shutil.rmtree(folder)
 
 
 def link_files(source: Path, target: Path) -> None:

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from espalier import dvc_messages
 from espalier.tasks.graph import Stage
+from espalier.tasks.outcome import Outcome
 from espalier.tasks.reporting import ReportLine, readable
 
-_LAST_SENTENCE = re.compile(r"espalier: (?!warning: ).*")  # the stage's error: it is in the outcome
+_LAST_SENTENCE = re.compile(
+    r"espalier: (?!warning: )(.*)"
+)  # the stage's error: it is in the outcome
 
 
 @dataclass
@@ -20,6 +23,7 @@ class DvcOutput:
         listener: receives every line of the stage.
         errors: messages of DVC's errors so far.
         unchanged: whether DVC found the stage unchanged.
+        sentence: last sentence of the stage about its own end; empty if it printed none.
     """
 
     stage: Stage
@@ -27,6 +31,7 @@ class DvcOutput:
     listener: ReportLine | None = None
     errors: list[str] = field(default_factory=list)
     unchanged: bool = False
+    sentence: str = ""
     _commands: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,8 +58,19 @@ class DvcOutput:
         """Whether DVC gave up because another DVC command was running."""
         return any(dvc_messages.BUSY.search(error) for error in self.errors)
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """The end of the stage by its sentence and the exit status that DVC prints.
+
+        It stands in for an outcome that could not be written; None without one of the two.
+        """
+        exits = [found for error in self.errors if (found := dvc_messages.EXITED.search(error))]
+        return Outcome(int(exits[-1][1]), self.sentence) if exits and self.sentence else None
+
     def _is_left_out(self, line: str) -> bool:
         if line in self._commands:
             return True
-        left_out = (dvc_messages.PROGRESS, dvc_messages.BLOCKERS, _LAST_SENTENCE)
-        return any(pattern.fullmatch(line) for pattern in left_out)
+        if sentence := _LAST_SENTENCE.fullmatch(line):
+            self.sentence = sentence[1]
+        left_out = (dvc_messages.PROGRESS, dvc_messages.BLOCKERS)
+        return bool(sentence) or any(pattern.fullmatch(line) for pattern in left_out)

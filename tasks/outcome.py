@@ -47,8 +47,11 @@ class OutcomeFile:
         return {OUTCOME: str(self.path)}
 
     def read(self) -> Outcome | None:
-        """The recorded outcome; None if the command was killed before it wrote one."""
-        return Outcome(**read_json(self.path)) if self.path.is_file() else None
+        """The recorded outcome; None if the command was killed before it wrote one, or had no room for it."""
+        try:
+            return Outcome(**read_json(self.path))
+        except (BadInput, TypeError):
+            return None
 
 
 @contextmanager

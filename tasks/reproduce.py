@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.holders import read_holder
+from espalier.system_errors import reaction_to, sentences
 from espalier.tasks import processes
 from espalier.tasks.artifacts import publish_model
 from espalier.tasks.commands import pause
@@ -54,9 +55,10 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     """Reproduce a stage if it is out of date. The message of a failure is one sentence."""
     report = line_reporter(get_run_logger())
     try:
-        _wait_before_retry(project, report)
-        executed = stage.stale and attempt(stage, project, report)
-        project.live.end(stage.label)
+        with sentences(project.root):
+            _wait_before_retry(project, report)
+            executed = stage.stale and attempt(stage, project, report)
+            project.live.end(stage.label)
     except EspalierError as error:
         project.live.end(stage.label, error)
         report(f"failed: {str(error).removeprefix(f'{stage.label}: ')}")
@@ -236,11 +238,16 @@ def _dvc(*words: str) -> list[str]:
 
 
 def _failure(stage: Stage, output: DvcOutput, outcome: OutcomeFile) -> EspalierError:
-    """The error that the stage recorded, else DVC's message about it."""
-    recorded = outcome.read()
+    """The error that the stage recorded or printed, else DVC's message about it."""
+    recorded = outcome.read() or output.outcome
     if recorded and recorded.status != 0:
         return recorded.error(stage.label)
     reason = "; ".join(output.errors) or "no message"
+    if reaction := reaction_to(reason):
+        return reaction.kind(
+            f"{stage.label}: Expected DVC to read and write its files; found: {reason}: "
+            f"{reaction.remedy}."
+        )
     return EspalierError(
         f"{stage.label}: Expected it to finish or to give a reason; found: {reason}"
     )

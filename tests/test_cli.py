@@ -99,6 +99,7 @@ def test_our_own_errors_end_with_their_status_and_their_sentence_alone(
             ["/models/a", "No space left"],
         ),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/models/a"), 75, ["/models/a", "quota"]),
+        (OSError(errno.EIO, "Input/output error", "/models/a"), 75, ["/models/a", "Input/output"]),
         (OSError(errno.EROFS, "Read-only file system", "/models/a"), 2, ["/models/a", "Read-only"]),
         (
             PermissionError(errno.EACCES, "Permission denied", "/models/a"),
@@ -128,7 +129,7 @@ def test_memory_that_a_tensor_did_not_get_is_worth_a_retry(outcome, ending):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a defect"), OSError(errno.EIO, "Input/output error"), KeyError("x")]
+    "error", [ValueError("a defect"), OSError(errno.ENOEXEC, "Exec format error"), KeyError("x")]
 )
 def test_a_defect_is_raised_with_its_traceback(outcome, monkeypatch, error):
     def step(root, name):

@@ -15,6 +15,7 @@ from espalier.data.sources import import_data
 from espalier.errors import EspalierError
 from espalier.params import read_params
 from espalier.paths import DATA, STATE
+from espalier.system_errors import reaction_to
 from espalier.waiting import Reminder
 
 _PAUSE = 2.0  # seconds before DVC is asked again
@@ -30,7 +31,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
 
     Raises:
         BadInput: if the new data fail a check; the old data are then unchanged.
-        TryAgain: If a download failed.
+        TryAgain: If a download failed, or a disk is full.
     """
     params = read_params(root)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
@@ -73,10 +74,20 @@ def _add(root: Path, say: Callable[[str], None]) -> None:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False
         )
-        if done.returncode == 0:
+        # with a full disk under its cache, DVC can print an error and exit with 0
+        if done.returncode == 0 and not dvc_messages.FAILED.search(done.stderr):
             return
         reason = " ".join((done.stderr or done.stdout).split())
         if not dvc_messages.BUSY.search(reason):
-            raise EspalierError(f"Expected `dvc add {DATA}` to succeed; found: {reason}")
+            raise _failure(reason)
         reminder.say(f"waiting: another DVC command uses {DATA}/")
         time.sleep(_PAUSE)
+
+
+def _failure(reason: str) -> EspalierError:
+    """The error for a reason that DVC gives, with a remedy if it comes from the operating system."""
+    found = f"Expected `dvc add {DATA}` to succeed; found: {reason}"
+    reaction = reaction_to(reason)
+    if reaction:
+        return reaction.kind(f"{found.removesuffix('.')}: {reaction.remedy}.")
+    return EspalierError(found)

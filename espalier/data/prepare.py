@@ -30,6 +30,7 @@ from espalier.paths import EXAMPLES
 from espalier.prediction import Regression, task_named
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy, both_sides
+from espalier.system_errors import sentences
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def prepare(
 
     Raises:
         BadInput: if a check fails; the message names the file, the row and the count.
+        TryAgain: if the disk is full.
     """
     settings = settings or DataSettings(**keys)
     read = layout.read(source, settings=settings)
@@ -156,15 +158,16 @@ def disk_errors(workshop: Path) -> Iterator[None]:
             disk is full.
 
     Raises:
-        BadInput: for any OSError inside the block.
+        TryAgain: for errors that free space or another try can mend.
+        BadInput: for any other OSError inside the block.
     """
     try:
-        yield
+        with sentences(workshop):
+            yield
     except OSError as error:
-        path = error.filename or workshop
         raise BadInput(
-            f"Expected {path} to be readable, or writable with room to spare; found: "
-            f"{error.strerror}."
+            f"Expected {error.filename or workshop} to be readable, or writable with room to spare; "
+            f"found: {error.strerror}."
         ) from error
 
 

@@ -66,6 +66,7 @@ def test_a_stage_that_fails(root):
     assert status != 0
     (found,) = [dvc_messages.ERROR.fullmatch(line) for line in lines if line.startswith("ERROR")]
     assert found[1].startswith("failed to run: ")
+    assert dvc_messages.EXITED.search(found[1])[1] == "3"
 
 
 @pytest.fixture

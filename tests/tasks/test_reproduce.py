@@ -1,13 +1,13 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 
 import pytest
 import sample_projects
 from prefect import flow
+from small_disks import mounted
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.tasks.graph import Stage, read_graph
@@ -194,15 +194,8 @@ class TestCacheWithoutRoom:
 @pytest.fixture
 def full_disk(project, tmp_path):
     """A full file system under DVC's cache; the file that fills it."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no permission to mount a file system")
-    try:
+    with mounted(tmp_path / "disk", "64k") as disk:
         sample_projects.call(project.root, "dvc", "cache", "dir", str(disk / "cache"))
         filling = disk / "filling"
         filling.write_bytes(bytes(64 * 1024))
         yield filling
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

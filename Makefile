@@ -24,10 +24,10 @@ test: $(LINKED)  ## run the tests
 test-all: $(LINKED)  ## run all tests, also those that take minutes
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
-faults: DEATHS ?= 10000
+faults: KILLS ?= 10000
 faults: SEED ?= 0
 faults: $(LINKED)  ## kill stages thousands of times, and write docs/reliability.json
-	@python tests/faults/crash/campaign.py --deaths $(DEATHS) --seed $(SEED) --write
+	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --write
 
 check: $(LINKED)  ## lint, check the format, types, import contracts and commit subjects
 	@ruff check

@@ -1,4 +1,4 @@
-"""Stages that die at a call that changes files, and are repeated, end with the same bits.
+"""Stages that are killed at a call that changes files, and repeated, end with the same bits.
 
 `make faults` plays thousands of such scenarios.
 """
@@ -12,7 +12,7 @@ from faults.crash.scenarios import chains, play
 from faults.crash.tree import STAGES, Tree
 from faults.crash.whole_runs import REPRO
 
-MADE = STAGES[:4]  # to the pruned student; what follows takes longer
+FIRST = STAGES[:4]  # to the pruned student; what follows takes longer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,18 +30,18 @@ def forks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tree(forks, tmp_path_factory, project_root):
     folder = tmp_path_factory.mktemp("tree")
-    return Tree.grow(folder, project_root / ".dvc" / "embedded", [forks], MADE)
+    return Tree.grow(folder, project_root / ".dvc" / "embedded", [forks], FIRST)
 
 
-@pytest.mark.parametrize("stage", MADE)
-def test_a_stage_that_dies_at_any_calls_ends_with_the_same_bits(stage, tree, forks, tmp_path):
+@pytest.mark.parametrize("stage", FIRST)
+def test_a_stage_that_is_killed_at_any_call_ends_with_the_same_bits(stage, tree, forks, tmp_path):
     results = [
         play(scenario, tree, forks, tmp_path / "at")
         for scenario in chains(stage, tree.calls[stage], count=6, length=4, seed=1)
     ]
     assert [problem for result in results for problem in result.problems] == []
     assert sum(result.trained_again for result in results) == 0
-    assert sum(result.deaths for result in results) >= 6
+    assert sum(result.kills for result in results) >= 6
 
 
 def test_the_shim_counts_the_same_calls_twice_and_kills_at_each(tree, forks, tmp_path):
@@ -67,4 +67,4 @@ def test_the_record_has_no_scenario_that_ended_differently(project_root):
     assert tuple(stages) == (*STAGES, REPRO)
     for stage, tally in stages.items():
         assert (tally["differing"], tally["trained_again"]) == (0, 0), stage
-        assert tally["deaths"] > 0, stage
+        assert tally["kills"] > 0, stage

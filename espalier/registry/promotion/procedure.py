@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput
-from espalier.gates import Policy, choose, judge, read_policies, record_use
+from espalier.gates import Policy, SplitUse, choose, judge, read_policies, record_use
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.connection import connect, find_store
@@ -94,17 +94,14 @@ def _promote_alias(
         version = champion.version if champion else version_of_alias(registry, alias)
         candidates = _judge_candidates(registry, evaluator, policy, champion)
         chosen = _choose(candidates, policy)
-        use = find_use(registry, evaluator.test_hash, [one.content for one in candidates])
-        winner = chosen.entry if chosen else None
-        print_report(candidates, winner)
-        report_use(use, policy.reuse_warning)
-        record_use(evaluator.root, use)
+        use = _say_use(registry, evaluator, policy, candidates, chosen)
         if chosen and champion and _is_at(champion, chosen):
             sys.stdout.write(
                 f"{settings.name}@{alias} stays at version {champion.version}: "
                 f"{chosen.entry}, as it is now\n"
             )
             return None
+        winner = chosen.entry if chosen else None
         gate_report = as_json(alias, candidates, winner, use, policy.correction)
         run, report = _log_report(registry, gate_report, tags_of(use, candidates))
         if chosen is None:
@@ -125,6 +122,21 @@ def _promote_alias(
     former = f"; it was version {move.former}" if move.former else ""
     sys.stdout.write(f"{settings.name}@{alias} is version {move.to} now: {chosen.entry}{former}\n")
     return move
+
+
+def _say_use(
+    registry: Registry,
+    evaluator: Evaluator,
+    policy: Policy,
+    candidates: Sequence[Candidate],
+    chosen: Candidate | None,
+) -> SplitUse:
+    """Print the verdicts and the use of the test split, and record it for the page."""
+    print_report(candidates, chosen.entry if chosen else None)
+    use = find_use(registry, evaluator.test_hash, [one.content for one in candidates])
+    report_use(use, policy.reuse_warning)
+    record_use(evaluator.root, use)
+    return use
 
 
 def _champion(registry: Registry, alias: str, folder: Path, without: str | None) -> Champion | None:

@@ -1,6 +1,6 @@
-"""`make faults`: thousands of deaths of stages at chosen calls, and the record of how they ended.
+"""`make faults`: thousands of kills of stages at chosen calls, and the record of how they ended.
 
-Every call that changes files is met once in each mode, then chains of deaths are drawn with seeds until
+Every call that changes files is met once in each mode, then chains of kills are drawn with seeds until
 the wanted number is reached. `docs/reliability.json` gets the record; the table in `docs/reliability.md` and
 the sentence in `README.md` are written from it.
 """
@@ -37,10 +37,10 @@ AnyScenario = Scenario | RunScenario
 _STEPS = {"register": 79}
 _STEP_OF_RUNS = 19
 _IN_ONE_MODE = ("register", "promote")  # their calls take turns in the modes: they take longest
-_LENGTH = 16  # deaths in a chain
+_LENGTH = 16  # kills in a chain
 _MISSED = 0.45  # share of them whose call a shorter repetition does not reach
-_RUN_SHARE = 0.05  # of all deaths, those of whole runs
-# share of the drawn deaths; a registration takes ten times as long as a model
+_RUN_SHARE = 0.05  # of all kills, those of whole runs
+# share of the drawn kills; a registration takes ten times as long as a model
 _SHARES = {
     "prepare": 0.25,
     "make@teacher": 0.25,
@@ -60,7 +60,7 @@ class Tally:
     Attributes:
         calls: calls of an undisturbed run that change files.
         scenarios: number of scenarios.
-        deaths: attempts that were killed.
+        kills: attempts that were killed.
         differing: scenarios that ended differently from the undisturbed run.
         trained_again: epochs that were trained after a model was complete.
         problems: first sentences of the differing scenarios.
@@ -68,7 +68,7 @@ class Tally:
 
     calls: int
     scenarios: int = 0
-    deaths: int = 0
+    kills: int = 0
     differing: int = 0
     trained_again: int = 0
     problems: list[str] = field(default_factory=list)
@@ -76,31 +76,31 @@ class Tally:
     def add(self, scenario: AnyScenario, result: Result) -> None:
         """Add one scenario."""
         self.scenarios += 1
-        self.deaths += result.deaths
+        self.kills += result.kills
         self.differing += bool(result.problems)
         self.trained_again += result.trained_again
         if result.problems:
             self.problems.append(f"{scenario}: {'; '.join(result.problems)}")
 
 
-def scenarios(calls: dict[str, int], deaths: int, seed: int) -> Iterator[Scenario]:
-    """Each call of each stage once in each mode, then chains; about as many deaths as wanted."""
+def scenarios(calls: dict[str, int], kills: int, seed: int) -> Iterator[Scenario]:
+    """Each call of each stage once in each mode, then chains; about as many kills as wanted."""
     single = {}
     for stage in STAGES:
         modes = 1 if stage in _IN_ONE_MODE else len(MODES)
         single[stage] = list(each_call(stage, calls[stage], _STEPS.get(stage, 1), modes))
     yield from chain.from_iterable(single.values())
-    left = max(0, deaths - sum(map(len, single.values())))
+    left = max(0, kills - sum(map(len, single.values())))
     for stage in STAGES:
         count = round(left * _SHARES[stage] / _LENGTH / (1 - _MISSED))
         yield from chains(stage, calls[stage], count, _LENGTH, seed)
 
 
-def whole_run_scenarios(runs: Runs, deaths: int, seed: int) -> Iterator[RunScenario]:
-    """Calls of DVC once each, then chains; about as many deaths as wanted."""
+def whole_run_scenarios(runs: Runs, kills: int, seed: int) -> Iterator[RunScenario]:
+    """Calls of DVC once each, then chains; about as many kills as wanted."""
     single = list(whole_runs.each_call(runs.calls, _STEP_OF_RUNS))
     yield from single
-    count = round(max(0, deaths - len(single)) / _LENGTH / (1 - _MISSED))
+    count = round(max(0, kills - len(single)) / _LENGTH / (1 - _MISSED))
     yield from whole_runs.chains(runs, count, _LENGTH, seed)
 
 
@@ -129,15 +129,13 @@ def play_all(
             tallies[scenario.stage].add(scenario, result)
             lines = [f"{scenario}: {problem}" for problem in result.problems]
             if done % 100 == 0:
-                deaths = sum(tally.deaths for tally in tallies.values())
+                kills = sum(tally.kills for tally in tallies.values())
                 seconds = time.monotonic() - started
-                lines.append(
-                    f"{done} of {len(planned)} scenarios, {deaths} deaths, {seconds:.0f} s"
-                )
+                lines.append(f"{done} of {len(planned)} scenarios, {kills} kills, {seconds:.0f} s")
             _say(*lines)
 
 
-def run(deaths: int, seed: int, runners: int) -> dict[str, Any]:
+def run(kills: int, seed: int, runners: int) -> dict[str, Any]:
     """Run the campaign; returns its record."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as temporary, ExitStack() as stack:
@@ -159,15 +157,15 @@ def run(deaths: int, seed: int, runners: int) -> dict[str, Any]:
                 return whole_runs.play(scenario, runs, tree, runner, at)
             return play(scenario, tree, runner, at)
 
-        of_runs = round(_RUN_SHARE * deaths)
+        of_runs = round(_RUN_SHARE * kills)
         planned: list[AnyScenario] = [
             *whole_run_scenarios(runs, of_runs, seed),
-            *scenarios(tree.calls, deaths - of_runs, seed),
+            *scenarios(tree.calls, kills - of_runs, seed),
         ]
         play_all(planned, play_one, tallies, forks)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": f"make faults DEATHS={deaths} SEED={seed}",
+        "command": f"make faults KILLS={kills} SEED={seed}",
         "machine": record.processor(),
         "python": platform.python_version(),
         "commit": _commit(),
@@ -191,14 +189,14 @@ def _commit() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--deaths", type=int, default=10_000, help="about how many deaths")
+    parser.add_argument("--kills", type=int, default=10_000, help="about how many kills")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn calls")
     parser.add_argument("--runners", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument(
         "--write", action="store_true", help="write docs/reliability.json and what follows"
     )
     given = parser.parse_args()
-    found = run(given.deaths, given.seed, given.runners)
+    found = run(given.kills, given.seed, given.runners)
     _say(record.table(found))
     if given.write:
         (ROOT / record.RECORD).write_text(json.dumps(found, indent=2) + "\n")

@@ -33,7 +33,7 @@ class Attempt:
     """The end of one attempt at a stage.
 
     Attributes:
-        status: exit status; `KILLED` if it died at the chosen call.
+        status: exit status; `KILLED` if it was killed at the chosen call.
         calls: calls that changed files, if it was not killed.
         value: result of an audit.
         epochs: epochs that it trained.
@@ -102,11 +102,11 @@ class Forks:
         Args:
             root: folder of the project.
             stage: name of the stage, or `repro`.
-            at: call at which it is killed, of those that change files in the project; 0 for none.
+            at: number of the call, among all that change files in the project, at which it is killed; 0 for none.
             mode: one of `MODES`.
             seconds: time after which all processes of a `repro` are killed; 0 for none.
         """
-        told = self._ask(
+        answer = self._ask(
             root=str(root),
             stage=stage,
             at=at,
@@ -116,16 +116,18 @@ class Forks:
         )
         output = self.log.read_text(errors="replace")
         epochs = sum('"epoch"' in line for line in output.splitlines())
-        return Attempt(told["status"], told.get("calls", 0), told.get("value"), epochs, output)
+        return Attempt(
+            answer["status"], answer.get("calls", 0), answer.get("value"), epochs, output
+        )
 
     def modules_of(self, root: Path, stage: str) -> list[str]:
         """Run a stage; returns the names of all modules that are imported then."""
-        told = self._ask(
+        answer = self._ask(
             root=str(root), stage=stage, at=0, mode=0, log=str(self.log), modules_wanted=True
         )
-        if told["status"]:
+        if answer["status"]:
             raise AssertionError(f"{stage}: {self.log.read_text(errors='replace')}")
-        return list(told["modules"])
+        return list(answer["modules"])
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

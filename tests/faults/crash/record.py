@@ -8,8 +8,8 @@ RECORD = Path("docs", "reliability.json")
 PAGE = Path("docs", "reliability.md")
 README = Path("README.md")
 _NAMES = {"repro": "dvc repro"}
-_TABLE = re.compile(r"(?<=<!-- deaths -->\n).*?(?=<!-- end -->)", re.DOTALL)
-_SENTENCE = re.compile(r"[\d,]+ deaths in [\d,]+ scenarios: \d+ ended differently")
+_TABLE = re.compile(r"(?<=<!-- kills -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_SENTENCE = re.compile(r"[\d,]+ kills in [\d,]+ scenarios: \d+ ended differently")
 
 
 def processor() -> str:
@@ -24,14 +24,14 @@ def table(record: dict[str, Any]) -> str:
     """The table of a record in Markdown, a row per stage and one for all."""
     stages = record["stages"]
     rows = [
-        "| stage | calls that change files | scenarios | deaths | ended differently | epochs trained again |",
+        "| stage | calls that change files | scenarios | kills | ended differently | epochs trained again |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     rows += [
         _row(f"`{_NAMES.get(stage, stage).replace('@', ' ')}`", tally)
         for stage, tally in stages.items()
     ]
-    keys = ("calls", "scenarios", "deaths", "differing", "trained_again")
+    keys = ("calls", "scenarios", "kills", "differing", "trained_again")
     rows.append(_row("all", {key: sum(tally[key] for tally in stages.values()) for key in keys}))
     minutes = f"{record['seconds'] / 60:.0f} minutes with {record['runners']} runners"
     rows += ["", f"`{record['command']}`, {record['date']}, {minutes} on {record['machine']}."]
@@ -40,7 +40,7 @@ def table(record: dict[str, Any]) -> str:
 
 def _row(name: str, tally: dict[str, Any]) -> str:
     return (
-        f"| {name} | {tally['calls']:,} | {tally['scenarios']:,} | {tally['deaths']:,} | "
+        f"| {name} | {tally['calls']:,} | {tally['scenarios']:,} | {tally['kills']:,} | "
         f"{tally['differing']:,} | {tally['trained_again']:,} |"
     )
 
@@ -48,10 +48,10 @@ def _row(name: str, tally: dict[str, Any]) -> str:
 def sentence(record: dict[str, Any]) -> str:
     """The figures of a record in the words of the documents."""
     stages = record["stages"].values()
-    deaths = sum(tally["deaths"] for tally in stages)
+    kills = sum(tally["kills"] for tally in stages)
     played = sum(tally["scenarios"] for tally in stages)
     differing = sum(tally["differing"] for tally in stages)
-    return f"{deaths:,} deaths in {played:,} scenarios: {differing} ended differently"
+    return f"{kills:,} kills in {played:,} scenarios: {differing} ended differently"
 
 
 def write_documents(root: Path, record: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Runs stages in forks of one process that has imported everything, and ends them at chosen calls.
 
 `python runner.py SHIM`, with the shim preloaded, reads a JSON line per stage from its standard input and
-answers with one. A stage takes half a second instead of ten, so thousands of deaths are within reach.
+answers with one. A stage takes half a second instead of ten, so thousands of kills are within reach.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def import_all(names: list[str]) -> int:
-    """Import modules that a stage has imported, except those that cannot be imported by name."""
+    """Import the modules of a stage; the few that cannot be imported by name are left out."""
     for name in names:
         try:
             importlib.import_module(name)
@@ -51,8 +51,8 @@ def run_in_fork(shim: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
         os.close(read)
         os._exit(run(shim, request, write))
     os.close(write)
-    with os.fdopen(read, "rb") as told:
-        content = told.read()
+    with os.fdopen(read, "rb") as pipe:
+        content = pipe.read()
     _, status = os.waitpid(child, 0)
     end = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return {"status": end, **(json.loads(content) if content else {})}
@@ -69,11 +69,11 @@ def run(shim: ctypes.CDLL, request: dict[str, Any], write: int) -> int:
         prepare_repro(request, write)
     shim.crash_arm(f"{root}/".encode(), ctypes.c_long(request["at"]), request["mode"])
     status, value = call_safely(request["stage"], Path(root))
-    told = {"calls": shim.crash_count(), "value": value}
+    answer = {"calls": shim.crash_count(), "value": value}
     if request.get("modules_wanted"):
-        told["modules"] = sorted(sys.modules)
+        answer["modules"] = sorted(sys.modules)
     with os.fdopen(write, "w") as pipe:
-        json.dump(told, pipe)
+        json.dump(answer, pipe)
     return status
 
 

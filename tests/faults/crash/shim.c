@@ -1,7 +1,7 @@
 /* Ends the process at the n-th call that changes files below a folder. Preloaded before libc.
  *
  * Counted are calls that change something there: open for writing, write, truncate, fsync, rename, link, unlink,
- * mkdir and their variants. A read changes nothing, so a death at it is the death at the call before.
+ * mkdir and their variants. A read changes nothing, so a kill there is the kill at the call before.
  *
  *   crash_arm(folder, n, mode)   counts from now on; n = 0 only counts
  *   crash_count()                calls counted since

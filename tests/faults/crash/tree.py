@@ -82,13 +82,13 @@ class Tree:
         for stage in stages:
             shutil.copytree(project, folder / "before" / stage, symlinks=True)
             calls[stage] = first.run(project, stage).calls
-        project.rename(folder / "made")
+        project.rename(folder / "undisturbed")
         return cls(folder, calls)
 
     @property
-    def made(self) -> Path:
+    def undisturbed(self) -> Path:
         """The project after an undisturbed run."""
-        return self.folder / "made"
+        return self.folder / "undisturbed"
 
     def start(self, stage: str, at: Path) -> Path:
         """A copy of the project before a stage."""
@@ -124,13 +124,13 @@ def is_complete(root: Path, stage: str) -> bool:
         return False
 
 
-def differences(stage: str, root: Path, made: Path) -> list[str]:
+def differences(stage: str, root: Path, undisturbed: Path) -> list[str]:
     """The artefacts of a stage that are not, bit for bit, those of the undisturbed run."""
     command, _, name = stage.partition("@")
     folder = {"prepare": "prepared", "make": f"models/{name}", "evaluate": "reports"}.get(command)
     if folder is None:
         return []
-    wanted, found = _contents(made / folder), _contents(root / folder)
+    wanted, found = _contents(undisturbed / folder), _contents(root / folder)
     changed = [path for path in wanted if path in found and wanted[path] != found[path]]
     return sorted({*changed, *(wanted.keys() ^ found.keys())})
 

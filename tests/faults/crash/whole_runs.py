@@ -1,10 +1,12 @@
-"""Whole runs of `dvc repro` that die: DVC alone, at a call that changes files, or all its processes, at some time."""
+"""Whole runs of `dvc repro` that are killed: DVC alone, at a call that changes files, or all processes at some time."""
 
 import json
 import random
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +22,8 @@ _STAGES = ("prepare", *(f"make@{name}" for name in _MODELS), "evaluate")
 
 
 @dataclass(frozen=True)
-class RunDeath:
-    """A death of a run: of DVC alone at its `at`-th call that changes files, or of all after `seconds`."""
+class RunKill:
+    """A kill of a run: of DVC alone at its `at`-th call that changes files, or of all after `seconds`."""
 
     at: int = 0
     seconds: float = 0.0
@@ -29,9 +31,9 @@ class RunDeath:
 
 @dataclass(frozen=True)
 class RunScenario:
-    """A run, and the deaths of its attempts, one after another."""
+    """A run, and the kills of its attempts, one after another."""
 
-    deaths: tuple[RunDeath, ...]
+    kills: tuple[RunKill, ...]
     stage: str = REPRO
 
 
@@ -72,31 +74,31 @@ class Runs:
 def each_call(calls: int, step: int = 1) -> Iterator[RunScenario]:
     """A scenario for each call of DVC."""
     for at in range(1, calls + 1, step):
-        yield RunScenario((RunDeath(at=at),))
+        yield RunScenario((RunKill(at=at),))
 
 
 def chains(runs: Runs, count: int, length: int, seed: int) -> Iterator[RunScenario]:
-    """Scenarios whose repetitions die as well: half of the deaths of DVC alone, half of all processes."""
+    """Scenarios whose repetitions are killed as well: half of the kills of DVC alone, half of all processes."""
     drawn = random.Random(f"{REPRO} {seed}")
     for _ in range(count):
-        deaths = []
+        kills = []
         for _ in range(length):
-            alone = RunDeath(at=draw_call(drawn, runs.calls))
-            together = RunDeath(seconds=drawn.uniform(0.02, runs.seconds / 2))
-            deaths.append(drawn.choice((alone, together)))
-        yield RunScenario(tuple(deaths))
+            alone = RunKill(at=draw_call(drawn, runs.calls))
+            together = RunKill(seconds=drawn.uniform(0.02, runs.seconds / 2))
+            kills.append(drawn.choice((alone, together)))
+        yield RunScenario(tuple(kills))
 
 
 def play(scenario: RunScenario, runs: Runs, tree: Tree, forks: Forks, at: Path) -> Result:
-    """Let a run die as a scenario says, repeat it to its end, and compare."""
-    shutil.rmtree(at, ignore_errors=True)
+    """Kill a run as a scenario says, repeat it to its end, and compare."""
+    at = at / uuid.uuid4().hex  # a stage that outlived the scenario before may still write
     shutil.copytree(runs.start, at)
     result, finished = Result(), dict[str, float]()
     epochs = 0
-    for death in (*scenario.deaths, RunDeath()):
-        attempt = forks.run(at, REPRO, death.at, "kill", death.seconds)
+    for kill in (*scenario.kills, RunKill()):
+        attempt = forks.run(at, REPRO, kill.at, "kill", kill.seconds)
         epochs += attempt.epochs
-        result.deaths += attempt.status == KILLED
+        result.kills += attempt.status == KILLED
         if attempt.status not in (0, KILLED):
             result.problems.append(f"status {attempt.status}: {attempt.output[-500:]}")
         for name, when in _finished(at).items():
@@ -104,13 +106,16 @@ def play(scenario: RunScenario, runs: Runs, tree: Tree, forks: Forks, at: Path) 
     again = [name for name, when in _finished(at).items() if when != finished[name]]
     result.trained_again += sum(EPOCHS.get(f"make@{name}", 1) for name in again)
     for stage in _STAGES:
-        result.problems += [f"other bits: {name}" for name in differences(stage, at, tree.made)]
-    if epochs > sum(EPOCHS.values()) + result.deaths:
-        result.problems.append(f"{epochs} epochs with {result.deaths} deaths")
+        result.problems += [
+            f"other bits: {name}" for name in differences(stage, at, tree.undisturbed)
+        ]
+    if epochs > sum(EPOCHS.values()) + result.kills:
+        result.problems.append(f"{epochs} epochs with {result.kills} kills")
     recorded = recorded_outputs(at)
     result.problems += [
         f"{name} is not recorded" for name in _MODELS if f"models/{name}" not in recorded
     ]
+    shutil.rmtree(at, ignore_errors=True)
     return result
 
 
@@ -119,6 +124,8 @@ def _finished(root: Path) -> dict[str, float]:
     found = {}
     for name in _MODELS:
         for folder in (root / ".espalier" / "kept" / "models" / name, root / "models" / name):
-            if (folder / "manifest.json").is_file():
+            # a stage that outlived DVC may be replacing the folder
+            with suppress(FileNotFoundError):
+                (folder / "manifest.json").stat()
                 found[name] = json.loads((folder / "lineage.json").read_text())["finished"]
     return found

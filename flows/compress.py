@@ -13,6 +13,7 @@ from espalier.tasks.artifacts import publish
 from espalier.tasks.commit import commit
 from espalier.tasks.data import pull_data
 from espalier.tasks.fetch import fetch
+from espalier.tasks.flow_runs import mark_crashed
 from espalier.tasks.graph import read_graph
 from espalier.tasks.notify import notify
 from espalier.tasks.project import Project, TimeLimits, open_project, promotes
@@ -61,6 +62,7 @@ def compress(
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     """Submit a task for each stage, which waits for the tasks of the stages that it needs."""
     report = line_reporter(get_run_logger())
+    mark_crashed(project.root, report)
     project.live.reconcile(report)
     graph = read_graph(project.root, force, report)
     if graph.missing_data:

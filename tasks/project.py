@@ -8,6 +8,7 @@ from pathlib import Path
 
 from espalier import paths
 from espalier.params import read_params
+from espalier.tasks.flow_runs import hold_flow_lease
 from espalier.tasks.live import LiveMetrics
 from espalier.tasks.slots import Slot, find_slots
 
@@ -67,6 +68,7 @@ def open_project(folder: str, limits: TimeLimits) -> Iterator[Project]:
         BadInput: if there is no project, or `params.yaml` is not valid.
     """
     root = paths.root(Path(folder))
+    hold_flow_lease(root)
     threads = read_params(root).training.threads
     slots = find_slots(root / paths.STATE / "slots", threads=threads)
     project = Project(root, slots, limits)

@@ -1,10 +1,12 @@
 """The three commands of docs/flow.md, for real: a server, a worker, a deployment with its schedule."""
 
+import json
 import shutil
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import sample_projects
 from prefect.client.orchestration import get_client
@@ -67,9 +69,28 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
             artifact.key for artifact in client.read_artifacts() if artifact.flow_run_id == run.id
         }
         assert tagged >= {"teacher", "other", "models", "espalier"}
+
+        killed = _start_and_kill(built_project, client, nightly)
+        ended = _wait_for(lambda: _ended(client, killed), "the end of the killed run", 120)
+        assert ended.type == StateType.CRASHED
     finally:
         worker.terminate()
         worker.wait(60)
+
+
+def _start_and_kill(root, client, deployment):
+    """The id of a run that a worker has started, and whose process was killed during a stage."""
+    sample_projects.write_params(root, other={"keep_macs": 0.6})
+    sample_projects.behave(root, "other", "note('ready'); time.sleep(60)")
+    run = client.create_flow_run_from_deployment(deployment.id)
+    _wait_for(lambda: sample_projects.events(root, "ready"), "the stage")
+    lines = [json.loads(line) for line in (root / "events.log").read_text().splitlines()]
+    stage = psutil.Process(lines[-1]["pid"])
+    flow = next(one for one in stage.parents() if "dvc" not in one.cmdline())
+    dvc = next(one for one in stage.parents() if "dvc" in one.cmdline())
+    for process in (flow, dvc, stage):
+        process.kill()
+    return run.id
 
 
 def _prefect(*words):

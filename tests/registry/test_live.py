@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
+from espalier import leases
 from espalier.registry import register
-from espalier.registry.connection import leases
 from espalier.registry.connection.store import find_store
 from espalier.registry.live.live_logger import LiveLogger
 from espalier.registry.live.live_runs import (

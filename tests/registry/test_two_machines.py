@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from registry.aliases import crash, exit_status, in_a_process, wrap
 from registry.servers import serving
 
+from espalier import leases
 from espalier.registry import missing, register
-from espalier.registry.connection import leases
 
 
 @pytest.fixture(scope="module")

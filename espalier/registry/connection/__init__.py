@@ -1,6 +1,6 @@
 """The tracking store: finding it, connecting to it, the names it accepts, and leases of the processes that write."""
 
-from espalier.registry.connection.leases import (
+from espalier.leases import (
     expired_leases,
     hold_lease,
     is_active,

@@ -1,11 +1,12 @@
-"""Leases: locks held for the lifetime of a writing process, to tell a crash from slowness.
+"""Leases: locks held for the lifetime of a process that works on a run, to tell a crash from slowness.
 
-A process that logs a run takes a lease and writes the lease's id into a tag of the run. The lease
+A process that logs a run to MLflow takes a lease and writes the lease's id into a tag of the run; the
+lease of a flow has the id of its Prefect run. The lease
 is a locked file in the project, `.espalier/locks/KIND/ID.lock`; the operating system drops the lock
-when the process ends, however it ends. Another process that finds an unfinished run with that tag
+when the process ends, however it ends. Another process that finds an unfinished run
 tries the lock:
 
-| lock file | lock | the writer |
+| lock file | lock | the process |
 |---|---|---|
 | exists | held | is at work, however slow it is |
 | exists | free | crashed: the run will not be finished |
@@ -23,12 +24,12 @@ from filelock import FileLock, Timeout
 
 from espalier.paths import STATE
 
-Kind = Literal["live", "registering"]  # the runs that the process writes
+Kind = Literal["live", "registering", "flows"]  # the runs that the process works on
 EXPIRES_AFTER = 600.0  # seconds without a heartbeat, for leases whose lock is not in this project
 
 
 @contextmanager
-def hold_lease(root: Path, kind: Kind = "live") -> Iterator[str]:
+def hold_lease(root: Path, kind: Kind = "live", own: str = "") -> Iterator[str]:
     """Hold a new lease while the block runs.
 
     The lock file stays after the block, so that a crash can be detected; `remove_lease` deletes it
@@ -37,11 +38,12 @@ def hold_lease(root: Path, kind: Kind = "live") -> Iterator[str]:
     Args:
         root: The project.
         kind: The runs that the process writes.
+        own: Id of the lease; by default a new one.
 
     Yields:
         The id of the lease; no other lease ever has it.
     """
-    lease = uuid.uuid4().hex
+    lease = own or uuid.uuid4().hex
     path = _path(root, lease, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
@@ -78,10 +80,10 @@ def is_active(root: Path, lease: str, last_heartbeat: float, kind: Kind = "live"
     return held
 
 
-def expired_leases(root: Path) -> tuple[str, ...]:
-    """Leases of live runs of this project whose process ended without removing them: it crashed."""
-    leases = [path.stem for path in _folder(root, "live").glob("*.lock")]
-    return tuple(lease for lease in leases if is_held(root, lease) is False)
+def expired_leases(root: Path, kind: Kind = "live") -> tuple[str, ...]:
+    """Leases of this project whose process ended without removing them: it crashed."""
+    leases = [path.stem for path in _folder(root, kind).glob("*.lock")]
+    return tuple(lease for lease in leases if is_held(root, lease, kind) is False)
 
 
 def remove_lease(root: Path, lease: str, kind: Kind = "live") -> None:

@@ -20,7 +20,8 @@ from typing import Any
 
 from espalier.errors import BadInput, reason_of
 from espalier.paths import MANIFEST
-from espalier.settings.limits import JSON_BYTES
+from espalier.reading import refuse_special
+from espalier.settings.limits import JSON_BYTES, JSON_VALUES
 from espalier.system_errors import naming
 
 # names in manifests: one component, not hidden, of characters that every file system can hold
@@ -83,9 +84,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        BadInput: if it is missing, too large or not JSON.
+        BadInput: if it is missing, too large, of too many values, or not JSON.
     """
     content = read_bounded(path, JSON_BYTES)
+    values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
+    if values > JSON_VALUES:  # an empty list of two bytes takes 64 in memory
+        raise BadInput(
+            f"Expected {path} to hold at most {JSON_VALUES:,} values; found about {values:,}."
+        )
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -114,14 +120,10 @@ def read_bounded(path: Path, largest: int) -> bytes:
     Raises:
         BadInput: if it is missing, no file, or larger.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            content = file.read(largest + 1) if size <= largest else b""
-    except FileNotFoundError:
-        raise BadInput(f"Expected {path} to exist; found nothing there.") from None
-    except (IsADirectoryError, NotADirectoryError):
-        raise BadInput(f"Expected {path} to be a file; found a folder on its path.") from None
+    refuse_special(path)
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(largest + 1) if size <= largest else b""
     size = max(size, len(content))
     if size > largest:
         raise BadInput(f"Expected {path} to have at most {largest:,} bytes; found {size:,}.")

@@ -4,7 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -15,6 +14,7 @@ from espalier.tasks.commands import run_when_free
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try
+from espalier.yaml_files import read_yaml
 
 # failures that pass by themselves: no network, a busy server, another command that holds a lock
 _PASSING = re.compile(
@@ -75,8 +75,10 @@ def _data_commands(root: Path) -> list[list[str]]:
     for path in sorted(root.glob("*.dvc")):
         if not path.is_file():
             continue  # the folder .dvc itself
-        content = yaml.safe_load(path.read_text()) or {}
-        if content.get("deps"):  # made by `dvc import` or `dvc import-url`
+        content, _ = read_yaml(path)
+        if isinstance(content, dict) and content.get(
+            "deps"
+        ):  # made by `dvc import` or `dvc import-url`
             commands.append([*_DVC, "update", path.name])
         elif _has_remote(root):
             commands.append([*_DVC, "pull", path.name])

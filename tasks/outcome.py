@@ -9,7 +9,7 @@ from pathlib import Path
 from espalier import paths
 from espalier.cli import OUTCOME
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from espalier.files import read_json
+from espalier.files import read_json_object
 
 _ERRORS: dict[int, type[EspalierError]] = {
     error.status: error for error in (BadInput, TryAgain, Stopped)
@@ -47,9 +47,9 @@ class OutcomeFile:
         return {OUTCOME: str(self.path)}
 
     def read(self) -> Outcome | None:
-        """The recorded outcome; None if the command was killed before it wrote one, or had no room for it."""
+        """The recorded outcome; None if the command was killed before it wrote all of one, or had no room."""
         try:
-            return Outcome(**read_json(self.path))
+            return Outcome(**read_json_object(self.path))
         except (BadInput, TypeError):
             return None
 

@@ -43,6 +43,7 @@ from espalier.paths import (
     TEACHER,
 )
 from espalier.prediction import Task
+from espalier.records import MetricsRecord, read_record
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
@@ -259,7 +260,7 @@ def _facts(root: Path, params: Params) -> pd.DataFrame:
     metrics = {}
     for name in params.names:
         folder = root / MODELS / name
-        own = files.read_json(folder / METRICS)
+        own = read_record(folder / METRICS, MetricsRecord)
         integers = read_architecture(folder).quantization is not None
         microjoules = energy(own["macs"], own["bytes"], integers=integers)
         metrics[name] = {**own, "energy_uj": microjoules}

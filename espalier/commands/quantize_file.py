@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -16,6 +15,7 @@ from espalier.data import folders
 from espalier.errors import BadInput, first_problem, reason_of
 from espalier.inputs import INPUTS
 from espalier.inputs.image import decode
+from espalier.onnx_files import load_onnx
 from espalier.quantization import quantize
 from espalier.runtimes import DEFAULT
 from espalier.settings.images import ImagePolicy
@@ -62,10 +62,7 @@ def _input_of(file: Path) -> tuple[tuple[int, ...], str]:
     Raises:
         BadInput: if it is no ONNX file with one input of images.
     """
-    try:
-        graph = onnx.load(file).graph
-    except Exception as error:  # protobuf raises nearly anything on another file
-        raise BadInput(f"Expected {file} to be an ONNX file; found: {reason_of(error)}.") from None
+    graph = load_onnx(file, external=True).graph
     weights = {weight.name for weight in graph.initializer}
     inputs = [one for one in graph.input if one.name not in weights]
     if len(inputs) != 1:

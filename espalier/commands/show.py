@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from espalier import files
+from espalier import records
 from espalier.distillation import features
 from espalier.distillation.features import Layer, default_pairs
 from espalier.errors import BadInput
@@ -15,6 +15,7 @@ from espalier.making.networks import new_network
 from espalier.params import read_params
 from espalier.paths import CONDITIONS, MANIFEST, REPORTS, TABLE
 from espalier.prediction import CLASSIFICATION, task_named
+from espalier.reading import naming
 from espalier.report.terminal import print_layers, print_tree
 
 
@@ -32,11 +33,16 @@ def run(root: Path, name: str | None = None) -> None:
             f"Expected {path} to exist; found nothing there: run `espalier run` or `dvc repro` "
             "first."
         )
-    table = pd.read_csv(path, keep_default_na=False)  # nan is a valid name
-    path = root / REPORTS / CONDITIONS
-    conditions = files.read_json(path) if path.is_file() else {}
+    measured = root / REPORTS / CONDITIONS
+    conditions = (
+        records.read_record(measured, records.ConditionsRecord) if measured.is_file() else {}
+    )
     task = conditions.get("task", CLASSIFICATION.name)  # earlier versions knew no other
-    return print_tree(table, task_named(task).headline)
+    with naming(measured):
+        headline = task_named(task).headline
+    records.read_models_table(path, headline.name)
+    table = pd.read_csv(path, keep_default_na=False)  # nan is a valid name
+    return print_tree(table, headline)
 
 
 def _print_layers(root: Path, name: str) -> None:

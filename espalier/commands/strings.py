@@ -11,8 +11,10 @@ from rich.console import Console
 from espalier import files
 from espalier.errors import BadInput
 from espalier.inputs.text.strings import with_strings
-from espalier.inputs.text.tokens import Tokenizer, padded
+from espalier.inputs.text.tokens import Tokenizer, is_ascii_words, padded
+from espalier.onnx_files import load_onnx
 from espalier.paths import DEPLOYED, MODELS, TOKENIZER
+from espalier.reading import reading
 from espalier.runtimes import DEFAULT
 
 _WORDS = 12  # of a text that is compared
@@ -36,8 +38,8 @@ def run(root: Path, name: str, out: Path | None) -> None:
     files.verify(folder)
     if not (folder / TOKENIZER).is_file():
         raise BadInput(f"Expected {name} to be a model on texts; found no {TOKENIZER} in {folder}.")
-    tokenizer = files.read_json(folder / TOKENIZER)
-    deployed = onnx.load(folder / DEPLOYED)
+    tokenizer = _tokenizer(folder / TOKENIZER)
+    deployed = load_onnx(folder / DEPLOYED)
     strings = with_strings(deployed, tokenizer).SerializeToString()
     count = _compare(deployed, strings, tokenizer)
     target = out or Path(f"{name}-strings.onnx")
@@ -45,6 +47,16 @@ def run(root: Path, name: str, out: Path | None) -> None:
     Console(soft_wrap=True, markup=False, highlight=False).print(
         f"{target}: takes strings (N), and gives the outputs of {name} for all of {count} texts."
     )
+
+
+def _tokenizer(path: Path) -> dict[str, Any]:
+    """The content of `tokenizer.json`, after a check that it is a tokenizer of words."""
+    content = files.read_json_object(path)
+    with reading(path, "a tokenizer as the library `tokenizers` writes it"):
+        if not Tokenizer(content).size or not isinstance(content["model"]["vocab"], dict):
+            raise ValueError("no words")
+        is_ascii_words(content)
+    return content
 
 
 def _compare(deployed: onnx.ModelProto, strings: bytes, tokenizer: Mapping[str, Any]) -> int:

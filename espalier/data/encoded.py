@@ -14,6 +14,9 @@ from espalier.data.source import Source
 from espalier.errors import BadInput
 from espalier.inputs import Decoder
 from espalier.inputs.image import encode
+from espalier.reading import reading
+
+SPLIT = "a split as `espalier prepare` writes it"
 
 
 def encoded_images(source: Source, rows: Sequence[int]) -> Iterator[bytes]:
@@ -41,10 +44,11 @@ class EncodedSplit:
 
     def __init__(self, path: Path, decode: Decoder) -> None:
         self._path, self._decode = path, decode
-        file: Any = safe_open(path, framework="np")
-        self.targets = torch.from_numpy(file.get_tensor("labels"))
-        self._offsets: NDArray[np.int64] = file.get_tensor("offsets")
-        self._content = file.get_slice("encoded")
+        with reading(path, SPLIT):
+            file: Any = safe_open(path, framework="np")
+            self.targets = torch.from_numpy(file.get_tensor("labels"))
+            self._offsets: NDArray[np.int64] = file.get_tensor("offsets")
+            self._content = file.get_slice("encoded")
 
     def __len__(self) -> int:
         """Number of examples."""

@@ -11,12 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from espalier import files
-from espalier.data.encoded import EncodedSplit
+from espalier.data.encoded import SPLIT, EncodedSplit
 from espalier.data.names import SPLITS, TRAIN
 from espalier.errors import BadInput, first_problem
 from espalier.inputs import Decoder, Front, InputKind, input_named
 from espalier.paths import DATASET, HEADS
 from espalier.prediction import Concepts, Heads, Task, task_named
+from espalier.reading import reading
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
 
@@ -92,13 +93,7 @@ class Dataset:
 
     def describe(self) -> str:
         """Kind, form and task of the examples in words."""
-        return describe(
-            self.kind,
-            self.shape,
-            self.facts,
-            self.build_task(),
-            self.classes,
-        )
+        return describe(self.kind, self.shape, self.facts, self.build_task(), self.classes)
 
     def model_files(self) -> dict[str, Any]:
         """JSON files in every model folder, of the kind of input and of several heads, by their names."""
@@ -219,7 +214,7 @@ class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, i
     def __init__(self, path: Path) -> None:
         self._path = path
         self._inputs: Any = None
-        with safe_open(path, framework="pt") as file:
+        with reading(path, SPLIT), safe_open(path, framework="pt") as file:
             self.targets: torch.Tensor = file.get_tensor("labels")
 
     def __len__(self) -> int:
@@ -255,7 +250,7 @@ def read_dataset(folder: Path) -> Dataset:
     Raises:
         BadInput: if `dataset.json` is missing or not as `espalier prepare` writes it.
     """
-    content = files.read_json(_description(folder))
+    content = files.read_json_object(_description(folder))
     try:
         return Dataset.from_json(content)
     except ValidationError as error:
@@ -273,8 +268,10 @@ def read_split(folder: Path, split: str) -> Split:
         BadInput: If its file is not the one that was prepared, or holds encoded examples; it names
             the file.
     """
-    tensors = load_file(_decoded(folder, split))
-    return Split(tensors["images"], tensors["labels"])
+    path = _decoded(folder, split)
+    with reading(path, SPLIT):
+        tensors = load_file(path)
+        return Split(tensors["images"], tensors["labels"])
 
 
 def open_split(folder: Path, split: str) -> StreamedSplit:

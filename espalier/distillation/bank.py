@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from espalier import files
+from espalier.reading import reading
 
 _SUFFIX = ".safetensors"
 _LARGEST = torch.finfo(
@@ -44,8 +45,9 @@ class Bank:
     def _fetch(self, number: int) -> Tensor:
         stem = f"view-{number:04d}"
         for path in files.find_hashed(self._folder, stem, _SUFFIX):
-            kept: Tensor = safetensors.torch.load_file(path)["logits"]
-            return kept
+            with reading(path, "outputs of a teacher, which can be deleted"):
+                kept: Tensor = safetensors.torch.load_file(path)["logits"]
+                return kept
         logits = (
             self._answer(number).clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().contiguous()
         )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from espalier import files
+from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load_verified, read_architecture
 from espalier.params import Params
@@ -21,6 +22,7 @@ from espalier.paths import (
     STATE,
     WEIGHTS,
 )
+from espalier.records import LineageRecord, MetricsRecord, read_record
 from espalier.training.device import to_device
 
 
@@ -111,11 +113,17 @@ class Project:
 
     def lineage(self, name: str) -> dict[str, Any]:
         """Content of a model's `lineage.json`: the inputs that it was made from."""
-        return files.read_json_object(self.folder(name) / LINEAGE)
+        return read_record(self.folder(name) / LINEAGE, LineageRecord)
 
     def base_macs(self, name: str) -> int:
         """Multiply-accumulates of a model's nearest ancestor, or itself, that no pruning has touched."""
-        return int(self.lineage(name)["base_macs"])
+        found = self.lineage(name).get("base_macs")
+        if found is None:
+            raise BadInput(
+                f"Expected `base_macs` in {self.folder(name) / LINEAGE}; found none: make {name} "
+                "again."
+            )
+        return int(found)
 
     def base_parameters(self, name: str) -> int | None:
         """Parameters of the same ancestor; None for models made before this was recorded."""
@@ -123,4 +131,4 @@ class Project:
 
     def metrics(self, name: str) -> dict[str, Any]:
         """Content of a model's `metrics.json`."""
-        return files.read_json_object(self.folder(name) / METRICS)
+        return read_record(self.folder(name) / METRICS, MetricsRecord)

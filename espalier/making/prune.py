@@ -171,5 +171,4 @@ def _records(job: Job[Prune], steps: int) -> dict[str, Any]:
     paths = [job.checkpoints / f"step-{step}" / CUT for step in range(1, steps + 1)]
     if not all(path.is_file() for path in paths):
         return {}
-    cuts = (KeptOutputs.from_json(files.read_json(path)) for path in paths)
-    return {CUT: reduce(KeptOutputs.then, cuts).as_json()}
+    return {CUT: reduce(KeptOutputs.then, map(KeptOutputs.read, paths)).as_json()}

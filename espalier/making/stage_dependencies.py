@@ -30,7 +30,7 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
     if not own_files or not path.is_file():
         return
     stage, place = _stage(path, name)
-    known = [one for one in stage.get("deps", []) if isinstance(one, str)]
+    known = [one for one in _listed(path, stage, "deps") if isinstance(one, str)]
     for file in own_files:
         if not any(one in _TEMPLATES or _covers(one, file) for one in known):
             raise BadInput(
@@ -48,9 +48,9 @@ def recorded_outputs(root: Path) -> dict[str, str]:
     path = root / RECORD
     if not path.is_file():
         return {}
-    stages = read_yaml(path)[0].get("stages", {})
-    outputs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    return {out["path"]: out.get("md5", "") for out in outputs}
+    outs = [one for stage in _stages(path).values() for one in _listed(path, stage, "outs")]
+    found = [one for one in outs if isinstance(one, dict) and isinstance(one.get("path"), str)]
+    return {one["path"]: str(one.get("md5", "")) for one in found}
 
 
 def refuse_missing_sections(root: Path) -> None:
@@ -67,7 +67,7 @@ def refuse_missing_sections(root: Path) -> None:
     wanted: dict[str, None] = {}
     for stage in stages.values():
         own = stage.get("do", stage)
-        named = [one for one in own.get("params", []) if isinstance(one, str)]
+        named = [one for one in _listed(path, own, "params") if isinstance(one, str)]
         wanted |= dict.fromkeys(one.partition(".")[0] for one in named)
     missing = [name for name in wanted if name not in present]
     if missing:
@@ -83,11 +83,24 @@ def _stage(path: Path, name: str) -> tuple[dict[str, Any], str]:
     stages = _stages(path)
     if name in stages or name == TEACHER:
         return stages.get(name, {}), f"stages.{name}"
-    return stages.get("model", {}).get("do", {}), "stages.model.do"
+    own = stages.get("model", {}).get("do", {})
+    return own if isinstance(own, dict) else {}, "stages.model.do"
+
+
+def _listed(path: Path, stage: Any, key: str) -> list[Any]:
+    """The values of a list in a stage; empty without the key.
+
+    Raises:
+        BadInput: if there is another value.
+    """
+    found = stage.get(key, []) if isinstance(stage, dict) else stage
+    if not isinstance(found, list):
+        raise BadInput(f"Expected a list as `{key}` of each stage in {path}; found {found!r:.80}.")
+    return found
 
 
 def _stages(path: Path) -> dict[str, Any]:
-    """The stages of `dvc.yaml`, by name.
+    """The stages of `dvc.yaml` or `dvc.lock`, by name.
 
     Raises:
         BadInput: if they are no mapping of mappings.

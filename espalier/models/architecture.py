@@ -1,6 +1,7 @@
 """The architecture of a network: the factory that builds it, and the edits since."""
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Self
 
 from torch import nn
@@ -114,7 +115,10 @@ class Architecture:
             else:
                 earlier = {key: fields.pop(key) for key in _EARLIER_KEYS if key in fields}
                 edits = _edits_of_earlier_keys(**earlier)
-            return cls(**fields, shape=tuple(shape), edits=edits)
+            found = cls(**fields, shape=tuple(shape), edits=edits)
+            if not all(map(_is_size, chain.from_iterable(found.shapes.values()))):
+                raise ValueError("shapes that are no sizes")
+            return found
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, BadInput):
                 raise

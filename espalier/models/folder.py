@@ -15,6 +15,7 @@ from espalier.models.architecture import Architecture, architecture_of
 from espalier.models.bounds import check_shapes
 from espalier.models.rebuilding import check_rebuildable, rebuild
 from espalier.paths import ARCHITECTURE, CONTENT, WEIGHTS, content_files
+from espalier.reading import naming, refuse_special
 from espalier.settings.limits import largest_network
 
 
@@ -57,10 +58,12 @@ def load_verified(folder: Path, *, trusted: Collection[str] = ()) -> nn.Module:
     """`load` without hashing the files again: for a folder that this process has verified."""
     architecture = read_architecture(folder)
     path = folder / WEIGHTS
+    refuse_special(path)
     try:
         limit = largest_network(path.stat().st_size)
-        check_shapes(architecture, _shapes(path), trusted, limit)
-        network = rebuild(architecture, trusted)
+        with naming(folder / ARCHITECTURE), naming(path):
+            check_shapes(architecture, _shapes(path), trusted, limit)
+            network = rebuild(architecture, trusted)
         state = safetensors.torch.load_file(path)
         network.load_state_dict(_versioned(state, network))
     except (EspalierError, MemoryError):
@@ -91,10 +94,8 @@ def _versioned(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, 
 def read_architecture(folder: Path) -> Architecture:
     """The architecture of a model folder."""
     path = folder / ARCHITECTURE
-    try:
+    with naming(path):
         return Architecture.from_json(files.read_json_object(path))
-    except BadInput as error:
-        raise BadInput(f"{error} The file is {path}.") from None
 
 
 def concepts_of(folder: Path) -> dict[str, list[str]] | None:

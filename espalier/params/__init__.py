@@ -24,6 +24,7 @@ from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
+from espalier.reading import naming
 from espalier.settings.data import DataSettings
 from espalier.settings.names import name_problem
 from espalier.training.recipe import Recipe
@@ -233,7 +234,8 @@ def read_params(folder: Path) -> Params:
             names the first.
     """
     content, text = read_content(folder)
-    return check(content, text)
+    with naming(folder / PARAMS):
+        return check(content, text)
 
 
 def read_content(folder: Path) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ import pandas as pd
 from espalier import files
 from espalier.paths import CURVES, FIGURES, HISTORY, MODELS
 from espalier.prediction import Headline
+from espalier.records import read_csv
 
 _METRICS = (
     "drop_high",
@@ -35,7 +36,8 @@ def write_dvc_files(root: Path, reports: Path, table: pd.DataFrame, headline: He
         known = {metric: value for metric, value in row.items() if not math.isnan(value)}
         files.write_json(reports / FIGURES / f"{name}.json", known)
         history = root / MODELS / str(name) / HISTORY
-        epochs = pd.read_csv(history, dtype=str) if history.is_file() else pd.DataFrame()
-        if len(epochs):
+        rows = read_csv(history, (headline.name,)) if history.is_file() else []
+        if rows:
+            epochs = pd.DataFrame(rows)
             curve = epochs.assign(score=epochs[headline.name])
             curve.to_csv(reports / CURVES / f"{name}.csv", index=False)

@@ -3,7 +3,8 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from espalier.errors import BadInput, reason_of
+from espalier.reading import refuse_special
 from espalier.runtimes.memory import peak_memory
 
 onnxruntime.set_default_logger_severity(3)  # its warnings are about graphs, not for users
 
+_NO_MEMORY = ("bad_alloc", "allocate memory", "BFCArena")  # words of its errors of memory
 _KERNEL = "_kernel_time"  # suffix of the profiler's events that time a node
 
 
@@ -63,13 +67,27 @@ class Session:
     """A deployed file that ONNX Runtime has opened."""
 
     def __init__(self, file: Path | bytes, threads: int = 1) -> None:
+        """Open a file.
+
+        Raises:
+            BadInput: if ONNX Runtime does not open it, or it takes no input.
+        """
+        self._name = "the content of an ONNX file" if isinstance(file, bytes) else str(file)
+        if isinstance(file, Path):
+            refuse_special(file, "an ONNX file")
         model = file if isinstance(file, bytes) else str(file)
-        self._session = _session(model, _options(threads))
-        self._input = self._session.get_inputs()[0].name
+        with self._naming("opens"):
+            self._session = _session(model, _options(threads))
+            self._input = self._session.get_inputs()[0].name
 
     def run(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The outputs (N, ...) for one batch of stored inputs (N, ...)."""
-        outputs: NDArray[np.float32] = self._session.run(None, {self._input: inputs})[0]
+        """The outputs (N, ...) for one batch of stored inputs (N, ...).
+
+        Raises:
+            BadInput: if they are not computed.
+        """
+        with self._naming("executes"):
+            outputs: NDArray[np.float32] = self._session.run(None, {self._input: inputs})[0]
         return outputs
 
     def outputs(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
@@ -81,6 +99,19 @@ class Session:
         """Some outputs of the file, by name, for one batch of stored inputs (N, ...)."""
         values = self._session.run(list(names), {self._input: inputs})
         return dict(zip(names, values, strict=True))
+
+    @contextmanager
+    def _naming(self, does: str) -> Iterator[None]:
+        """Name the file in errors of the runtime, which are of any kind; errors of memory pass."""
+        try:
+            yield
+        except Exception as error:
+            reason = reason_of(error)
+            if any(words in reason for words in _NO_MEMORY):
+                raise MemoryError(reason) from None
+            raise BadInput(
+                f"Expected {self._name} to be a file that ONNX Runtime {does}; found: {reason}."
+            ) from None
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -96,4 +127,7 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 def _session(
     model: str | bytes, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # the fallback tries the same once more, and prints that it does
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )

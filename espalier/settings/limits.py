@@ -1,10 +1,14 @@
 """Limits on files from elsewhere, which are checked before anything of that size is allocated."""
 
 JSON_BYTES = 64 * 2**20  # of a JSON file; records of cuts of large networks take megabytes
+JSON_VALUES = 4_000_000  # values in a JSON file
+CSV_BYTES = 64 * 2**20  # of a CSV file that a stage writes; a million epochs take 100 MB
+CSV_CELLS = 2_000_000  # cells of such a file
 YAML_BYTES = 2**20  # of a YAML file; a thousand entries take 200 kB
 YAML_DEPTH = 50  # mappings and lists inside each other; params.yaml needs 6
 YAML_NODES = 100_000  # keys and values of a YAML file with its aliases expanded
 HEADER_BYTES = 16 * 2**20  # of the header of a packed file, decompressed
+ONNX_BYTES = 2**31  # of an ONNX file without external data; protobuf has no larger messages
 LAYERS = 5_000  # modules of a network that a file describes
 NETWORK_BYTES = 256 * 2**20  # of the tensors of a network that a file of any size may describe
 FREE_BYTES = 128 * 2**20  # decoded bytes that a file of any size may have

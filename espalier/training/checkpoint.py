@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from espalier import files
+from espalier.reading import reading
 
+_FORM = "a checkpoint of Espalier, which can be deleted"
 _STEM, _SUFFIX = "checkpoint", ".safetensors"
 
 
@@ -41,12 +43,14 @@ class Checkpoints:
         if not intact:
             return None
         progress, path = max(intact, key=lambda one: int(one[0]["step"]))
-        return safetensors.torch.load_file(path), progress
+        with reading(path, _FORM):
+            return safetensors.torch.load_file(path), progress
 
 
 def _progress(path: Path) -> dict[str, Any]:
-    with safetensors.safe_open(path, "pt") as file:
+    with reading(path, _FORM), safetensors.safe_open(path, "pt") as file:
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+        int(progress["step"])
     return progress
 
 

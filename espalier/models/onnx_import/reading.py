@@ -6,10 +6,12 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
 from espalier.models.onnx_import.lowering import lower
 from espalier.models.onnx_import.program import OnnxProgram
 from espalier.models.onnx_import.values import Unsupported
+from espalier.onnx_files import load_onnx
+from espalier.reading import reading
 
 _INTEGER = (
     "QuantizeLinear",
@@ -42,7 +44,6 @@ def read_onnx(
         BadInput: if the file is missing or damaged, or has a form or an operator that cannot be taken.
     """
     model = _load(path)
-    _refuse_outside_parts(path, model)
     _refuse_integers(path, model)
     sizes = _input_sizes(path, model)
     if len(model.graph.output) != 1:
@@ -68,25 +69,11 @@ def read_onnx(
 
 
 def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise BadInput(f"Expected {path} to be an ONNX file; found no file there.")
-    try:
-        model = onnx.load(path, load_external_data=False)
-        if not model.graph.node:
-            raise ValueError("no operators")
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
-    except Exception as error:  # protobuf raises nearly anything on another file
-        raise BadInput(f"Expected {path} to be an ONNX file; found: {reason_of(error)}.") from None
-
-
-def _refuse_outside_parts(path: Path, model: Any) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise BadInput(
-                f"Expected {path} to contain its weights; found external data ({tensor.name}): merge "
-                f"them with onnx.save(onnx.load({path.name!r}), 'whole.onnx'), or export with "
-                "external_data=False."
-            )
+    model = load_onnx(path)
+    if not model.functions:
+        return model
+    with reading(path, "an ONNX file"):
+        return onnx.inliner.inline_local_functions(model)
 
 
 def _refuse_integers(path: Path, model: Any) -> None:

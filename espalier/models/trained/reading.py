@@ -8,10 +8,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from espalier.errors import BadInput, reason_of
+from espalier.reading import reading
 from espalier.settings.programs import PROGRAM, program_refusal
 
 # Where training scripts keep the weights in a checkpoint; running averages first, as timm does.
@@ -74,10 +74,8 @@ def read_weights(path: Path, place: str | None = None) -> Weights:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path, "sound safetensors"):
         return dict(safetensors.torch.load_file(path))
-    except SafetensorError as error:
-        raise BadInput(f"Expected {path} to be sound safetensors; found: {error}.") from None
 
 
 def _checkpoint(path: Path) -> Any:

@@ -4,6 +4,7 @@ Layers are measured inside one graph by the runtime's own profiler: without the 
 in the memory layout that they have inside a network. A file in the user's cache keeps the results.
 """
 
+import math
 import os
 import tempfile
 from collections import defaultdict
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from espalier import files
+from espalier.errors import BadInput
 from espalier.measures.device import processor
 from espalier.runtimes import DEFAULT
 
@@ -96,7 +98,7 @@ def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Poi
         cache: file of the measured latencies; a file in the user's cache by default.
     """
     cache = cache or default_cache()
-    known: dict[str, float] = files.read_json(cache) if cache.exists() else {}
+    known = _known(cache) if cache.exists() else {}
     points = list(dict.fromkeys(points))
     missing = [point for point in points if point.key not in known]
     for batch in _batches(missing):
@@ -105,6 +107,21 @@ def milliseconds(points: Iterable[Point], cache: Path | None = None) -> dict[Poi
     if missing:
         files.write_json(cache, known)
     return {point: known[point.key] for point in points}
+
+
+def _known(cache: Path) -> dict[str, float]:
+    """The measured latencies of a cache.
+
+    Raises:
+        BadInput: if it holds something else.
+    """
+    known = files.read_json_object(cache)
+    if not all(isinstance(one, int | float) and 0 <= one < math.inf for one in known.values()):
+        raise BadInput(
+            f"Expected {cache} to hold milliseconds by layer; found other values: delete it, and it is "
+            "measured again."
+        )
+    return known
 
 
 def default_cache() -> Path:

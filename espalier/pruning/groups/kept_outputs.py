@@ -1,14 +1,17 @@
 """Kept outputs: the outputs of each layer that a cut has left, to look up the removed ones."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from espalier import files
 from espalier.errors import BadInput
 from espalier.pruning.groups.dependency_groups import DependencyGroups
+from espalier.reading import naming
 
 _ATTRIBUTE = "_espalier_kept_outputs"
 
@@ -64,6 +67,16 @@ class KeptOutputs:
         }
 
     @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a `cut.json`.
+
+        Raises:
+            BadInput: if it is missing or something else; the message has the file.
+        """
+        with naming(path):
+            return cls.from_json(files.read_json_object(path))
+
+    @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Read the content of `cut.json`.
 
@@ -73,7 +86,9 @@ class KeptOutputs:
         try:
             outputs = {name: int(layer["outputs"]) for name, layer in content.items()}
             kept = {name: tuple(map(int, layer["kept"])) for name, layer in content.items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if any(not 0 <= one < outputs[name] for name in kept for one in kept[name]):
+                raise ValueError("an index of no output")
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadInput(
                 f"Expected `outputs` and `kept` of layers in the record of a cut; found {error!r}."
             ) from None

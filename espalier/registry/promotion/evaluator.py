@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 import torch
 
@@ -25,6 +24,7 @@ from espalier.errors import BadInput
 from espalier.gates import Figures, Policy, candidates_of
 from espalier.judging import LEVEL, Question, compare, drop_bounds
 from espalier.models.folder import concepts_of, load, read_architecture
+from espalier.onnx_files import load_onnx
 from espalier.params import Evaluation, Params
 from espalier.paths import (
     CONDITIONS,
@@ -38,9 +38,13 @@ from espalier.paths import (
     TEACHER,
 )
 from espalier.prediction import Task
+from espalier.reading import reading
+from espalier.records import ConditionsRecord, LineageRecord, read_models_table, read_record
 from espalier.runtimes import runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
+
+_AGAIN = "Run `espalier evaluate` first."
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,9 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) 
     Raises:
         BadInput: if the file takes inputs of another shape.
     """
-    sizes = onnx.load(folder / DEPLOYED).graph.input[0].type.tensor_type.shape.dim
-    found = tuple(size.dim_value for size in sizes[1:])
+    graph = load_onnx(folder / DEPLOYED).graph
+    sizes = [size.dim_value for one in graph.input[:1] for size in one.type.tensor_type.shape.dim]
+    found = tuple(sizes[1:])
     shape = tuple(test.inputs.shape[1:])
     if found != shape:
         raise BadInput(
@@ -124,12 +129,13 @@ class Evaluator:
             )
         data = data_hash(root / PREPARED)
         _check_reports(root, params, data)
+        dataset = read_dataset(root / PREPARED)
         return cls(
             root=root,
             params=params,
-            table=pd.read_csv(table, index_col="model"),
+            table=_table(table, params, dataset.build_task()),
             data=data,
-            dataset=read_dataset(root / PREPARED),
+            dataset=dataset,
             test=read_split(root / PREPARED, TEST),
         )
 
@@ -171,12 +177,12 @@ class Evaluator:
                 there is none.
         """
         rows: dict[str, dict[str, Any]] = self.table.to_dict("index")  # type: ignore[assignment]
-        lineage = files.read_json(self.root / MODELS / name / LINEAGE)
+        lineage = read_record(self.root / MODELS / name / LINEAGE, LineageRecord)
         figures = Figures.of(
             rows[name],
             rows[TEACHER],
             headline=self.task.headline.name,
-            data=str(lineage["data"]),
+            data=str(lineage.get("data", "")),
             current_data=self.data,
         )
         question, reported = self._question(name), self._reported(name, "predicted")
@@ -229,7 +235,12 @@ class Evaluator:
     def _reported(self, name: str, column: str) -> np.ndarray:
         """Answers or outputs (n, ...) of the deployed file of an entry, by the reports."""
         path = self.root / REPORTS / PREDICTIONS / f"{name}.parquet"
-        return np.stack(pd.read_parquet(path, columns=[column])[column].to_list())
+        count = len(self._question(name).targets)
+        with reading(path, f"{count} predictions as `espalier evaluate` writes them", _AGAIN):
+            found = np.stack(pd.read_parquet(path, columns=[column])[column].to_list())
+            if len(found) != count or found.dtype.kind not in "iufb":
+                raise ValueError(f"{len(found)} of type {found.dtype}")
+            return found
 
     def _torch_agreement(self, name: str, deployed: np.ndarray, question: Question) -> float:
         """Fraction of the test examples for which the torch network gives the answer of the deployed file."""
@@ -260,13 +271,22 @@ def champion_drop(own: Answers, champion: Answers | None, level: float = LEVEL) 
     return compare(own.scores, champion.scores, level).drop.high
 
 
+def _table(path: Path, params: Params, task: Task) -> pd.DataFrame:
+    """The content of `reports/models.csv`, which has a row for each entry."""
+    known = {row["model"] for row in read_models_table(path, task.headline.name)}
+    missing = [name for name in params.names if name not in known]
+    if missing:
+        raise BadInput(f"Expected {path} to have a row for {missing[0]}; found none. {_AGAIN}")
+    return pd.read_csv(path, index_col="model")
+
+
 def _check_reports(root: Path, params: Params, data: str) -> None:
     """Check that the reports are of the current data and of the current deployed files."""
-    conditions = files.read_json(root / REPORTS / CONDITIONS)
+    conditions = read_record(root / REPORTS / CONDITIONS, ConditionsRecord)
     if conditions["data"] != data:
         raise BadInput(
             f"Expected {REPORTS}/ to be of the current data {data[:12]}; "
-            f"found {conditions['data'][:12]}. Run `espalier evaluate` first."
+            f"found {conditions['data'][:12]}. {_AGAIN}"
         )
     for name in params.names:
         manifest = files.read_manifest(root / MODELS / name)

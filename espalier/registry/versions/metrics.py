@@ -5,7 +5,6 @@ during training), `metrics/loss` is a key of `metrics.json`, and a plain name (`
 ...) is a column of `reports/models.csv` (test split, deployed file).
 """
 
-import csv
 import math
 import re
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files
-from espalier.errors import BadInput
 from espalier.paths import PAGE, REPORTS, TABLE
+from espalier.records import number, read_csv
 
 _PLACES = frozenset(
     {"step", "epoch", "time", "seconds"}
@@ -75,19 +74,14 @@ def read_history(path: Path | None, now: float) -> History:
         now: Time of rows that have none, in seconds since 1970.
 
     Raises:
-        BadInput: If a row has no step.
+        BadInput: If the file is damaged, or a row has no step.
     """
     if path is None or not path.is_file():
         return History()
     points: list[MetricPoint] = []
     span = None
-    for line, row in enumerate(_rows(path), start=2):
-        step = _number(row.get("step"))
-        if step is None:
-            raise BadInput(
-                f"Expected a number in the column `step` of line {line} of {path}; "
-                f"found {row.get('step')!r}."
-            )
+    for line, row in enumerate(read_csv(path, ("step",)), start=2):
+        step = number(path, row, "step", line)
         time = _number(row.get("time"))
         if time is not None:
             duration = _number(row.get("seconds")) or 0.0
@@ -117,9 +111,10 @@ def read_metrics(path: Path | None) -> dict[str, float]:
     """Read the finite numbers of `metrics.json`, by the name of the metric; a missing file has none."""
     content = files.read_json_object(path) if path and path.is_file() else {}
     metrics = {}
-    for name, value in content.items():
-        if isinstance(value, int | float) and math.isfinite(value):
-            metrics[f"metrics/{_metric_name(name)}"] = float(value)
+    for name, cell in content.items():
+        value = _number(cell) if isinstance(cell, int | float) else None
+        if value is not None:
+            metrics[f"metrics/{_metric_name(name)}"] = value
     return metrics
 
 
@@ -127,15 +122,12 @@ def read_report(root: Path) -> dict[str, dict[str, float]]:
     """Read `reports/models.csv`: for each model its metrics by name. Columns of words are left out.
 
     Raises:
-        BadInput: If the table has no column `model`.
+        BadInput: If the table is damaged or has no column `model`.
     """
     path = root / REPORTS / TABLE
     if not path.is_file():
         return {}
-    rows = _rows(path)
-    if rows and "model" not in rows[0]:
-        raise BadInput(f"Expected a column `model` in {path}; found {', '.join(rows[0])}.")
-    return {row["model"]: _report_metrics(row) for row in rows}
+    return {row["model"]: _report_metrics(row) for row in read_csv(path, ("model",))}
 
 
 def read_page(root: Path) -> Page | None:
@@ -153,16 +145,11 @@ def _report_metrics(row: Mapping[str, str]) -> dict[str, float]:
     return metrics
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _number(cell: object) -> float | None:
     """The finite number in a cell; None for an empty cell, a word, NaN or infinity."""
     try:
         value = float(str(cell))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from espalier import files
+from espalier.errors import BadInput
 from espalier.params import Params
 from espalier.paths import ARCHITECTURE, CONTENT, LINEAGE, MODELS, content_files
+from espalier.records import LineageRecord, read_record
 
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
 _VALUE_LIMIT = 5000
@@ -59,7 +61,7 @@ class Model:
         """The content of `lineage.json`; empty if the file is missing."""
         if LINEAGE not in self.hashes:
             return {}
-        return files.read_json_object(self.folder / LINEAGE)
+        return read_record(self.folder / LINEAGE, LineageRecord)
 
     def parameters(self) -> dict[str, str]:
         """Parameters of the run: the keys of the entry by their own names, the rest of the lineage under `lineage.`.
@@ -100,7 +102,10 @@ class Model:
 
     def _classes(self) -> str:
         """Names of the outputs as JSON; empty if the model answers all classes of the data."""
-        concepts = files.read_json(self.folder / ARCHITECTURE).get("concepts")
+        path = self.folder / ARCHITECTURE
+        concepts = files.read_json_object(path).get("concepts") or {}
+        if not isinstance(concepts, dict):
+            raise BadInput(f"Expected a mapping as `concepts` of {path}; found {concepts!r:.80}.")
         return json.dumps(list(concepts), ensure_ascii=False) if concepts else ""
 
 

@@ -12,8 +12,10 @@ from safetensors import safe_open
 
 from espalier.errors import BadInput
 from espalier.inputs import INPUTS
+from espalier.onnx_files import load_onnx
 from espalier.paths import DEPLOYED, MANIFEST, PREPARED
 from espalier.prediction import TASKS, task_named
+from espalier.reading import reading
 from espalier.registry.versions.model import Model
 
 EXAMPLES = 4
@@ -57,7 +59,7 @@ def write_flavor(
     import mlflow.onnx
     from mlflow.models import Model as Description
 
-    deployed = onnx.load(model.folder / DEPLOYED)
+    deployed = load_onnx(model.folder / DEPLOYED)
     requirements = [f"{name}=={version(name)}" for name in ("onnx", "onnxruntime", "numpy")]
     mlflow.onnx.save_model(
         deployed,
@@ -91,7 +93,7 @@ def read_examples(root: Path) -> NDArray[Any] | None:
     path = root / PREPARED / "validation.safetensors"
     if not path.is_file():
         return None
-    with safe_open(path, framework="np") as tensors:
+    with reading(path, "a split of the prepared data"), safe_open(path, framework="np") as tensors:
         examples: NDArray[Any] = tensors.get_slice("images")[:EXAMPLES]
     return examples
 

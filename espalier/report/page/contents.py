@@ -1,5 +1,6 @@
 """The data of the page: the tables of an evaluation, and the folders of the models it measured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from espalier import files
+from espalier import records
 from espalier.data.names import TEST
 from espalier.data.prepared import Dataset, StreamedSplit, open_split, read_dataset
+from espalier.models.folder import concepts_of
 from espalier.paths import (
     ACTIVITY,
     ARCHITECTURE,
@@ -28,6 +30,7 @@ from espalier.paths import (
     TABLE,
 )
 from espalier.prediction import CLASSIFICATION, NO_ANSWER, Task
+from espalier.reading import reading
 from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
 from espalier.report.understanding.surrogates import Surrogates
@@ -38,6 +41,30 @@ Row = dict[str, Any]
 _TEXT = frozenset(
     {"model", "parent", "by", "class", "worst_class", "device", "layer", "layers", "classes"}
 )
+_OF_CLASSES = (
+    "model",
+    "class",
+    "examples",
+    "drop",
+    "drop_low",
+    "drop_high",
+    "lost",
+    "gained",
+)
+_OF_SENSITIVITY = (
+    "model",
+    "layer",
+    "layers",
+    "removed",
+    "units",
+    "sets",
+    "images",
+    "{score}",
+    "{score}_without",
+    "loss",
+    "loss_without",
+)
+_OF_ACTIVITY = ("model", "layer", "kept", "cut")
 _FLAG = "front"  # column that holds True or False
 
 
@@ -74,7 +101,7 @@ class Contents:
         """Read the tables.
 
         Raises:
-            BadInput: if the data set or the conditions are missing or damaged.
+            BadInput: if the data set, the conditions or a table are missing or damaged.
         """
         dataset = read_dataset(root / PREPARED)
         headline = dataset.build_task().headline.name
@@ -82,13 +109,13 @@ class Contents:
             root=root,
             reports=reports,
             dataset=dataset,
-            rows={row["model"]: row for row in _rows(reports / TABLE, headline)},
-            classes=_rows(reports / CLASSES, headline),
-            conditions=files.read_json(reports / CONDITIONS),
+            rows=_models(reports / TABLE, headline),
+            classes=_rows(reports / CLASSES, headline, _OF_CLASSES),
+            conditions=records.read_record(reports / CONDITIONS, records.ConditionsRecord),
             saliency=SaliencyMaps.read(reports / SALIENCY),
             surrogates=Surrogates.read(reports / SURROGATES),
-            sensitivity=_optional_rows(reports / SENSITIVITY, headline),
-            activity=_optional_rows(reports / ACTIVITY, headline),
+            sensitivity=_optional_rows(reports / SENSITIVITY, headline, _OF_SENSITIVITY),
+            activity=_optional_rows(reports / ACTIVITY, headline, _OF_ACTIVITY),
         )
 
     @cached_property
@@ -104,7 +131,7 @@ class Contents:
     def classes_of(self, name: str) -> tuple[str, ...]:
         """Names of the outputs of a model."""
         path = self.root / MODELS / name / ARCHITECTURE
-        concepts = files.read_json(path).get("concepts") if path.is_file() else None
+        concepts = concepts_of(path.parent) if path.is_file() else None
         return self.dataset.classes if concepts is None else tuple(concepts)
 
     @property
@@ -137,7 +164,8 @@ class Contents:
     def history(self, name: str) -> pd.DataFrame:
         """The epochs of a model's training, numbered from 1; empty if it was not trained."""
         path = self.root / MODELS / name / HISTORY
-        history = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        rows = records.read_csv(path, ("epoch", self.task.headline.name)) if path.is_file() else []
+        history: pd.DataFrame = pd.DataFrame(rows).apply(pd.to_numeric, errors="coerce")
         history = history.rename(columns={self.task.headline.name: "score"})
         if len(history) and not history["epoch"].is_monotonic_increasing:
             history["epoch"] = range(1, len(history) + 1)  # several trainings in one history
@@ -145,31 +173,41 @@ class Contents:
 
     def lineage(self, name: str) -> dict[str, Any]:
         """The content of a model's `lineage.json`; empty if there is none."""
-        return self._json(name, LINEAGE)
+        path = self.root / MODELS / name / LINEAGE
+        return records.read_record(path, records.LineageRecord) if path.is_file() else {}
 
     def metrics(self, name: str) -> dict[str, Any]:
         """The content of a model's `metrics.json`; empty if there is none."""
-        return self._json(name, METRICS)
+        path = self.root / MODELS / name / METRICS
+        return records.read_record(path, records.MetricsRecord) if path.is_file() else {}
 
     def forgotten(self, name: str) -> pd.DataFrame:
         """Predictions and logits of the test examples that a model has forgotten."""
         path = self.reports / PREDICTIONS / f"{name}.parquet"
         # filtered while reading: the logits of all examples may take gigabytes
-        return pd.read_parquet(path, filters=[("forgotten", "==", True)])
-
-    def _json(self, name: str, file: str) -> dict[str, Any]:
-        path = self.root / MODELS / name / file
-        content: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-        return content
+        with reading(path, "predictions as `espalier evaluate` writes them"):
+            found: pd.DataFrame = pd.read_parquet(path, filters=[("forgotten", "==", True)])
+            return found
 
 
-def _optional_rows(path: Path, headline: str) -> list[Row]:
-    return _rows(path, headline) if path.is_file() else []
+def _optional_rows(path: Path, headline: str, required: Sequence[str]) -> list[Row]:
+    return _rows(path, headline, required) if path.is_file() else []
 
 
-def _rows(path: Path, headline: str) -> list[Row]:
-    """The rows of a table. Text stays text: pandas would read a class called `nan` as missing."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+def _models(path: Path, headline: str) -> dict[str, Row]:
+    """The rows of `models.csv` by model."""
+    rows = _typed(records.read_models_table(path, headline), headline)
+    return {row["model"]: row for row in rows}
+
+
+def _rows(path: Path, headline: str, required: Sequence[str]) -> list[Row]:
+    columns = [column.format(score=headline) for column in required]
+    return _typed(records.read_csv(path, columns), headline)
+
+
+def _typed(rows: list[dict[str, str]], headline: str) -> list[Row]:
+    """The rows of a table with their numbers. Text stays text: a class may be called `nan`."""
+    table = pd.DataFrame(rows, dtype=str)
     endings = ("", "_low", "_high", "_without")
     table = table.drop(columns="score", errors="ignore")  # a copy of the headline, for plots
     table = table.rename(columns={f"{headline}{ending}": f"score{ending}" for ending in endings})
@@ -177,5 +215,5 @@ def _rows(path: Path, headline: str) -> list[Row]:
         table[column] = pd.to_numeric(table[column], errors="coerce")
     if _FLAG in table:
         table[_FLAG] = table[_FLAG] == "True"
-    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
-    return rows
+    typed: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+    return typed

@@ -38,7 +38,7 @@ def _cells(contents: Contents) -> Cells:
     cells: Cells = {}
     for row in contents.classes:
         model = row["model"]
-        if contents.rows[model]["parent"]:
+        if contents.rows.get(model, {}).get("parent"):
             cells.setdefault(model, {})[row["class"]] = row
     return cells
 

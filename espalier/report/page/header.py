@@ -22,7 +22,7 @@ def header(contents: Contents) -> Markup:
         "threads, of processors": f"{conditions['threads']} of {conditions['processors']}",
         "load at the start": f"{conditions['load']:.1f}",
         "measured": f"{started:%Y-%m-%d %H:%M} UTC",
-        "runtime, torch": f"{runtime} {conditions[runtime]}, {conditions['torch']}",
+        "runtime, torch": f"{runtime} {conditions.get(runtime, '')}, {conditions['torch']}",
         "data": tag("code", conditions["data"][:12], title=conditions["data"]),
         "commit": tag("code", commit) if commit else "not in a repository",
     }

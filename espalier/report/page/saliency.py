@@ -1,10 +1,14 @@
 """Saliency: the same test examples under the saliency map of each model."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from PIL import Image
 
+from espalier.errors import BadInput
+from espalier.paths import SALIENCY
+from espalier.prediction import CLASSIFICATION, NO_ANSWER
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
 from espalier.report.page.pictures import SIDE, source
@@ -35,12 +39,30 @@ def saliency(contents: Contents) -> Markup:
     explanation = _explanation(contents, f"{maps.compared}" if maps else "some")
     if maps is None:
         return section("saliency", "Saliency", explanation, tag("p", _MISSING))
+    _refuse_others(contents, maps)
     models = {name: one for name, one in maps.models.items() if name in contents.rows}
     heads = tag("tr", tag("th", "example"), *(_head(name, one) for name, one in models.items()))
     rows = join(_row(contents, maps, number, models) for number in range(len(maps.examples)))
     return section(
         "saliency", "Saliency", explanation, scrolled(table(heads, rows, class_="saliency"))
     )
+
+
+def _refuse_others(contents: Contents, maps: SaliencyMaps) -> None:
+    """Refuse maps of examples or of classes that the data do not have.
+
+    Raises:
+        BadInput: if there are some; the message has the file.
+    """
+    answers = [*maps.labels, *chain.from_iterable(one.answers for one in maps.models.values())]
+    known = all(0 <= example < len(contents.test) for example in maps.examples)
+    if contents.task.name == CLASSIFICATION.name:
+        known &= all(NO_ANSWER <= one < len(contents.dataset.classes) for one in answers)
+    if not known:
+        raise BadInput(
+            f"Expected {contents.reports / SALIENCY} to be of examples and classes of the test split; "
+            "found others. Run `espalier evaluate` again."
+        )
 
 
 def _explanation(contents: Contents, compared: str) -> str:

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from espalier.models.architecture import Architecture
 from espalier.models.folder import read_architecture
 from espalier.paths import ARCHITECTURE, CUT, MODELS, WEIGHTS
+from espalier.reading import reading
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.markup import Markup, bar, bar_row, join, legend, section, tag
 
@@ -131,7 +132,8 @@ def _zeros(folder: Path, own: Architecture) -> dict[str, float]:
     if not own.masked:
         return {}
     fractions = {}
-    with safe_open(folder / WEIGHTS, framework="np") as file:
+    path = folder / WEIGHTS
+    with reading(path, "safetensors"), safe_open(path, framework="np") as file:
         stored = set(file.keys())
         for name in own.masked:
             if name in stored:

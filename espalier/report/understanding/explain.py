@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from espalier import files
 from espalier.data.names import TRAIN, VALIDATION
 from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
 from espalier.errors import BadInput
@@ -320,5 +319,5 @@ def _cuts(project: _Project, parent: str) -> dict[str, KeptOutputs]:
     for name, entry in project.params.models.items():
         path = project.root / MODELS / name / CUT
         if isinstance(entry, Prune) and entry.parent == parent and path.is_file():
-            cuts[name] = KeptOutputs.from_json(files.read_json(path))
+            cuts[name] = KeptOutputs.read(path)
     return cuts

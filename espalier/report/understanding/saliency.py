@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from espalier import files
-from espalier.errors import Notice
+from espalier.errors import BadInput, Notice
 from espalier.prediction import NO_ANSWER
 from espalier.report.understanding.grad_cam import grad_cam, rank_correlation
 from espalier.report.understanding.stored import read_explanation
@@ -70,10 +70,29 @@ class SaliencyMaps:
         Raises:
             BadInput: if the file holds something else.
         """
-        return read_explanation(path, _SALIENCY)
+        found = read_explanation(path, _SALIENCY)
+        if found is None:
+            return None
+        for name, model in found.models.items():
+            counts = {len(found.examples), len(found.labels), len(model.answers), len(model.maps)}
+            if len(counts) > 1 or not all(map(_is_map, model.maps)):
+                raise BadInput(
+                    f"Expected {path} to have an answer of {name[:100]!r} to each example, and a map "
+                    "of 0 to 255 or none; found others. Run `espalier evaluate` again."
+                )
+        return found
 
 
 _SALIENCY = TypeAdapter(SaliencyMaps)
+
+
+def _is_map(values: Map | None) -> bool:
+    """Whether a map has rows of equal length, with values of 0 to 255."""
+    if values is None:
+        return True
+    widths = {len(row) for row in values}
+    sound = all(0 <= value <= 255 for row in values for value in row)
+    return sound and len(widths) == 1 and 0 not in widths
 
 
 def saliency_maps(

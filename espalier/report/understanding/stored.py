@@ -5,7 +5,9 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from espalier import files
 from espalier.errors import BadInput, first_problem
+from espalier.settings.limits import JSON_BYTES
 
 Explanation = TypeVar("Explanation")
 
@@ -23,7 +25,7 @@ def read_explanation(path: Path, adapter: TypeAdapter[Explanation]) -> Explanati
     if not path.is_file():
         return None
     try:
-        return adapter.validate_json(path.read_bytes())
+        return adapter.validate_json(files.read_bounded(path, JSON_BYTES))
     except ValidationError as error:
         place, problem = first_problem(error)
         raise BadInput(

@@ -1,0 +1,232 @@
+"""Records that stages write beside models and reports, checked where they are read: JSON with typed keys, and CSV.
+
+Each type lists the keys that code reads; further keys and missing ones are left to the reader, except
+where they are required.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espalier import files
+from espalier.errors import BadInput, first_problem, reason_of
+from espalier.paths import TEACHER
+from espalier.settings.limits import CSV_BYTES, CSV_CELLS
+
+
+class Record(BaseModel):
+    """Types of the keys of a JSON file that code reads."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class LineageRecord(Record):
+    """The content of `lineage.json`."""
+
+    key: str = ""
+    data: str = ""
+    entry: dict[str, Any] = {}
+    parent: str | None = None
+    models: dict[str, str] = {}
+    seed: int = 0
+    device: str = ""
+    versions: dict[str, str] = {}
+    base_macs: int = 0
+    base_parameters: int | None = None
+    seconds: float = 0.0
+    finished: float = 0.0
+
+
+class MetricsRecord(Record):
+    """The content of `metrics.json`: flat numbers."""
+
+    macs: float
+    bytes: float
+    parameters: float = 0.0
+    packed_bytes: float = 0.0
+    seconds: float = 0.0
+
+
+class ConditionsRecord(Record):
+    """The content of `conditions.json`."""
+
+    data: str
+    models: dict[str, str]
+    device: str
+    threads: int
+    processors: int
+    load: float
+    torch: str
+    started: float
+    task: str = ""
+    commit: str | None = None
+    runtime: str = "onnxruntime"
+
+
+_LAST_SECOND = 2**37  # of a time since 1970 that the calendar of Python has
+
+
+def read_record(path: Path, record: type[Record]) -> dict[str, Any]:
+    """Read a JSON file of a stage.
+
+    Args:
+        path: the file.
+        record: types of its keys, such as `LineageRecord`.
+
+    Raises:
+        BadInput: if it is missing or no JSON, or a key is missing or of another type; the message
+            has the file and the key.
+    """
+    content = files.read_json_object(path)
+    try:
+        record.model_validate(content)
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        raise BadInput(
+            f"Expected {path} to be as Espalier writes it; found at `{place[:100]}`: {problem}."
+        ) from None
+    for key in ("started", "finished", "seconds"):
+        if not abs(content.get(key) or 0) < _LAST_SECOND:
+            raise BadInput(f"Expected seconds at `{key}` of {path}; found {content[key]}.")
+    return content
+
+
+def read_csv(path: Path, required: Collection[str] = ()) -> list[dict[str, str]]:
+    """Read a CSV file of a stage: its rows, by column.
+
+    Args:
+        path: the file.
+        required: columns that it has to have, unless it has no line at all.
+
+    Raises:
+        BadInput: if it is missing, too large or no CSV in UTF-8, lacks a column, or a line has another
+            number of cells than the first; the message has the file and the line.
+    """
+    content = files.read_bounded(path, CSV_BYTES)
+    cells = content.count(b",") + content.count(b"\n")
+    if cells > CSV_CELLS:
+        raise BadInput(f"Expected {path} to have at most {CSV_CELLS:,} cells; found {cells:,}.")
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    except (csv.Error, ValueError) as error:
+        raise BadInput(f"Expected {path} to be CSV in UTF-8; found {reason_of(error)}.") from None
+    if not rows:
+        return []
+    names, *others = rows
+    _check_columns(path, names, required)
+    for line, row in enumerate(others, start=2):
+        if len(row) != len(names):
+            raise BadInput(
+                f"Expected {len(names)} cells in row {line} of {path}; found {len(row)}."
+            )
+    return [dict(zip(names, row, strict=True)) for row in others]
+
+
+def number(path: Path, row: Mapping[str, str], column: str, line: int) -> float:
+    """The finite number in a cell of a CSV file.
+
+    Args:
+        path: the file, for the message.
+        row: cells by column.
+        column: name of the column.
+        line: number of the row in the file; the head is row 1.
+
+    Raises:
+        BadInput: if there is another value.
+    """
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInput(
+            f"Expected a number in the column `{column}` of line {line} of {path}; found "
+            f"{row[column][:100]!r}."
+        )
+    return value
+
+
+def _check_columns(path: Path, names: list[str], required: Collection[str]) -> None:
+    missing = [name for name in required if name not in names]
+    if missing:
+        found = ", ".join(names)[:200]
+        raise BadInput(f"Expected a column `{missing[0]}` in {path}; found {found}.")
+    if len(set(names)) != len(names):
+        raise BadInput(f"Expected the columns of {path} to have different names; found equal ones.")
+
+
+_WORDS = ("model", "parent", "by")
+_OF_THE_SCORE = ("", "_low", "_high")
+_MEASURED = (
+    "examples",
+    "parameters",
+    "macs",
+    "bytes",
+    "latency_1_ms",
+    "latency_64_ms",
+    "speedup_1",
+    "speedup_1_low",
+    "speedup_1_high",
+    "speedup_64",
+    "drop",
+    "drop_low",
+    "drop_high",
+    "not_finite",
+)
+_ABOVE_ZERO = frozenset({"examples", "bytes", "latency_1_ms", "latency_64_ms"})
+_FURTHER = ("memory_1", "worst_class_drop_high", "front")  # the first two may be empty
+
+
+def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
+    """The rows of `reports/models.csv`, the teacher's among them.
+
+    Args:
+        path: the file.
+        headline: column of the score.
+
+    Raises:
+        BadInput: if it is damaged, lacks a column or the teacher, has a model twice or one without its
+            parent, or another value where a number has to be; the message has the file and the row.
+    """
+    measured = (*(f"{headline}{ending}" for ending in _OF_THE_SCORE), *_MEASURED)
+    rows = read_csv(path, (*_WORDS, *measured, *_FURTHER))
+    parents = {row["model"]: row["parent"] for row in rows}
+    if parents.get(TEACHER) != "" or len(parents) < len(rows):
+        raise BadInput(
+            f"Expected {path} to have a row for each model, and one for the {TEACHER}, which has no "
+            f"parent; found {', '.join(row['model'] for row in rows)[:200]!r}."
+        )
+    for line, row in enumerate(rows, start=2):
+        _check_words(path, row, line, parents)
+        for column in measured:
+            _check_number(path, row, column, line)
+    return rows
+
+
+def _check_words(path: Path, row: Mapping[str, str], line: int, parents: Collection[str]) -> None:
+    name, parent = row["model"], row["parent"]
+    if "/" in name or not name.isprintable():
+        raise BadInput(
+            f"Expected a name without '/' in row {line} of {path}; found {name[:100]!r}."
+        )
+    if parent not in parents and name != TEACHER:
+        raise BadInput(
+            f"Expected the parent of {name} in row {line} of {path} to be a model; found "
+            f"{parent[:100]!r}."
+        )
+    if row["front"] not in ("True", "False"):
+        raise BadInput(
+            f"Expected True or False in the column `front` of row {line} of {path}; found "
+            f"{row['front'][:100]!r}."
+        )
+
+
+def _check_number(path: Path, row: Mapping[str, str], column: str, line: int) -> None:
+    value = number(path, row, column, line)
+    if column in _ABOVE_ZERO and value <= 0:
+        raise BadInput(f"Expected `{column}` above 0 in row {line} of {path}; found {value:g}.")

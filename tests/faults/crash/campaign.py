@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
+from math import inf
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -109,23 +111,42 @@ def play_all(
     play_one: Callable[[AnyScenario, Forks, Path], Result],
     tallies: dict[str, Tally],
     forks: list[Forks],
+    minutes: float,
 ) -> None:
-    """Play all scenarios, as many at a time as there are runners, and add them to the tallies."""
+    """Play scenarios, as many at a time as there are runners, and add them to the tallies.
+
+    Args:
+        planned: the scenarios.
+        play_one: plays one on a runner, in a folder.
+        tallies: the results, by stage.
+        forks: the runners.
+        minutes: time after which no further scenario begins.
+    """
     free: SimpleQueue[Forks] = SimpleQueue()
     for runner in forks:
         free.put(runner)
     started = time.monotonic()
 
-    def play_on_a_free_runner(scenario: AnyScenario) -> Result:
+    def play_on_a_free_runner(scenario: AnyScenario) -> Result | None:
+        if time.monotonic() - started > 60 * minutes:
+            return None
         runner = free.get()
         try:
             return play_one(scenario, runner, runner.log.with_suffix(".project"))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ) as error:  # the comparison found no such file, or no JSON
+            return Result(problems=[f"{type(error).__name__}: {error}"])
         finally:
             free.put(runner)
 
     with ThreadPoolExecutor(len(forks)) as pool:
         results = pool.map(play_on_a_free_runner, planned)
         for done, (scenario, result) in enumerate(zip(planned, results, strict=True), 1):
+            if result is None:
+                continue
             tallies[scenario.stage].add(scenario, result)
             lines = [f"{scenario}: {problem}" for problem in result.problems]
             if done % 100 == 0:
@@ -135,7 +156,7 @@ def play_all(
             _say(*lines)
 
 
-def run(kills: int, seed: int, runners: int) -> dict[str, Any]:
+def run(kills: int, seed: int, runners: int, minutes: float) -> dict[str, Any]:
     """Run the campaign; returns its record."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as temporary, ExitStack() as stack:
@@ -159,10 +180,12 @@ def run(kills: int, seed: int, runners: int) -> dict[str, Any]:
 
         of_runs = round(_RUN_SHARE * kills)
         planned: list[AnyScenario] = [
-            *whole_run_scenarios(runs, of_runs, seed),
             *scenarios(tree.calls, kills - of_runs, seed),
+            *whole_run_scenarios(runs, of_runs, seed),
         ]
-        play_all(planned, play_one, tallies, forks)
+        random.Random(seed).shuffle(planned)
+        planned.sort(key=lambda scenario: len(scenario.kills) > 1)  # each call first
+        play_all(planned, play_one, tallies, forks, minutes)
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": f"make faults KILLS={kills} SEED={seed}",
@@ -192,11 +215,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10_000, help="about how many kills")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn calls")
     parser.add_argument("--runners", type=int, default=os.cpu_count() or 1, help="at a time")
+    parser.add_argument("--minutes", type=float, default=inf, help="after which none begins")
     parser.add_argument(
         "--write", action="store_true", help="write docs/reliability.json and what follows"
     )
     given = parser.parse_args()
-    found = run(given.kills, given.seed, given.runners)
+    found = run(given.kills, given.seed, given.runners, given.minutes)
     _say(record.table(found))
     if given.write:
         (ROOT / record.RECORD).write_text(json.dumps(found, indent=2) + "\n")

@@ -15,6 +15,7 @@ from faults.crash.scenarios import EPOCHS, Result, draw_call
 from faults.crash.tree import Tree, differences
 
 from espalier.making.stage_dependencies import recorded_outputs
+from espalier.tasks.dvc_locks import release_dead
 
 REPRO = "repro"  # of the runner: `dvc repro evaluate`
 _MODELS = ("teacher", "student", "pruned", "int8")
@@ -96,6 +97,7 @@ def play(scenario: RunScenario, runs: Runs, tree: Tree, forks: Forks, at: Path) 
     result, finished = Result(), dict[str, float]()
     epochs = 0
     for kill in (*scenario.kills, RunKill()):
+        release_dead(at)  # as `espalier run` does: DVC leaves a lock that it cannot read itself
         attempt = forks.run(at, REPRO, kill.at, "kill", kill.seconds)
         epochs += attempt.epochs
         result.kills += attempt.status == KILLED

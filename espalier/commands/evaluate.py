@@ -25,7 +25,7 @@ from espalier.measures.device import device_name
 from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import concepts_of, load, read_architecture
-from espalier.params import Params, read_params
+from espalier.params import Evaluation, Params, read_params
 from espalier.paths import (
     CLASSES,
     CONDITIONS,
@@ -48,7 +48,7 @@ from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
 from espalier.report.understanding.surrogates import check_surrogates
-from espalier.runtimes import OpenModel, runtime_named
+from espalier.runtimes import OpenModel, RunLimits, runtime_named
 
 _BATCHES = {
     1: 10,
@@ -80,7 +80,7 @@ def run(root: Path) -> None:
     conditions = _conditions(root, params, hashes, dataset.task)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
         outputs = {
-            name: _open(root, params, name).outputs(inputs, params.evaluation.batch_size)
+            name: _outputs(root / MODELS / name / DEPLOYED, inputs, params.evaluation)
             for name in hashes
         }
         questions = _questions(root, dataset, test, list(hashes))
@@ -209,6 +209,14 @@ def _drop_undeclared(root: Path, params: Params) -> None:
 def _open(root: Path, params: Params, name: str) -> OpenModel:
     runtime = runtime_named(params.evaluation.runtime)
     return runtime.open(root / MODELS / name / DEPLOYED, params.evaluation.threads)
+
+
+def _outputs(path: Path, inputs: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+    """The outputs of a deployed file, in a process of its own: the folder may come from elsewhere."""
+    limits = RunLimits(evaluation.run_memory, evaluation.run_seconds)
+    runtime = runtime_named(evaluation.runtime)
+    with runtime.open_guarded(path, evaluation.threads, limits) as model:
+        return model.outputs(inputs, evaluation.batch_size)
 
 
 def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str) -> dict[str, Any]:

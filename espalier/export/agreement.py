@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.export.onnx import AGREEMENT, relative_difference
 from espalier.models.onnx_import import OnnxProgram
 from espalier.runtimes import DEFAULT, Runtime
@@ -40,8 +40,10 @@ def check_agreement(
     with torch.no_grad():
         ours = program.file_outputs(network(whole)).numpy()
     try:
-        session = runtime.open(path)
-        theirs = session.outputs(program.file_inputs(whole).numpy(), batch_size=batch)
+        with runtime.open_guarded(path) as model:
+            theirs = model.outputs(program.file_inputs(whole).numpy(), batch_size=batch)
+    except EspalierError:
+        raise
     except Exception as error:  # a runtime raises its own errors at files that it does not know
         raise BadInput(
             f"Expected {path} to be executed by {runtime.name}; found: {reason_of(error)}."

@@ -26,6 +26,7 @@ from espalier.params.train import Teacher, Train
 from espalier.paths import PARAMS, TEACHER
 from espalier.reading import naming
 from espalier.settings.data import DataSettings
+from espalier.settings.limits import RUN_BYTES, RUN_SECONDS
 from espalier.settings.names import name_problem
 from espalier.training.recipe import Recipe
 from espalier.yaml_files import read_yaml
@@ -89,6 +90,9 @@ class Evaluation(Strict):
         batch_size: examples per call when outputs are computed.
         surrogate_depth: largest depth of the decision trees that are fitted to the answers of each
             network for the report; 0 for none.
+        run_memory: bytes of memory that a deployed file of any size may take for a batch, in a process
+            of its own; large files and inputs may take more.
+        run_seconds: largest time in which a deployed file computes a batch there.
     """
 
     rounds: int = Field(60, ge=3)
@@ -96,6 +100,8 @@ class Evaluation(Strict):
     threads: int = Field(1, ge=1)
     batch_size: int = Field(256, ge=1)
     surrogate_depth: int = Field(0, ge=0, le=12)
+    run_memory: int = Field(RUN_BYTES, ge=1)
+    run_seconds: float = Field(RUN_SECONDS, gt=0)
 
 
 _WEBHOOK = r"(https?://.+|env:[A-Za-z_][A-Za-z0-9_]*)?"

@@ -5,7 +5,7 @@ Whatever opens, times or profiles a deployed file does it through a row of `RUNT
 
 from espalier.errors import BadInput
 from espalier.runtimes.onnx_runtime import OnnxRuntime
-from espalier.runtimes.runtime import OpenModel, Runtime
+from espalier.runtimes.runtime import GuardedModel, OpenModel, RunLimits, Runtime
 
 RUNTIMES: dict[str, Runtime] = {"onnxruntime": OnnxRuntime()}
 DEFAULT = RUNTIMES["onnxruntime"]
@@ -22,4 +22,12 @@ def runtime_named(name: str) -> Runtime:
     return RUNTIMES[name]
 
 
-__all__ = ["DEFAULT", "RUNTIMES", "OpenModel", "Runtime", "runtime_named"]
+__all__ = [
+    "DEFAULT",
+    "RUNTIMES",
+    "GuardedModel",
+    "OpenModel",
+    "RunLimits",
+    "Runtime",
+    "runtime_named",
+]

@@ -13,12 +13,15 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from espalier.errors import BadInput, reason_of
+from espalier.onnx_files import load_onnx
 from espalier.reading import refuse_special
+from espalier.runtimes.guarded import Guarded
 from espalier.runtimes.memory import peak_memory
+from espalier.runtimes.runtime import RunLimits
 
 onnxruntime.set_default_logger_severity(3)  # its warnings are about graphs, not for users
 
-_NO_MEMORY = ("bad_alloc", "allocate memory", "BFCArena")  # words of its errors of memory
+_NO_MEMORY = ("bad_alloc", "allocate memory", "Failed to allocate")  # words of its errors of memory
 _KERNEL = "_kernel_time"  # suffix of the profiler's events that time a node
 
 
@@ -37,6 +40,17 @@ class OnnxRuntime:
     def open(self, file: Path | bytes, threads: int = 1) -> "Session":
         """Open a deployed file, or its content, to be run on a number of threads."""
         return Session(file, threads)
+
+    def open_guarded(
+        self, file: Path, threads: int = 1, limits: RunLimits | None = None
+    ) -> Guarded:
+        """Open a file from elsewhere in a process with limits on its memory and time.
+
+        Raises:
+            BadInput: if it is no ONNX file, or has an operator that can run without end.
+        """
+        load_onnx(file, external=True)
+        return Guarded(Session, file, threads, limits or RunLimits())
 
     def profile_layers(
         self, model: bytes, inputs: Mapping[str, NDArray[Any]], calls: int
@@ -106,11 +120,11 @@ class Session:
         try:
             yield
         except Exception as error:
-            reason = reason_of(error)
-            if any(words in reason for words in _NO_MEMORY):
-                raise MemoryError(reason) from None
+            if any(words in str(error) for words in _NO_MEMORY):
+                raise MemoryError(reason_of(error)) from None
             raise BadInput(
-                f"Expected {self._name} to be a file that ONNX Runtime {does}; found: {reason}."
+                f"Expected {self._name} to be a file that ONNX Runtime {does}; found: "
+                f"{reason_of(error)}."
             ) from None
 
 

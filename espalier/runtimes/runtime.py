@@ -1,11 +1,14 @@
 """The interface of runtimes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from espalier.settings.limits import RUN_BYTES, RUN_SECONDS
 
 
 class OpenModel(Protocol):
@@ -19,6 +22,33 @@ class OpenModel(Protocol):
 
     def tensors(self, inputs: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Some outputs of the file, by name, for one batch of stored inputs (N, ...)."""
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """Limits on a call of a deployed file for one batch.
+
+    Attributes:
+        memory: bytes that every file may take; large inputs and files may take more.
+        seconds: largest time of a call, and of opening the file.
+    """
+
+    memory: int = RUN_BYTES
+    seconds: float = RUN_SECONDS
+
+
+class GuardedModel(Protocol):
+    """A deployed file that another process has opened; a context, at whose end the process ends."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The outputs (N, ...) for one batch of stored inputs (N, ...)."""
+
+    def outputs(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
+        """The outputs (N, ...) for stored inputs (N, ...), computed in batches."""
 
 
 class Runtime(Protocol):
@@ -38,6 +68,20 @@ class Runtime(Protocol):
 
     def open(self, file: Path | bytes, threads: int = 1) -> OpenModel:
         """Open a deployed file, or its content, to be run on a number of threads."""
+
+    def open_guarded(
+        self, file: Path, threads: int = 1, limits: RunLimits | None = None
+    ) -> GuardedModel:
+        """Open a file from elsewhere in a process with limits on its memory and time.
+
+        Args:
+            file: the file.
+            threads: number of threads.
+            limits: limits of each call; None for the default.
+
+        Raises:
+            BadInput: if it is refused before it is opened.
+        """
 
     def profile_layers(
         self, model: bytes, inputs: Mapping[str, NDArray[Any]], calls: int

@@ -13,6 +13,21 @@ LAYERS = 5_000  # modules of a network that a file describes
 NETWORK_BYTES = 256 * 2**20  # of the tensors of a network that a file of any size may describe
 FREE_BYTES = 128 * 2**20  # decoded bytes that a file of any size may have
 EXPANSION = 1000  # decoded bytes for each byte of a larger file
+RUN_BYTES = 256 * 2**20  # memory of a call of a deployed file of any size, beside the runtime's
+RUN_SECONDS = 60.0  # of such a call
+_RUN_EXPANSION = 16_000  # bytes of memory for each byte of the inputs; wide networks take 3,000
+_RUN_COPIES = 20  # bytes of memory for each byte of the file
+
+
+def largest_run(inputs: int, file: int, least: int = RUN_BYTES) -> int:
+    """The largest number of bytes that a call of a deployed file may take.
+
+    Args:
+        inputs: bytes of the inputs.
+        file: bytes of the file.
+        least: bytes that any call may take.
+    """
+    return max(least, _RUN_EXPANSION * inputs, _RUN_COPIES * file)
 
 
 def largest_decoded(size: int, expansion: int = EXPANSION) -> int:

@@ -40,7 +40,7 @@ from espalier.paths import (
 from espalier.prediction import Task
 from espalier.reading import reading
 from espalier.records import ConditionsRecord, LineageRecord, read_models_table, read_record
-from espalier.runtimes import runtime_named
+from espalier.runtimes import RunLimits, runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
 
@@ -83,9 +83,12 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) 
         )
     question = Question.of(concepts_of(folder), dataset, test.targets)
     task = dataset.build_task()
-    model = runtime_named(evaluation.runtime).open(folder / DEPLOYED, evaluation.threads)
     inputs = test.inputs.numpy()[question.examples]
-    answered = task.answers(model.outputs(inputs, evaluation.batch_size))
+    limits = RunLimits(evaluation.run_memory, evaluation.run_seconds)
+    runtime = runtime_named(evaluation.runtime)
+    with runtime.open_guarded(folder / DEPLOYED, evaluation.threads, limits) as model:
+        outputs = model.outputs(inputs, evaluation.batch_size)
+    answered = task.answers(outputs)
     return Answers(question.words, task.scores(answered, question.targets))
 
 

@@ -1,0 +1,57 @@
+"""The process in which `espalier.runtimes.guarded` runs a file: it answers batches with outputs."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from pkgutil import resolve_name
+
+from espalier.errors import BadInput, reason_of
+from espalier.runtimes.guarded import receive, send
+
+_STATUS = Path("/proc/self/status")
+
+
+def _main() -> None:
+    """Answer each batch on standard input with its outputs, until the input ends."""
+    place, file, threads = sys.argv[1:]
+    opener = resolve_name(place)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
+    base, model = _data_bytes(), None
+    requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    while requests.peek(1):
+        fields, inputs = receive(requests)
+        signal.alarm(int(fields["seconds"]) + 1)
+        _limit_memory(base + inputs.nbytes, fields["memory"])
+        try:
+            model = model or opener(Path(file), int(threads))
+            outputs = model.run(inputs)
+        except MemoryError:
+            send(answers, None, memory=True)
+        except Exception as error:
+            reason = str(error) if isinstance(error, BadInput) else reason_of(error)
+            send(answers, None, reason=reason[:2000])
+        else:
+            send(answers, outputs)
+
+
+def _limit_memory(base: int, memory: int) -> None:
+    """Limit the data of this process to a number of bytes beside its own; on Linux alone."""
+    if base:
+        import resource  # noqa: PLC0415, RUF100 - not on every system
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (base + memory, hard))
+
+
+def _data_bytes() -> int:
+    """The bytes that the kernel counts for `RLIMIT_DATA`; 0 where it does not say."""
+    if not _STATUS.is_file():
+        return 0
+    lines = _STATUS.read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+
+
+if __name__ == "__main__":
+    _main()

@@ -16,9 +16,9 @@ from properties import assert_explains
 from registry.aliases import Place, crashing, exit_status
 
 from espalier import files
-from espalier.commands import evaluate, make, models, promote, register, rollback
+from espalier.commands import evaluate, make, models, promote, register, restore, rollback
 from espalier.data.prepared import read_dataset, read_split
-from espalier.errors import BadInput, Notice
+from espalier.errors import BadInput, Notice, TryAgain
 from espalier.export.onnx import export
 from espalier.models import load, save
 from espalier.registry.connection.store import find_store
@@ -272,6 +272,52 @@ def test_a_version_whose_files_are_gone_is_refused(project):
     assert refused_gates(project) == {"better": ["files"]}
     assert champion(project) == ("good", None)
     assert_sentence(refused.value, "files")
+
+
+def test_a_full_folder_for_temporary_files_is_no_verdict(project, monkeypatch):
+    """It says nothing about the models: the promotion is worth a retry, and no gate refuses."""
+
+    def full(*_given, **_more):
+        raise OSError("[Errno 28] No space left on device: '/tmp/x'")
+
+    allow(project, "better", drop=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.artifacts.download_artifacts", full)
+        with pytest.raises(TryAgain, match="to have room for the files of models:/digits/"):
+            promote.run(project)
+    assert champion(project) == ("good", None)
+    promote.run(project)
+    assert champion(project) == ("better", "good")
+
+
+def test_the_file_of_the_audit_has_every_move_and_its_gate_report(project):
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    rollback.run(project)
+    folder = project / "mlflow" / "audit"
+    lines = [json.loads(line) for line in (folder / "digits.jsonl").read_text().splitlines()]
+    assert [(line["entry"], line["reason"], line["state"]) for line in lines] == [
+        ("good", "promoted", "done"),
+        ("better", "promoted", "done"),
+        ("good", "rolled back", "done"),
+    ]
+    for line in lines:
+        report = folder / "digits" / f"gates-{line['report'][:32]}.json"
+        assert files.sha256(report) == line["report"]
+        judged = files.read_json(report)["candidates"][line["entry"]]
+        assert (judged["content"], judged["passed"]) == (line["content"], True)
+
+
+def test_no_alias_moves_while_file_and_store_disagree(project):
+    allow(project, "better", drop=0.5)
+    client_of(project).set_model_version_tag("digits.audit", "1", "espalier.who", "another")
+    for move in (promote.run, rollback.run):
+        with pytest.raises(BadInput, match=r"`who` of line 1.*espalier restore"):
+            move(project)
+    assert champion(project) == ("good", None)
+    restore.run(project)
+    promote.run(project)
+    assert champion(project) == ("better", "good")
 
 
 def test_reports_of_other_data_or_another_model_are_no_figures(project):

@@ -1,5 +1,7 @@
 """Translation of MLflow's exceptions into errors that say whether to try again or to give up."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ _TEMPORARY_CODES = frozenset(
 )
 _REFUSAL_CODES = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
 _REFUSAL_STATUSES = (401, 403)
+_NO_TEMPORARY = "No usable temporary directory"  # message of Python's tempfile
 _LONGEST_REASON = 300  # characters
 
 
@@ -23,7 +26,7 @@ def translated(uri: str, shown: str) -> Iterator[None]:
         shown: Address of the store without its password, for the message.
 
     Raises:
-        TryAgain: If the store is unavailable, overloaded or out of space.
+        TryAgain: If the store is unavailable, overloaded or out of space, or a disk here is full.
         BadInput: If the store denies access.
     """
     from mlflow.exceptions import MlflowException
@@ -33,6 +36,8 @@ def translated(uri: str, shown: str) -> Iterator[None]:
     except EspalierError:
         raise
     except (MlflowException, OSError) as error:
+        if _is_local(error):
+            raise TryAgain(_local_failure(error)) from error
         reason = _reason(error, uri, shown)
         if _is_refusal(error):
             raise BadInput(
@@ -43,6 +48,20 @@ def translated(uri: str, shown: str) -> Iterator[None]:
                 f"Expected the tracking store {shown} to accept requests; found {reason}"
             ) from error
         raise
+
+
+def _is_local(error: Exception) -> bool:
+    """Whether a folder of this machine failed, and not the store."""
+    if not isinstance(error, OSError):
+        return False
+    no_folder = isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error)
+    return no_folder or error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _local_failure(error: Exception) -> str:
+    where = getattr(error, "filename", None) or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    found = getattr(error, "strerror", None) or str(error)
+    return f"Expected {where} to have room for temporary files; found: {found}."
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -7,8 +7,8 @@ listing an audit costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from espalier.registry.promotion.audit import Audit, Move, State
-from espalier.registry.promotion.audit_file import AuditFile
+from espalier.registry.promotion.audit import Audit, Move, State, user
+from espalier.registry.promotion.audit_file import AuditFile, read_moves
 from espalier.registry.promotion.audit_sync import check_audit, note_moves, sync_audit
 from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
 from espalier.registry.promotion.reversal import rollback
@@ -29,9 +29,11 @@ __all__ = [
     "note_moves",
     "promote",
     "promote_elsewhere",
+    "read_moves",
     "rollback",
     "send_failure",
     "sync_audit",
+    "user",
 ]
 
 _LAZY = {"promote": "procedure", "promote_elsewhere": "transfer"}  # module of each function

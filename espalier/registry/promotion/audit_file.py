@@ -25,6 +25,7 @@ from espalier.errors import BadInput, TryAgain
 from espalier.paths import AUDIT, STATE
 from espalier.registry.connection import Store, find_store
 from espalier.registry.connection.store import DATABASE
+from espalier.registry.promotion.audit import Move
 from espalier.registry.promotion.audit_chain import Line, parse, sha256
 from espalier.settings.limits import JSON_BYTES
 
@@ -87,19 +88,7 @@ class AuditFile:
         Raises:
             BadInput: If a line is not one of an audit; the message names its number.
         """
-        if not self.path.exists():
-            return []
-        content = files.read_bounded(self.path, JSON_BYTES)
-        lines = []
-        for number, raw in enumerate(content.splitlines(), start=1):
-            try:
-                lines.append(parse(raw.decode()))
-            except ValueError as error:
-                raise BadInput(
-                    f"Expected line {number} of {self.shown} to be a move of the audit; found {error}: the "
-                    f"file was altered. {self.next_step}"
-                ) from None
-        return lines
+        return _read_lines(self.path, self.shown, self.next_step)
 
     @property
     def next_step(self) -> str:
@@ -158,6 +147,30 @@ class AuditFile:
     def _report_path(self, hashed: str) -> Path:
         folder = self.path.with_name(self.path.name.removesuffix(".jsonl"))
         return folder / f"{_GATES}-{hashed[:32]}.json"
+
+
+def read_moves(path: Path) -> list[Move]:
+    """The moves in a file of the audit.
+
+    Raises:
+        BadInput: If a line is not one of an audit; the message names its number.
+    """
+    return [line.move for line in _read_lines(path, str(path), "Take it from git.")]
+
+
+def _read_lines(path: Path, shown: str, next_step: str) -> list[Line]:
+    if not path.exists():
+        return []
+    lines = []
+    for number, raw in enumerate(files.read_bounded(path, JSON_BYTES).splitlines(), start=1):
+        try:
+            lines.append(parse(raw.decode()))
+        except ValueError as error:
+            raise BadInput(
+                f"Expected line {number} of {shown} to be a move of the audit; found {error}: the file was "
+                f"altered. {next_step}"
+            ) from None
+    return lines
 
 
 def _file_name(store: Store, name: str) -> str:

@@ -219,7 +219,7 @@ def download_report(registry: Registry, run: str) -> str | None:
     try:
         listed = [one.path for one in registry.client.list_artifacts(run)]
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
     if REPORT not in listed:

@@ -1,5 +1,6 @@
 """The current champion: the version to which an alias points, with its files."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 from espalier.errors import BadInput
 from espalier.registry.promotion.alias_moves import version_of_alias
 from espalier.registry.versions import Registry, fetch, quoted
+
+_SHA256 = re.compile(
+    r"[0-9a-f]{64}"
+)  # a tag can hold anything, and this one becomes a part of a search
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ def fetch_champion(registry: Registry, alias: str, folder: Path) -> Champion | N
 
     Raises:
         BadInput: if files of the version are missing or changed, and no other version has its content.
+        TryAgain: if they cannot be reached now.
     """
     version = version_of_alias(registry, alias)
     if version is None:
@@ -47,7 +53,9 @@ def fetch_champion(registry: Registry, alias: str, folder: Path) -> Champion | N
         return Champion(version, fetch(registry, version, folder), folder)
     except BadInput:
         content = content_of(registry, version)
-        if content and _fetch_content(registry, content, folder, apart_from=version):
+        if _SHA256.fullmatch(content) and _fetch_content(
+            registry, content, folder, apart_from=version
+        ):
             return Champion(version, content, folder, damaged=True)
         raise
 

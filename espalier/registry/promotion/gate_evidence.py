@@ -7,6 +7,7 @@ records, and each link is checked:
 2. The content hash in that move is the hash of the files that the version has now.
 3. The run of that move holds `gates.json`, a gate report of the same alias.
 4. In that report a candidate with exactly this content passed, as a whole and at every gate.
+5. The SHA-256 of that report is in the move, unless the move is of a former version of Espalier.
 
 Example: `dev.digits@champion` is at version 3, whose files hash to `c4`.
 
@@ -19,15 +20,15 @@ If the alias is set to version 2 by hand, link 1 breaks: line 5 went to version 
 files of version 3 are replaced, link 2 breaks: they hash to something else than `c4`.
 """
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.gates import Figures, Verdict
 from espalier.registry.promotion.audit import REPORT, Audit, Move, State
+from espalier.registry.promotion.audit_chain import sha256
+from espalier.registry.promotion.audit_sync import download_report
 from espalier.registry.versions import Registry
 
 _LONGEST_REASON = 300  # characters
@@ -89,13 +90,18 @@ def find_gate_evidence(registry: Registry, alias: str, version: str, content: st
             f"which was promoted; found {content[:12]}."
         )
     address = f"{registry.name}@{alias}"
-    text = _download_report(registry, move, address)
+    text = _read_report(registry, move, address)
     report = _parse_report(text, move.run)
     proofs = [one for one in report.candidates.values() if one.proves(content)]
     if report.alias != alias or not proofs:
         raise BadInput(
             f"Expected {REPORT} of run {move.run}, by which {address} was moved, to say that "
             f"{content[:12]} passed the gates of {alias!r}; found that it does not."
+        )
+    if move.report and sha256(text) != move.report:
+        raise BadInput(
+            f"Expected {REPORT} of run {move.run} to have the SHA-256 {move.report[:12]!a} of line "
+            f"{move.number} of the audit; found {sha256(text)[:12]}: it was altered."
         )
     return GateEvidence(move.run, text, proofs[0].figures)
 
@@ -117,18 +123,18 @@ def _last_finished_move(registry: Registry, alias: str, version: str) -> Move:
     )
 
 
-def _download_report(registry: Registry, move: Move, address: str) -> str:
-    from mlflow.exceptions import MlflowException
+def _read_report(registry: Registry, move: Move, address: str) -> str:
+    """The gate report in the run of a move.
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = registry.client.download_artifacts(move.run, REPORT, folder)
-            return Path(path).read_text()
-        except (MlflowException, OSError) as error:
-            raise BadInput(
-                f"Expected the run {move.run}, by which {address} was moved, to hold {REPORT}; "
-                f"found: {_one_line(error)}"
-            ) from error
+    Raises:
+        BadInput: If the run has none.
+    """
+    text = download_report(registry, move.run)
+    if text is None:
+        raise BadInput(
+            f"Expected the run {move.run}, by which {address} was moved, to hold {REPORT}; found none."
+        )
+    return text
 
 
 def _parse_report(text: str, run: str) -> _Report:

@@ -11,6 +11,7 @@ from typing import Any
 
 from espalier import files
 from espalier.paths import content_files
+from espalier.registry.versions.location import is_own_location
 from espalier.registry.versions.model import Model
 from espalier.registry.versions.registry import Registry
 from espalier.registry.versions.requests import model_filter, quoted
@@ -83,7 +84,9 @@ def has_files(registry: Registry, logged: str, model: Model, *, hashes: bool) ->
         return False
     client = registry.client
     try:
-        location = client.get_logged_model(logged).artifact_location
+        location = str(client.get_logged_model(logged).artifact_location)
+        if not is_own_location(registry, logged, location):
+            return False
         listed = client.list_logged_model_artifacts(logged)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -95,7 +98,7 @@ def has_files(registry: Registry, logged: str, model: Model, *, hashes: bool) ->
     if any(sizes.get(name) != size for name, size in model.sizes().items()):
         return False
     if hashes and registry.store.is_local:
-        return _hashes_match(Path(location), model)
+        return _hashes_match(Path(location.removeprefix("file://")), model)
     return True
 
 

@@ -1,6 +1,7 @@
 """The console script `espalier`: the commands of the library, and `run`, which needs a flow."""
 
 import argparse
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from espalier.tasks.environment import configure_environment
 from espalier.tasks.graph import read_graph
 from espalier.tasks.server import serve
 
+_MOVES = ("promote", "rollback")  # commands that move aliases
 _OTHER_STAGES = ("prepare", "evaluate", "register")  # beside a stage for each model
 
 
@@ -35,7 +37,25 @@ def main() -> NoReturn:
         help="make this stage or model again; repeatable",
     )
     command.set_defaults(run=_run)
+    for name in _MOVES:
+        _add_events(commands.choices[name])
     cli.main(parser=parser)
+
+
+def _add_events(command: argparse.ArgumentParser) -> None:
+    """Emit a Prefect event for each alias that a command moves, if a server is configured."""
+    run = command.get_default("run")
+
+    def run_with_events(arguments: argparse.Namespace) -> None:
+        if not os.environ.get("PREFECT_API_URL"):
+            run(arguments)
+            return
+        from espalier.tasks.events import events_of_moves  # here: importing pydantic takes 0.3 s
+
+        with events_of_moves(paths.root()):
+            run(arguments)
+
+    command.set_defaults(run=run_with_events)
 
 
 def _run(arguments: argparse.Namespace) -> None:

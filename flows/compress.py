@@ -21,9 +21,10 @@ from espalier.tasks.promote import promote
 from espalier.tasks.registry import check_registry
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import reproduce
-from espalier.tasks.summary import fail, summarize
+from espalier.tasks.summary import fail, summarize, unregistered
 
 REGISTER = "register"
+UNREGISTERED = "Unregistered"  # name of the state in which the tracking server is away
 LIMITS = TimeLimits()
 
 
@@ -78,15 +79,29 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
         runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
     wait(list(runs.values()))
     publish(project, return_state=True)
-    state = summarize(graph, {name: run.state for name, run in runs.items()})
+    states = {name: run.state for name, run in runs.items()}
+    away = unregistered(states[REGISTER]) if REGISTER in states else ""
+    if away:
+        del states[REGISTER]
+    state = summarize(graph, states)
+    if away:
+        return without_registry(state, away)
     return then_promote(project, state) if state.is_completed() and promotes(project) else state
 
 
 def then_promote(project: Project, state: State[Any]) -> State[Any]:
     """Move the champion if a better model passes the gates; that none passes is no failure."""
     promoted = promote(project, return_state=True)
+    away = unregistered(promoted)
+    if away:
+        return without_registry(state, away)
     return (
         promoted
         if promoted.is_failed()
         else Completed(message=f"{state.message}\n{promoted.message}")
     )
+
+
+def without_registry(state: State[Any], away: str) -> State[Any]:
+    """The state of a run whose models are complete, and whose tracking server is away."""
+    return Completed(name=UNREGISTERED, message=f"{state.message}\n{away}")

@@ -6,6 +6,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
+from espalier.paths import AUDIT
 from espalier.tasks.fetch import call
 from espalier.tasks.project import Project
 
@@ -14,7 +15,7 @@ _LOCK = "dvc.lock"
 
 @task(name="commit", task_run_name="commit", cache_policy=NO_CACHE, persist_result=False)
 def commit(project: Project, message: str) -> State[None]:
-    """Commit `dvc.lock` and the `.dvc` files, and nothing else, if they changed.
+    """Commit `dvc.lock`, the `.dvc` files and the audit, and nothing else, if they changed.
 
     Args:
         project: the project.
@@ -23,6 +24,8 @@ def commit(project: Project, message: str) -> State[None]:
     records = [path.name for path in sorted(project.root.glob("*.dvc")) if path.is_file()]
     if (project.root / _LOCK).is_file():
         records.append(_LOCK)
+    if (project.root / AUDIT).is_dir():
+        records.append(AUDIT)
     try:
         call(project, ["git", "add", "--", *records])
         if not call(project, ["git", "status", "--porcelain", "--", *records]):

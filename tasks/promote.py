@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from espalier.errors import EspalierError
 from espalier.tasks import processes
 from espalier.tasks.environment import stage_environment
+from espalier.tasks.events import events_of_moves
 from espalier.tasks.outcome import Outcome, outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import line_reporter
@@ -46,7 +47,7 @@ def promote(project: Project) -> State[Any]:
 
 def _run(project: Project) -> Outcome:
     """The outcome of the command; a defect if it recorded none."""
-    with outcome_file(project.root) as file:
+    with outcome_file(project.root) as file, events_of_moves(project.root):
         status = processes.run(
             [sys.executable, "-m", "espalier", "promote"],
             folder=project.root,

@@ -1,5 +1,6 @@
 """The final state of a run: a sentence per failed stage, and the stages that could not run."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,26 @@ def summarize(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
         sentences.append(f"Not run, because they need it: {', '.join(blocked)}.")
     errors = [state.result(raise_on_failure=False) for state in failed.values()]
     return fail(_kind(errors)("\n".join(sentences)))
+
+
+def unregistered(state: State[Any]) -> str:
+    """The sentence for a run whose tracking server is away; empty if the state has another reason.
+
+    The models and reports are complete without it: the run succeeds, and the next one registers them.
+
+    Args:
+        state: the final state of a task that needs the registry.
+    """
+    error = state.result(raise_on_failure=False) if state.is_failed() else None
+    if not isinstance(error, TryAgain) or not _has_server():
+        return ""
+    return f"{error} The models are complete; the next run, or `espalier register`, registers them."
+
+
+def _has_server() -> bool:
+    """Whether the registry is on a server, and not a database of this machine."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    return bool(uri) and not uri.startswith("sqlite:")
 
 
 def fail(error: EspalierError) -> State[Any]:

@@ -1,0 +1,150 @@
+"""The cost of what makes a run safe: checkpoints, hashes, flushes, locks, and copies until DVC has recorded.
+
+    python benchmarks/bench_safety.py --data FOLDER [--write]
+
+The teacher, a distilled student, a pruned and a quantized one are made of Fashion-MNIST's files in FOLDER, in turn
+as users get them and with all of these switched off, each time in a new project and process. Processor time
+is compared, because it does not depend on what else runs; the wall time is recorded beside it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from espalier.commands import make
+from espalier.data.prepare import prepare
+from espalier.data.prepared import file_name
+from espalier.data.sources import import_data
+from espalier.files import read_manifest
+from espalier.measures.device import device_name
+from espalier.settings.data import DataSettings
+
+RESULT = Path(__file__).parent / "results" / "safety.json"
+ROUNDS = 5
+PARAMS = """\
+seed: 0
+trusted: []
+training: {batch_size: 128, threads: 1}
+teacher: {model: "espalier:resnet", arguments: {depth: 8, width: 8}, epochs: 2}
+models:
+  student: {from: teacher, by: distill, model: "espalier:resnet", arguments: {depth: 8, width: 4}, epochs: 2}
+  pruned: {from: student, by: prune, keep_macs: 0.6, align: 1, finetune: {epochs: 1}}
+  int8: {from: student, by: quantize}
+"""
+NAMES = ("teacher", "student", "pruned", "int8")
+
+
+def switched_off() -> list[Any]:
+    """Everything that only serves safety, replaced by nothing."""
+    return [
+        patch("espalier.training.checkpoint.Checkpoints.write", lambda *_: None),
+        patch("espalier.files.sha256", lambda _: "0" * 64),
+        patch("espalier.data.prepared._checked", lambda folder, split: folder / file_name(split)),
+        patch("espalier.files.verify", _names_only),
+        patch("espalier.files.os.fsync", lambda _: None),
+        patch("espalier.making.job.Job.refuse_changed_inputs", lambda _: None),
+        patch("espalier.making.kept.Kept.keep", lambda *_: None),
+        patch("espalier.commands.make.filelock", SimpleNamespace(FileLock=lambda _: nullcontext())),
+    ]
+
+
+def _names_only(folder: Path, **_: Any) -> dict[str, str]:
+    """The files of a sealed folder without a look at their content."""
+    return dict.fromkeys(read_manifest(folder), "0" * 64)
+
+
+def make_tree(root: Path, *, safe: bool) -> dict[str, float]:
+    """Make all models in this process; the seconds that they took."""
+    os.environ["DVC_STAGE"] = "make"  # so that copies are kept, as under DVC
+    for one in [] if safe else switched_off():
+        one.start()
+    wall, spent = time.perf_counter(), _processor_seconds()
+    for name in NAMES:
+        make.run(root, name)
+    return {"wall": time.perf_counter() - wall, "processor": _processor_seconds() - spent}
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(data: Path, rounds: int) -> dict[str, Any]:
+    """Interleaved rounds of both ways, after one round that is not counted."""
+    load = os.getloadavg()[0]
+    ways: dict[str, list[dict[str, float]]] = {"safe": [], "off": []}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        work = folder / "work"
+        import_data("fashion-mnist", folder / "data", data, work, DataSettings())
+        prepare(folder / "data", folder / "prepared", DataSettings(), workshop=work)
+        for number in range(rounds + 1):
+            for way in ("safe", "off") if number % 2 else ("off", "safe"):
+                found = _in_process(folder, way)
+                if number:
+                    ways[way].append(found)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": "python benchmarks/bench_safety.py --data FOLDER --write",
+        "device": device_name(torch.device("cpu")),
+        "torch": torch.__version__,
+        "load_before": load,
+        "rounds": rounds,
+        "ways": ways,
+        "ratio": {key: _ratio(ways, key) for key in ("processor", "wall")},
+    }
+
+
+def _in_process(folder: Path, way: str) -> dict[str, float]:
+    root = folder / way
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(folder / "prepared", root / "prepared")
+    (root / "params.yaml").write_text(PARAMS)
+    command = [sys.executable, __file__, "--make", str(root), "--way", way]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _ratio(ways: dict[str, list[dict[str, float]]], key: str) -> float:
+    """Median of the ratios of neighbouring rounds, safe to switched off."""
+    pairs = zip(ways["safe"], ways["off"], strict=True)
+    return round(statistics.median(safe[key] / off[key] for safe, off in pairs), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with the files of Fashion-MNIST")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--write", action="store_true", help="write the committed result")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.make:
+        print(json.dumps(make_tree(given.make, safe=given.way == "safe")))
+        return
+    if given.data is None:
+        parser.error("expected --data FOLDER")
+    found = measure(given.data, given.rounds)
+    print(json.dumps(found["ratio"]))
+    if given.write:
+        RESULT.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

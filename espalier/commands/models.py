@@ -1,5 +1,6 @@
 """`espalier models`: the versions of the registered model with their aliases, and the audit, which is checked."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.params import read_params
 from espalier.registry.connection import check_name, connect, find_store
-from espalier.registry.promotion import Audit, Move, check_audit
+from espalier.registry.promotion import Audit, Move, check_audit, moved_past_audit
 from espalier.registry.versions import Registry, quoted
 from espalier.report.terminal import printable
 from espalier.settings.tasks import HEADLINES
@@ -59,13 +60,16 @@ def run(root: Path, within: str | None = None, at: str | None = None) -> None:
     with connect(store, make=False) as client:
         rows = _read_rows(client, name)
         moves = Audit(client, name).moves()
-        problem = _find_problem(Registry(client, store, name))
+        registry = Registry(client, store, name)
+        past, problem = moved_past_audit(registry), _find_problem(registry)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
     console.print(_versions_table(name, rows))
     if moves:
         console.print(_audit_table(moves))
+    for sentence in past:
+        warnings.warn(sentence, Notice, stacklevel=2)
     if problem:
         raise BadInput(problem)
 

@@ -14,7 +14,7 @@ from espalier.errors import BadInput, Notice
 from espalier.registry.connection.store import connect, find_store
 from espalier.registry.promotion import sync_audit
 from espalier.registry.promotion.audit_file import AuditFile
-from espalier.registry.promotion.audit_sync import check_audit
+from espalier.registry.promotion.audit_sync import check_audit, moved_past_audit
 from espalier.registry.promotion.errors import ConcurrentMoveError
 
 
@@ -212,6 +212,18 @@ def test_a_file_that_cannot_be_written_is_a_warning_after_the_move(place, file):
     assert place.version_of("champion") == "2"
     assert [one.category for one in caught] == [Notice]
     assert str(file.path) in str(caught[0].message)
+    file.path.parent.unlink()
+    sync(place)
+    assert [line.move.to for line in file.read()] == ["2", "3", "1", "2"]
+
+
+def test_an_alias_that_was_moved_by_hand_is_named(place):
+    assert moved_past_audit(place.registry) == []
+    place.client.set_registered_model_alias(place.name, "champion", "2")
+    (sentence,) = moved_past_audit(place.registry)
+    assert "@champion to be at version 1" in sentence
+    assert "found 2" in sentence
+    assert check_audit(place.registry) == ""
 
 
 def test_two_checkouts_of_one_store_write_the_same_bytes(place, file, tmp_path, monkeypatch):

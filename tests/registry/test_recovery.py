@@ -240,6 +240,34 @@ def test_the_audit_in_the_store_is_written_again_from_its_file(moved_project, ca
     list_models.run(project.root)
 
 
+def test_another_registered_model_is_restored_by_its_name(moved_project, tmp_path):
+    """A copy in the same store, whose audit is lost with the database."""
+    project = moved_project
+    client = registry_of(project).client
+    version = client.get_model_version_by_alias("digits", "champion")
+    content = version.tags["espalier.content"]
+    store = find_store(project.root)
+    with connect(store) as connected:
+        registry = open_registry(connected, store, "prod.digits")
+        connected.create_model_version(
+            "prod.digits", version.source, version.run_id, tags=version.tags
+        )
+        request = AliasMove(
+            "champion", None, "1", content, None, "copied", version.run_id, "student"
+        )
+        move_alias(registry, request)
+    (project.root / STORE / "mlflow.db").rename(tmp_path / "damaged.db")
+    register(project.root, project.params)
+    with connect(store), pytest.raises(BadInput, match=r"espalier restore --in prod\.digits"):
+        sync_audit(registry)
+    restore.run(project.root, within="prod.digits")
+    champion = client.get_model_version_by_alias("prod.digits", "champion")
+    assert champion.tags["espalier.content"] == content
+    with connect(store):
+        sync_audit(registry)
+        fetch(registry, str(champion.version), tmp_path / "fetched")
+
+
 def test_an_alias_that_was_moved_past_the_audit_is_kept(moved_project, tmp_path):
     project = moved_project
     older = tmp_path / "older.db"

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.registry.promotion.audit import Audit, Move, State, user
 from espalier.registry.promotion.audit_file import AuditFile, read_moves
-from espalier.registry.promotion.audit_sync import check_audit, note_moves, sync_audit
+from espalier.registry.promotion.audit_sync import (
+    check_audit,
+    moved_past_audit,
+    note_moves,
+    sync_audit,
+)
 from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
 from espalier.registry.promotion.reversal import rollback
 from espalier.registry.promotion.webhook import send_failure
@@ -26,6 +31,7 @@ __all__ = [
     "RefusedError",
     "State",
     "check_audit",
+    "moved_past_audit",
     "note_moves",
     "promote",
     "promote_elsewhere",

@@ -11,6 +11,7 @@ machine take turns by a lock.
 """
 
 import contextlib
+import errno
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ _LOCK = Path(STATE, "locks", "audit.lock")
 _LOCK_SECONDS = 60.0  # writing takes milliseconds
 _LONGEST_NAME = 150  # characters of a file name, of the 255 that file systems accept
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _GATES = "gates"  # stem of the files of gate reports
 
 
@@ -99,7 +101,7 @@ class AuditFile:
         """Replace the file by one with these lines, the former ones first. The caller holds the lock."""
         for draft_of_a_crash in self.path.parent.glob(f".{_escaped(self.path.name)}.*"):
             draft_of_a_crash.unlink()
-        files.write(self.path, "".join(f"{line.text}\n" for line in lines))
+        _write(self.path, "".join(f"{line.text}\n" for line in lines))
 
     def report(self, hashed: str) -> str | None:
         """The gate report with a SHA-256; None if it is not there, or was changed."""
@@ -111,7 +113,7 @@ class AuditFile:
 
     def keep_report(self, text: str) -> None:
         """Write a gate report under its SHA-256."""
-        files.write(self._report_path(sha256(text)), text)
+        _write(self._report_path(sha256(text)), text)
 
     def aliases(self) -> dict[str, dict[str, str]]:
         """Version, entry and content of each alias, as of the last change; empty without the file.
@@ -138,7 +140,7 @@ class AuditFile:
         text = json.dumps(aliases, indent=2, sort_keys=True) + "\n"
         path = self._aliases_path
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
-            files.write(path, text)
+            _write(path, text)
 
     @property
     def _aliases_path(self) -> Path:
@@ -147,6 +149,20 @@ class AuditFile:
     def _report_path(self, hashed: str) -> Path:
         folder = self.path.with_name(self.path.name.removesuffix(".jsonl"))
         return folder / f"{_GATES}-{hashed[:32]}.json"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of the audit.
+
+    Raises:
+        BadInput: If the folder is not one, or cannot be written by this user.
+        TryAgain: If the disk is full, or failed.
+    """
+    try:
+        files.write(path, text)
+    except OSError as error:
+        kind = BadInput if error.errno in _LASTING else TryAgain
+        raise kind(f"Expected {path} to be writable; found: {error.strerror}.") from None
 
 
 def read_moves(path: Path) -> list[Move]:

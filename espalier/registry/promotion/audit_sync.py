@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from espalier.errors import BadInput, EspalierError, Notice, reason_of
-from espalier.registry.promotion.audit import REPORT, Audit, Move, StoredLine
+from espalier.registry.promotion.audit import REPORT, Audit, Move, State, StoredLine
 from espalier.registry.promotion.audit_chain import Line, broken_link, chain, finished, sha256
 from espalier.registry.promotion.audit_file import AuditFile
 from espalier.registry.versions import Registry, quoted
@@ -71,6 +71,22 @@ def check_audit(registry: Registry) -> str:
     file = AuditFile.of(registry.store, registry.name)
     lines, filed = Audit(registry.client, registry.name).lines(), file.read()
     return find_problem(registry, file, filed, lines) or _lacking(registry, file, filed, lines)
+
+
+def moved_past_audit(registry: Registry) -> list[str]:
+    """A sentence for each alias that is not at the version of its last finished move."""
+    last = {}
+    for line in Audit(registry.client, registry.name).lines():
+        if line.recorded.state is State.DONE:
+            last[line.move.alias] = line.move.to
+    found = registry.client.search_registered_models(f"name = {quoted(registry.name)}")
+    aliases = {name: str(version) for name, version in found[0].aliases.items()} if found else {}
+    return [
+        f"Expected {registry.name}@{alias} to be at version {version or 'that was lost'}, to which it was moved last; "
+        f"found {aliases.get(alias, 'none')}: it was moved past the audit."
+        for alias, version in last.items()
+        if aliases.get(alias) != version
+    ]
 
 
 def find_problem(
@@ -185,9 +201,11 @@ def _lacking(
     missing = missing_lines(filed, lines)
     if not missing:
         return ""
+    at = f" --at {registry.store.shown}" if registry.store.is_explicit else ""
     return (
         f"Expected {registry.store.shown} to hold the {len(filed)} moves in {file.shown}; found "
-        f"{len(lines)}: the store was lost or is an older copy. Run `espalier register`, which restores them."
+        f"{len(lines)}: the store was lost or is an older copy. `espalier register` restores them; for another "
+        f"registered model than the project's, `espalier restore --in {registry.name}{at}`."
     )
 
 

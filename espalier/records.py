@@ -191,7 +191,7 @@ def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
 
     Raises:
         BadInput: if it is damaged, lacks a column or the teacher, has a model twice or one without its
-            parent, or another value where a number has to be; the message has the file and the row.
+            parent above it, or another value where a number has to be; the message has the file and the row.
     """
     measured = (*(f"{headline}{ending}" for ending in _OF_THE_SCORE), *_MEASURED)
     rows = read_csv(path, (*_WORDS, *measured, *_FURTHER))
@@ -201,23 +201,25 @@ def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
             f"Expected {path} to have a row for each model, and one for the {TEACHER}, which has no "
             f"parent; found {', '.join(row['model'] for row in rows)[:200]!r}."
         )
+    above: set[str] = set()
     for line, row in enumerate(rows, start=2):
-        _check_words(path, row, line, parents)
+        _check_words(path, row, line, above)
+        above.add(row["model"])
         for column in measured:
             _check_number(path, row, column, line)
     return rows
 
 
-def _check_words(path: Path, row: Mapping[str, str], line: int, parents: Collection[str]) -> None:
+def _check_words(path: Path, row: Mapping[str, str], line: int, above: Collection[str]) -> None:
     name, parent = row["model"], row["parent"]
-    if "/" in name or not name.isprintable():
+    if not name or "/" in name or not name.isprintable():
         raise BadInput(
             f"Expected a name without '/' in row {line} of {path}; found {name[:100]!r}."
         )
-    if parent not in parents and name != TEACHER:
+    if parent not in above and name != TEACHER:
         raise BadInput(
-            f"Expected the parent of {name} in row {line} of {path} to be a model; found "
-            f"{parent[:100]!r}."
+            f"Expected the parent of {name} in row {line} of {path} to be a model of a row above; "
+            f"found {parent[:100]!r}."
         )
     if row["front"] not in ("True", "False"):
         raise BadInput(

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from espalier import files
 from espalier.data.contents import readable_name, visible
 from espalier.data.source import WHOLE, Chunk, frame
 from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput
 from espalier.inputs.audio import ENDINGS as AUDIO_ENDINGS
+from espalier.settings.limits import EXAMPLE_BYTES
 
 FILES_AT_ONCE = 256
+_BYTES_AT_ONCE = 64 * 2**20
 ENDINGS = frozenset(
     {
         ".png",
@@ -97,10 +100,10 @@ def examples(
     known = classes or _sorted_classes(set(names))
     _check_classes(paths, names, known)
     label = {name: number for number, name in enumerate(known)}
-    files = [readable_name(path) for path in inside]
+    names_of_files = [readable_name(path) for path in inside]
     labels = [label[name] for name in names]
-    rows = [WHOLE] * len(files)
-    return frame(files, rows, labels, splits), known
+    rows = [WHOLE] * len(names_of_files)
+    return frame(names_of_files, rows, labels, splits), known
 
 
 def _splits(inside: list[Path]) -> list[str]:
@@ -147,6 +150,15 @@ def _check_classes(paths: list[Path], names: list[str], known: tuple[str, ...]) 
 
 
 def contents(paths: list[Path]) -> Iterator[Chunk]:
-    """The content of all files, in chunks."""
-    for start in range(0, len(paths), FILES_AT_ONCE):
-        yield [path.read_bytes() for path in paths[start : start + FILES_AT_ONCE]]
+    """The content of all files, in chunks of at most 256 files and about 64 MB."""
+    chunk: list[bytes] = []
+    held = 0
+    for path in paths:
+        content = files.read_bounded(path, EXAMPLE_BYTES)
+        chunk.append(content)
+        held += len(content)
+        if len(chunk) == FILES_AT_ONCE or held > _BYTES_AT_ONCE:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.folders import endings_of
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import read_splits, splits_of
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
+from espalier.reading import reading
 from espalier.settings.data import DataSettings
+from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
 
 _ENDINGS = (".csv", ".jsonl")
@@ -117,14 +120,12 @@ def _labels(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
+    size = path.stat().st_size
+    with bounded(path, decoding_memory(size)), reading(path, "a sound table in UTF-8"):
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path, keep_default_na=False)
         lines = path.read_text("utf-8").splitlines()
         return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-    except (ValueError, pd.errors.ParserError) as error:
-        reason = reason_of(error)
-        raise BadInput(f"Expected {path} to be a sound table in UTF-8; found: {reason}.") from None
 
 
 def _inside(folder: Path, listing: Path, kind: str, row: int, file: str) -> Path:

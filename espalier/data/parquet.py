@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from espalier import files
+from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
@@ -19,7 +21,7 @@ from espalier.data.split_names import read_splits, splits_of
 from espalier.errors import BadInput, reason_of
 from espalier.inputs import INPUTS
 from espalier.settings.data import Columns, DataSettings
-from espalier.settings.limits import largest_decoded
+from espalier.settings.limits import EXAMPLE_BYTES, decoding_memory, largest_decoded
 from espalier.settings.tasks import TaskName
 
 ROWS_AT_ONCE = 2048
@@ -62,7 +64,7 @@ def kind_of(path: Path, columns: Columns) -> str | None:
     Raises:
         BadInput: if it is no parquet.
     """
-    with naming(path), pq.ParquetFile(path) as file:
+    with opened(path) as file:
         names = find_columns(
             path,
             file.schema_arrow.names,
@@ -116,14 +118,21 @@ def contents(paths: list[Path], kind: str, columns: Columns) -> Iterator[Chunk]:
     """
     for path in paths:
         row = 0
-        with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with opened(path) as file:
             present = file.schema_arrow.names
             name = find_columns(path, present, columns, _USUAL, [kind])[kind]
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name]):
-                found = _contents(path, batch.column(0))
+            batches = file.iter_batches(ROWS_AT_ONCE, columns=[name])
+            while (found := _next(path, batches)) is not None:
                 _refuse_empty(path, kind, found, row)
                 row += len(found)
                 yield found
+
+
+def _next(path: Path, batches: Iterator[Any]) -> list[bytes | None] | None:
+    """The contents of the next batch, decoded in bounded memory; None at the end."""
+    with decoding(path):
+        batch = next(batches, None)
+        return None if batch is None else _contents(path, batch.column(0))
 
 
 def _contents(path: Path, column: Any) -> list[bytes | None]:
@@ -140,7 +149,9 @@ def _content(folder: Path, cell: dict[str, Any]) -> bytes | None:
         return bytes(cell["bytes"])
     file = folder / str(cell.get("path"))
     inside = file.resolve().is_relative_to(folder.resolve())
-    return file.read_bytes() if cell.get("path") and inside and file.is_file() else None
+    if not cell.get("path") or not inside or not file.is_file():
+        return None
+    return files.read_bounded(file, EXAMPLE_BYTES)
 
 
 def _refuse_empty(path: Path, kind: str, contents: list[bytes | None], row: int) -> None:
@@ -161,12 +172,44 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except MemoryError:  # which arrow's is too
+        raise
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the file's
         raise BadInput(
             f"Expected {path} to be a sound parquet file; found: {reason_of(error)}."
         ) from None
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Decode a file in bounded memory, whatever its pages say.
+
+    Raises:
+        BadInput: if it takes more.
+    """
+    with bounded(path, decoding_memory(path.stat().st_size)):
+        yield
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A parquet file, whose errors name it, and whose memory the kernel counts.
+
+    Raises:
+        BadInput: if it is damaged.
+    """
+    former = pa.default_memory_pool()
+    # arrow's own pool keeps a gigabyte of addresses, which the kernel counts as used already
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        with naming(path):
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+    finally:
+        pa.set_memory_pool(former)
+    with naming(path), file:
+        yield file
 
 
 def refuse_large(path: Path, metadata: Any) -> None:
@@ -189,7 +232,7 @@ def refuse_large(path: Path, metadata: Any) -> None:
 
 
 def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
-    with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with opened(path) as file:
         schema = file.schema_arrow
         names = find_columns(
             path,
@@ -204,7 +247,9 @@ def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
         refuse_large(path, file.metadata)
         labels = label_columns(path, schema.names, names, settings)
         wanted = dict.fromkeys([*labels, *([names["split"]] if "split" in names else [])])
-        return _Table(path, names, labels, file.read(columns=list(wanted)), schema.metadata)
+        with decoding(path):
+            content = file.read(columns=list(wanted))
+        return _Table(path, names, labels, content, schema.metadata)
 
 
 def _refuse_type(path: Path, meaning: str, name: str, kind: Any) -> None:

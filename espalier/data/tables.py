@@ -3,21 +3,20 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names, names_in_metadata
-from espalier.data.parquet import naming, refuse_large
+from espalier.data.parquet import decoding, opened, refuse_large
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput
+from espalier.reading import reading
 from espalier.settings.data import Columns, DataSettings
 from espalier.settings.tasks import TaskName
 
@@ -142,26 +141,28 @@ def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSetti
 
 def _read(path: Path) -> _File:
     """A table, and the metadata of its schema."""
-    metadata: Any = None
-    try:
-        if path.suffix.lower() == ".parquet":
-            with naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-                refuse_large(path, file.metadata)
-                table, metadata = file.read().to_pandas(), file.schema_arrow.metadata
-        elif path.suffix.lower() == ".jsonl":
-            lines = path.read_text("utf-8").splitlines()
-            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            read_csv = partial(pd.read_csv, sep=separator, keep_default_na=False)
-            table = read_csv(path, na_values=_MISSING, low_memory=False)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise BadInput(
-            f"Expected {path} to be a sound table in UTF-8; found: {reason_of(error)}."
-        ) from None
+    kind = path.suffix.lower()
+    with decoding(path), reading(path, "a sound table in UTF-8"):
+        table, metadata = _parquet(path) if kind == ".parquet" else (_text(path, kind), None)
     if not len(table):
         raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
     return _File(path, table, metadata)
+
+
+def _parquet(path: Path) -> tuple[pd.DataFrame, Any]:
+    with opened(path) as file:
+        refuse_large(path, file.metadata)
+        return file.read().to_pandas(), file.schema_arrow.metadata
+
+
+def _text(path: Path, kind: str) -> pd.DataFrame:
+    if kind == ".jsonl":
+        lines = path.read_text("utf-8").splitlines()
+        return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    separator = "\t" if kind == ".tsv" else ","
+    return pd.read_csv(
+        path, sep=separator, keep_default_na=False, na_values=_MISSING, low_memory=False
+    )
 
 
 def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:

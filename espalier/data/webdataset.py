@@ -4,17 +4,22 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pandas as pd
 
+from espalier.bounded import bounded
 from espalier.data.contents import readable_name, visible
 from espalier.data.folders import ENDINGS, FILES_AT_ONCE
 from espalier.data.labels import Labels, read_labels
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import splits_of
 from espalier.errors import BadInput
+from espalier.reading import reading
+from espalier.settings.limits import EXAMPLE_BYTES, LABEL_BYTES, decoding_memory
 from espalier.settings.tasks import TaskSettings
 
+_PLAIN: Literal["r:"] = "r:"  # of tar files that are not packed
 _LABELS = ("cls", "label", "txt")  # endings of the file with the label; the first that there is
 
 
@@ -55,7 +60,7 @@ def contents(paths: list[Path]) -> Iterator[Chunk]:
     """The content of all images, in chunks."""
     for path in paths:
         names = _read(path).images
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, _PLAIN) as tar:
             for start in range(0, len(names), FILES_AT_ONCE):
                 yield [_content(tar, name) for name in names[start : start + FILES_AT_ONCE]]
 
@@ -68,24 +73,37 @@ def _read(path: Path) -> _Shard:
     """
     groups: dict[str, dict[str, str]] = {}
     shard = _Shard()
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isfile():
-                    stem, ending = _parts(member.name)
-                    groups.setdefault(stem, {})[ending] = member.name
-            for stem, members in groups.items():
-                image = _image(members)
-                if image is None:
-                    continue
-                label = _label(path, tar, stem, members)
-                shard.images.append(image)
-                shard.labels.append(label)
-    except tarfile.TarError as error:
-        raise BadInput(f"Expected {path} to be a sound tar file; found: {error}.") from None
+    size = path.stat().st_size
+    with (
+        bounded(path, decoding_memory(size)),
+        reading(path, "a sound tar file"),
+        tarfile.open(path, _PLAIN) as tar,
+    ):
+        for member in tar:
+            if member.isfile():
+                _refuse_sparse(path, member, size)
+                stem, ending = _parts(member.name)
+                groups.setdefault(stem, {})[ending] = member.name
+        for stem, members in groups.items():
+            image = _image(members)
+            if image is None:
+                continue
+            label = _label(path, tar, stem, members)
+            shard.images.append(image)
+            shard.labels.append(label)
     if not shard.images:
         raise BadInput(f"Expected {path} to hold images as WebDataset writes them; found none.")
     return shard
+
+
+def _refuse_sparse(path: Path, member: tarfile.TarInfo, size: int) -> None:
+    """Refuse a member that is too large, or has holes, which are read as any number of zeros."""
+    largest = min(size, EXAMPLE_BYTES)
+    if member.issparse() or member.size > largest:
+        raise BadInput(
+            f"Expected the members of {path} to be stored whole, with at most {largest:,} bytes; found "
+            f"{member.name[:100]!r} of {member.size:,}."
+        )
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -109,6 +127,12 @@ def _label(path: Path, tar: tarfile.TarFile, stem: str, members: dict[str, str])
         raise BadInput(
             f"Expected the image {stem} in {path} to have a label in {stem}.cls; found "
             f"{', '.join(members)}."
+        )
+    length = tar.getmember(name).size
+    if length > LABEL_BYTES:
+        raise BadInput(
+            f"Expected labels in {path} of at most {LABEL_BYTES:,} bytes; found {length:,} in "
+            f"{name[:100]!r}."
         )
     text = _content(tar, name).decode("utf-8", "replace").strip()
     return int(text) if text.lstrip("-").isdecimal() else text

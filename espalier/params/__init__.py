@@ -62,6 +62,7 @@ _RESERVED = (
     "previous",
 )  # names of aliases in the registry
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LONGEST_NAME = 100  # disks hold names of 255 bytes; drafts and locks add up to 50
 
 
 Entry = Annotated[
@@ -296,6 +297,11 @@ def _check_trusted(params: Params) -> None:
 
 def _check_tree(params: Params) -> None:
     for name, entry in params.models.items():
+        if len(name) > _LONGEST_NAME:
+            raise BadInput(
+                f"Expected a model's name in {PARAMS} to have at most {_LONGEST_NAME} characters; found "
+                f"{len(name)}: {name[:40]!r} ..."
+            )
         if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
             raise BadInput(
                 "Expected a model's name to be lower-case letters, digits, '-' and '_', and none "

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
+from espalier.bounded import data_bytes
 from espalier.errors import BadInput, reason_of
 from espalier.runtimes.guarded import receive, send
-
-_STATUS = Path("/proc/self/status")
 
 
 def _main() -> None:
@@ -18,7 +17,7 @@ def _main() -> None:
     opener = resolve_name(place)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
-    base, model = _data_bytes(), None
+    base, model = data_bytes(), None
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     while requests.peek(1):
         fields, inputs = receive(requests)
@@ -43,14 +42,6 @@ def _limit_memory(base: int, memory: int) -> None:
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (base + memory, hard))
-
-
-def _data_bytes() -> int:
-    """The bytes that the kernel counts for `RLIMIT_DATA`; 0 where it does not say."""
-    if not _STATUS.is_file():
-        return 0
-    lines = _STATUS.read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ LAYERS = 5_000  # modules of a network that a file describes
 NETWORK_BYTES = 256 * 2**20  # of the tensors of a network that a file of any size may describe
 FREE_BYTES = 128 * 2**20  # decoded bytes that a file of any size may have
 EXPANSION = 1000  # decoded bytes for each byte of a larger file
+EXAMPLE_BYTES = 256 * 2**20  # of the file of an image, clip or text
+LABEL_BYTES = 2**16  # of the member of a tar file with a label
+_DECODING_BYTES = 192 * 2**20  # memory to decode a file of any size
+_DECODING_EXPANSION = 50  # bytes of memory for each byte of a larger file
 RUN_BYTES = 256 * 2**20  # memory of a call of a deployed file of any size, beside the runtime's
 RUN_SECONDS = 60.0  # of such a call
 _RUN_EXPANSION = 16_000  # bytes of memory for each byte of the inputs; wide networks take 3,000
@@ -38,6 +42,15 @@ def largest_decoded(size: int, expansion: int = EXPANSION) -> int:
         expansion: decoded bytes for each of these.
     """
     return max(FREE_BYTES, expansion * size)
+
+
+def decoding_memory(size: int) -> int:
+    """The largest number of bytes of memory in which a file may be decoded.
+
+    Args:
+        size: bytes of the file.
+    """
+    return max(_DECODING_BYTES, _DECODING_EXPANSION * size)
 
 
 def largest_network(size: int) -> int:

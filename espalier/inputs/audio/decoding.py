@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.bounded import bounded
 from espalier.errors import reason_of
 from espalier.optional import optional_library
+from espalier.settings.limits import decoding_memory
 
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 _FULL = 32767  # largest sample
@@ -35,8 +37,9 @@ def decode(content: bytes) -> Clip:
     """
     soundfile = optional_library("soundfile", "clips")
     try:
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
-    except RuntimeError as error:
+        with bounded("the clip", decoding_memory(len(content))):  # its header may lie
+            samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
+    except (RuntimeError, OverflowError) as error:
         raise ValueError(reason_of(error)) from None
     if not len(samples):
         raise ValueError("no samples")

@@ -31,7 +31,7 @@ from espalier.registry.promotion.gate_report import (
     print_report,
     refusal,
 )
-from espalier.registry.promotion.policies import read_policy
+from espalier.registry.promotion.policies import read_policy, refuse_entries
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import (
@@ -65,7 +65,9 @@ def promote(
         ConcurrentMoveError: If another process moved the alias meanwhile.
     """
     policies = {alias: read_policy(root, alias)} if alias else read_policies(root / GATES)
-    evaluator = Evaluator.open(root, read_params(root))
+    params = read_params(root)
+    refuse_entries(policies, params.names)
+    evaluator = Evaluator.open(root, params)
     moves, refusals = [], []
     for name, policy in policies.items():
         try:

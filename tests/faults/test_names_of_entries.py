@@ -1,0 +1,45 @@
+"""Names of entries: short enough for every disk, and no aliases of gates."""
+
+import pytest
+from properties import assert_explains
+
+from espalier.errors import BadInput
+from espalier.params import check
+from espalier.registry.promotion.policies import refuse_entries
+
+ENTRY = {"from": "teacher", "by": "prune", "keep_macs": 0.5}
+
+
+def params(name: str) -> dict[str, object]:
+    return {"teacher": {"model": "espalier:mlp", "epochs": 1}, "models": {name: ENTRY}}
+
+
+@pytest.mark.parametrize("length", [101, 300, 100_000])
+def test_a_name_that_no_disk_holds_is_refused(length):
+    with pytest.raises(BadInput) as caught:
+        check(params("x" * length))
+    assert_explains(caught.value, "at most 100 characters", str(length))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_long_name_is_taken():
+    assert "x" * 100 in check(params("x" * 100)).models
+
+
+def test_gates_for_the_alias_of_an_entry_are_refused():
+    names = check(params("student")).names
+    refuse_entries(["champion"], names)
+    for entry in ("student", "teacher"):
+        with pytest.raises(BadInput) as caught:
+            refuse_entries(["champion", entry], names)
+        assert_explains(caught.value, "gates.yaml", repr(entry))
+
+
+def test_promotion_refuses_them_before_it_judges(tiny_copy):
+    from espalier.registry.promotion import promote
+
+    root = tiny_copy()
+    (root / "mlflow").mkdir()
+    (root / "mlflow" / "gates.yaml").write_text("student: {}\n")
+    with pytest.raises(BadInput, match="none of the entries"):
+        promote(root)

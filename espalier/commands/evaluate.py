@@ -25,7 +25,7 @@ from espalier.measures.device import device_name
 from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import concepts_of, load, read_architecture
-from espalier.params import Evaluation, Params, read_params
+from espalier.params import Params, read_params
 from espalier.paths import (
     CLASSES,
     CONDITIONS,
@@ -79,10 +79,7 @@ def run(root: Path) -> None:
     inputs, task = test.inputs.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes, dataset.task)
     with files.replacing(root / REPORTS, root / STATE / "work") as draft:
-        outputs = {
-            name: _outputs(root / MODELS / name / DEPLOYED, inputs, params.evaluation)
-            for name in hashes
-        }
+        outputs = _outputs(root, params, inputs)
         questions = _questions(root, dataset, test, list(hashes))
         judged, classes = _judge(outputs, questions, task)
         _write_predictions(draft / PREDICTIONS, outputs, questions, task)
@@ -211,12 +208,18 @@ def _open(root: Path, params: Params, name: str) -> OpenModel:
     return runtime.open(root / MODELS / name / DEPLOYED, params.evaluation.threads)
 
 
-def _outputs(path: Path, inputs: np.ndarray, evaluation: Evaluation) -> np.ndarray:
-    """The outputs of a deployed file, in a process of its own: the folder may come from elsewhere."""
+def _outputs(root: Path, params: Params, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs of all deployed files, in a process of their own: folders may come from elsewhere."""
+    evaluation = params.evaluation
     limits = RunLimits(evaluation.run_memory, evaluation.run_seconds)
+    paths = {name: root / MODELS / name / DEPLOYED for name in params.names}
     runtime = runtime_named(evaluation.runtime)
-    with runtime.open_guarded(path, evaluation.threads, limits) as model:
-        return model.outputs(inputs, evaluation.batch_size)
+    found = {}
+    with runtime.open_guarded(paths[TEACHER], evaluation.threads, limits) as model:
+        for name, path in paths.items():
+            model.switch(path)
+            found[name] = model.outputs(inputs, evaluation.batch_size)
+    return found
 
 
 def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str) -> dict[str, Any]:

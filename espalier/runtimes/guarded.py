@@ -25,7 +25,7 @@ _LONGEST = 65536  # bytes of a line between the processes
 
 
 class Guarded:
-    """A deployed file that another process has opened; close it, or use it as a context."""
+    """Deployed files that another process opens, one after another; close it, or use it as a context."""
 
     def __init__(
         self,
@@ -33,19 +33,21 @@ class Guarded:
         file: Path,
         threads: int = 1,
         limits: RunLimits = RunLimits(),  # noqa: B008 - it is frozen
+        check: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        """Start the process; it opens the file at the first call.
+        """Start the process; it opens a file at its first call.
 
         Args:
             opener: function or class of a module that opens a file for a number of threads.
             file: the file.
             threads: number of threads.
             limits: limits of each call.
+            check: raises an error if a file is refused before it is opened.
         """
-        self._file, self._limits = file, limits
-        self._size = file.stat().st_size
+        self._limits, self._check = limits, check
+        self.switch(file)
         place = f"{opener.__module__}:{opener.__name__}"
-        command = [sys.executable, "-m", f"{__name__}_process", place, str(file), str(threads)]
+        command = [sys.executable, "-m", f"{__name__}_process", place, str(threads)]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing)
 
@@ -54,6 +56,15 @@ class Guarded:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def switch(self, file: Path) -> None:
+        """Take another file from the next call on.
+
+        Raises:
+            BadInput: if it is refused before it is opened.
+        """
+        self._check(file)
+        self._file, self._size = file, file.stat().st_size
 
     def close(self) -> None:
         """End the process."""
@@ -95,7 +106,8 @@ class Guarded:
 
     def _exchange(self, inputs: NDArray[Any], memory: int) -> NDArray[np.float32]:
         assert self._process.stdin and self._process.stdout  # noqa: PT018 - by Popen
-        send(self._process.stdin, inputs, memory=memory, seconds=self._limits.seconds + _SPARE)
+        seconds = self._limits.seconds + _SPARE
+        send(self._process.stdin, inputs, file=str(self._file), memory=memory, seconds=seconds)
         answer, outputs = receive(self._process.stdout)
         if "memory" in answer:
             raise self._too_large(memory)

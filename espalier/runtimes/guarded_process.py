@@ -9,22 +9,27 @@ from pkgutil import resolve_name
 from espalier.bounded import data_bytes
 from espalier.errors import BadInput, reason_of
 from espalier.runtimes.guarded import receive, send
+from espalier.runtimes.runtime import OpenModel
 
 
 def _main() -> None:
     """Answer each batch on standard input with its outputs, until the input ends."""
-    place, file, threads = sys.argv[1:]
+    place, threads = sys.argv[1:]
     opener = resolve_name(place)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
-    base, model = data_bytes(), None
+    base, file = data_bytes(), ""
+    model: OpenModel | None = None
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     while requests.peek(1):
         fields, inputs = receive(requests)
         signal.alarm(int(fields["seconds"]) + 1)
         _limit_memory(base + inputs.nbytes, fields["memory"])
         try:
-            model = model or opener(Path(file), int(threads))
+            if fields["file"] != file:
+                model = None  # its memory is free before the next file is opened
+                model, file = opener(Path(fields["file"]), int(threads)), fields["file"]
+            assert model is not None
             outputs = model.run(inputs)
         except MemoryError:
             send(answers, None, memory=True)

@@ -49,8 +49,7 @@ class OnnxRuntime:
         Raises:
             BadInput: if it is no ONNX file, or has an operator that can run without end.
         """
-        load_onnx(file, external=True)
-        return Guarded(Session, file, threads, limits or RunLimits())
+        return Guarded(Session, file, threads, limits or RunLimits(), check=_refuse_unread)
 
     def profile_layers(
         self, model: bytes, inputs: Mapping[str, NDArray[Any]], calls: int
@@ -75,6 +74,11 @@ class OnnxRuntime:
     ) -> NDArray[np.float64]:
         """The peaks in bytes (files, batches); see `espalier.runtimes.memory`."""
         return peak_memory(Session, paths, example, batches, threads)
+
+
+def _refuse_unread(file: Path) -> None:
+    """Refuse a file for its content, before ONNX Runtime opens it."""
+    load_onnx(file, external=True)
 
 
 class Session:

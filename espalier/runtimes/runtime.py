@@ -38,11 +38,14 @@ class RunLimits:
 
 
 class GuardedModel(Protocol):
-    """A deployed file that another process has opened; a context, at whose end the process ends."""
+    """Deployed files that another process opens one after another; a context, at whose end the process ends."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+    def switch(self, file: Path) -> None:
+        """Take another file from the next call on; BadInput if it is refused before it is opened."""
 
     def run(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The outputs (N, ...) for one batch of stored inputs (N, ...)."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from espalier import __version__
 from espalier.commands.table import COMMANDS, Command
-from espalier.errors import EspalierError, Notice
+from espalier.errors import EspalierError, Notice, printable
 from espalier.system_errors import as_sentence
 
 _ENVIRONMENT = {
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
             _record(1, f"{type(error).__name__}: {error}", defect=True)
             raise
     if message:
-        sys.stderr.write(f"espalier: {message}\n")
+        sys.stderr.write(f"espalier: {printable(message)}\n")
     _record(status, message)
     sys.stdout.flush()
     sys.exit(status)
@@ -115,7 +115,7 @@ def _show_notices(default: Callable[..., None]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, Notice):
-            sys.stderr.write(f"espalier: warning: {message}\n")
+            sys.stderr.write(f"espalier: warning: {printable(str(message))}\n")
         else:
             default(message, category, *place, **more)
 

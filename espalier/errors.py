@@ -42,8 +42,13 @@ def reason_of(error: BaseException, limit: int = 200) -> str:
         limit: largest number of characters.
     """
     words = str(error).split()
-    message = " ".join(words)[:limit].rstrip(".")
+    message = printable(" ".join(words)[:limit].rstrip("."))
     return message or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""A text from a file or a store with its control characters as `\xNN`; line breaks stay."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
 def first_problem(error: Any) -> tuple[str, str]:

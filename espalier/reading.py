@@ -51,8 +51,11 @@ def refuse_special(path: Path, form: str = "a file") -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(place: object) -> Iterator[None]:
     """Add the name of a file to refusals inside the block that do not have it.
+
+    Args:
+        place: the path of the file.
 
     Raises:
         BadInput: for each.
@@ -60,6 +63,6 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        if str(path) in str(error):
+        if str(place) in str(error):
             raise
-        raise BadInput(f"{error} The file is {path}.") from None
+        raise BadInput(f"{error} The file is {place}.") from None

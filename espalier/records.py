@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espalier import files
-from espalier.errors import BadInput, first_problem, reason_of
+from espalier.errors import BadInput, first_problem, printable, reason_of
 from espalier.paths import TEACHER
 from espalier.settings.limits import CSV_BYTES, CSV_CELLS
 
@@ -112,7 +112,8 @@ def read_csv(path: Path, required: Collection[str] = ()) -> list[dict[str, str]]
     if cells > CSV_CELLS:
         raise BadInput(f"Expected {path} to have at most {CSV_CELLS:,} cells; found {cells:,}.")
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+        text = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+        rows = list(csv.reader(text, strict=True))
     except (csv.Error, ValueError) as error:
         raise BadInput(f"Expected {path} to be CSV in UTF-8; found {reason_of(error)}.") from None
     if not rows:
@@ -154,7 +155,7 @@ def number(path: Path, row: Mapping[str, str], column: str, line: int) -> float:
 def _check_columns(path: Path, names: list[str], required: Collection[str]) -> None:
     missing = [name for name in required if name not in names]
     if missing:
-        found = ", ".join(names)[:200]
+        found = printable(", ".join(names)[:200]).replace("\n", " ")
         raise BadInput(f"Expected a column `{missing[0]}` in {path}; found {found}.")
     if len(set(names)) != len(names):
         raise BadInput(f"Expected the columns of {path} to have different names; found equal ones.")

@@ -61,7 +61,7 @@ def load_verified(folder: Path, *, trusted: Collection[str] = ()) -> nn.Module:
     refuse_special(path)
     try:
         limit = largest_network(path.stat().st_size)
-        with naming(folder / ARCHITECTURE), naming(path):
+        with naming(f"{folder / ARCHITECTURE}, or {WEIGHTS} beside it"):
             check_shapes(architecture, _shapes(path), trusted, limit)
             network = rebuild(architecture, trusted)
         state = safetensors.torch.load_file(path)

@@ -1,5 +1,10 @@
 """Names of entries: short enough for every disk, and no aliases of gates."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from properties import assert_explains
 
@@ -7,6 +12,7 @@ from espalier.errors import BadInput
 from espalier.params import check
 from espalier.registry.promotion.policies import refuse_entries
 
+ROOT = Path(__file__).resolve().parents[2]
 ENTRY = {"from": "teacher", "by": "prune", "keep_macs": 0.5}
 
 
@@ -43,3 +49,14 @@ def test_promotion_refuses_them_before_it_judges(tiny_copy):
     (root / "mlflow" / "gates.yaml").write_text("student: {}\n")
     with pytest.raises(BadInput, match="none of the entries"):
         promote(root)
+
+
+def test_control_characters_of_files_do_not_reach_the_terminal(tmp_path):
+    """In a process: the message of a refused file names what it found there."""
+    (tmp_path / "params.yaml").write_text('teacher: {model: "espalier:mlp\\e[2J\\e]0;title\\a"}\n')
+    command = [sys.executable, "-m", "espalier", "prepare"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"\x07" not in done.stdout + done.stderr

@@ -26,6 +26,7 @@ from espalier.measures.energy import energy
 from espalier.measures.sittings import Run, in_sittings
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.params import Params, read_params
+from espalier.params.lineage import refuse_stale
 from espalier.paths import (
     CLASSES,
     CONDITIONS,
@@ -64,7 +65,8 @@ def run(root: Path) -> None:
     """Measure all models that `params.yaml` declares, and write `reports/`.
 
     Raises:
-        BadInput: If a model or the test split is missing or damaged.
+        BadInput: If a model or the test split is missing or damaged, or a model was made from other
+            inputs than it would be made from now.
     """
     params = read_params(root)
     _put_former_reports_back(root)
@@ -74,6 +76,7 @@ def run(root: Path) -> None:
         name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]
         for name in params.names
     }
+    refuse_stale(root, params)
     dataset = read_dataset(root / PREPARED)
     test = read_split(root / PREPARED, "test")
     inputs, task = test.inputs.numpy(), dataset.build_task()

@@ -1,7 +1,7 @@
 """One entry of `params.yaml`, to be made into a model."""
 
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from espalier.making.project import Project
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params, read_params
+from espalier.params.lineage import declared_inputs
 from espalier.paths import MODELS, PARAMS
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
@@ -26,14 +27,6 @@ from espalier.training.engine import fit
 from espalier.training.history import Reporter, Row
 from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
-
-# defaults of keys that earlier versions did not have
-_NEWER: tuple[tuple[str, Any], ...] = (
-    ("seeds", 1),
-    ("compare", "outputs"),
-    ("portions", []),
-    ("classes", None),
-)
 
 EntryType = TypeVar("EntryType", bound=BaseEntry, covariant=True)
 
@@ -123,12 +116,9 @@ class Job(Generic[EntryType]):
     def inputs(self) -> dict[str, Any]:
         """Everything that determines the bits of the result."""
         return {
-            "entry": self._entry,
-            "recipe": asdict(self.recipe),
-            "seed": self.params.seed,
+            **declared_inputs(self.params, self.name),
             "data": self.data.version,
             "models": {name: self.project.identity(name) for name in self.entry.dependencies},
-            **self._classes,
             **self._own_files,
             **self._own_code,
             "device": device_name(self.processes.device),
@@ -140,18 +130,6 @@ class Job(Generic[EntryType]):
                 **self.data.decoder_versions,
             },
         }
-
-    @property
-    def _entry(self) -> dict[str, Any]:
-        """The content of the entry; without newer keys at their defaults, as before there were these keys."""
-        content: dict[str, Any] = self.entry.model_dump(mode="json", by_alias=True)
-        return {key: value for key, value in content.items() if (key, value) not in _NEWER}
-
-    @property
-    def _classes(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """The classes of each output, of the entry or inherited; empty for all classes of the data."""
-        concepts = self.params.concepts(self.name)
-        return {} if concepts is None else {"classes": concepts}
 
     @property
     def _own_files(self) -> dict[str, dict[str, str]]:

@@ -12,6 +12,7 @@ from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.folder import load_verified, read_architecture
 from espalier.params import Params
+from espalier.params.lineage import identity_of
 from espalier.paths import (
     ARCHITECTURE,
     DEPLOYED,
@@ -90,12 +91,7 @@ class Project:
             BadInput: if the folder is incomplete, or a file has changed.
         """
         weights, architecture = self.weights_hash(name), self.architecture(name)
-        further = {
-            "preprocessing": architecture.preprocessing,
-            "concepts": architecture.concepts,
-        }
-        own = {key: value for key, value in further.items() if value is not None}
-        return files.digest({"weights": weights, **own}) if own else weights
+        return identity_of(weights, architecture.preprocessing, architecture.concepts)
 
     def load(self, name: str) -> nn.Module:
         """A model, verified, on the device.

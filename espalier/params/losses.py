@@ -72,7 +72,7 @@ class OutputLoss(Loss):
         """The content; without `head` where none is named, as before there was the key."""
         content: dict[str, Any] = content_of(self)
         if self.head is None:
-            del content["head"]
+            content.pop("head", None)  # absent where defaults are left out
         return content
 
     @property

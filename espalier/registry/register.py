@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from espalier import files
 from espalier.errors import BadInput, Notice
 from espalier.params import Params
+from espalier.params.lineage import refuse_stale
 from espalier.paths import REGISTERED
 from espalier.registry.connection import Store, connect, find_store
 from espalier.registry.live import reconcile
@@ -78,12 +79,12 @@ def register(
         The version of each model, parents first.
 
     Raises:
-        BadInput: If a model folder is damaged (the message names the file), or the store denies
-            access.
+        BadInput: If a model folder is damaged (the message names the file) or was made from other
+            inputs than `params.yaml` has now, or the store denies access.
         TryAgain: If the store is unavailable. Versions made until then are kept, and found the next
             time.
     """
-    models = [read_model(root, params, entry) for entry in params.names]
+    models = _read_models(root, params)
     reports, page = read_report(root), read_page(root)
     store = find_store(root)
     done: list[Registered] = []
@@ -118,11 +119,11 @@ def missing(root: Path, params: Params) -> dict[str, str]:
         For each such model, what was found instead; for `the audit`, that it lacks moves of its file.
 
     Raises:
-        BadInput: If a model folder is damaged, or the store denies access.
+        BadInput: If a model folder is damaged or was made from other inputs, or the store denies access.
         TryAgain: If the store is unavailable.
         EspalierError: If the project's own database does not exist.
     """
-    models = [read_model(root, params, entry) for entry in params.names]
+    models = _read_models(root, params)
     store, name = find_store(root), params.registry.name
     problems: dict[str, str] = {}
     with connect(store, make=False) as client:
@@ -136,6 +137,13 @@ def missing(root: Path, params: Params) -> dict[str, str]:
         if not problems and lines_lacking(registry):
             problems["the audit"] = f"{lines_lacking(registry)} moves less than in its file"
     return problems
+
+
+def _read_models(root: Path, params: Params) -> list[Model]:
+    """The models of `params.yaml`, which were made as it says."""
+    models = [read_model(root, params, entry) for entry in params.names]
+    refuse_stale(root, params)
+    return models
 
 
 def _register(

@@ -67,12 +67,10 @@ def built_project(tiny, tmp_path_factory):
         make.run(root, name)
     never(root / "models" / "one-class", 3)
     poison(root / "models" / "not-a-number")
-    lineage = files.read_json(root / "models" / "stale" / "lineage.json")
-    files.write_json(root / "models" / "stale" / "lineage.json", lineage | {"data": "0" * 64})
-    files.seal(root / "models" / "stale")
     never(root / "models" / "other-file", 5, deployed=False)
     evaluate.run(root)
     register.run(root)
+    update(root / "models" / "stale", data="0" * 64)
     return root
 
 
@@ -91,6 +89,19 @@ def never(folder, label, *, deployed=True):
     else:
         (folder / "model.onnx").write_bytes(kept["model.onnx"])
     files.seal(folder)
+
+
+def update(folder, **inputs):
+    """Change inputs in the lineage of a model."""
+    lineage = files.read_json(folder / "lineage.json")
+    files.write_json(folder / "lineage.json", lineage | inputs)
+    files.seal(folder)
+
+
+def repair_lineage(root):
+    """Give `stale` the data of the project again, so that it can be evaluated and registered."""
+    lineage = files.read_json(root / "models" / "teacher" / "lineage.json")
+    update(root / "models" / "stale", data=lineage["data"])
 
 
 def poison(folder):
@@ -183,6 +194,7 @@ def damage(root, entry):
 
 def test_a_champion_with_damaged_files_is_compared_by_another_version_of_its_content(project):
     damage(project, "good")
+    repair_lineage(project)
     register.run(project)
     allow(project, "better", drop=0.5)
     promote.run(project)
@@ -191,6 +203,7 @@ def test_a_champion_with_damaged_files_is_compared_by_another_version_of_its_con
 
 def test_the_alias_moves_from_damaged_files_to_intact_ones_of_the_same_content(project):
     damage(project, "good")
+    repair_lineage(project)
     register.run(project)
     (move,) = promote.run(project)
     assert (move.content, int(move.to) > int(move.former)) == (move.former_content, True)
@@ -332,12 +345,13 @@ def test_reports_of_other_data_or_another_model_are_no_figures(project):
 
 
 def test_an_unregistered_model_cannot_be_promoted(project):
-    never(project / "models" / "better", 7)
+    never(project / "models" / "slow", 7)
+    repair_lineage(project)
     evaluate.run(project)
-    allow(project, "better")
+    allow(project, "slow")
     with pytest.raises(BadInput) as refused:
         promote.run(project)
-    assert_explains(refused.value, "better", "espalier register")
+    assert_explains(refused.value, "slow", "espalier register")
 
 
 def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):

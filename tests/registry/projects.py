@@ -13,12 +13,13 @@ from safetensors.numpy import save_file
 
 from espalier import files
 from espalier.params import Params, read_params
+from espalier.params.lineage import declared_inputs
 
 PARAMS = """
 teacher: {model: "espalier:resnet", epochs: 1}
 models:
   student: {from: teacher, by: distill, model: "espalier:resnet"}
-  student-p50: {from: student, by: prune, keep_macs: 0.5}
+  student-p50: {from: student, by: prune, keep_macs: 0.5, finetune: {epochs: 3}}
 registry: {name: digits}
 """
 TIMES = (1_700_000_000.25, 1_700_000_010.5)
@@ -62,7 +63,7 @@ class Project:
                 csv.writer(file).writerows([COLUMNS, *history])
         (folder / "metrics.json").write_text('{"accuracy": 0.5}')
         lineage = {
-            "entry": {"by": "prune", "finetune": {"epochs": 3}},
+            "entry": declared_inputs(self.params, name)["entry"],
             "data": "d" * 64,
             "versions": {"torch": "2.15"},
             "seconds": 1.5,

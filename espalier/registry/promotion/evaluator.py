@@ -26,6 +26,7 @@ from espalier.judging import LEVEL, Question, compare, drop_bounds
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.onnx_files import load_onnx
 from espalier.params import Evaluation, Params
+from espalier.params.lineage import refuse_stale
 from espalier.paths import (
     CONDITIONS,
     DEPLOYED,
@@ -122,7 +123,8 @@ class Evaluator:
         """Open the reports and the test split of a project.
 
         Raises:
-            BadInput: If the reports are missing, or were made of other data or other models.
+            BadInput: If the reports are missing, or were made of other data or other models, or a
+                model was made otherwise than `params.yaml` says now.
         """
         table = root / REPORTS / TABLE
         if not table.is_file():
@@ -132,6 +134,7 @@ class Evaluator:
             )
         data = data_hash(root / PREPARED)
         _check_reports(root, params, data)
+        refuse_stale(root, params, data=False)  # the gate `data` compares the data
         dataset = read_dataset(root / PREPARED)
         return cls(
             root=root,

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from espalier import __version__
 from espalier.commands.table import COMMANDS, Command
 from espalier.errors import EspalierError, Notice, printable
+from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 from espalier.system_errors import as_sentence
 
 _ENVIRONMENT = {
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     _add_completion(parser)
     arguments = parser.parse_args(argv)
     warnings.showwarning = _show_notices(warnings.showwarning)
+    hide_in_tracebacks()
     status, message = 0, ""
     try:
         arguments.run(arguments)
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
             _record(1, f"{type(error).__name__}: {error}", defect=True)
             raise
     if message:
-        sys.stderr.write(f"espalier: {printable(message)}\n")
+        sys.stderr.write(f"espalier: {_shown(message)}\n")
     _record(status, message)
     sys.stdout.flush()
     sys.exit(status)
@@ -115,7 +117,7 @@ def _show_notices(default: Callable[..., None]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, Notice):
-            sys.stderr.write(f"espalier: warning: {printable(str(message))}\n")
+            sys.stderr.write(f"espalier: warning: {_shown(str(message))}\n")
         else:
             default(message, category, *place, **more)
 
@@ -137,10 +139,15 @@ def _status_of(error: Exception) -> tuple[int, str]:
     return (found.status, str(found)) if found else (0, "")
 
 
+def _shown(message: str) -> str:
+    """A message for the terminal: without secrets and control characters."""
+    return printable(without_secrets(message))
+
+
 def _record(status: int, message: str, *, defect: bool = False) -> None:
     path = os.environ.get(OUTCOME)
     # on a full disk not even the outcome can be written; the status and the sentence remain
     with suppress(OSError):
         if path:
-            record = {"status": status, "message": message, "defect": defect}
+            record = {"status": status, "message": without_secrets(message), "defect": defect}
             Path(path).write_text(json.dumps(record))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from espalier.errors import Stopped
+from espalier.settings.secrets import without_secrets
 
 _TICK = 0.2  # seconds between two checks of the clock and of the stop flag
 _AFTER_KILL = 5.0  # seconds that the kernel may take to end a killed process
@@ -110,7 +111,10 @@ class _Lines:
 
 
 def _text(line: bytes) -> str:
-    return line.decode(errors="replace").rsplit("\r", 1)[-1].rstrip() if line.strip() else ""
+    """A line as text, without what a carriage return overwrites, and without secrets."""
+    if not line.strip():
+        return ""
+    return without_secrets(line.decode(errors="replace").rsplit("\r", 1)[-1].rstrip())
 
 
 def _end(process: subprocess.Popen[bytes], output: _Lines, grace: float) -> None:

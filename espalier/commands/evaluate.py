@@ -72,11 +72,7 @@ def run(root: Path) -> None:
     _put_former_reports_back(root)
     check_surrogates(params.evaluation.surrogate_depth)
     _drop_undeclared(root, params)
-    hashes = {
-        name: files.verify(root / MODELS / name, required=CONTENT)[DEPLOYED]
-        for name in params.names
-    }
-    refuse_stale(root, params)
+    hashes = _verify(root, params)
     dataset = read_dataset(root / PREPARED)
     test = read_split(root / PREPARED, "test")
     inputs, task = test.inputs.numpy(), dataset.build_task()
@@ -105,6 +101,14 @@ def run(root: Path) -> None:
         print_tree(table.reset_index(), task.headline)
     else:
         print(f"measured {len(table)} models on {len(inputs)} test examples; reports/ is ready")  # noqa: T201
+
+
+def _verify(root: Path, params: Params) -> dict[str, str]:
+    """Check that all models are undamaged and as `params.yaml` says; the hashes of the deployed files."""
+    folders = {name: root / MODELS / name for name in params.names}
+    hashes = {name: files.verify(one, required=CONTENT) for name, one in folders.items()}
+    refuse_stale(root, params)
+    return {name: found[DEPLOYED] for name, found in hashes.items()}
 
 
 def _put_former_reports_back(root: Path) -> None:

@@ -66,12 +66,11 @@ def server_environment():
 
 
 @contextlib.contextmanager
-def serving(folder):
-    """A server that keeps everything in a folder; gives its address."""
+def serving(folder, *options, **variables):
+    """A server that keeps everything in a folder, with further options and variables; gives its address."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    command = server_command(folder, port)
-    with running(
-        command, f"{address}/health", folder / "log", cwd=folder, env=server_environment()
-    ):
+    command = [*server_command(folder, port), *options]
+    environment = server_environment() | variables
+    with running(command, f"{address}/health", folder / "log", cwd=folder, env=environment):
         yield address

@@ -2,11 +2,11 @@
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.settings.secrets import without_secrets
 
 _TEMPORARY_CODES = frozenset(
     {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
@@ -84,7 +84,6 @@ def _reason(error: Exception, uri: str, shown: str) -> str:
     """The message of an error in one line, without passwords."""
     # SQLAlchemy wraps the message of the database in the whole statement; `orig` is the message
     original = getattr(error.__cause__, "orig", error)
-    text = str(original).replace(uri, shown)
-    text = re.sub(r"//[^/@\s]*@", "//", text)
+    text = without_secrets(str(original).replace(uri, shown))
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

@@ -222,8 +222,9 @@ def _shortened(path: Path, root: Path) -> Path:
 
 
 def _without_password(uri: str) -> str:
+    """The address without password, query and fragment; a user without a password may be a token."""
     parts = urlsplit(uri)
-    _, at_sign, host = parts.netloc.rpartition("@")
-    if at_sign and parts.username:
+    host = parts.netloc.rpartition("@")[2]
+    if parts.username and parts.password:
         host = f"{parts.username}@{host}"
-    return urlunsplit(parts._replace(netloc=host, query=""))
+    return urlunsplit(parts._replace(netloc=host, query="", fragment=""))

@@ -19,6 +19,7 @@ from espalier.errors import EspalierError, TryAgain, reason_of
 from espalier.registry.connection import hold_lease, remove_lease
 from espalier.registry.live.live_logger import LiveLogger
 from espalier.registry.live.live_runs import HEARTBEAT_SECONDS
+from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 
 _WRITE_SECONDS = 1.0  # between two writes: each holds the project's lock for some milliseconds
 _RETRY_SECONDS = 60.0  # until a store that was unavailable is tried again
@@ -112,13 +113,14 @@ def _on_line(logger: LiveLogger, line: str | None) -> None:
 
 
 def _report(error: Exception) -> None:
-    reason = reason_of(error)
+    reason = without_secrets(reason_of(error))
     sys.stdout.write(f"no live curves in MLflow: {reason}\n")
     sys.stdout.flush()
 
 
 def _main() -> None:
     os.nice(10)  # the trainings have priority
+    hide_in_tracebacks()
     root, lines = Path(sys.argv[1]), _Lines()
 
     def read() -> None:

@@ -14,6 +14,7 @@ import requests
 
 from espalier.errors import Notice
 from espalier.registry.promotion.audit import Move
+from espalier.settings.secrets import without_secrets
 
 SECRET = "ESPALIER_WEBHOOK_SECRET"  # noqa: S105, the name of the variable
 SIGNATURE = "X-Espalier-Signature-256"
@@ -45,7 +46,7 @@ def send_failure(address: str, name: str, message: str) -> None:
         name: name of the registered model.
         message: sentences of the failed stages.
     """
-    content = {"model": name, "state": "failed", "message": message}
+    content = {"model": name, "state": "failed", "message": without_secrets(message)}
     _send(address, content, f"the failure of a run of {name}")
 
 

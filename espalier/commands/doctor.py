@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-import shutil
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,8 @@ from rich.console import Console
 from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
 from espalier.params import read_params
-from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED
+from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED, STATE
+from espalier.space import existing, free_bytes, in_units
 from espalier.training.device import computes_bfloat16, default_device
 
 _FORMER_ENTRYPOINT = "entrypoint: flows."
@@ -39,7 +40,8 @@ def run(root: Path) -> None:
         f"{'processors':12} {os.cpu_count()}, {read_params(root).training.threads} for each "
         "training"
     )
-    console.print(f"{'disk':12} {shutil.disk_usage(root).free / 1e9:.0f} GB free at {root}")
+    for line in _disks(root):
+        console.print(f"{'disk':12} {line}")
     for folder in (DATA, PREPARED, MODELS):
         console.print(f"{folder:12} {'there' if (root / folder).is_dir() else 'not there yet'}")
     if missing:
@@ -48,6 +50,15 @@ def run(root: Path) -> None:
             "espalier[pipeline]."
         )
     _check_deployments(root)
+
+
+def _disks(root: Path) -> list[str]:
+    """The free space of each file system that the project writes to, and a folder that lies on it."""
+    folders = (root, root / STATE, root / PREPARED, root / MODELS, Path(tempfile.gettempdir()))
+    by_device: dict[int, Path] = {}
+    for folder in folders:
+        by_device.setdefault(existing(folder).stat().st_dev, folder)
+    return [f"{in_units(free_bytes(one))} free at {one}" for one in by_device.values()]
 
 
 def _check_deployments(root: Path) -> None:

@@ -17,6 +17,7 @@ from espalier.inputs import INPUTS
 from espalier.inputs.image import FORMATS, decode
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy
+from espalier.space import Need, require_space
 
 _LISTED = 20  # unreadable examples in a notice
 
@@ -72,6 +73,7 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     Raises:
         BadInput: if more examples cannot be read than `skip_bad`, or an image has another shape than
             the others; it names the first and the number.
+        TryAgain: if the disk has too little space for the decoded images.
     """
     settings = settings or DataSettings()
     if source.kind != "image":
@@ -106,12 +108,17 @@ def _decode_each(source: Source, settings: DataSettings) -> Decoded:
 
 def _decode(source: Source, scratch: Path, policy: ImagePolicy) -> tuple[_Survey, dict[int, str]]:
     """The survey, and the SHA-256 of every image that could be read, by its index."""
-    survey, hashes = _Survey(), {}
+    survey = _Survey()
+    hashes: dict[int, str] = {}
     with scratch.open("wb") as file:
         for index, pixels in enumerate(_every(source, survey, policy)):
             survey.count += 1
-            if pixels is not None:
-                hashes[index] = _keep(index, pixels, survey, file)
+            if pixels is None:
+                continue
+            if not hashes:
+                size = len(source.examples) * pixels.nbytes
+                require_space([Need(scratch.parent, size, "the decoded images")])
+            hashes[index] = _keep(index, pixels, survey, file)
     return survey, hashes
 
 

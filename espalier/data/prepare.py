@@ -30,6 +30,7 @@ from espalier.paths import EXAMPLES
 from espalier.prediction import Regression, task_named
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy, both_sides
+from espalier.space import Need, require_space
 from espalier.system_errors import sentences
 
 
@@ -258,6 +259,8 @@ def _decoding(decoded: Decoded, policy: ImagePolicy) -> ImagePolicy:
 
 
 def _write(folder: Path, data: Checked, seed: int) -> Dataset:
+    if getattr(data.facts, "decoding", None) is None:
+        require_space([Need(folder, data.inputs.nbytes, "the prepared data")])
     parts = {name: data.examples[data.examples["split"] == name] for name in SPLITS}
     for name in SPLITS:
         _write_split(folder / file_name(name), data, name)

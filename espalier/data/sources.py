@@ -19,6 +19,7 @@ from espalier.data.source import CLASSES, SOURCE, content_hash
 from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput, Notice
 from espalier.settings.data import DataSettings
+from espalier.space import Need, require_space
 
 # The default data, as DVC's remote holds them: in the project, else in the installed package.
 EMBEDDED = Path(".dvc", "embedded", "files", "md5")
@@ -166,6 +167,7 @@ def _copy_file(path: Path, draft: Path) -> None:
             f"Expected {path} to be a folder or a file of {', '.join(tables.ENDINGS)}; found another "
             "kind of file."
         )
+    require_space([Need(draft, path.stat().st_size, "the data")])
     shutil.copyfile(path, draft / path.name)
 
 
@@ -176,7 +178,9 @@ def _copy(folder: Path, draft: Path, expected: str | None, settings: DataSetting
         convert(source, draft, expected)
         return
     descriptions = [folder / CLASSES, folder / SOURCE]
-    for file in (*source.files, *(path for path in descriptions if path.is_file())):
+    copied = [*source.files, *(path for path in descriptions if path.is_file())]
+    require_space([Need(draft, sum(path.stat().st_size for path in copied), "the data")])
+    for file in copied:
         copy = draft / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)

@@ -33,7 +33,7 @@ class Bank:
 
     def __init__(self, folder: Path, answer: Callable[[int], Tensor]) -> None:
         """Keep in `folder` what `answer(view)` computes."""
-        self._folder, self._answer = folder, answer
+        self.folder, self._answer = folder, answer
         self._held: tuple[int, Tensor] | None = None
 
     def view(self, number: int) -> Tensor:
@@ -42,14 +42,23 @@ class Bank:
             self._held = (number, self._fetch(number).float())
         return self._held[1]
 
+    def missing(self, views: int) -> int:
+        """How many of the first `views` views are not in the folder."""
+        present = [any(self.folder.glob(f"{_stem(view)}-*{_SUFFIX}")) for view in range(views)]
+        return present.count(False)
+
     def _fetch(self, number: int) -> Tensor:
-        stem = f"view-{number:04d}"
-        for path in files.find_hashed(self._folder, stem, _SUFFIX):
+        stem = _stem(number)
+        for path in files.find_hashed(self.folder, stem, _SUFFIX):
             with reading(path, "outputs of a teacher, which can be deleted"):
                 kept: Tensor = safetensors.torch.load_file(path)["logits"]
                 return kept
         logits = (
             self._answer(number).clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().contiguous()
         )
-        files.write_hashed(self._folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
+        files.write_hashed(self.folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
         return logits
+
+
+def _stem(view: int) -> str:
+    return f"view-{view:04d}"

@@ -14,6 +14,7 @@ from espalier.errors import BadInput, TryAgain
 from espalier.making.kept import Kept
 from espalier.making.own_code import own_code
 from espalier.making.project import Project
+from espalier.making.room import require_room
 from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params, read_params
@@ -208,6 +209,9 @@ class Job(Generic[EntryType]):
 
         Returns:
             The history, a row per epoch.
+
+        Raises:
+            TryAgain: if the disk has too little space for checkpoints and model.
         """
         recipe, data = recipe or self.recipe, self.data
         if not recipe.epochs:
@@ -217,6 +221,9 @@ class Job(Generic[EntryType]):
                 f"Expected `sampler: balanced` of {self.name} with a classification; found the task "
                 f"`{data.task.name}`."
             )
+        if self.processes.rank == 0:
+            model = self.project.folder(self.name)
+            require_room(network, objective, recipe, self.checkpoints / part, model)
         with Reporter(self.name, recipe.epochs, data.task.headline) as report:
             return fit(
                 network,

@@ -19,6 +19,7 @@ from espalier.making.questions import (
     questions_of,
     weights_of_classes,
 )
+from espalier.making.room import require_bank_room
 from espalier.making.teachers import bank_of
 from espalier.models.build import build
 from espalier.params import Taught
@@ -44,9 +45,12 @@ def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool =
 
     Raises:
         BadInput: if a loss names classes or layers that do not exist.
+        TryAgain: if the disk has too little space for the outputs of the teachers.
     """
     entry = job.entry
     banks = [bank_of(job, name) for name in entry.teaching]
+    width = job.data.task.width(job.data.dataset.classes)
+    require_bank_room(banks, len(job.data.train), width, job.recipe)
     terms: list[tuple[float | Ramp, Objective]] = []
     between_layers: list[AnyFeatureLoss] = []
     for loss in entry.terms:

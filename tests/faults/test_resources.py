@@ -1,13 +1,15 @@
 """Resources that run out: every command ends in one sentence, the data are intact, and a second try works."""
 
+import copy
 import errno
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,20 @@ import torch
 from small_disks import bound, filled, mounted, permissions_enforced, read_only
 
 from espalier import cli, files
+from espalier.commands import doctor
 from espalier.data.source import content_hash
 from espalier.errors import BadInput, TryAgain
+from espalier.making.room import checkpoint_bytes
+from espalier.models.build import build
 from espalier.models.folder import content_hash as model_hash
+from espalier.space import size_of_files
 from espalier.system_errors import as_sentence, naming, sentences
 from espalier.tasks.graph import Stage
 from espalier.tasks.outcome import OutcomeFile
 from espalier.tasks.reproduce import attempt
+from espalier.training.checkpoint import Checkpoints, flatten
+from espalier.training.optimizers import optimizer
+from espalier.training.recipe import Recipe
 
 PREPARE = Stage("prepare", "python stage.py prepare prepared data")
 
@@ -76,7 +85,7 @@ class TestFullDisk:
 
     def test_new_data(self, with_data, disk, ended):
         before = content_hash(with_data / "data")
-        with filled(disk, free=60_000):
+        with filled(disk, free=10_000):
             status, said = ended(with_data, "data", "digits")
         assert status == 75
         assert f"{with_data / '.espalier' / 'work'} to be writable; found: No space left" in said
@@ -85,7 +94,7 @@ class TestFullDisk:
 
     def test_prepared_data(self, with_data, disk, ended):
         before = files.sha256(with_data / "prepared" / "dataset.json")
-        with filled(disk, free=100_000):
+        with filled(disk, free=240_000):  # enough for images and splits, but not for the manifest
             status, said = ended(with_data, "prepare")
         assert status == 75
         assert "found: No space left on device: free space on its file system and" in said
@@ -93,12 +102,22 @@ class TestFullDisk:
         assert list((with_data / ".espalier" / "work").iterdir()) == []
         assert ended(with_data, "prepare")[0] == 0
 
-    def test_a_training_continues_as_if_nothing_had_been(self, project, tiny, disk, ended):
-        """Room for one of two checkpoints: an epoch is not repeated, and the bits are the same."""
+    def test_a_training_continues_as_if_nothing_had_been(
+        self, project, tiny, disk, ended, monkeypatch
+    ):
+        """The disk is full after the first epoch, which is not repeated; the bits are the same."""
         shutil.rmtree(project / "models" / "teacher")
-        with filled(disk, free=240_000):
+        write = Checkpoints.write
+        with ExitStack() as stack:
+
+            def write_and_fill(checkpoints, *state):
+                write(checkpoints, *state)
+                stack.enter_context(filled(disk, free=50_000))
+                monkeypatch.setattr(Checkpoints, "write", write)
+
+            monkeypatch.setattr(Checkpoints, "write", write_and_fill)
             status, said = ended(project, "make", "teacher")
-        assert (status, "checkpoints" in said) == (75, True)
+        assert (status, "/checkpoints/" in said, "No space" in said) == (75, True, True)
         assert ended(project, "make", "teacher")[0] == 0
         assert model_hash(project / "models/teacher") == model_hash(tiny / "models/teacher")
 
@@ -116,8 +135,56 @@ class TestFullDisk:
         shutil.rmtree(project / "models" / "teacher")
         with filled(disk):
             status, said = ended(project, "make", "teacher")
-        assert (status, "No space left" in said) == (75, True)
+        assert (status, "found 0 bytes: free space on its" in said) == (75, True)
         assert OutcomeFile(path).read() is None
+
+
+class TestEstimates:
+    """Too little space is refused before the work, with the needed and the free bytes."""
+
+    @pytest.mark.parametrize(
+        ("words", "free", "content"),
+        [
+            (("data", "digits"), 200_000, "115.0 kB of free space .* for the decoded images"),
+            (("prepare",), 180_000, "115.0 kB of free space .* for the prepared data"),
+            (("make", "teacher"), 200_000, "kB of free space .* for checkpoints"),
+            (("make", "student"), 20_000, "kB of free space .* for the outputs of the teachers"),
+        ],
+    )
+    def test_a_refusal(self, with_data, disk, ended, words, free, content):
+        if words[-1] == "teacher":
+            shutil.rmtree(with_data / "models" / "teacher")
+        with filled(disk, free=free):
+            status, said = ended(with_data, *words)
+        assert status == 75
+        assert re.search(content, said)
+        assert re.search(r"; found \d+\.\d kB: free space on its file system and try again\.", said)
+        assert not list(with_data.rglob("checkpoint-*"))
+        assert ended(with_data, *words)[0] == 0
+
+    @pytest.mark.parametrize(
+        "keys",
+        [{}, {"momentum": 0.0}, {"optimizer": "adamw"}, {"ema": 0.9}, {"patience": 3}],
+        ids=str,
+    )
+    def test_a_checkpoint_is_as_large_as_estimated(self, tmp_path, keys):
+        """The header is not estimated."""
+        recipe = Recipe(**keys)
+        network = build("espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8})
+        parts = {"network": network, "optimizer": optimizer(network, recipe)}
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        parts["optimizer"].step()
+        further = {name: copy.deepcopy(network) for name in ("ema", "patience") if keys.get(name)}
+        Checkpoints(tmp_path).write(flatten({**parts, **further}), {})
+        found, expected = size_of_files(tmp_path), checkpoint_bytes(network, None, recipe)
+        assert expected <= found <= expected + 20_000
+
+    def test_a_small_disk_is_enough_for_digits(self, tiny, tmp_path, ended):
+        with mounted(tmp_path / "disk", "1m") as disk:
+            shutil.copy(tiny / "params.yaml", disk)
+            for words in (("data", "digits"), ("prepare",), ("make", "teacher")):
+                assert ended(disk, *words) == (0, "")
 
 
 class TestOutcomeThatIsMissing:
@@ -190,6 +257,20 @@ class TestLimitsOfTheProcess:
             status, said = ended(with_data, *words)
         assert (status, "raise the limit on file sizes (`ulimit -f`)" in said) == (2, True)
         assert ended(with_data, *words)[0] == 0
+
+    def test_memory(self, tiny_copy, ended):
+        """A step of 1,222 images through wide layers takes more than 400 MB."""
+        project = tiny_copy("teacher")
+        wide = '{model: "espalier:resnet", arguments: {depth: 8, width: 128}, batch_size: 1222'
+        (project / "params.yaml").write_text(
+            f"training: {{threads: 1, views: 3}}\nteacher: {wide}, epochs: 1}}\n"
+        )
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        in_use = pages * resource.getpagesize()
+        with limited(resource.RLIMIT_AS, in_use + 400 * 2**20):
+            status, said = ended(project, "make", "teacher")
+        assert (status, "this process (`ulimit -v`) to have room for" in said) == (2, True)
+        assert "lower `batch_size` of the entry" in said
 
     def test_64_open_files_are_enough(self, with_data):
         command = f"ulimit -n 64 && exec {sys.executable} -m espalier make student"
@@ -269,3 +350,11 @@ class TestSeveralFileSystems:
         with mounted(bare / "prepared", "4m"):
             status, said = ended(bare, "prepare")
         assert (status, "to be a folder that can be replaced; found a mount" in said) == (2, True)
+
+
+def test_doctor_shows_the_free_space_of_each_file_system(tmp_path):
+    (tmp_path / "params.yaml").write_text(TEACHER_ALONE)
+    with mounted(tmp_path / "models", "4m"):
+        lines = doctor._disks(tmp_path)
+    assert [line.split(" free at ")[1] for line in lines] == [str(tmp_path), f"{tmp_path}/models"]
+    assert lines[1].startswith("4.2 MB free at ")

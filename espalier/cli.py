@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from espalier import __version__
 from espalier.commands.table import COMMANDS, Command
-from espalier.errors import EspalierError, Notice, printable
+from espalier.errors import EspalierError, Notice, printable, reason_of
 from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 from espalier.system_errors import as_sentence
 
@@ -125,18 +125,25 @@ def _show_notices(default: Callable[..., None]) -> Callable[..., None]:
 
 
 def _status_of(error: Exception) -> tuple[int, str]:
-    """The exit status and message of an error of the system; 0 for a defect of the program.
+    """The exit status and message of an error of the system; 0 for a defect of the program."""
+    found = as_sentence(error) or _of_memory(error)
+    if found:
+        return found.status, str(found)
+    if type(error).__name__ == "AcceleratorError":
+        return (
+            75,
+            f"Expected the device to work; found: {reason_of(error)}: check it and try again.",
+        )
+    return 0, ""
 
-    It is 75 if memory, a device or the disk is exhausted, because a retry can succeed.
-    """
-    kind = type(error).__name__
-    # torch's message on the CPU
-    no_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    on_device = kind in ("OutOfMemoryError", "AcceleratorError")
-    if no_memory or on_device or isinstance(error, MemoryError):
-        return 75, f"Expected the device to have room for this step; found: {error}"
-    found = as_sentence(error)
-    return (found.status, str(found)) if found else (0, "")
+
+def _of_memory(error: Exception) -> EspalierError | None:
+    """The sentence for memory that ran out; None for another error."""
+    if not isinstance(error, (MemoryError, RuntimeError)):
+        return None
+    from espalier.training.memory import explain_out_of_memory, is_out_of_memory
+
+    return explain_out_of_memory(error) if is_out_of_memory(error) else None
 
 
 def _shown(message: str) -> str:

@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.holders import read_holder
+from espalier.locks import record_holder
 from espalier.system_errors import reaction_to, sentences
 from espalier.tasks import processes
 from espalier.tasks.artifacts import publish_model
@@ -24,7 +25,6 @@ from espalier.tasks.dvc_locks import find_blockers, release_dead
 from espalier.tasks.dvc_output import DvcOutput
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.graph import Stage
-from espalier.tasks.locks import record_holder
 from espalier.tasks.outcome import OutcomeFile, outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine, line_reporter

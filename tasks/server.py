@@ -32,7 +32,7 @@ from pathlib import Path
 
 from espalier.errors import BadInput, TryAgain
 from espalier.files import read_json_object, write_json
-from espalier.tasks.locks import is_locked, take_lock, try_lock
+from espalier.locks import is_locked, take_lock, try_lock
 
 _CLOSING = 10.0  # seconds that it may take to write its last data
 _READY = 120.0  # seconds that it may take to create a database

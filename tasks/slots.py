@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from espalier.errors import Stopped
-from espalier.tasks.locks import try_lock
+from espalier.locks import try_lock
 
 Demand = Literal["none", "one", "all"]
 

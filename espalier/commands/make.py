@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from torch import nn
 
@@ -28,6 +27,7 @@ from espalier.params import read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
 from espalier.report.terminal import quantity
+from espalier.stage_lock import hold_stage
 from espalier.training.history import Row, columns
 
 _COMPARED = 256  # examples on which the deployed file is compared with the network
@@ -49,16 +49,16 @@ def run(root: Path, name: str) -> None:
         if not _is_made(job) and not _is_kept(job):
             siblings.make(job)
         return
-    # one execution at a time, also beside a process that a killed `dvc repro` left running; the
-    # operating system releases the lock when its holder exits
-    lock = job.project.state("locks") / f"{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(lock):
+    with hold_stage(root, name, _say):
         if not _is_made(job):
             _make(job)
         else:
             print(f"{name}: already made from these inputs")  # noqa: T201
         siblings.remove_checkpoints(job)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a waiting process writes nothing else
 
 
 def _make(job: Job[Any]) -> None:

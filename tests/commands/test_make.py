@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -628,6 +629,20 @@ def test_stopped_it_says_so_and_run_again_it_ends_with_the_same_bits(gated, maki
     assert content_hash(project / "models" / "teacher") == whole
 
 
+def test_a_stage_that_waits_for_another_process_is_stopped_by_sigterm(gated, making):
+    project = gated()
+    first = making(project, 2)
+    first.wait()
+    second = making(project, 2, TELLING)
+    second.wait()
+    time.sleep(0.5)
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(60) == 143
+    assert first.process.poll() is None  # it holds the lock
+    outcome = json.loads((project / "outcome.json").read_text())
+    assert outcome["message"].startswith("teacher: The command was stopped while it waited")
+
+
 def test_two_at_once_train_once(gated, making, whole):
     """The second comes to the lock while the first is in its second step, and waits until the first is done."""
     project = gated()
@@ -640,7 +655,10 @@ def test_two_at_once_train_once(gated, making, whole):
     ended = [first.end(), second.end()]
     assert [status for status, _ in ended] == [0, 0]
     assert "already made" not in ended[0][1]
-    assert ended[1][1] == "teacher: already made from these inputs\n"
+    waiting, last = ended[1][1].splitlines()
+    holder = rf"process {first.process.pid} on \S+, since \d\d:\d\d"
+    assert re.fullmatch(rf"teacher: waiting: another process is making it \({holder}\)", waiting)
+    assert last == "teacher: already made from these inputs"
     assert {path.name: path.read_text() for path in project.glob("reached-*")} == {
         first.reached.name: "the step",
         second.reached.name: "the lock",

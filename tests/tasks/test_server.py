@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from espalier.errors import TryAgain
+from espalier.locks import is_locked
 from espalier.tasks import server as module
-from espalier.tasks.locks import is_locked
 from espalier.tasks.server import serve
 
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from espalier.errors import Stopped
+from espalier.locks import try_lock
 from espalier.tasks import slots
-from espalier.tasks.locks import try_lock
 from espalier.tasks.slots import (
     Slot,
     find_devices,

@@ -308,7 +308,7 @@ def verify(folder: Path, required: Iterable[str] = ()) -> dict[str, str]:
                 f"Expected {path} to have the SHA-256 {entry['sha256'][:12]}… that {MANIFEST} "
                 "recorded; "
                 f"found {found if found == 'no file' else found[:12] + '…'}: it was changed or "
-                "damaged; make it again."
+                "damaged; `espalier repair` restores it or makes it again."
             )
     return {name: entry["sha256"] for name, entry in entries.items()}
 

@@ -22,6 +22,7 @@ from espalier.tasks.registry import check_registry
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import reproduce
 from espalier.tasks.summary import fail, summarize, unregistered
+from espalier.tasks.sweep import sweep_leftovers
 
 REGISTER = "register"
 UNREGISTERED = "Unregistered"  # name of the state in which the tracking server is away
@@ -64,6 +65,7 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     """Submit a task for each stage, which waits for the tasks of the stages that it needs."""
     report = line_reporter(get_run_logger())
     mark_crashed(project.root, report)
+    sweep_leftovers(project, report)
     project.live.reconcile(report)
     graph = read_graph(project.root, force, report)
     if graph.missing_data:

@@ -7,25 +7,32 @@ from pathlib import Path
 
 from rich.console import Console
 
+from espalier.commands import repair
 from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
 from espalier.params import read_params
 from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED, STATE
 from espalier.space import existing, free_bytes, in_units
 from espalier.training.device import computes_bfloat16, default_device
+from espalier.upkeep.repair import is_damaged
+from espalier.upkeep.sweep import find_leftovers, is_at_work, sweep
 
 _FORMER_ENTRYPOINT = "entrypoint: flows."
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "dvc", "prefect", "mlflow")
 
 
-def run(root: Path) -> None:
+def run(root: Path, mend: bool = False) -> None:
     """Print a line per finding.
+
+    Args:
+        root: the project.
+        mend: whether to remove what is stale, and to repair what is damaged.
 
     Raises:
         EspalierError: if something is missing that a run needs.
         BadInput: if deployments name flows where former versions had them.
     """
-    console, missing = Console(highlight=False), []
+    console, missing = Console(highlight=False, soft_wrap=True), []
     for package in _PACKAGES:
         try:
             found = importlib.metadata.version(package)
@@ -50,6 +57,30 @@ def run(root: Path) -> None:
             "espalier[pipeline]."
         )
     _check_deployments(root)
+    _check_leftovers(root, console, mend=mend)
+    if mend and (root / ".dvc").is_dir():
+        repair.run(root)
+
+
+def _check_leftovers(root: Path, console: Console, *, mend: bool) -> None:
+    """List what killed processes have left, folders without an entry, and damaged models."""
+    names = read_params(root).names
+    leftovers = find_leftovers(root, names)
+    for leftover in leftovers:
+        place = leftover.path.relative_to(root)
+        console.print(f"{'stale':12} {place}: {leftover.kind}, {leftover.bytes / 1e6:.1f} MB")
+    for name in names:
+        folder = root / MODELS / name
+        if is_damaged(folder):
+            console.print(f"{'damaged':12} {folder.relative_to(root)}: `espalier repair`")
+        elif not folder.is_dir():
+            console.print(f"{'not made':12} {folder.relative_to(root)}: `espalier run`")
+    if leftovers and mend:
+        freed = sweep(leftovers, root)
+        busy = " (a process is at work: try again after it)" if is_at_work(root) else ""
+        console.print(f"{'swept':12} {freed / 1e6:.1f} MB{busy}")
+    elif leftovers:
+        console.print(f"{'':12} `espalier doctor --mend` removes what is stale")
 
 
 def _disks(root: Path) -> list[str]:

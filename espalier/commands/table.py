@@ -309,5 +309,18 @@ COMMANDS = (
             ("--out", {"metavar": "FILE", "type": Path, "help": "by default NAME-strings.onnx"}),
         ),
     ),
-    Command("doctor", "report what this machine and project have, and what is missing"),
+    Command(
+        "repair",
+        "verify models and DVC's cache, and restore or make again what is damaged",
+    ),
+    Command(
+        "doctor",
+        "report what this machine and project have, what is missing, stale or damaged",
+        (
+            (
+                "--mend",
+                {"action": "store_true", "help": "remove what is stale, repair what is damaged"},
+            ),
+        ),
+    ),
 )

@@ -1,0 +1,1 @@
+"""Upkeep of a project: damaged files made whole, and leftovers of killed processes removed."""

@@ -1,0 +1,120 @@
+"""Leftovers of killed processes: found by age and size, and removed while nothing is at work."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from espalier.commands import doctor, init
+from espalier.stage_lock import hold_stage
+from espalier.upkeep import sweep as module
+from espalier.upkeep.sweep import DRAFTS, UNUSED, find_leftovers, is_at_work, sweep
+
+KEY, NOW = "0" * 32, time.time()
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project with leftovers that were changed an hour ago."""
+    for path in (
+        f"work/student.{KEY}/weights",
+        f"outcomes/{KEY}.json",
+        f"checkpoints/student-{KEY}/fit/checkpoint-x.safetensors",
+        f"checkpoints/gone-{KEY}/fit/checkpoint-x.safetensors",
+        f"checkpoints/student-{KEY}/fit/.checkpoint-y.safetensors.{KEY}",
+        "bank/abc/view-0000.safetensors",
+        "bank/def/view-0000.safetensors",
+        "locks/student.lock",
+        "slots/cpu-0",
+    ):
+        file = tmp_path / ".espalier" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(1000))
+    model = tmp_path / "models" / "student"
+    model.mkdir(parents=True)
+    (model / ".gitignore").touch()
+    (model / f".metrics.json.{KEY}").touch()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.utime(path, (NOW - 3600, NOW - 3600))
+    return tmp_path
+
+
+def stale(root, after):
+    found = find_leftovers(root, ["teacher", "student"], NOW + after)
+    return sorted(str(one.path.relative_to(root)).replace(KEY, "KEY") for one in found)
+
+
+def test_young_leftovers_can_belong_to_a_process(root):
+    assert stale(root, 0) == []
+
+
+def test_drafts_and_checkpoints_of_no_entry_are_stale_after_a_day(root):
+    assert stale(root, DRAFTS) == [
+        ".espalier/checkpoints/gone-KEY",
+        ".espalier/checkpoints/student-KEY/fit/.checkpoint-y.safetensors.KEY",
+        ".espalier/outcomes/KEY.json",
+        ".espalier/work/student.KEY",
+        "models/student/.metrics.json.KEY",
+    ]
+
+
+def test_checkpoints_and_outputs_of_teachers_are_stale_after_a_month(root):
+    late = set(stale(root, UNUSED)) - set(stale(root, DRAFTS))
+    assert late == {
+        f".espalier/{one}" for one in ("checkpoints/student-KEY", "bank/abc", "bank/def")
+    }
+
+
+def test_the_oldest_outputs_of_teachers_go_above_the_bound(root, monkeypatch):
+    monkeypatch.setattr(module, "BANK_BYTES", 1500)
+    os.utime(root / ".espalier" / "bank" / "abc", (NOW, NOW))
+    assert stale(root, 0) == [".espalier/bank/def"]
+
+
+def test_a_folder_is_as_old_as_the_newest_file_in_it(root):
+    draft = root / ".espalier" / "work" / f"student.{KEY}" / "weights"
+    os.utime(draft, (NOW + DRAFTS, NOW + DRAFTS))
+    assert ".espalier/work/student.KEY" not in stale(root, DRAFTS)
+
+
+def test_nothing_is_removed_while_a_process_is_at_work(root):
+    leftovers = find_leftovers(root, ["student"], NOW + UNUSED)
+    assert len(leftovers) == 7
+    code = (
+        "import sys, time; from pathlib import Path; from espalier.stage_lock import hold_stage\n"
+        "with hold_stage(Path(sys.argv[1]), 'student', print):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert is_at_work(root)
+        assert sweep(leftovers, root) == 0
+        assert all(one.path.exists() for one in leftovers)
+        holder.kill()
+    assert not is_at_work(root)
+    assert sweep(leftovers, root) == 7000
+    assert not any(one.path.exists() for one in leftovers)
+    assert (root / "models" / "student" / ".gitignore").exists()
+
+
+def test_a_stage_lock_names_its_holder_while_it_is_held(root):
+    record = root / ".espalier" / "locks" / "student.json"
+    with hold_stage(root, "student", pytest.fail):
+        assert f'"pid": {os.getpid()}' in record.read_text()
+    assert not record.exists()
+
+
+def test_the_doctor_lists_what_is_stale_and_mends_it_on_request(tmp_path, capsys):
+    init.run(tmp_path, "folder")
+    draft = tmp_path / ".espalier" / "work" / f"student.{KEY}"
+    draft.mkdir(parents=True)
+    os.utime(draft, (NOW - 2 * DRAFTS, NOW - 2 * DRAFTS))
+    doctor.run(tmp_path)
+    assert "draft of a process that has ended" in capsys.readouterr().out
+    assert draft.exists()
+    doctor.run(tmp_path, mend=True)
+    assert "swept" in capsys.readouterr().out
+    assert not draft.exists()

@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,11 @@ from espalier import files
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.errors import Notice
-from espalier.export.onnx import Deployed
-from espalier.judging import Interval, Question, forgotten, front, judgement, ratio
+from espalier.judging import Question, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
 from espalier.making.stage_dependencies import recorded_outputs
 from espalier.measures.device import device_name
-from espalier.measures.energy import energy
-from espalier.measures.sittings import Run, in_sittings
-from espalier.models.folder import concepts_of, load, read_architecture
+from espalier.models.folder import concepts_of
 from espalier.params import Params, read_params
 from espalier.params.lineage import refuse_stale
 from espalier.paths import (
@@ -33,7 +30,6 @@ from espalier.paths import (
     CONTENT,
     DEPLOYED,
     LINEAGE,
-    METRICS,
     MODELS,
     PARAMS,
     PREDICTIONS,
@@ -44,21 +40,12 @@ from espalier.paths import (
     TEACHER,
 )
 from espalier.prediction import Task
-from espalier.records import MetricsRecord, read_record
+from espalier.report.costs import latencies, peak_memory, recorded_facts
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
 from espalier.report.understanding.surrogates import check_surrogates
-from espalier.runtimes import OpenModel, RunLimits, runtime_named
-
-_BATCHES = {
-    1: 10,
-    64: 1,
-}  # calls per round, by batch size: short calls vary most and cost least
-_EAGER = "the teacher in eager torch"
-# of metrics.json, where it has them, and an estimate from them
-_FACTS = ["parameters", "macs", "bytes", "packed_bytes", "energy_uj"]
-_OF_SEEDS = ["seeds", "seeds_mean", "seeds_std"]  # columns where a model has several seeds
+from espalier.runtimes import RunLimits, runtime_named
 
 
 def run(root: Path) -> None:
@@ -83,9 +70,9 @@ def run(root: Path) -> None:
         judged, classes = _judge(outputs, questions, task)
         _write_predictions(draft / PREDICTIONS, outputs, questions, task)
         costs = [
-            _facts(root, params),
-            _memory(root, params, dataset),
-            *_latencies(root, params, dataset, inputs),
+            recorded_facts(root, params),
+            peak_memory(root, params, dataset),
+            *latencies(root, params, dataset, inputs),
         ]
         table = pd.concat([_entries(params), judged, *costs], axis=1).rename_axis("model")
         table = _completed(table, params, conditions, task, questions)
@@ -210,11 +197,6 @@ def _drop_undeclared(root: Path, params: Params) -> None:
             )
 
 
-def _open(root: Path, params: Params, name: str) -> OpenModel:
-    runtime = runtime_named(params.evaluation.runtime)
-    return runtime.open(root / MODELS / name / DEPLOYED, params.evaluation.threads)
-
-
 def _outputs(root: Path, params: Params, inputs: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of all deployed files, in a process of their own: folders may come from elsewhere."""
     evaluation = params.evaluation
@@ -271,78 +253,6 @@ def _entries(params: Params) -> pd.DataFrame:
         entry = params.entry(name)
         rows[name] = {"parent": entry.origin or "", "by": entry.by}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _facts(root: Path, params: Params) -> pd.DataFrame:
-    """The figures that were recorded when the models were made."""
-    metrics = {}
-    for name in params.names:
-        folder = root / MODELS / name
-        own = read_record(folder / METRICS, MetricsRecord)
-        integers = read_architecture(folder).quantization is not None
-        microjoules = energy(own["macs"], own["bytes"], integers=integers)
-        metrics[name] = {**own, "energy_uj": microjoules}
-    found = pd.DataFrame.from_dict(metrics, orient="index")
-    seeds = _OF_SEEDS if _OF_SEEDS[0] in found else []
-    return found.reindex(columns=[*_FACTS, *seeds])
-
-
-def _memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:
-    paths = [root / MODELS / name / DEPLOYED for name in params.names]
-    runtime = runtime_named(params.evaluation.runtime)
-    example = dataset.zeros(1)[0].numpy()
-    peaks = runtime.peak_memory(paths, example, list(_BATCHES), params.evaluation.threads)
-    return pd.DataFrame(peaks, index=params.names, columns=[f"memory_{size}" for size in _BATCHES])
-
-
-def _latencies(
-    root: Path, params: Params, dataset: Dataset, inputs: np.ndarray
-) -> Iterator[pd.DataFrame]:
-    """The latency and its ratio to the teacher's, a table for each batch size."""
-    eager = _eager_teacher(root, params, dataset)
-    times = in_sittings(
-        lambda: {name: _open(root, params, name).run for name in params.names} | {_EAGER: eager},
-        {
-            size: np.resize(inputs, (size, *dataset.shape)) for size in _BATCHES
-        },  # repeats where there are fewer
-        {size: often * params.evaluation.rounds for size, often in _BATCHES.items()},
-    )
-    alone = params.evaluation.threads == 1  # several threads' work is no time that anyone waits
-    for size, taken in times.items():
-        seconds = {name: one.comparable(alone=alone) for name, one in taken.items()}
-        rows = {name: _latency(size, taken[name].wall, name, seconds) for name in params.names}
-        yield pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _latency(
-    size: int, wall: np.ndarray, name: str, seconds: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    speed = ratio(seconds[name], seconds[TEACHER]) if name != TEACHER else Interval(1.0, 1.0, 1.0)
-    return {
-        f"latency_{size}_ms": 1e3 * float(np.median(wall)),
-        f"latency_{size}_p95_ms": 1e3 * float(np.quantile(wall, 0.95)),
-        f"speedup_{size}": speed.value,
-        f"speedup_{size}_low": speed.low,
-        f"speedup_{size}_high": speed.high,
-        f"speedup_eager_{size}": ratio(seconds[name], seconds[_EAGER]).value,
-    }
-
-
-def _eager_teacher(root: Path, params: Params, dataset: Dataset) -> Run:
-    """The teacher in eager torch, the usual base of speed-ups: most of such a speed-up is the runtime's."""
-    torch.set_num_threads(params.evaluation.threads)
-    folder = root / MODELS / TEACHER
-    front = dataset.front(preprocessing=read_architecture(folder).preprocessing)
-    network = load(folder, trusted=params.trusted)
-    readout = dataset.build_task().readout()
-    teacher = Deployed(network, front, readout).cpu().eval()
-
-    @torch.inference_mode()
-    def call(inputs: np.ndarray) -> np.ndarray:
-        answer: np.ndarray = teacher(torch.from_numpy(inputs)).numpy()
-        return answer
-
-    return call
 
 
 def _front(table: pd.DataFrame, task: Task, questions: Mapping[str, Question]) -> np.ndarray:

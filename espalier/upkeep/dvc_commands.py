@@ -27,7 +27,8 @@ def call_dvc(root: Path, *words: str, say: Callable[[str], None]) -> str:
         EspalierError: if it fails; the message has DVC's reason.
     """
     environment, reminder = os.environ | {"DVC_NO_ANALYTICS": "1"}, Reminder(say)
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *words]
+    # without --wait-for-lock, which waits in silence
+    command = [sys.executable, "-m", "dvc", *words]
     while True:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False

@@ -2,13 +2,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from espalier.commands import data
 from espalier.data.source import content_hash
-from espalier.errors import BadInput, TryAgain
+from espalier.errors import BadInput
+from espalier.waiting import Reminder
 
 pytest.importorskip("dvc", reason="versions of data are DVC's")
 
@@ -64,15 +66,33 @@ def test_bad_data_change_neither_the_data_nor_their_version(project, tmp_path_fa
     assert (project / "data.dvc").read_text() == version
 
 
-def test_a_busy_dvc_is_worth_a_retry_and_leaves_the_old_data(project):
+def test_a_busy_dvc_is_waited_for_with_a_sentence_and_the_old_data_stay_meanwhile(
+    project, capsys, monkeypatch
+):
     from dvc.lock import Lock
 
-    with (
-        Lock(str(project / ".dvc" / "tmp" / "lock")),
-        pytest.raises(TryAgain, match=r"`dvc add data` to succeed"),
-    ):
-        data.run(project, "digits", None)
-    assert (project / "data" / "mine.txt").read_text() == "never added"
+    held, reported, old = threading.Event(), threading.Event(), []
+    say = Reminder.say
+
+    def note(reminder, sentence):
+        say(reminder, sentence)
+        reported.set()
+
+    def hold():
+        with Lock(str(project / ".dvc" / "tmp" / "lock")):
+            held.set()
+            reported.wait(120)
+            old.append((project / "data" / "mine.txt").read_text())
+
+    monkeypatch.setattr(Reminder, "say", note)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    data.run(project, "digits", None)
+    thread.join()
+    assert old == ["never added"]
+    assert "waiting: another DVC command uses the same files" in capsys.readouterr().out
+    assert (project / "data" / "digits.parquet").is_file()
 
 
 def test_without_dvc_the_data_come_and_it_is_said_that_they_are_not_versioned(

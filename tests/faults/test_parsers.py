@@ -19,6 +19,7 @@ import yaml
 from damage import damages, no_files, other_values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from espalier import files
 from espalier.commands import evaluate, make, show
@@ -33,6 +34,8 @@ from espalier.making.stage_dependencies import (
     refuse_unknown_to_dvc,
 )
 from espalier.models.folder import load
+from espalier.models.onnx_import import read_onnx
+from espalier.models.trained import read_weights
 from espalier.params import read_params
 from espalier.pruning.groups.kept_outputs import KeptOutputs
 from espalier.registry.promotion.evaluator import Evaluator, answer
@@ -287,3 +290,39 @@ def test_any_bytes_end_in_one_sentence(judged, tmp_path, content):
             assert_ends_in_a_sentence(judged, parser, content)
         finally:
             path.write_bytes(original)
+
+
+def _write_foreign(folder: Path) -> None:
+    """The files of other programs: a checkpoint, safetensors, and an ONNX file of one layer."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    torch.save(network.state_dict(), folder / "weights.pt")
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    example = torch.zeros(1, 1, 8, 8)
+    torch.onnx.export(network, example, str(folder / "network.onnx"), dynamo=False)
+
+
+FOREIGN = {
+    "weights.pt": read_weights,
+    "weights.safetensors": read_weights,
+    "network.onnx": lambda path: read_onnx(path).build(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", FOREIGN)
+def test_damage_to_files_of_other_programs_ends_in_one_sentence(tmp_path, name):
+    _write_foreign(tmp_path)
+    path = tmp_path / name
+    content = path.read_bytes()
+    parser = Parser(name, lambda root: FOREIGN[name](root / name))
+    parser.read(tmp_path)
+    refused = 0
+    for damaged in damages(content):
+        path.write_bytes(damaged)
+        refused += assert_ends_in_a_sentence(tmp_path, parser, damaged)
+    outside = tmp_path / "outside"
+    outside.write_bytes(content)
+    for kind in no_files(path, outside):
+        refused += assert_ends_in_a_sentence(tmp_path, parser, kind)
+    assert refused > 20
+    assert not list(tmp_path.rglob("pwned"))

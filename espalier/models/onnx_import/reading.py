@@ -6,7 +6,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.models.onnx_import.lowering import lower
 from espalier.models.onnx_import.program import OnnxProgram
 from espalier.models.onnx_import.values import Unsupported
@@ -66,6 +66,10 @@ def read_onnx(
             f"Expected {path} to be a graph that Espalier rebuilds in torch; found {error}. "
             f"{_WAYS_OUT}."
         ) from None
+    except BadInput:
+        raise
+    except Exception as error:  # onnx and numpy raise nearly anything at a damaged weight
+        raise BadInput(f"Expected {path} to be an ONNX file; found: {reason_of(error)}.") from None
 
 
 def _load(path: Path) -> Any:

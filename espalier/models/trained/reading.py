@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from espalier.errors import BadInput, reason_of
+from espalier.errors import BadInput, printable, reason_of
 from espalier.reading import reading
 from espalier.settings.programs import PROGRAM, program_refusal
 
@@ -82,7 +82,8 @@ def _checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("WeightsUnpickler error:")[2].strip().split("\n")[0]
+        reason = str(error).partition("WeightsUnpickler error:")[2].strip()
+        reason = printable(reason.partition("\n")[0][:200])
         raise BadInput(
             f"Expected {path} to hold tensors and plain values, which can be read without running "
             f"its code; found pickled objects: {reason or 'another kind of pickle'} {_CONVERT}."

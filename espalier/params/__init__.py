@@ -241,7 +241,7 @@ def read_params(folder: Path) -> Params:
             names the first.
     """
     content, text = read_content(folder)
-    with naming(folder / PARAMS):
+    with naming(PARAMS):
         return check(content, text)
 
 

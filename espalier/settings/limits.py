@@ -19,7 +19,7 @@ _DECODING_BYTES = 192 * 2**20  # memory to decode a file of any size
 _DECODING_EXPANSION = 50  # bytes of memory for each byte of a larger file
 RUN_BYTES = 256 * 2**20  # memory of a call of a deployed file of any size, beside the runtime's
 RUN_SECONDS = 60.0  # of such a call
-_RUN_EXPANSION = 16_000  # bytes of memory for each byte of the inputs; wide networks take 3,000
+_RUN_EXPANSION = 16_000  # bytes of memory for each byte of the inputs
 _RUN_COPIES = 20  # bytes of memory for each byte of the file
 
 

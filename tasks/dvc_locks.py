@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from espalier import files
+from espalier.dvc_record import is_damaged, restore_record
 from espalier.holders import clock
 
 _MODES = ("write", "read")
@@ -84,6 +85,24 @@ def release_dead(root: Path) -> int:
         files.write(path, json.dumps(content))
         return len(dead)
     return 0
+
+
+def mend_record(root: Path) -> bool:
+    """Replace a `dvc.lock` that a killed DVC has cut off by its copy; False as well while DVC is at work.
+
+    Args:
+        root: the project.
+    """
+    from dvc.lock import make_lock  # here: importing DVC takes 0.3 s
+
+    tmp = root / ".dvc" / "tmp"
+    if not is_damaged(root) or not tmp.is_dir() or _has_other_locks(root):
+        return False
+    with suppress(_lock_error()), make_lock(str(tmp / "lock"), tmp_dir=str(tmp)):
+        if is_damaged(root):  # DVC may have been writing it
+            restore_record(root)
+            return True
+    return False
 
 
 def _record(root: Path) -> Path:

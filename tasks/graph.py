@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.errors import BadInput, reason_of
 from espalier.paths import DATA
-from espalier.tasks.dvc_locks import release_dead
+from espalier.tasks.dvc_locks import mend_record, release_dead
 from espalier.waiting import Reminder
 
 
@@ -103,6 +103,8 @@ def _ask_when_free(root: Path, reminder: Reminder) -> Graph:
 
     while True:
         release_dead(root)
+        if mend_record(root):
+            reminder.say("dvc.lock was cut off, as by a killed DVC: restored from its copy")
         try:
             return _ask(root)
         except LockError:  # after three seconds of waiting

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from espalier import dvc_record
 from espalier.commands import repair
 from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
@@ -57,9 +58,19 @@ def run(root: Path, mend: bool = False) -> None:
             "espalier[pipeline]."
         )
     _check_deployments(root)
+    _check_record(root, console, mend=mend)
     _check_leftovers(root, console, mend=mend)
     if mend and (root / ".dvc").is_dir():
         repair.run(root)
+
+
+def _check_record(root: Path, console: Console, *, mend: bool) -> None:
+    """Name a record of DVC that was cut off."""
+    if not dvc_record.is_damaged(root):
+        return
+    console.print(f"{'damaged':12} {dvc_record.RECORD}: `espalier run` restores it from a copy")
+    if mend and not is_at_work(root):
+        dvc_record.restore_record(root)
 
 
 def _check_leftovers(root: Path, console: Console, *, mend: bool) -> None:

@@ -16,6 +16,7 @@ import torch
 from espalier import files
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
+from espalier.dvc_record import keep_record
 from espalier.errors import Notice
 from espalier.judging import Question, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
@@ -100,6 +101,7 @@ def _verify(root: Path, params: Params) -> dict[str, str]:
 
 def _put_former_reports_back(root: Path) -> None:
     """Undo DVC's removal of the reports: the former ones stay until new ones are complete."""
+    keep_record(root)
     drop_recorded_models(root)
     reports = Kept(root, REPORTS)
     if reports.is_there() and not (root / REPORTS).exists():

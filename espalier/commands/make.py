@@ -12,6 +12,7 @@ from torch import nn
 from espalier import files
 from espalier.coding.packed import encode
 from espalier.data.names import VALIDATION
+from espalier.dvc_record import keep_record
 from espalier.errors import BadInput
 from espalier.export.onnx import Deployed, export, relative_difference
 from espalier.making import siblings
@@ -50,6 +51,7 @@ def run(root: Path, name: str) -> None:
             siblings.make(job)
         return
     with hold_stage(root, name, _say):
+        keep_record(root)
         if not _is_made(job):
             _make(job)
         else:

@@ -21,6 +21,7 @@ from espalier.paths import (
     PREPARED,
     WEIGHTS,
 )
+from espalier.records import LineageRecord, read_record
 from espalier.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _differences(root: Path, params: "Params", name: str, *, data: bool) -> Iter
     path = root / MODELS / name / LINEAGE
     if not path.is_file():
         return
-    recorded, entry = files.read_json_object(path), params.entry(name)
+    recorded, entry = read_record(path, LineageRecord), params.entry(name)
     if "recipe" in recorded:
         recipe = asdict(params.recipe(entry.recipe_keys))
         yield from _changed(recipe, recipe, {**asdict(Recipe()), **recorded["recipe"]})

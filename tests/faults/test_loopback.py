@@ -27,8 +27,8 @@ def listeners(port):
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs the tables of Linux")
 def test_the_runs_own_server_listens_on_the_loopback_address_alone(tmp_path):
-    with serve(tmp_path) as url:
-        port = int(url.rpartition(":")[2].removesuffix("/api"))
+    with serve(tmp_path) as server:
+        port = int(server.url.rpartition(":")[2].removesuffix("/api"))
         assert listeners(port) == ["0100007F"]
 
 

@@ -132,7 +132,7 @@ def repro() -> None:
     """
     from dvc.cli import main as dvc
 
-    status = dvc(["repro", "evaluate"])
+    status = dvc(["repro", "--verbose", "evaluate"])
     if status:
         raise RuntimeError(f"dvc repro ended with {status}")
 

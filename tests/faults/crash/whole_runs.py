@@ -15,7 +15,7 @@ from faults.crash.scenarios import EPOCHS, Result, draw_call
 from faults.crash.tree import Tree, differences
 
 from espalier.making.stage_dependencies import recorded_outputs
-from espalier.tasks.dvc_locks import release_dead
+from espalier.tasks.dvc_locks import mend_record, release_dead
 
 REPRO = "repro"  # of the runner: `dvc repro evaluate`
 _MODELS = ("teacher", "student", "pruned", "int8")
@@ -97,12 +97,14 @@ def play(scenario: RunScenario, runs: Runs, tree: Tree, forks: Forks, at: Path) 
     result, finished = Result(), dict[str, float]()
     epochs = 0
     for kill in (*scenario.kills, RunKill()):
-        release_dead(at)  # as `espalier run` does: DVC leaves a lock that it cannot read itself
+        # as `espalier run` does: a killed DVC leaves files that it cannot read itself
+        release_dead(at)
+        mend_record(at)
         attempt = forks.run(at, REPRO, kill.at, "kill", kill.seconds)
         epochs += attempt.epochs
         result.kills += attempt.status == KILLED
         if attempt.status not in (0, KILLED):
-            result.problems.append(f"status {attempt.status}: {attempt.output[-500:]}")
+            result.problems.append(f"status {attempt.status}: {attempt.output[-3000:]}")
         for name, when in _finished(at).items():
             finished.setdefault(name, when)
     again = [name for name, when in _finished(at).items() if when != finished[name]]

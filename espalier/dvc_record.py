@@ -1,0 +1,54 @@
+"""A copy of `dvc.lock`, DVC's record of what it has made.
+
+DVC writes the file in place. If it is killed there, the record is empty or cut off, and DVC refuses the
+project from then on. The copy lacks at most the last stage, whose result is in DVC's cache of runs.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from espalier import files
+from espalier.errors import BadInput
+from espalier.paths import STATE
+from espalier.yaml_files import read_yaml
+
+RECORD = "dvc.lock"
+_COPY = Path(STATE, "kept", RECORD)
+_STAGE = "DVC_STAGE"  # set by DVC for the commands of stages; while one runs, no record is written
+
+
+def keep_record(root: Path) -> None:
+    """Copy the record, in a stage that DVC runs, if it is whole."""
+    if _STAGE in os.environ and (root / RECORD).is_file() and is_whole(root / RECORD):
+        files.write(root / _COPY, (root / RECORD).read_bytes())
+
+
+def is_damaged(root: Path) -> bool:
+    """Whether there is a record that was cut off."""
+    return (root / RECORD).is_file() and not is_whole(root / RECORD)
+
+
+def restore_record(root: Path) -> None:
+    """Replace a damaged record by its copy, or remove it: DVC's cache of runs still has all results."""
+    if (root / _COPY).is_file():
+        files.write(root / RECORD, (root / _COPY).read_bytes())
+    else:
+        (root / RECORD).unlink(missing_ok=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a record is complete YAML, and has a path and a hash for each file of each stage."""
+    try:
+        content = read_yaml(path)[0]
+    except BadInput:
+        return False
+    stages = content.get("stages") if isinstance(content, dict) and "schema" in content else None
+    return isinstance(stages, dict) and all(map(_is_stage, stages.values()))
+
+
+def _is_stage(stage: Any) -> bool:
+    if not isinstance(stage, dict) or "cmd" not in stage:
+        return False
+    named = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
+    return all(isinstance(one, dict) and one.get("path") and one.get("md5") for one in named)

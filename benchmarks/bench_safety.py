@@ -20,7 +20,6 @@ import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -59,7 +58,8 @@ def switched_off() -> list[Any]:
         patch("espalier.files.os.fsync", lambda _: None),
         patch("espalier.making.job.Job.refuse_changed_inputs", lambda _: None),
         patch("espalier.making.kept.Kept.keep", lambda *_: None),
-        patch("espalier.commands.make.filelock", SimpleNamespace(FileLock=lambda _: nullcontext())),
+        patch("espalier.commands.make.hold_stage", lambda *_: nullcontext()),
+        patch("espalier.commands.make.keep_record", lambda _: None),
     ]
 
 

@@ -228,7 +228,7 @@ ssize_t copy_file_range(int from, off64_t *in, int handle, off64_t *out, size_t 
 }
 
 static int flush_of(int handle, int result) {
-    if (!result && is_inside(handle)) mark_flushed(handle);
+    if (!result && armed) mark_flushed(handle); /* also by a handle for reading */
     return result;
 }
 

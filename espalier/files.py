@@ -123,7 +123,8 @@ def read_bounded(path: Path, largest: int) -> bytes:
     refuse_special(path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(largest + 1) if size <= largest else b""
+        # one more than its size, because Python allocates all that is asked for
+        content = file.read(size + 1) if size <= largest else b""
     size = max(size, len(content))
     if size > largest:
         raise BadInput(f"Expected {path} to have at most {largest:,} bytes; found {size:,}.")

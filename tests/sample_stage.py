@@ -26,7 +26,14 @@ FIGURES |= {
     "speedup_1": 1,
     "latency_64_ms": 1,
 }
-FIGURES |= {"speedup_64": 1, "front": True}
+FIGURES |= {
+    "speedup_64": 1,
+    "speedup_1_low": 1,
+    "speedup_1_high": 1,
+    "examples": 10,
+    "not_finite": 0,
+}
+FIGURES |= {"memory_1": 1, "worst_class_drop_high": 0, "front": True}
 REPORT = (
     f"model,parent,by,{','.join(FIGURES)}\nteacher,,train,{','.join(map(str, FIGURES.values()))}\n"
 )

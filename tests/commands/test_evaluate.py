@@ -19,6 +19,7 @@ from espalier.errors import BadInput, Notice
 from espalier.export.onnx import export
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, save
+from espalier.report import costs
 
 PARAMS = """
 teacher: {model: "espalier:mlp"}
@@ -272,7 +273,7 @@ def test_a_missing_model_is_refused_by_name(project):
 def test_a_failure_on_the_way_leaves_the_reports_and_no_rubbish(evaluated, monkeypatch):
     root, _ = evaluated
     before = contents(root / "reports")
-    monkeypatch.setattr(evaluate, "in_sittings", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(costs, "in_sittings", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate.run(root)
     assert contents(root / "reports") == before

@@ -83,7 +83,7 @@ def test_without_augmentation_the_bank_is_another(built):
     training = replace(taught.params.training, augment=False)
     plain = Job.of(built, "student", taught.params.model_copy(update={"training": training}))
     assert plain.recipe.augment is False
-    assert bank_of(plain, "teacher")._folder != bank_of(taught, "teacher")._folder
+    assert bank_of(plain, "teacher").folder != bank_of(taught, "teacher").folder
     batch = next(iter(plain.data.train.batches([torch.arange(8)], 0)))
     split = open_encoded(built / "prepared", "train")
     expected = np.stack([split.read(index) for index in range(8)])

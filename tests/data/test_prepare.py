@@ -175,7 +175,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing(digits, prepared, tmp_pat
     import errno
 
     from espalier.data import writing
-    from espalier.errors import BadInput
+    from espalier.errors import TryAgain
 
     prepared(digits)
     before = contents(tmp_path / "prepared")
@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing(digits, prepared, tmp_pat
         real(path, *arguments)
 
     monkeypatch.setattr(writing, "write_split", full)
-    with pytest.raises(BadInput, match=r"work to be .*found: No space left on device"):
+    with pytest.raises(TryAgain, match=r"work to be .*found: No space left on device"):
         prepared(digits, seed=1)
     assert contents(tmp_path / "prepared") == before
     assert list((tmp_path / "work").iterdir()) == []

@@ -189,7 +189,7 @@ def own():
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1000
 
 dataset = read_dataset(Path(sys.argv[1]))
-examples = OnTheFly(EncodedSplit(sys.argv[2], dataset.decoder(0)), dataset.zeros(1), torch.device("cpu"))
+examples = OnTheFly(EncodedSplit(Path(sys.argv[2]), dataset.decoder(0)), dataset.zeros(1), torch.device("cpu"))
 list(examples.batches(in_order(128, 64), 0))
 start = peak = own()
 for _ in examples.batches(in_order(len(examples), 64), 0):

@@ -31,6 +31,7 @@ class LineageRecord(Record):
     key: str = ""
     data: str = ""
     entry: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
     parent: str | None = None
     models: dict[str, str] = {}
     seed: int = 0

@@ -112,7 +112,8 @@ def refuse_stale(root: Path, params: "Params", *, data: bool = True) -> None:
         others = ", ".join(list(stale)[1:])
         more = f"; other inputs were found for {others}, too" if others else ""
         raise BadInput(
-            f"Expected {name} to be made {difference}{more}: {_REPAIR.format(name=name)}."
+            f"Expected {name} to be made {difference} in {root / MODELS / name / LINEAGE}{more}: "
+            f"{_REPAIR.format(name=name)}."
         )
 
 

@@ -26,8 +26,9 @@ test-all: $(LINKED)  ## run all tests, also those that take minutes
 
 faults: KILLS ?= 10000
 faults: SEED ?= 0
+faults: MINUTES ?= inf
 faults: $(LINKED)  ## kill stages thousands of times, and write docs/reliability.json
-	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --write
+	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --minutes $(MINUTES) --write
 
 check: $(LINKED)  ## lint, check the format, types, import contracts and commit subjects
 	@ruff check

@@ -198,6 +198,7 @@ print("equal", len(judged))
         assert "equal 359" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_wiped_registry_is_filled_again_by_the_next_run(ran):
     folder, _ = ran
     shutil.rmtree(folder / "mlflow" / "store")

@@ -45,6 +45,7 @@ def deployed(built_project, project_root, server):
         client.delete_deployment(nightly.id)
 
 
+@pytest.mark.slow
 def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed, server, tmp_path):
     client, nightly = deployed
     assert (nightly.entrypoint, nightly.work_pool_name) == (

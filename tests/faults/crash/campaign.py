@@ -191,7 +191,7 @@ def run(kills: int, seed: int, runners: int, minutes: float) -> dict[str, Any]:
         play_all(planned, play_one, tallies, forks, minutes)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": f"make faults KILLS={kills} SEED={seed}",
+        "command": f"make faults KILLS={kills} SEED={seed} MINUTES={minutes:g}",
         "machine": record.processor(),
         "python": platform.python_version(),
         "commit": _commit(),

@@ -18,9 +18,14 @@ _COPY = Path(STATE, "kept", RECORD)
 _STAGE = "DVC_STAGE"  # set by DVC for the commands of stages; while one runs, no record is written
 
 
+def is_run_by_dvc() -> bool:
+    """Whether DVC runs this process as a stage."""
+    return _STAGE in os.environ
+
+
 def keep_record(root: Path) -> None:
     """Copy the record, in a stage that DVC runs, if it is whole."""
-    if _STAGE in os.environ and (root / RECORD).is_file() and is_whole(root / RECORD):
+    if is_run_by_dvc() and (root / RECORD).is_file() and is_whole(root / RECORD):
         files.write(root / _COPY, (root / RECORD).read_bytes())
 
 

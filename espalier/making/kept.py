@@ -11,16 +11,15 @@ into `.espalier/kept` too, and puts it back from there:
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files
+from espalier.dvc_record import is_run_by_dvc
 from espalier.making.stage_dependencies import recorded_outputs
 from espalier.paths import MODELS, STATE
 
-_STAGE = "DVC_STAGE"  # set by DVC for the commands of stages
 _FOLDER = Path(STATE, "kept")
 
 
@@ -47,7 +46,7 @@ class Kept:
         Args:
             complete: the output, or a draft of it.
         """
-        if _STAGE in os.environ:
+        if is_run_by_dvc():
             self._replace(self.folder, complete)
 
     def put_back(self) -> None:
@@ -56,7 +55,7 @@ class Kept:
 
     def is_there(self) -> bool:
         """Whether there is a copy, and DVC runs this process."""
-        return _STAGE in os.environ and self.folder.is_dir()
+        return is_run_by_dvc() and self.folder.is_dir()
 
     def drop_if_recorded(self) -> None:
         """Remove the copy if `dvc.lock` names its content: DVC's cache holds it.

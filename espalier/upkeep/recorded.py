@@ -5,9 +5,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from espalier.dvc_record import RECORD
 from espalier.yaml_files import read_yaml
-
-LOCK = "dvc.lock"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def read_outputs(root: Path) -> tuple[Output, ...]:
         for out in read_yaml(path)[0].get("outs", [])
         if "md5" in out
     ]
-    return (*found, *_of_stages(root / LOCK))
+    return (*found, *_of_stages(root / RECORD))
 
 
 def _of_stages(path: Path) -> list[Output]:

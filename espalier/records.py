@@ -36,6 +36,7 @@ class LineageRecord(Record):
     models: dict[str, str] = {}
     seed: int = 0
     device: str = ""
+    latency_device: str = ""
     versions: dict[str, str] = {}
     base_macs: int = 0
     base_parameters: int | None = None
@@ -67,6 +68,8 @@ class ConditionsRecord(Record):
     task: str = ""
     commit: str | None = None
     runtime: str = "onnxruntime"
+    processor: str = ""
+    provider: str = ""
 
 
 _LAST_SECOND = 2**37  # of a time since 1970 that the calendar of Python has

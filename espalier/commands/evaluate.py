@@ -21,7 +21,7 @@ from espalier.errors import Notice
 from espalier.judging import Question, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
 from espalier.making.stage_dependencies import recorded_outputs
-from espalier.measures.device import device_name
+from espalier.measures.device import latency_device, processor
 from espalier.models.folder import concepts_of
 from espalier.params import Params, read_params
 from espalier.params.lineage import refuse_stale
@@ -41,6 +41,7 @@ from espalier.paths import (
     TEACHER,
 )
 from espalier.prediction import Task
+from espalier.records import LineageRecord, read_record
 from espalier.report.costs import latencies, peak_memory, recorded_facts
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
@@ -96,7 +97,25 @@ def _verify(root: Path, params: Params) -> dict[str, str]:
     folders = {name: root / MODELS / name for name in params.names}
     hashes = {name: files.verify(one, required=CONTENT) for name, one in folders.items()}
     refuse_stale(root, params)
+    _warn_of_other_devices(root, params)
     return {name: found[DEPLOYED] for name, found in hashes.items()}
+
+
+def _warn_of_other_devices(root: Path, params: Params) -> None:
+    """Warn of models that were pruned by latencies of another device than that of this evaluation."""
+    own = latency_device(runtime_named(params.evaluation.runtime), 1)
+    paths = {name: root / MODELS / name / LINEAGE for name in params.names}
+    for name, path in paths.items():
+        lineage = read_record(path, LineageRecord) if path.is_file() else {}
+        found = lineage.get("latency_device", own)
+        if found != own:
+            warnings.warn(
+                f"Expected the latencies by which {name} was pruned to be of the device of this "
+                f"evaluation, {own}; found {found}: make and evaluate it on one device, as "
+                f"`fleet: {{bench: [evaluate, {name}]}}` does.",
+                Notice,
+                stacklevel=3,
+            )
 
 
 def _put_former_reports_back(root: Path) -> None:
@@ -215,19 +234,21 @@ def _outputs(root: Path, params: Params, inputs: np.ndarray) -> dict[str, np.nda
 
 def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str) -> dict[str, Any]:
     """The device, the load, the versions and the inputs of this evaluation."""
-    runtime = runtime_named(params.evaluation.runtime)
+    runtime, threads = runtime_named(params.evaluation.runtime), params.evaluation.threads
     return {
         "data": data_hash(root / PREPARED),
         "task": task,
         "commit": commit_of(root),
         "models": dict(hashes),
-        "device": device_name(torch.device("cpu")),
+        "device": latency_device(runtime, threads),
+        "processor": processor(),
         "processors": os.cpu_count(),
         "processes": 1,
-        "threads": params.evaluation.threads,
+        "threads": threads,
         "load": os.getloadavg()[0],
         "runtime": runtime.name,
         runtime.name: runtime.version,
+        "provider": runtime.provider,
         "torch": torch.__version__,
         "started": time.time(),
     }

@@ -20,11 +20,12 @@ from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
 from espalier.making.operations import OperationResult
 from espalier.making.stage_dependencies import refuse_unknown_to_dvc
+from espalier.measures.device import latency_device
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.models.structure import shared_weights
-from espalier.params import read_params
+from espalier.params import Prune, read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
 from espalier.report.terminal import quantity
@@ -178,9 +179,17 @@ def _lineage(job: Job[Any], result: OperationResult, seconds: float) -> dict[str
         "base_macs": result.base_macs,
         "base_parameters": _base_parameters(job, result.network),
         job.runtime.name: job.runtime.version,
+        **_latency_device(job),
         "seconds": round(seconds, 3),
         "finished": time.time(),
     }
+
+
+def _latency_device(job: Job[Any]) -> dict[str, str]:
+    """The device of the latencies that an entry was pruned by; empty for entries that need none."""
+    if not isinstance(job.entry, Prune) or not job.entry.spec.is_timed:
+        return {}
+    return {"latency_device": latency_device(job.runtime, 1)}
 
 
 def _base_parameters(job: Job[Any], network: nn.Module) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -21,6 +22,38 @@ def processor() -> str:
     facts = _processor_facts()
     features = facts.get("flags", facts.get("Features", ""))
     return f"{_processor_name(facts)} ({hashlib.sha256(features.encode()).hexdigest()[:8]})"
+
+
+class Program(Protocol):
+    """A program that executes deployed files, such as a runtime.
+
+    Attributes:
+        name: its name.
+        provider: its name for the unit on which it executes them.
+    """
+
+    name: str
+    provider: str
+
+    @property
+    def version(self) -> str:
+        """The version that is installed."""
+
+
+def latency_device(program: Program, threads: int) -> str:
+    """The device of a latency in words: processor, threads, and the program that executes the file.
+
+    The name of the machine is no part of it: equal machines are one device.
+
+    Args:
+        program: program that executes the file.
+        threads: its number of threads.
+
+    Example:
+        `AMD EPYC 9B14 (3f2a61c0), 1 thread, onnxruntime 1.31.1 (CPUExecutionProvider)`
+    """
+    count = f"{threads} thread{'' if threads == 1 else 's'}"
+    return f"{processor()}, {count}, {program.name} {program.version} ({program.provider})"
 
 
 def _processor_name(facts: dict[str, str]) -> str:

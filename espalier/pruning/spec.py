@@ -66,6 +66,12 @@ class PruneSpec:
         """The row of the pattern table."""
         return PATTERNS[self.pattern]
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether latencies are measured, so that the result depends on the device that is timed."""
+        limits_time = self.target is not None and self.target.name == "milliseconds"
+        return limits_time or self.budget == "latency"
+
     def stepwise(self, start: float) -> list[Target | None]:
         """The target of each cut.
 

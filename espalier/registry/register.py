@@ -16,6 +16,7 @@ from espalier.registry.connection import Store, connect, find_store
 from espalier.registry.live import reconcile
 from espalier.registry.recovery import Restored, lines_lacking, restore_audit
 from espalier.registry.versions import (
+    Evaluated,
     Model,
     Page,
     Registry,
@@ -92,7 +93,7 @@ def register(
         registry = open_registry(client, store, params.registry.name)
         aliases = dict(client.get_registered_model(registry.name).aliases)
         for model in models:
-            registered = _register(registry, model, reports.get(model.entry, {}), page)
+            registered = _register(registry, model, reports.get(model.entry, Evaluated()), page)
             moved = str(aliases.get(model.entry)) != registered.version
             if moved and not is_experiment():
                 client.set_registered_model_alias(registry.name, model.entry, registered.version)
@@ -146,11 +147,9 @@ def _read_models(root: Path, params: Params) -> list[Model]:
     return models
 
 
-def _register(
-    registry: Registry, model: Model, report: dict[str, float], page: Page | None
-) -> Registered:
+def _register(registry: Registry, model: Model, report: Evaluated, page: Page | None) -> Registered:
     found = find_version(registry, model)
-    stored = found or add_version(registry, model, report)
+    stored = found or add_version(registry, model, report.metrics)
     refresh_version(registry, stored, report, page)
     return Registered(model.entry, stored.version, stored.run, model.content, new=found is None)
 

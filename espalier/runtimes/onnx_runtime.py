@@ -22,6 +22,7 @@ from espalier.runtimes.runtime import RunLimits
 onnxruntime.set_default_logger_severity(3)  # its warnings are about graphs, not for users
 
 _NO_MEMORY = ("bad_alloc", "allocate memory", "Failed to allocate")  # words of its errors of memory
+_PROVIDER = "CPUExecutionProvider"
 _KERNEL = "_kernel_time"  # suffix of the profiler's events that time a node
 
 
@@ -29,6 +30,7 @@ class OnnxRuntime:
     """ONNX Runtime with its CPU provider."""
 
     name = "onnxruntime"
+    provider = _PROVIDER
     integer_forms = frozenset({"static", "dynamic", "aware"})
 
     @property
@@ -146,6 +148,4 @@ def _session(
     model: str | bytes, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
     # the fallback tries the same once more, and prints that it does
-    return onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], enable_fallback=0
-    )
+    return onnxruntime.InferenceSession(model, options, providers=[_PROVIDER], enable_fallback=0)

@@ -59,10 +59,12 @@ class Runtime(Protocol):
 
     Attributes:
         name: its name in `params.yaml` and in reports.
+        provider: its name for the processor, or another unit, on which it executes files.
         integer_forms: schemes of quantization that it executes with integer kernels.
     """
 
     name: str
+    provider: str
     integer_forms: frozenset[str]
 
     @property

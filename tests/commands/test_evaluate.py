@@ -17,6 +17,7 @@ from espalier.commands import evaluate, show
 from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput, Notice
 from espalier.export.onnx import export
+from espalier.measures.device import processor
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build, save
 from espalier.report import costs
@@ -160,8 +161,22 @@ def test_the_conditions_say_what_was_judged_on_what(evaluated):
         name: files.sha256(root / "models" / name / "model.onnx") for name in names
     }
     assert (conditions["threads"], conditions["processes"]) == (1, 1)
-    assert conditions["device"]
     assert conditions["onnxruntime"] == onnxruntime.__version__
+    assert conditions["device"] == (
+        f"{processor()}, 1 thread, onnxruntime {onnxruntime.__version__} (CPUExecutionProvider)"
+    )
+    assert set(pd.read_csv(root / "reports" / "models.csv")["device"]) == {conditions["device"]}
+
+
+def test_a_model_that_was_pruned_by_latencies_of_another_device_is_named(project):
+    folder = project / "models" / "student"
+    lineage = files.read_json(folder / "lineage.json")
+    files.write_json(folder / "lineage.json", lineage | {"latency_device": "another processor"})
+    files.seal(folder)
+    with pytest.warns(
+        Notice, match=r"by which student was pruned .*found another processor: .*fleet"
+    ):
+        evaluate.run(project)
 
 
 def test_a_model_without_finite_outputs_shows_in_every_figure(project):

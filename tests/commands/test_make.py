@@ -23,6 +23,7 @@ from espalier.errors import BadInput, Stopped, TryAgain
 from espalier.making import siblings
 from espalier.making.job import Job
 from espalier.making.project import Project
+from espalier.measures.device import latency_device
 from espalier.models import content_hash, load
 from espalier.params import read_params
 from espalier.runtimes import DEFAULT
@@ -213,6 +214,21 @@ def test_fractions_of_a_chain_are_of_the_model_that_no_pruning_had_touched(
         one["base_macs"] == base and 0.3 * base < one["macs"] <= 0.4 * base
         for one in found.values()
     )
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")  # about speed and a missed target
+def test_the_lineage_names_the_device_of_latencies_where_a_cut_depends_on_them(
+    tiny_copy, built_project, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    project = tiny_copy()
+    shutil.copytree(built_project / "models" / "student", project / "models" / "student")
+    change(project, student_p60={"budget": "latency"})
+    make.run(project, "student-p60")
+    lineage = files.read_json(project / "models" / "student-p60" / "lineage.json")
+    assert lineage["latency_device"] == latency_device(DEFAULT, 1)
+    former = files.read_json(built_project / "models" / "student-p60" / "lineage.json")
+    assert "latency_device" not in former
 
 
 def test_a_quantized_model_keeps_the_weights_of_its_parent_and_says_how_its_file_was_made(

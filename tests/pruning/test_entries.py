@@ -43,6 +43,13 @@ def test_a_target_is_known_by_its_key():
     assert entry(pattern="n_of_m").spec.target is None
 
 
+def test_the_entries_are_known_whose_result_depends_on_the_device_that_is_timed():
+    assert entry(milliseconds=0.5).spec.is_timed
+    assert entry(keep_macs=0.5, budget="latency").spec.is_timed
+    assert not entry(keep_macs=0.5).spec.is_timed
+    assert not entry(pattern="n_of_m").spec.is_timed
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [

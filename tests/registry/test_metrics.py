@@ -2,6 +2,7 @@ import pytest
 
 from espalier.errors import BadInput
 from espalier.registry.versions.metrics import (
+    Evaluated,
     History,
     MetricPoint,
     read_history,
@@ -55,8 +56,8 @@ def test_a_report_is_read_by_model_and_its_names_fit_mlflow(tmp_path):
         "model,accuracy,drop (%),note\nteacher,0.9,,x\nstudent,0.8,1.5,y\n",
     )
     assert read_report(tmp_path) == {
-        "teacher": {"accuracy": 0.9},
-        "student": {"accuracy": 0.8, "drop ___": 1.5},
+        "teacher": Evaluated({"accuracy": 0.9}),
+        "student": Evaluated({"accuracy": 0.8, "drop ___": 1.5}),
     }
 
 
@@ -67,8 +68,8 @@ def test_columns_of_words_are_no_figures_also_where_a_word_reads_as_a_number(tmp
         "2,1,prune,0.8,inf,0.2,8,0,2\n",
     )
     assert read_report(tmp_path) == {
-        "1": {"accuracy": 0.9, "worst_class_drop": 0.1, "threads": 2.0},
-        "2": {"accuracy": 0.8, "worst_class_drop": 0.2, "threads": 2.0},
+        "1": Evaluated({"accuracy": 0.9, "worst_class_drop": 0.1, "threads": 2.0}, device="7"),
+        "2": Evaluated({"accuracy": 0.8, "worst_class_drop": 0.2, "threads": 2.0}, device="8"),
     }
 
 

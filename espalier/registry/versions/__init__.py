@@ -3,6 +3,8 @@
 from espalier.registry.versions.add import add_reference, add_version, refresh_version
 from espalier.registry.versions.fetch import fetch
 from espalier.registry.versions.metrics import (
+    DEVICE,
+    Evaluated,
     MetricPoint,
     Page,
     points_of,
@@ -20,7 +22,9 @@ from espalier.registry.versions.stored import (
 )
 
 __all__ = [
+    "DEVICE",
     "METRICS_PER_REQUEST",
+    "Evaluated",
     "MetricPoint",
     "Model",
     "Page",

@@ -24,7 +24,7 @@ from espalier.registry.versions.log_run import (
     log_run,
     single_points,
 )
-from espalier.registry.versions.metrics import Page
+from espalier.registry.versions.metrics import DEVICE, Evaluated, Page
 from espalier.registry.versions.model import Model
 from espalier.registry.versions.registry import Registry
 from espalier.registry.versions.requests import model_filter, quoted
@@ -78,21 +78,23 @@ def add_reference(
 def refresh_version(
     registry: Registry,
     stored: StoredVersion,
-    report: Mapping[str, float],
+    report: Evaluated,
     page: Page | None = None,
 ) -> None:
-    """Log the metrics and the page of a repeated evaluation; what the run has already is not logged again.
+    """Log metrics, device and page of a repeated evaluation; what the run has already is not logged again.
 
     Args:
         registry: The registered model.
         stored: The version whose run is updated.
-        report: Metrics of the evaluation, by name.
+        report: Metrics of the evaluation, and the device of its latencies.
         page: The page of the report.
     """
-    client = registry.client
+    client, metrics = registry.client, report.metrics
     known = client.get_run(stored.run).data
-    changed = {name: value for name, value in report.items() if known.metrics.get(name) != value}
+    changed = {name: value for name, value in metrics.items() if known.metrics.get(name) != value}
     log_points(registry, stored.run, stored.logged, single_points(changed, time.time()))
+    if report.device and known.tags.get(DEVICE) != report.device:
+        client.set_tag(stored.run, DEVICE, report.device)
     if page and known.tags.get(PAGE_HASH) != page.sha256:
         client.log_artifact(stored.run, str(page.path), _PAGE_FOLDER)
         # set after the file, so that a crash between the two repeats the upload
@@ -100,11 +102,14 @@ def refresh_version(
     _show_report(registry, stored, report)
 
 
-def _show_report(registry: Registry, stored: StoredVersion, report: Mapping[str, float]) -> None:
+def _show_report(registry: Registry, stored: StoredVersion, report: Evaluated) -> None:
     """Give a version the main figures as tags and as its description, which MLflow's pages show."""
-    shown = {name: form.format(report[name]) for name, form in _SHOWN.items() if name in report}
+    metrics = report.metrics
+    shown = {name: form.format(metrics[name]) for name, form in _SHOWN.items() if name in metrics}
     if not shown:
         return
+    if report.device:
+        shown[DEVICE] = report.device
     client, name, number = registry.client, registry.name, stored.version
     known = client.get_model_version(name, number)
     changed = {key: value for key, value in shown.items() if known.tags.get(key) != value}

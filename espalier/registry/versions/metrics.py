@@ -8,7 +8,7 @@ during training), `metrics/loss` is a key of `metrics.json`, and a plain name (`
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from espalier import files
@@ -20,6 +20,7 @@ _PLACES = frozenset(
 )  # columns of a history that are no metrics
 # columns of the report that hold words; a class may be named "3"
 _WORDS = frozenset({"model", "parent", "by", "device", "front", "worst_class", "classes"})
+DEVICE = "device"  # column of the report, and tag of versions and runs, of the device of latencies
 _FORBIDDEN = re.compile(r"[^\w\-. /]")  # characters that MLflow refuses in the name of a metric
 
 
@@ -38,6 +39,19 @@ class MetricPoint:
     value: float
     step: int
     time: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The row of a model in the report.
+
+    Attributes:
+        metrics: Numbers by the name of the metric.
+        device: Device of the latencies; empty if the report does not name it.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,8 +132,8 @@ def read_metrics(path: Path | None) -> dict[str, float]:
     return metrics
 
 
-def read_report(root: Path) -> dict[str, dict[str, float]]:
-    """Read `reports/models.csv`: for each model its metrics by name. Columns of words are left out.
+def read_report(root: Path) -> dict[str, Evaluated]:
+    """Read `reports/models.csv`, by model. Columns of words are no metrics.
 
     Raises:
         BadInput: If the table is damaged or has no column `model`.
@@ -127,7 +141,8 @@ def read_report(root: Path) -> dict[str, dict[str, float]]:
     path = root / REPORTS / TABLE
     if not path.is_file():
         return {}
-    return {row["model"]: _report_metrics(row) for row in read_csv(path, ("model",))}
+    rows = read_csv(path, ("model",))
+    return {row["model"]: Evaluated(_report_metrics(row), row.get(DEVICE, "")) for row in rows}
 
 
 def read_page(root: Path) -> Page | None:

@@ -14,7 +14,7 @@ from espalier.errors import BadInput, Notice
 from espalier.params import read_params
 from espalier.registry.connection import check_name, connect, find_store
 from espalier.registry.promotion import Audit, Move, check_audit, moved_past_audit
-from espalier.registry.versions import Registry, quoted
+from espalier.registry.versions import DEVICE, Registry, quoted
 from espalier.report.terminal import printable
 from espalier.settings.tasks import HEADLINES
 
@@ -41,6 +41,11 @@ class _Row:
     aliases: tuple[str, ...]
     metrics: Mapping[str, float]
 
+    @property
+    def device(self) -> str:
+        """Device of its latencies; empty if it is unknown."""
+        return self.tags.get(DEVICE, "")
+
 
 def run(root: Path, within: str | None = None, at: str | None = None) -> None:
     """Print both tables, and compare the audit in the store with its file.
@@ -66,6 +71,8 @@ def run(root: Path, within: str | None = None, at: str | None = None) -> None:
     if not console.is_terminal:
         console.width = _WIDE
     console.print(_versions_table(name, rows))
+    for device, number in _devices(rows).items():
+        console.print(f"device {number}: {printable(device)}", style="dim")
     if moves:
         console.print(_audit_table(moves))
     for sentence in past:
@@ -111,9 +118,20 @@ def _metrics_of(client: "MlflowClient", run: str | None) -> Mapping[str, float]:
     return metrics
 
 
+def _devices(rows: list[_Row]) -> dict[str, int]:
+    """The devices of the latencies, numbered; none if they are of one, so that all can be compared."""
+    known = dict.fromkeys(row.device for row in rows if row.device)
+    return {device: number for number, device in enumerate(known, 1)} if len(known) > 1 else {}
+
+
 def _versions_table(name: str, rows: list[_Row]) -> Table:
+    """A row per version; beside latencies that cannot be compared the number of their device."""
     columns = ("entry", "aliases", "score", "drop", "file", "batch 1", "content")
-    table = Table(Column(printable(name)), *columns, box=None, pad_edge=False, header_style="bold")
+    devices = _devices(rows)
+    further = ("device",) if devices else ()
+    table = Table(
+        Column(printable(name)), *columns, *further, box=None, pad_edge=False, header_style="bold"
+    )
     for row in rows:
         entry = row.tags.get("espalier.entry", "")
         table.add_row(
@@ -125,6 +143,7 @@ def _versions_table(name: str, rows: list[_Row]) -> Table:
             _metric(row.metrics, "bytes", 1e-3, "{:.1f} kB"),
             _metric(row.metrics, "latency_1_ms", 1, "{:.3f} ms"),
             printable(row.tags.get("espalier.content", "")[:_CONTENT_DIGITS]),
+            *([str(devices.get(row.device, ""))] if devices else []),
         )
     return table
 

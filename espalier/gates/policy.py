@@ -36,6 +36,8 @@ class Gates(Strict):
         memory: largest number of bytes in use while the deployed file runs.
         torch_agreement: smallest fraction of examples to which the deployed file and the torch
             network give the same answer.
+        device: device of the latencies, as the column `device` of the reports names it; by default
+            that of the version that the alias points to now.
     """
 
     examples: int | None = Field(None, ge=1)
@@ -48,6 +50,7 @@ class Gates(Strict):
     latency_ratio: float | None = Field(None, gt=0)
     memory: int | None = Field(None, ge=1)
     torch_agreement: float | None = Field(None, ge=0, le=1)
+    device: str | None = Field(None, min_length=1)
 
 
 class Policy(Strict):

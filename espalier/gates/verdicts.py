@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field
 
+from espalier.errors import BadInput
 from espalier.gates.policy import Gates
 from espalier.judging import non_inferior
 
@@ -15,6 +16,11 @@ _DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a
 _HEAD_DROP = ".drop_high"  # ending of the columns of the drops of heads
 _COUNTS = ("examples", "bytes", "memory")  # gates whose values are whole numbers
 _ALL = "all classes of the data"
+_ONE_DEVICE = "one device of all latencies"
+_REMEDY = (
+    "`espalier evaluate` on one device, as `fleet: {bench: [evaluate]}` does, or name the new device "
+    "as the gate `device`"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ class Figures:
         head_drops: upper bound of the score lost against the teacher in each head, by its name.
         classes: classes that the candidate answers, in words; empty for all classes of the data.
         current_classes: those of the version that the alias points to; None if there is none.
+        device: device of the candidate's latencies; empty if it is unknown.
+        teacher_device: device of the teacher's latencies; empty if it is unknown.
+        current_device: device of the latencies that the store has of the version that the alias
+            points to; empty if it is unknown, or there is no version.
     """
 
     examples: int
@@ -63,6 +73,9 @@ class Figures:
     head_drops: Mapping[str, float] = field(default_factory=dict)
     classes: str = ""
     current_classes: str | None = None
+    device: str = ""
+    teacher_device: str = ""
+    current_device: str = ""
 
     @classmethod
     def of(
@@ -77,7 +90,7 @@ class Figures:
         """The figures in the evaluation's rows of a candidate and of the teacher.
 
         The alias points to no version and the agreement with torch is unknown; the caller replaces
-        both once they are known.
+        what belongs to them once it is known.
 
         Args:
             row: row of the candidate.
@@ -103,6 +116,8 @@ class Figures:
             data=data,
             current_data=current_data,
             head_drops=_head_drops(row),
+            device=_device(row),
+            teacher_device=_device(teacher),
         )
 
 
@@ -110,6 +125,12 @@ def _head_drops(row: Mapping[str, Any]) -> dict[str, float]:
     """The upper bound of the drop of each head, from the columns `NAME.drop_high`."""
     heads = (column.removesuffix(_HEAD_DROP) for column in row if column.endswith(_HEAD_DROP))
     return {head: float(row[f"{head}{_HEAD_DROP}"]) for head in heads}
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    """The device of the latencies of a row; empty if it names none."""
+    device = row.get("device")
+    return device if isinstance(device, str) else ""
 
 
 @dataclass(frozen=True)
@@ -132,16 +153,27 @@ class Verdict:
 def judge(gates: Gates, figures: Figures) -> list[Verdict]:
     """The verdicts on a candidate: first the gates that always hold, then those of the policy."""
     bounds = {gate: bound for gate, bound in gates if bound is not None}
-    heads = bounds.pop("head_drops", {})
+    heads, device = bounds.pop("head_drops", {}), bounds.pop("device", "")
     return [
         *_unconditional(figures),
+        *_same_device(device, figures, compared="latency_ratio" in bounds),
         *(_verdict(gate, float(bound), figures) for gate, bound in bounds.items()),
         *(_verdict_of_head(head, bound, figures) for head, bound in heads.items()),
     ]
 
 
 def choose(rule: str, passed: Mapping[str, Figures]) -> str:
-    """The candidate that a rule prefers; between equal ones the first by name."""
+    """The candidate that a rule prefers; between equal ones the first by name.
+
+    Raises:
+        BadInput: if the latencies that decide are of several devices.
+    """
+    devices = sorted({one.device for one in passed.values()})
+    if rule == "fastest" and len(devices) > 1:
+        raise BadInput(
+            f"Expected {_ONE_DEVICE} to choose the fastest model; found {' and '.join(devices)}: "
+            f"{_REMEDY}."
+        )
     key = _ORDERS[rule]
     return min(sorted(passed), key=lambda name: key(passed[name]))
 
@@ -177,6 +209,35 @@ def _same_classes(figures: Figures) -> list[Verdict]:
         return []
     should = _ALL if current == "" else current or own
     return [Verdict("classes", should, own or _ALL, passed=current in (None, own))]
+
+
+def _same_device(wanted: str, figures: Figures, *, compared: bool) -> list[Verdict]:
+    """The verdict on the devices of latencies; none where no gate needs it, or all are unknown.
+
+    Args:
+        wanted: device that the policy names; empty for that of the current version.
+        figures: figures of the candidate.
+        compared: whether a gate compares latencies.
+    """
+    known = _other_devices(wanted, figures)
+    should = wanted or _ONE_DEVICE
+    if not (wanted or compared) or not (known or figures.device):
+        return []
+    other = next((whose for whose, device in known.items() if device != figures.device), None)
+    if other is None:
+        return [Verdict("device", should, should, passed=True)]
+    found = f"{figures.device or 'unknown'}, but {other} is {known[other]}: {_REMEDY}"
+    return [Verdict("device", should, found, passed=False)]
+
+
+def _other_devices(wanted: str, figures: Figures) -> dict[str, str]:
+    """The known devices that a candidate's must equal, by whose they are."""
+    others = {
+        "the policy's device": wanted,
+        "the current version's": "" if wanted else figures.current_device,
+        "the teacher's": figures.teacher_device,
+    }
+    return {whose: device for whose, device in others.items() if device}
 
 
 def _verdict(gate: str, bound: float, figures: Figures) -> Verdict:

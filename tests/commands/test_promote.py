@@ -452,6 +452,60 @@ def test_an_unknown_alias_or_candidate_is_refused_by_name(project):
     assert_explains(refused.value, "nobody")
 
 
+def tag_device(root, device):
+    """Give the version of the champion the device of other latencies."""
+    version = client_of(root).get_model_version_by_alias("digits", "champion").version
+    client_of(root).set_model_version_tag("digits", version, "device", device)
+
+
+def test_a_version_and_its_run_name_the_device_of_the_latencies(project):
+    device = files.read_json(project / "reports" / "conditions.json")["device"]
+    version = client_of(project).get_model_version_by_alias("digits", "better")
+    assert version.tags["device"] == device
+    assert device in version.description
+    assert client_of(project).get_run(version.run_id).data.tags["device"] == device
+
+
+def test_latencies_of_another_device_than_the_champions_are_refused_and_the_rest_is_not(project):
+    device = files.read_json(project / "reports" / "conditions.json")["device"]
+    tag_device(project, "another processor, 1 thread")
+    allow(project, "better", drop=0.5, latency_ratio=100.0)
+    with pytest.raises(RefusedError) as refused:
+        promote.run(project)
+    assert_sentence(
+        refused.value, "device", device, "another processor", "fleet: {bench: [evaluate]}"
+    )
+    assert refused_gates(project) == {"better": ["device"]}
+    assert champion(project) == ("good", None)
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    assert champion(project) == ("better", "good")
+
+
+def test_a_new_device_that_the_policy_names_is_accepted(project):
+    device = files.read_json(project / "reports" / "conditions.json")["device"]
+    tag_device(project, "another processor, 1 thread")
+    allow(project, "better", drop=0.5, latency_ratio=100.0, device=device)
+    promote.run(project)
+    assert champion(project) == ("better", "good")
+    passed = last_report(project)["candidates"]["better"]["verdicts"]
+    assert {"gate": "device", "should": device, "found": device, "passed": True} in passed
+
+
+def test_the_list_numbers_the_devices_only_where_there_are_several(project, capsys):
+    models.run(project)
+    assert "device" not in capsys.readouterr().out
+    tag_device(project, "another processor, 1 thread")
+    models.run(project)
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0].split()[-1] == "device"
+    own = files.read_json(project / "reports" / "conditions.json")["device"]
+    assert f"device 1: {own}" in listed
+    assert "device 2: another processor, 1 thread" in listed
+    (good,) = [line for line in listed if " champion" in line and "good" in line and "kB" in line]
+    assert good.split()[-1] == "2"
+
+
 def split_hash(root):
     return read_dataset(root / "prepared").files["test.safetensors"]
 

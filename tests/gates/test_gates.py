@@ -193,3 +193,69 @@ def test_the_drops_of_heads_are_read_from_their_columns():
     figures = Figures.of(row, row, headline="mean_score", data="d", current_data="d")
     assert figures.head_drops == {"colour": 0.02, "price": 0.04}
     assert figures.drop == 0.03
+
+
+def test_the_device_is_read_from_its_column_and_an_empty_cell_is_an_unknown_one():
+    row = {
+        "examples": 300, "accuracy": 0.9, "drop_high": 0.03, "worst_class_drop_high": 0.2, "bytes": 100,
+        "latency_1_ms": 0.1, "speedup_1_low": 2.0, "memory_1": 5, "not_finite": 0, "device": "one",
+    }  # fmt: skip
+    known = {"headline": "accuracy", "data": "d", "current_data": "d"}
+    figures = Figures.of(row, row | {"device": float("nan")}, **known)
+    assert (figures.device, figures.teacher_device) == ("one", "")
+
+
+ONE, OTHER = "one processor, 1 thread", "another processor, 1 thread"
+MEASURED = replace(GOOD, device=ONE, teacher_device=ONE, current_device=ONE)
+
+
+def verdict_on_device(gates, **change):
+    found = [one for one in judge(gates, replace(MEASURED, **change)) if one.gate == "device"]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize(
+    ("change", "whose"),
+    [
+        ({"current_device": OTHER}, "the current version's"),
+        ({"teacher_device": OTHER}, "the teacher's"),
+    ],
+)
+def test_latencies_of_two_devices_are_not_compared(change, whose):
+    assert failed(replace(MEASURED, **change)) == ["device"]
+    verdict = verdict_on_device(ALL, **change)
+    assert verdict.found.startswith(f"{ONE}, but {whose} is {OTHER}: `espalier evaluate` on one")
+    assert "`fleet: {bench: [evaluate]}`" in verdict.found
+
+
+def test_latencies_of_one_device_are_compared_and_unknown_devices_of_earlier_versions_too():
+    assert verdict_on_device(ALL).passed
+    assert verdict_on_device(ALL, current_device="").passed
+    assert verdict_on_device(ALL, device="", teacher_device="", current_device="") is None
+
+
+def test_an_unknown_device_is_not_taken_for_a_known_one():
+    verdict = verdict_on_device(ALL, device="")
+    assert not verdict.passed
+    assert verdict.found.startswith("unknown, but the current version's is")
+
+
+def test_gates_without_a_latency_are_not_affected_by_devices():
+    gates = ALL.model_copy(update={"latency_ratio": None})
+    assert failed(replace(MEASURED, current_device=OTHER, teacher_device=OTHER), gates) == []
+
+
+def test_a_named_device_takes_the_place_of_the_current_versions():
+    gates = Gates(**BOUNDS, device=ONE)
+    assert verdict_on_device(gates, current_device=OTHER).passed
+    other = Gates(device=OTHER)
+    assert failed(MEASURED, other) == ["device"]
+    assert f"but the policy's device is {OTHER}" in verdict_on_device(other).found
+
+
+def test_the_fastest_of_two_devices_is_not_chosen():
+    passed = {"one": MEASURED, "two": replace(MEASURED, device=OTHER)}
+    with pytest.raises(BadInput) as refused:
+        choose("fastest", passed)
+    assert_explains(refused.value, ONE, OTHER, "fleet")
+    assert choose("smallest", passed) == "one"

@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,7 @@ def _judge_candidates(
     for model, version in zip(models, versions, strict=True):
         damage = _damage(registry, version, model)
         figures = evaluator.figures(model.entry, champion_answers, damage)
+        figures = replace(figures, current_device=champion.device if champion else "")
         verdicts = judge(policy.gates, figures)
         candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))
     return correct(

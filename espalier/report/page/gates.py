@@ -56,13 +56,13 @@ def _table(contents: Contents, alias: str, policy: Policy) -> Markup:
     """The candidates of one alias, with a column per gate."""
     title = f"{alias}: {policy.choose.replace('_', ' ')} of the candidates that pass"
     try:
-        found = verdicts(contents, policy)
+        found, best = verdicts(contents, policy), chosen(contents, policy)
     except BadInput as error:
         return tag("div", tag("h3", title), tag("p", error, class_="warn"))
     first = next(iter(found.values()), [])
     heads = tag("tr", tag("th", "candidate"), *(_head(verdict) for verdict in first))
     rows = join(_row(name, row) for name, row in found.items())
-    conclusion = _conclusion(policy, found, chosen(contents, policy))
+    conclusion = _conclusion(policy, found, best)
     return tag("div", tag("h3", title), scrolled(table(heads, rows)), tag("p", conclusion))
 
 

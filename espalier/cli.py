@@ -5,19 +5,19 @@ Nothing heavy is imported here; each command imports its module when it runs.
 
 import argparse
 import importlib
-import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from espalier import __version__
 from espalier.commands.table import COMMANDS, Command
-from espalier.errors import EspalierError, Notice, printable, reason_of
+from espalier.errors import EspalierError, LostProcess, Notice, printable, reason_of
+from espalier.outcomes import Outcome, is_worker, write_outcome
 from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 from espalier.system_errors import as_sentence
 
@@ -27,7 +27,6 @@ _ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
 }
 _OF_PARSER = ("run", "print_completion")  # arguments that are no command's
-OUTCOME = "ESPALIER_OUTCOME"  # path of a file for the outcome, for the process that started it
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -57,23 +56,23 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     arguments = parser.parse_args(argv)
     warnings.showwarning = _show_notices(warnings.showwarning)
     hide_in_tracebacks()
-    status, message = 0, ""
+    outcome = Outcome(0, "")
     try:
         arguments.run(arguments)
     except EspalierError as error:
-        status, message = error.status, str(error)
+        outcome = Outcome(error.status, str(error), follows=isinstance(error, LostProcess))
     except KeyboardInterrupt:
-        status, message = 130, "Interrupted."
+        outcome = Outcome(130, "Interrupted.")
     except Exception as error:
-        status, message = _status_of(error)
-        if not status:
-            _record(1, f"{type(error).__name__}: {error}", defect=True)
+        outcome = _outcome_of(error)
+        if outcome.defect and not is_worker():
+            write_outcome(outcome)
             raise
-    if message:
-        sys.stderr.write(f"espalier: {_shown(message)}\n")
-    _record(status, message)
+    if outcome.message and not is_worker():
+        sys.stderr.write(f"espalier: {_shown(outcome.message)}\n")
+    write_outcome(outcome)
     sys.stdout.flush()
-    sys.exit(status)
+    sys.exit(outcome.status)
 
 
 def _add_completion(parser: argparse.ArgumentParser) -> None:
@@ -124,17 +123,18 @@ def _show_notices(default: Callable[..., None]) -> Callable[..., None]:
     return show
 
 
-def _status_of(error: Exception) -> tuple[int, str]:
-    """The exit status and message of an error of the system; 0 for a defect of the program."""
+def _outcome_of(error: Exception) -> Outcome:
+    """The outcome of an error of the system, or of a defect of the program."""
     found = as_sentence(error) or _of_memory(error)
     if found:
-        return found.status, str(found)
+        return Outcome(found.status, str(found))
     if type(error).__name__ == "AcceleratorError":
-        return (
-            75,
-            f"Expected the device to work; found: {reason_of(error)}: check it and try again.",
+        sentence = (
+            f"Expected the device to work; found: {reason_of(error)}: check it and try again."
         )
-    return 0, ""
+        return Outcome(75, sentence)
+    trace = "".join(traceback.format_exception(error)) if is_worker() else ""
+    return Outcome(1, f"{type(error).__name__}: {error}", defect=True, trace=trace)
 
 
 def _of_memory(error: Exception) -> EspalierError | None:
@@ -149,12 +149,3 @@ def _of_memory(error: Exception) -> EspalierError | None:
 def _shown(message: str) -> str:
     """A message for the terminal: without secrets and control characters."""
     return printable(without_secrets(message))
-
-
-def _record(status: int, message: str, *, defect: bool = False) -> None:
-    path = os.environ.get(OUTCOME)
-    # on a full disk not even the outcome can be written; the status and the sentence remain
-    with suppress(OSError):
-        if path:
-            record = {"status": status, "message": without_secrets(message), "defect": defect}
-            Path(path).write_text(json.dumps(record))

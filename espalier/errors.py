@@ -24,6 +24,10 @@ class TryAgain(EspalierError):
     status = 75
 
 
+class LostProcess(TryAgain):
+    """Another process that trains the same model has ended; its own error says why."""
+
+
 class Stopped(EspalierError):
     """The stage was asked to stop (SIGTERM), and has written its checkpoint."""
 

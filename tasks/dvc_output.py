@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 from espalier import dvc_messages
+from espalier.outcomes import Outcome
 from espalier.tasks.graph import Stage
-from espalier.tasks.outcome import Outcome
 from espalier.tasks.reporting import ReportLine, readable
 
 _LAST_SENTENCE = re.compile(

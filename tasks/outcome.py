@@ -1,4 +1,4 @@
-"""The outcome of a command of the library: the file that it writes, and the error it stands for."""
+"""The outcome of a command of the library, in a file of a run."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,32 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import paths
-from espalier.cli import OUTCOME
-from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
-from espalier.files import read_json_object
-
-_ERRORS: dict[int, type[EspalierError]] = {
-    error.status: error for error in (BadInput, TryAgain, Stopped)
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The recorded end of a command.
-
-    Attributes:
-        status: exit status.
-        message: sentence for the user; empty on success.
-        defect: whether the message describes an unexpected exception.
-    """
-
-    status: int
-    message: str
-    defect: bool = False
-
-    def error(self, label: str) -> EspalierError:
-        """The error whose kind says what to do next."""
-        return _ERRORS.get(self.status, EspalierError)(f"{label}: {self.message}")
+from espalier.outcomes import OUTCOME, Outcome, read_outcome
 
 
 @dataclass(frozen=True)
@@ -48,10 +23,7 @@ class OutcomeFile:
 
     def read(self) -> Outcome | None:
         """The recorded outcome; None if the command was killed before it wrote all of one, or had no room."""
-        try:
-            return Outcome(**read_json_object(self.path))
-        except (BadInput, TypeError):
-            return None
+        return read_outcome(self.path)
 
 
 @contextmanager

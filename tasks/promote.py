@@ -12,10 +12,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
+from espalier.outcomes import Outcome
 from espalier.tasks import processes
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.events import events_of_moves
-from espalier.tasks.outcome import Outcome, outcome_file
+from espalier.tasks.outcome import outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try

@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.holders import read_holder
 from espalier.locks import record_holder
+from espalier.params import read_params
 from espalier.system_errors import reaction_to, sentences
 from espalier.tasks import processes
 from espalier.tasks.artifacts import publish_model
@@ -28,7 +29,7 @@ from espalier.tasks.graph import Stage
 from espalier.tasks.outcome import OutcomeFile, outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine, line_reporter
-from espalier.tasks.slots import DEMANDS, Allocation, hold_lock, take_slots
+from espalier.tasks.slots import DEMANDS, Allocation, Demand, hold_lock, take_slots
 from espalier.waiting import Reminder
 
 RETRIES = 3
@@ -92,7 +93,7 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
             wait_for_files(stage, project, reminder)
             with take_slots(
                 project.slots,
-                DEMANDS.get(stage.kind, "one"),
+                _demand(stage, project.root),
                 project.stop,
                 lambda: reminder.say("waiting: every slot of this machine is taken"),
             ) as allocation:
@@ -100,6 +101,14 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
                 executed = _run_dvc(stage, project, inherited, report)
             if executed is not None:
                 return executed
+
+
+def _demand(stage: Stage, root: Path) -> Demand:
+    """The slots that a stage needs: one for each process that trains its model."""
+    if stage.kind in DEMANDS:
+        return DEMANDS[stage.kind]
+    params = read_params(root)
+    return params.entry(stage.label).processes if stage.label in params.names else 1
 
 
 def wait_for_files(stage: Stage, project: Project, reminder: Reminder) -> None:

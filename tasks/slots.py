@@ -20,11 +20,11 @@ from typing import Literal
 from espalier.errors import Stopped
 from espalier.locks import try_lock
 
-Demand = Literal["none", "one", "all"]
+Demand = Literal["none", "all"] | int
 
-# Slots that a stage needs, by its name before the `@`; every other stage needs one. `evaluate`
-# measures latency and needs the machine alone. `prepare` and `register` are short, without a
-# device.
+# Slots that a stage needs, by its name before the `@`; every other stage needs one for each of its
+# `processes`. `evaluate` measures latency and needs the machine alone. `prepare` and `register` are
+# short, without a device.
 DEMANDS: Mapping[str, Demand] = MappingProxyType(
     {"prepare": "none", "register": "none", "evaluate": "all"}
 )
@@ -32,6 +32,7 @@ DEMANDS: Mapping[str, Demand] = MappingProxyType(
 _UUID = re.compile(r"^(\s*).*\(UUID: (\S+)\)", re.MULTILINE)
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # processor quota of a container
 _POLL = 0.2  # seconds between two attempts to lock
+_TURN = "several"  # file that is locked while a stage collects several slots
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Slot:
     """
 
     path: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def find_slots(folder: Path, threads: int) -> tuple[Slot, ...]:
@@ -120,35 +121,61 @@ def take_slots(
     stop: threading.Event,
     waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Allocation]:
-    """Hold no slot, one, or all of them.
+    """Hold no slot, a number of them, or all.
 
-    A stage that needs all slots locks them in one order, and a stage that needs one holds no other
-    slot, so no deadlock is possible.
+    One stage at a time collects several slots, under a lock of its own, and keeps those it has while it
+    waits for the next. It waits only for stages that have all of their slots, so no deadlock is
+    possible, and stages that need one slot cannot take them all before it.
 
     Args:
         slots: slots of this machine.
-        demand: how many are needed.
+        demand: how many are needed; a number above that of the machine stands for all.
         stop: set when the run must stop.
         waiting: called several times a second while no slot is free.
 
     Raises:
         Stopped: if the run is stopped while it waits.
     """
-    taken: list[int] = []
-    allocation = Allocation({}, ())
+    taken: dict[Slot, int] = {}
     try:
-        if demand == "one":
-            slot, handle = _lock_any(slots, stop, waiting)
-            taken.append(handle)
-            allocation = Allocation(slot.environment, (handle,))
-        elif demand == "all":
-            for slot in slots:
-                taken.append(_lock_any((slot,), stop, waiting)[1])  # noqa: PERF401 - a later one may fail
-            allocation = Allocation({}, tuple(taken))
-        yield allocation
+        if demand != "none":
+            wanted = len(slots) if demand == "all" else min(demand, len(slots))
+            _collect(slots, wanted, taken, stop, waiting)
+        environment = {} if demand == "all" else _environment_of(sorted(taken, key=slots.index))
+        yield Allocation(environment, tuple(taken.values()))
     finally:
-        for handle in taken:
+        for handle in taken.values():
             os.close(handle)
+
+
+def _collect(
+    slots: tuple[Slot, ...],
+    wanted: int,
+    taken: dict[Slot, int],
+    stop: threading.Event,
+    waiting: Callable[[], None],
+) -> None:
+    """Add slots with the handles of their locks to `taken`, until there are as many as wanted."""
+    turn = None
+    if wanted > 1:
+        turn = _lock_any((Slot(slots[0].path.with_name(_TURN)),), stop, waiting)[1]
+    try:
+        while len(taken) < wanted:
+            others = tuple(slot for slot in slots if slot not in taken)
+            slot, handle = _lock_any(others, stop, waiting)
+            taken[slot] = handle
+    finally:
+        if turn is not None:
+            os.close(turn)
+
+
+def _environment_of(slots: list[Slot]) -> dict[str, str]:
+    """The variables of a stage: those of its slots, with several devices in one list."""
+    values: dict[str, list[str]] = {}
+    for slot in slots:
+        for name, value in slot.environment.items():
+            values.setdefault(name, []).append(value)
+    return {name: ",".join(each) for name, each in values.items()}
 
 
 @contextmanager
@@ -160,7 +187,7 @@ def hold_lock(
     Raises:
         Stopped: if the run is stopped while it waits.
     """
-    with take_slots((Slot(path),), "one", stop, waiting) as allocation:
+    with take_slots((Slot(path),), 1, stop, waiting) as allocation:
         yield allocation.handles[0]
 
 

@@ -20,17 +20,21 @@ from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
 from espalier.making.operations import OperationResult
 from espalier.making.stage_dependencies import refuse_unknown_to_dvc
+from espalier.making.workers import end_with_command, refuse_torchrun, train_together
 from espalier.measures.device import latency_device
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
 from espalier.models.structure import shared_weights
+from espalier.outcomes import is_worker
 from espalier.params import Prune, read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
 from espalier.report.terminal import quantity
+from espalier.settings.machines import Machines
 from espalier.stage_lock import hold_stage
 from espalier.training.history import Row, columns
+from espalier.training.process_group import lost_processes
 
 _COMPARED = 256  # examples on which the deployed file is compared with the network
 
@@ -43,13 +47,14 @@ def run(root: Path, name: str) -> None:
         Stopped: if SIGTERM arrived; the next run resumes from the checkpoint.
         TryAgain: if an input was changed meanwhile; nothing is written then.
     """
+    if is_worker():
+        _make_as_worker(root, name)
+        return
+    refuse_torchrun()
     job = Job.of(root, name, read_params(root))
     refuse_unknown_to_dvc(root, name, job.entry.own_files)
-    if (
-        job.processes.rank
-    ):  # started by torchrun: it trains too, and the first process writes the files
-        if not _is_made(job) and not _is_kept(job):
-            siblings.make(job)
+    if Machines.of_environment().own > 0:
+        _help_first_machine(job)
         return
     with hold_stage(root, name, _say):
         keep_record(root)
@@ -70,9 +75,54 @@ def _make(job: Job[Any]) -> None:
         job.kept.put_back()
         print(f"{job.name}: already made from these inputs, before DVC could record it")  # noqa: T201
         return
+    if job.entry.processes > 1:
+        train_together(job.name, job.entry.processes)
+        return
     started = time.monotonic()
     result = siblings.make(job)
     _publish(job, result, time.monotonic() - started)
+
+
+def _make_as_worker(root: Path, name: str) -> None:
+    """Train as one of several processes; the first writes the model.
+
+    The command that started them holds the lock, and has found no model of these inputs.
+    """
+    end_with_command()
+    with lost_processes():
+        job = Job.of(root, name, read_params(root))
+        _refuse_other_inputs(job)
+        started = time.monotonic()
+        result = siblings.make(job)
+        job.processes.leave()
+    if job.processes.rank == 0:
+        _publish(job, result, time.monotonic() - started)
+        siblings.remove_checkpoints(job)
+
+
+def _refuse_other_inputs(job: Job[Any]) -> None:
+    """Refuse processes that would train on different inputs, as on machines with different files.
+
+    Raises:
+        BadInput: if the inputs of this process are not those of process 0.
+    """
+    first = job.processes.from_first("inputs", lambda: job.key)
+    if first != job.key:
+        raise BadInput(
+            f"Expected all processes of {job.name} to have the same parameters, data, parents, versions "
+            f"and devices; found others in process {job.processes.rank}: keep the project in a folder that "
+            "all machines share, and use machines of one kind."
+        )
+
+
+def _help_first_machine(job: Job[Any]) -> None:
+    """Train a part of the processes of a model that the first machine makes, which holds the lock."""
+    if _is_made(job):
+        print(f"{job.name}: already made from these inputs")  # noqa: T201
+    elif job.entry.processes > 1:
+        train_together(job.name, job.entry.processes)
+    else:
+        print(f"{job.name}: made by the first machine, because it has one process")  # noqa: T201
 
 
 def _is_made(job: Job[Any], folder: Path | None = None) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from espalier import files
 from espalier.reading import reading
+from espalier.training.process_group import ProcessGroup
 
 _SUFFIX = ".safetensors"
 _LARGEST = torch.finfo(
@@ -31,9 +32,14 @@ class Bank:
     same bits.
     """
 
-    def __init__(self, folder: Path, answer: Callable[[int], Tensor]) -> None:
-        """Keep in `folder` what `answer(view)` computes."""
-        self.folder, self._answer = folder, answer
+    def __init__(
+        self,
+        folder: Path,
+        answer: Callable[[int], Tensor],
+        processes: ProcessGroup | None = None,
+    ) -> None:
+        """Keep in `folder` what `answer(view)` computes, in several processes if they are given."""
+        self.folder, self._answer, self._processes = folder, answer, processes
         self._held: tuple[int, Tensor] | None = None
 
     def view(self, number: int) -> Tensor:
@@ -48,16 +54,28 @@ class Bank:
         return present.count(False)
 
     def _fetch(self, number: int) -> Tensor:
-        stem = _stem(number)
-        for path in files.find_hashed(self.folder, stem, _SUFFIX):
-            with reading(path, "outputs of a teacher, which can be deleted"):
-                kept: Tensor = safetensors.torch.load_file(path)["logits"]
-                return kept
+        kept = self._read(number)
+        # another run may write it after one process has looked, and before another; all answer then
+        is_missing = kept is None
+        if self._processes is not None:
+            is_missing = self._processes.in_any(is_missing)
+        if kept is not None and not is_missing:
+            return kept
         logits = (
             self._answer(number).clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().contiguous()
         )
-        files.write_hashed(self.folder, stem, _SUFFIX, safetensors.torch.save({"logits": logits}))
+        if not self._processes or self._processes.rank == 0:
+            content = safetensors.torch.save({"logits": logits})
+            files.write_hashed(self.folder, _stem(number), _SUFFIX, content)
         return logits
+
+    def _read(self, number: int) -> Tensor | None:
+        """The logits from the folder; None if it has none of this view."""
+        for path in files.find_hashed(self.folder, _stem(number), _SUFFIX):
+            with reading(path, "outputs of a teacher, which can be deleted"):
+                kept: Tensor = safetensors.torch.load_file(path)["logits"]
+                return kept
+        return None
 
 
 def _stem(view: int) -> str:

@@ -55,7 +55,7 @@ def _fold_blocks(job: Job[Fold], network: nn.Module, macs: int) -> nn.Module:
 
     def validate(candidate: nn.Module) -> float:
         recalibrate(candidate, data.train, data.front)
-        return validation.loss_and_score(candidate)[0]
+        return validation.loss_and_score(candidate, job.processes)[0]
 
     return fold_blocks(
         network,

@@ -23,10 +23,11 @@ from espalier.paths import MODELS, PARAMS
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
-from espalier.training.device import ProcessGroup, join_process_group
+from espalier.training.device import join_process_group
 from espalier.training.engine import fit
 from espalier.training.history import Reporter, Row
 from espalier.training.loss_inputs import Objective
+from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
 
 EntryType = TypeVar("EntryType", bound=BaseEntry, covariant=True)
@@ -60,6 +61,13 @@ class Job(Generic[EntryType]):
     def with_seed(self, seed: int) -> "Job[EntryType]":
         """The same job with another seed."""
         return replace(self, params=self.params.model_copy(update={"seed": seed}))
+
+    @cached_property
+    def alone(self) -> "Job[EntryType]":
+        """The same job for work of this process alone, with the data that are open."""
+        job = replace(self, processes=self.processes.alone)
+        vars(job)["data"] = self.data
+        return job
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -123,7 +131,7 @@ class Job(Generic[EntryType]):
             **self._own_files,
             **self._own_code,
             "device": device_name(self.processes.device),
-            "processes": self.processes.size,
+            "processes": self.entry.processes,
             "versions": {
                 "espalier": __version__,
                 "torch": torch.__version__,
@@ -220,6 +228,11 @@ class Job(Generic[EntryType]):
             raise BadInput(
                 f"Expected `sampler: balanced` of {self.name} with a classification; found the task "
                 f"`{data.task.name}`."
+            )
+        if self.processes.size > 1 and recipe.batch_size > len(data.train):
+            raise BadInput(
+                f"Expected `batch_size` of {self.name}, which several processes train, to be at most the "
+                f"number of training examples, {len(data.train)}; found {recipe.batch_size}."
             )
         if self.processes.rank == 0:
             model = self.project.folder(self.name)

@@ -7,7 +7,6 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from espalier import files
@@ -46,7 +45,7 @@ def prune(job: Job[Prune]) -> OperationResult:
         history = _sparsify(job, network, entry.sparsify)
     targets = entry.spec.stepwise(_start(job, network, base))
     for step, target in enumerate(targets, 1):
-        cut = partial(_cut, job, network, target, base)
+        cut = partial(_cut, job.alone, network, target, base)
         network = _once(job, f"step-{step}", cut)
         rows = _recover(job, network, step, last=step == len(targets))
         history = appended(history, rows)
@@ -125,7 +124,7 @@ def _recover(job: Job[Prune], network: nn.Module, step: int, *, last: bool) -> l
     """Fine-tune by distillation from the teacher, in place; warn if that made it worse."""
     entry = job.entry
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
-    before = job.data.validation.loss_and_score(network)[1]
+    before = job.data.validation.loss_and_score(network, job.processes)[1]
     objective = objective_of(job, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
     headline = job.data.task.headline
@@ -142,20 +141,28 @@ def _recover(job: Job[Prune], network: nn.Module, step: int, *, last: bool) -> l
 
 
 def _once(job: Job[Prune], name: str, make: Callable[[], nn.Module]) -> nn.Module:
-    """A network that is made once and saved, so that a run after a crash continues from it."""
+    """A network that is made once and saved, so that a run after a crash continues from it.
+
+    Process 0 makes it, and all processes load it.
+    """
     folder = job.checkpoints / name
-    if job.processes.rank == 0 and not _is_intact(folder):
-        network = make()
-        with files.replacing(folder, job.project.drafts) as draft:
-            kept_outputs = kept_outputs_of(network)
-            if kept_outputs is not None:
-                files.write_json(draft / CUT, kept_outputs.as_json())
-            save(network, draft)
-    job.processes.together(
-        torch.zeros(1, device=job.processes.device)
-    )  # other processes wait for the file
+
+    def make_missing() -> str:
+        if not _is_intact(folder):
+            _save(job, make(), folder)
+        return name
+
+    job.processes.from_first(f"{job.key}-{name}", make_missing)
     network = load_verified(folder, trusted=job.params.trusted)
     return to_device(network, job.processes.device)
+
+
+def _save(job: Job[Prune], network: nn.Module, folder: Path) -> None:
+    with files.replacing(folder, job.project.drafts) as draft:
+        kept_outputs = kept_outputs_of(network)
+        if kept_outputs is not None:
+            files.write_json(draft / CUT, kept_outputs.as_json())
+        save(network, draft)
 
 
 def _is_intact(folder: Path) -> bool:

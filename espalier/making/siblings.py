@@ -36,7 +36,7 @@ def make(job: Job[Any]) -> OperationResult:
     siblings = []
     for one in _jobs(job):
         result = operation(one)
-        _, score = one.data.validation.loss_and_score(result.network)
+        _, score = one.data.validation.loss_and_score(result.network, job.processes)
         siblings.append(_Sibling(one.params.seed, result, score))
     return _median(job, siblings)
 

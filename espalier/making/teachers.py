@@ -39,10 +39,11 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         if not loaded:
             loaded.append(job.project.load(teacher))
         augment = partial(_augment, augmentations, view)
-        answered = inference.outputs(loaded[0], augment, view=view)[0]
+        answered = inference.outputs(loaded[0], augment, view=view, processes=job.processes)[0]
         return answered if concepts is None else concepts.logits(answered)
 
-    return Bank(job.project.state("bank") / files.digest(depends)[:32], outputs)
+    folder = job.project.state("bank") / files.digest(depends)[:32]
+    return Bank(folder, outputs, job.processes)
 
 
 def _concepts(job: Job[Taught], teacher: str) -> Concepts | None:

@@ -17,6 +17,7 @@ from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
 from espalier.params.fold import Fold
 from espalier.params.imported import Import, Imported, ImportedTeacher
+from espalier.params.processes import refuse_useless_processes
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
 from espalier.params.sentences import sentence
@@ -314,6 +315,7 @@ def _check_tree(params: Params) -> None:
                 f"{entry.parent!r}."
             )
     _check_trusted(params)
+    refuse_useless_processes({TEACHER: params.teacher, **params.models}, params.recipe)
     lost = sorted(set(params.models) - set(params.names))
     if lost:
         raise BadInput(

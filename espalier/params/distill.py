@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from espalier.params.classes import Classes
-from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Trained
+from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Parallel, Trained
 from espalier.params.losses import AnyLoss, Labels, MutualLoss, OwnLoss, SoftTargets, Temperature
 from espalier.params.strict import Strict
 from espalier.paths import TEACHER
@@ -79,7 +79,7 @@ class Taught(ChildEntry):
         return self.teachers or ()
 
 
-class Recovered(Taught):
+class Recovered(Parallel, Taught):
     """An entry made from its parent's network, which recovers by distillation.
 
     Attributes:

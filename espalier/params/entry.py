@@ -49,6 +49,11 @@ class BaseEntry(Strict):
         return 1
 
     @property
+    def processes(self) -> int:
+        """Number of processes that train the model together."""
+        return 1
+
+    @property
     def own_files(self) -> tuple[str, ...]:
         """Files of the user, relative to the project, that the model is made from."""
         return ()
@@ -93,6 +98,11 @@ class BaseEntry(Strict):
         """`recipe_keys` of every training of the entry; most entries have one training."""
         return (self.recipe_keys,)
 
+    @property
+    def trainings(self) -> tuple[dict[str, Any], ...]:
+        """`recipe_keys` of every training that the other keys of the entry ask for."""
+        return self.all_recipe_keys
+
 
 class ChildEntry(BaseEntry):
     """An entry with a parent."""
@@ -127,7 +137,23 @@ class BuiltEntry(BaseEntry):
         return self.arguments
 
 
-class Trained(BaseEntry):
+class Parallel(BaseEntry):
+    """An entry that several processes can train together.
+
+    Attributes:
+        number_of_processes: number of processes, under the key `processes`; a GPU for each, where
+            there are GPUs.
+    """
+
+    number_of_processes: int = Field(1, alias="processes", ge=1, le=1024)
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that train the model together."""
+        return self.number_of_processes
+
+
+class Trained(Parallel):
     """An entry whose keys of `training`, given beside its own, override the defaults.
 
     Attributes:

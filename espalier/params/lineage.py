@@ -33,6 +33,7 @@ _NEWER: tuple[tuple[str, Any], ...] = (
     ("compare", "outputs"),
     ("portions", []),
     ("classes", None),
+    ("processes", 1),
 )
 _REPAIR = "run `dvc repro`, or `espalier make {name}` where DVC takes it for up to date"
 _SHORT = 12  # digits of a hash that are shown

@@ -125,6 +125,14 @@ class Prune(Recovered):
         """Keys of `training` for the last recovery, and for those before it."""
         return self.finetune, self.between
 
+    @property
+    def trainings(self) -> tuple[dict[str, Any], ...]:
+        """Keys of `training` for the last recovery, for those before it, and for `sparsify`."""
+        between = ({**self.finetune, **self.between},) if self.steps > 1 else ()
+        sparsify = self.sparsify
+        before = ({**self.finetune, "epochs": sparsify.epochs},) if sparsify else ()
+        return (self.finetune, *between, *before)
+
     def _refuse(self, keys: Collection[str], partner: str) -> None:
         given = self.model_fields_set & set(keys)
         if given:

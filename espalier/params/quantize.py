@@ -72,6 +72,11 @@ class Quantize(Recovered):
         """Whether the entry may be trained; if not, it does not depend on the teacher."""
         return self.scheme == "aware" or (self.ladder is not None and self.ladder.aware)
 
+    @property
+    def trainings(self) -> tuple[dict[str, Any], ...]:
+        """Keys of `training` for quantization-aware training, if the entry may be trained."""
+        return super().trainings if self.recovers else ()
+
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
         if self.scheme == "dynamic":

@@ -254,9 +254,10 @@ def open_examples(
 
 
 def _processors() -> int:
-    """The number of processors that this process may use."""
+    """The number of processors that this process may use, if others train with it on this machine."""
     has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, processors // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def in_order(count: int, size: int) -> list[Tensor]:

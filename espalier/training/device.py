@@ -1,46 +1,18 @@
-"""Devices, processes and precision."""
+"""Devices, determinism and precision."""
 
 import contextlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from espalier.errors import BadInput
+from espalier.training.process_group import ProcessGroup, join
 from espalier.training.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class ProcessGroup:
-    """The processes that train one network together; usually one.
-
-    Attributes:
-        rank: number of this process; process 0 writes files.
-        size: number of processes.
-        device: device of this process.
-    """
-
-    rank: int
-    size: int
-    device: torch.device
-
-    def together(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum of a tensor over all processes."""
-        if self.size > 1:
-            torch.distributed.all_reduce(value)
-        return value
-
-    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Average the gradients of parameters that are outside the replica over the processes."""
-        for parameter in parameters if self.size > 1 else ():
-            if parameter.grad is not None:
-                parameter.grad = self.together(parameter.grad) / self.size
-
-
 def join_process_group(recipe: Recipe) -> ProcessGroup:
-    """Join the processes that torchrun started, if it did, and set the number of threads and the determinism."""
+    """Join the processes that train together, and set the number of threads and the determinism."""
     torch.set_num_threads(recipe.threads)
     # ONNX Runtime sets this for the thread that calls it, permanently; without this line the bits
     # would depend on earlier calls
@@ -53,12 +25,7 @@ def join_process_group(recipe: Recipe) -> ProcessGroup:
         torch.use_deterministic_algorithms(
             True, warn_only=True
         )  # some operators have no deterministic version
-    rank = int(os.environ.get("RANK", 0))
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    device = default_device()
-    if size > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return ProcessGroup(rank, size, device)
+    return join(default_device())
 
 
 def default_device() -> torch.device:

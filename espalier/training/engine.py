@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from espalier.errors import BadInput, Stopped
@@ -17,13 +16,14 @@ from espalier.seeds import generator, seed_all
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore, within
 from espalier.training.constraints import constraints_of
-from espalier.training.device import ProcessGroup, autocast, to_device
+from espalier.training.device import autocast, to_device
 from espalier.training.freezing import Frozen
 from espalier.training.heads import heads_of
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import StopRequest, on_sigterm
 from espalier.training.loss_inputs import LossInputs, Objective
 from espalier.training.optimizers import optimizer
+from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
 from espalier.training.sampling import draw_balanced
 from espalier.training.schedules import SCHEDULES
@@ -162,7 +162,7 @@ class _Run:
         )
         # the weights of the best epoch, a part of every checkpoint
         self.best = copy.deepcopy(self.network) if recipe.patience else None
-        self.replica = DistributedDataParallel(self.network) if processes.size > 1 else self.network
+        self.replica = processes.replica_of(self.network)
         self.state = _State()
         self.steps = max(1, len(train) // recipe.batch_size)
         self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
@@ -188,6 +188,7 @@ class _Run:
             if self._stop_asked(request):
                 state.seconds += time.monotonic() - started
                 self._save(self._snapshot_with_good())
+                self.processes.wait()  # the first process that exits ends the others
                 raise Stopped(
                     f"Stopped as asked after step {state.step}; the checkpoint is written."
                 )
@@ -217,6 +218,7 @@ class _Run:
             good = progress.pop("good", None)
             self._adopt(tensors, progress)
             self.good = (within("good.", tensors), good) if good else self._snapshot()
+        self.processes.refuse_other_step(self.state.step)
 
     def finish(self) -> None:
         """Replace the weights by those of the best epoch, or by their running average, if there are any."""
@@ -268,7 +270,9 @@ class _Run:
     def _close_epoch(self, started: float) -> None:
         state = self.state
         judged = self.average.module if self.average is not None else self.network
-        loss, score = self.validation.loss_and_score(judged)
+        # statistics of batch norms differ, because each process sees other examples
+        self.processes.copy_from_first(judged.buffers())
+        loss, score = self.validation.loss_and_score(judged, self.processes)
         if not math.isfinite(loss):
             raise _NotFiniteError(f"validation loss {loss}")
         state.epoch += 1
@@ -311,10 +315,7 @@ class _Run:
         return [group[self.processes.rank :: self.processes.size] for group in whole]
 
     def _stop_asked(self, request: StopRequest) -> bool:
-        if self.processes.size == 1:
-            return request.stop
-        asked = torch.tensor(float(request.stop), device=self.processes.device)
-        return self.processes.together(asked).item() > 0
+        return self.processes.in_any(request.stop)
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         parts: dict[str, nn.Module | torch.optim.Optimizer] = {

@@ -9,6 +9,7 @@ from espalier.inputs import Front
 from espalier.prediction import CLASSIFICATION, Task
 from espalier.training.batches import Examples, in_order
 from espalier.training.heads import heads_of, labels_of
+from espalier.training.process_group import ProcessGroup
 
 
 class Inference:
@@ -35,25 +36,34 @@ class Inference:
         *,
         head: int = 0,
         view: int | None = None,
+        processes: ProcessGroup | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The outputs (N, width) float32 and targets (N, ...) of the whole split, on the network's device.
+
+        Several processes compute every so many batches each and exchange the outputs. The batches are
+        the same for every number of processes, so the bits are too.
 
         Args:
             network: classifier; its mode is unchanged.
             transform: maps stored inputs and their indices to augmented inputs.
             head: index of the head, if the network has several.
             view: number of the view that examples are decoded as, if they are decoded on the fly.
+            processes: processes that share the work and all call this; None for this one alone.
         """
         training = network.training
         network.eval()
         logits, labels = [], []
         groups = in_order(len(self._examples), self._batch_size)
-        for batch in self._examples.batches(groups, view):
+        own = groups if processes is None else processes.part(groups) or groups[:1]
+        for batch in self._examples.batches(own, view):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
             heads = list(heads_of(network(self._front(images))).values())
             logits.append(heads[head])
             labels.append(labels_of(batch.targets, head) if len(heads) > 1 else batch.targets)
         network.train(training)
+        if processes is not None:
+            counts = [len(group) for group in groups]
+            logits, labels = (processes.join_parts(one, counts) for one in (logits, labels))
         return torch.cat(logits), torch.cat(labels)
 
     def read_out(self, outputs: Tensor) -> Tensor:
@@ -64,9 +74,16 @@ class Inference:
         values: Tensor = readout.to(outputs.device)(outputs)
         return values
 
-    def loss_and_score(self, network: nn.Module) -> tuple[float, float]:
-        """The mean loss and the mean score of the split, by the task."""
-        outputs, targets = self.outputs(network)
+    def loss_and_score(
+        self, network: nn.Module, processes: ProcessGroup | None = None
+    ) -> tuple[float, float]:
+        """The mean loss and the mean score of the split, by the task.
+
+        Args:
+            network: classifier; its mode is unchanged.
+            processes: processes that share the work, as of `outputs`.
+        """
+        outputs, targets = self.outputs(network, processes=processes)
         loss = self.task.loss(outputs, targets).item()
         score = self.task.score(self.read_out(outputs), targets).mean().item()
         return loss, score

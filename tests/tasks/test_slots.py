@@ -28,12 +28,12 @@ def two(tmp_path):
 
 
 def test_a_slot_is_taken_once_and_free_again(two):
-    with take_slots(two, "one", GO()) as first, take_slots(two, "one", GO()) as second:
+    with take_slots(two, 1, GO()) as first, take_slots(two, 1, GO()) as second:
         assert len({*first.handles, *second.handles}) == 2
         third = threading.Event()
 
         def wait_for_third():
-            with take_slots(two, "one", GO()):
+            with take_slots(two, 1, GO()):
                 third.set()
 
         thread = threading.Thread(target=wait_for_third)
@@ -45,7 +45,7 @@ def test_a_slot_is_taken_once_and_free_again(two):
 
 def test_all_waits_until_every_slot_is_free_and_then_excludes(two):
     order = []
-    with take_slots(two, "one", GO()):
+    with take_slots(two, 1, GO()):
         thread = threading.Thread(target=lambda: _note(two, "all", order))
         thread.start()
         time.sleep(0.5)
@@ -72,7 +72,7 @@ def test_waiting_is_reported_once_and_ends_when_the_run_stops(two):
         threading.Timer(0.7, stop.set).start()
         with (
             pytest.raises(Stopped),
-            take_slots(two, "one", stop, lambda: reminder.say("waiting")),
+            take_slots(two, 1, stop, lambda: reminder.say("waiting")),
         ):
             pytest.fail("the slot was taken")
     assert reported == ["waiting"]
@@ -95,7 +95,7 @@ def test_slot_of_a_killed_process_is_free(tmp_path):
 
 
 def test_slot_stays_taken_while_the_stage_that_inherited_it_runs(two):
-    with take_slots(two[:1], "one", GO()) as place:
+    with take_slots(two[:1], 1, GO()) as place:
         stage = subprocess.Popen(["sleep", "60"], pass_fds=place.handles)
     try:
         assert try_lock(two[0].path) is None

@@ -12,6 +12,7 @@ from espalier.settings.secrets import without_secrets
 
 OUTCOME = "ESPALIER_OUTCOME"  # path of the file
 WORKERS = "ESPALIER_WORKERS"  # folder of the files of processes that train one model together
+STARTER = "ESPALIER_STARTER"  # number of the process that started them
 _RANK = "RANK"  # set by torch for each of them
 
 _ERRORS: dict[int, type[EspalierError]] = {

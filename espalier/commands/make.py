@@ -76,7 +76,7 @@ def _make(job: Job[Any]) -> None:
         print(f"{job.name}: already made from these inputs, before DVC could record it")  # noqa: T201
         return
     if job.entry.processes > 1:
-        train_together(job.name, job.entry.processes)
+        train_together(job.project.root, job.name, job.entry.processes)
         return
     started = time.monotonic()
     result = siblings.make(job)
@@ -120,7 +120,7 @@ def _help_first_machine(job: Job[Any]) -> None:
     if _is_made(job):
         print(f"{job.name}: already made from these inputs")  # noqa: T201
     elif job.entry.processes > 1:
-        train_together(job.name, job.entry.processes)
+        train_together(job.project.root, job.name, job.entry.processes)
     else:
         print(f"{job.name}: made by the first machine, because it has one process")  # noqa: T201
 

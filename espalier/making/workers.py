@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +25,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain, reason_of
-from espalier.outcomes import WORKERS, Outcome, outcome_path, read_outcome
+from espalier.outcomes import STARTER, WORKERS, Outcome, outcome_path, read_outcome
 from espalier.settings.machines import Machines
 from espalier.settings.secrets import without_secrets
 
@@ -36,10 +36,11 @@ _LAST_LINES = 20  # of a process that crashed
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
-def train_together(name: str, processes: int) -> None:
+def train_together(root: Path, name: str, processes: int) -> None:
     """Make a model by several processes; process 0 writes it.
 
     Args:
+        root: folder of the project.
         name: name of the model.
         processes: number of processes, over all machines.
 
@@ -50,7 +51,10 @@ def train_together(name: str, processes: int) -> None:
     machines = Machines.of_environment()
     here = machines.processes_here(name, processes)
     _refuse_too_few_devices(name, here)
-    with tempfile.TemporaryDirectory() as folder, _environment(folder), _own_signal_handlers():
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        for context in (chdir(root), _environment(folder), _own_signal_handlers()):
+            stack.enter_context(context)
         launch = elastic_launch(_config(name, here, machines, folder), sys.executable)
         try:
             # -P: no module of the project replaces one of an installed package
@@ -87,7 +91,8 @@ def end_with_command() -> None:
     torch's launcher gives each process a session of its own, so a SIGKILL of the group of the command
     does not reach them.
     """
-    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+    starter = int(os.environ[STARTER])
+    threading.Thread(target=_end_after, args=(starter,), daemon=True).start()
 
 
 def _end_after(parent: int) -> None:
@@ -133,7 +138,11 @@ def _config(name: str, here: int, machines: Machines, folder: str) -> LaunchConf
 @contextmanager
 def _environment(folder: str) -> Iterator[None]:
     """Set the variables of the processes, and silence torch's launcher, whose lines are about itself."""
-    own = {WORKERS: folder, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE}
+    own = {
+        WORKERS: folder,
+        STARTER: str(os.getpid()),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _GRACE,
+    }
     # torch's warnings in C++, such as the one about `find_unused_parameters`, do not pass Python's filter
     own["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
     former = dict(os.environ)
@@ -167,11 +176,11 @@ def _cause(name: str, failures: Mapping[int, ProcessFailure], folder: Path) -> E
     for outcome in outcomes:
         if not outcome.follows:
             return _error_of(outcome)
-    recorded = {path.stem for path in written}
-    for rank, failure in failures.items():
-        if str(rank) not in recorded:
-            return _crash(name, rank, failure, folder)
-    return _error_of(outcomes[0])
+    if outcomes and len(outcomes) == len(failures):
+        return _error_of(outcomes[0])
+    silent = (rank for rank in failures if not read_outcome(outcome_path(folder, rank)))
+    rank = next(silent, next(iter(failures)))
+    return _crash(name, rank, failures[rank], folder)
 
 
 def _error_of(outcome: Outcome) -> EspalierError:

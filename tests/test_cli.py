@@ -166,6 +166,25 @@ def test_a_defect_of_a_process_ends_it_with_1(outcome):
     }
 
 
+@pytest.mark.parametrize("error", [BadInput("Expected a; found b."), ZeroDivisionError("a defect")])
+def test_one_of_several_processes_records_its_end_and_prints_nothing(
+    tmp_path, monkeypatch, capsys, error
+):
+    def step(root, name):
+        raise error
+
+    monkeypatch.setenv("ESPALIER_WORKERS", str(tmp_path))
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr("espalier.commands.make.run", step)
+    with pytest.raises(SystemExit):
+        cli.main(["make", "teacher"])
+    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "3.json").read_text())
+    assert str(error) in found["message"]
+    assert found["defect"] == ("Traceback" in found.get("trace", ""))
+    assert found["defect"] == isinstance(error, ZeroDivisionError)
+
+
 def test_a_command_that_is_done_says_so(outcome, ending, capsys):
     assert ending() == 0
     assert capsys.readouterr().err == ""

@@ -60,6 +60,53 @@ def _note(two, share, order):
         order.append(share)
 
 
+@pytest.fixture
+def four(tmp_path):
+    return tuple(Slot(tmp_path / name, {"CUDA_VISIBLE_DEVICES": name}) for name in "abcd")
+
+
+def test_a_stage_of_several_processes_has_a_slot_for_each_and_their_devices(four):
+    with take_slots(four, 1, GO()), take_slots(four, 2, GO()) as place:
+        assert len(place.handles) == 2
+        assert place.environment == {"CUDA_VISIBLE_DEVICES": "b,c"}
+        with take_slots(four, 1, GO()) as last:
+            assert last.environment == {"CUDA_VISIBLE_DEVICES": "d"}
+
+
+def test_a_number_above_that_of_the_slots_stands_for_all(two):
+    with take_slots(two, 5, GO()) as place:
+        assert len(place.handles) == 2
+
+
+@pytest.mark.parametrize("demands", [(2, 2), (2, "all"), (3, 2, 2, "all")])
+def test_stages_that_need_several_slots_do_not_wait_for_each_other_in_a_circle(four, demands):
+    """Each round the stages begin at once, and each holds its slots for a moment."""
+    done = []
+
+    def work(demand):
+        for _ in range(4):
+            with take_slots(four[:3], demand, GO()):
+                time.sleep(0.01)
+        done.append(demand)
+
+    threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in (*demands, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(done) == len(threads)
+
+
+def test_slots_that_are_collected_are_free_when_the_run_stops(two):
+    stop = threading.Event()
+    with take_slots(two, 1, GO()):
+        threading.Timer(0.5, stop.set).start()
+        with pytest.raises(Stopped), take_slots(two, 2, stop):
+            pytest.fail("both slots were taken")
+        with take_slots(two, 1, GO()) as place:
+            assert len(place.handles) == 1
+
+
 def test_demand_none_needs_no_slot(two):
     with take_slots(two, "all", GO()), take_slots(two, "none", GO()) as place:
         assert place.handles == ()

@@ -15,12 +15,18 @@ from espalier.yaml_files import read_yaml
 
 RECORD = "dvc.lock"
 _COPY = Path(STATE, "kept", RECORD)
+_EXPERIMENT = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")  # set by DVC for the stages of experiments
 _STAGE = "DVC_STAGE"  # set by DVC for the commands of stages; while one runs, no record is written
 
 
 def is_run_by_dvc() -> bool:
     """Whether DVC runs this process as a stage."""
     return _STAGE in os.environ
+
+
+def is_experiment() -> bool:
+    """Whether DVC runs this process as a part of an experiment."""
+    return any(name in os.environ for name in _EXPERIMENT)
 
 
 def keep_record(root: Path) -> None:

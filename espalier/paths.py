@@ -15,6 +15,7 @@ TEACHER = "teacher"
 GATES = "mlflow/gates.yaml"
 AUDIT = "mlflow/audit"  # every move of an alias, as files for git
 DEPLOYMENTS = "prefect.yaml"
+EXPERIMENTS = (".dvc", "tmp", "exps")  # DVC's copies of a project, one for each queued experiment
 STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
 SPLIT_USES = "test_splits.json"  # in it: how often each test split has decided, for the page
 
@@ -77,3 +78,21 @@ def root(start: Path | None = None) -> Path:
         f"Expected {PARAMS} to lie in {here} or a folder above it; found none: `espalier init DIR` "
         "makes a project."
     )
+
+
+def origin(project: Path) -> Path:
+    """The project from which DVC has copied a queued experiment; any other project itself.
+
+    DVC copies the whole git repository, also if it was initialised in a folder of it, or the project is a
+    folder of what DVC manages.
+
+    Example:
+        `/work/digits/.dvc/tmp/exps/tmp8a1b` is a copy of `/work/digits`.
+    """
+    for folder in project.parents:
+        if folder.parts[-len(EXPERIMENTS) :] == EXPERIMENTS:
+            managed = folder.parents[len(EXPERIMENTS) - 1]
+            _, *inside = project.relative_to(folder).parts
+            places = (managed.joinpath(*inside[skipped:]) for skipped in range(len(inside) + 1))
+            return next((place for place in places if (place / PARAMS).is_file()), project)
+    return project

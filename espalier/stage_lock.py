@@ -39,7 +39,7 @@ def hold_stage(root: Path, name: str, report: Callable[[str], None]) -> Iterator
     folder.mkdir(parents=True, exist_ok=True)
     lock, record = FileLock(folder / f"{name}.lock"), folder / f"{name}.json"
     reminder = Reminder(report)
-    with _stopped_by_sigterm(name):
+    with stopped_by_sigterm(name):
         while not _acquired(lock):
             reminder.say(f"{name}: waiting: {_made_by(read_holder(record))}")
     try:
@@ -64,7 +64,7 @@ def _acquired(lock: FileLock) -> bool:
 
 
 @contextmanager
-def _stopped_by_sigterm(name: str) -> Iterator[None]:
+def stopped_by_sigterm(name: str) -> Iterator[None]:
     """SIGTERM ends the block at once; outside the main thread signals are left to the caller."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espalier import cli, paths
+from espalier.dvc_record import is_experiment
 from espalier.errors import BadInput, EspalierError, Stopped
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
 from espalier.tasks.environment import configure_environment
@@ -16,6 +17,7 @@ from espalier.tasks.graph import read_graph
 from espalier.tasks.server import serve
 
 _MOVES = ("promote", "rollback")  # commands that move aliases
+_ON_SLOTS = ("make", "evaluate")  # commands of stages that need slots
 _OTHER_STAGES = ("prepare", "evaluate", "register")  # beside a stage for each model
 
 
@@ -39,6 +41,8 @@ def main() -> NoReturn:
     command.set_defaults(run=_run)
     for name in _MOVES:
         _add_events(commands.choices[name])
+    for name in _ON_SLOTS:
+        _add_slots(commands.choices[name], name)
     cli.main(parser=parser)
 
 
@@ -56,6 +60,23 @@ def _add_events(command: argparse.ArgumentParser) -> None:
             run(arguments)
 
     command.set_defaults(run=run_with_events)
+
+
+def _add_slots(command: argparse.ArgumentParser, kind: str) -> None:
+    """Hold the slots of a stage that an experiment of DVC runs."""
+    run = command.get_default("run")
+
+    def run_on_slots(arguments: argparse.Namespace) -> None:
+        if not is_experiment():
+            run(arguments)
+            return
+        from espalier.tasks.experiments import slots_in_experiment  # here: pydantic takes 0.3 s
+
+        name = getattr(arguments, "name", kind)
+        with slots_in_experiment(paths.root(), kind, name, _say):
+            run(arguments)
+
+    command.set_defaults(run=run_on_slots)
 
 
 def _run(arguments: argparse.Namespace) -> None:

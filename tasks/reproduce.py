@@ -29,7 +29,7 @@ from espalier.tasks.graph import Stage
 from espalier.tasks.outcome import OutcomeFile, outcome_file
 from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine, line_reporter
-from espalier.tasks.slots import DEMANDS, Allocation, Demand, hold_lock, take_slots
+from espalier.tasks.slots import Allocation, demand_of, hold_lock, take_slots
 from espalier.waiting import Reminder
 
 RETRIES = 3
@@ -93,7 +93,7 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
             wait_for_files(stage, project, reminder)
             with take_slots(
                 project.slots,
-                _demand(stage, project.root),
+                demand_of(stage.kind, stage.label, read_params(project.root)),
                 project.stop,
                 lambda: reminder.say("waiting: every slot of this machine is taken"),
             ) as allocation:
@@ -101,14 +101,6 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
                 executed = _run_dvc(stage, project, inherited, report)
             if executed is not None:
                 return executed
-
-
-def _demand(stage: Stage, root: Path) -> Demand:
-    """The slots that a stage needs: one for each process that trains its model."""
-    if stage.kind in DEMANDS:
-        return DEMANDS[stage.kind]
-    params = read_params(root)
-    return params.entry(stage.label).processes if stage.label in params.names else 1
 
 
 def wait_for_files(stage: Stage, project: Project, reminder: Reminder) -> None:

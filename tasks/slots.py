@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from espalier.errors import Stopped
 from espalier.locks import try_lock
+
+if TYPE_CHECKING:
+    from espalier.params import Params  # importing pydantic takes 0.3 s
 
 Demand = Literal["none", "all"] | int
 
@@ -46,6 +49,19 @@ class Slot:
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def demand_of(kind: str, name: str, params: "Params") -> Demand:
+    """The slots that a stage needs: one for each process that trains its model.
+
+    Args:
+        kind: name of the stage before the `@`.
+        name: name of the entry that it makes, or of the stage.
+        params: content of `params.yaml`.
+    """
+    if kind in DEMANDS:
+        return DEMANDS[kind]
+    return params.entry(name).processes if name in params.names else 1
 
 
 def find_slots(folder: Path, threads: int) -> tuple[Slot, ...]:

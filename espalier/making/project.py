@@ -22,6 +22,7 @@ from espalier.paths import (
     PREPARED,
     STATE,
     WEIGHTS,
+    origin,
 )
 from espalier.records import LineageRecord, MetricsRecord, read_record
 from espalier.training.device import to_device
@@ -53,8 +54,13 @@ class Project:
         return self.root / STATE / "work"
 
     def state(self, name: str) -> Path:
-        """A folder of checkpoints, locks or outputs of teachers; none of them is a result."""
+        """A folder of checkpoints or locks; none of them is a result."""
         return self.root / STATE / name
+
+    @property
+    def bank(self) -> Path:
+        """Folder of the outputs of teachers; a queued experiment of DVC shares that of its project."""
+        return origin(self.root) / STATE / "bank"
 
     def folder(self, name: str) -> Path:
         """Folder of a model."""

@@ -42,8 +42,7 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         answered = inference.outputs(loaded[0], augment, view=view, processes=job.processes)[0]
         return answered if concepts is None else concepts.logits(answered)
 
-    folder = job.project.state("bank") / files.digest(depends)[:32]
-    return Bank(folder, outputs, job.processes)
+    return Bank(job.project.bank / files.digest(depends)[:32], outputs, job.processes)
 
 
 def _concepts(job: Job[Taught], teacher: str) -> Concepts | None:

@@ -1,6 +1,5 @@
 """Registration: write all model folders to MLflow; repeating it changes nothing."""
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier import files
+from espalier.dvc_record import is_experiment
 from espalier.errors import BadInput, Notice
 from espalier.params import Params
 from espalier.params.lineage import refuse_stale
@@ -104,11 +104,6 @@ def register(
             on_restored(_restore(registry))
     files.write_json(root / REGISTERED, _receipt(store, params, done))
     return tuple(done)
-
-
-def is_experiment() -> bool:
-    """Whether DVC runs this process as a part of an experiment."""
-    return "DVC_EXP_NAME" in os.environ or "DVC_EXP_BASELINE_REV" in os.environ
 
 
 def missing(root: Path, params: Params) -> dict[str, str]:

@@ -11,19 +11,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 
 from espalier.errors import BadInput
-from espalier.own_functions import refuse_library, refuse_untrusted
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
+from espalier.params.fleet import queues_of_stages
 from espalier.params.fold import Fold
 from espalier.params.imported import Import, Imported, ImportedTeacher
-from espalier.params.processes import refuse_useless_processes
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
 from espalier.params.sentences import sentence
 from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
+from espalier.params.tree import check_tree
 from espalier.paths import PARAMS, TEACHER
 from espalier.reading import naming
 from espalier.settings.data import DataSettings
@@ -55,16 +55,6 @@ __all__ = [
     "read_content",
     "read_params",
 ]
-
-_RESERVED = (
-    TEACHER,
-    "latest",
-    "champion",
-    "previous",
-)  # names of aliases in the registry
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_LONGEST_NAME = 100  # disks hold names of 255 bytes; drafts and locks add up to 50
-
 
 Entry = Annotated[
     Train | Import | Distill | Prune | Fold | Factorize | Quantize | Share,
@@ -156,6 +146,7 @@ class Params(Strict):
     models: dict[str, Entry] = {}
     evaluation: Evaluation = Evaluation()
     registry: Registry = Registry()
+    fleet: dict[str, tuple[str, ...]] = {}
 
     def entry(self, name: str) -> Teacher | ImportedTeacher | Entry:
         """The entry called `name`; the teacher's is `teacher`.
@@ -188,6 +179,15 @@ class Params(Strict):
             ordered.append(todo.pop(0))
             todo = children.get(ordered[-1], []) + todo
         return tuple(ordered)
+
+    @property
+    def queues(self) -> dict[str, str]:
+        """The work queue of each stage that a worker makes, by the name of its entry or stage.
+
+        Raises:
+            BadInput: if `fleet` names no stage, or a stage twice.
+        """
+        return queues_of_stages(self.fleet, self.names)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The ancestors of a model, from its parent to the teacher."""
@@ -273,77 +273,5 @@ def check(content: Any, text: str = "") -> Params:
         params.recipe(params.teacher.recipe_keys)
     except ValidationError as error:
         raise BadInput(sentence(error, _KINDS, text)) from None
-    _check_tree(params)
+    check_tree(params)
     return params
-
-
-def _check_trusted(params: Params) -> None:
-    """Refuse functions of packages whose code may not run here.
-
-    Raises:
-        BadInput: if a package is not under `trusted`.
-    """
-    for package in params.trusted:
-        refuse_library(package)
-    places = {f"models.{name}": entry.own_functions for name, entry in params.models.items()}
-    if params.data.arrays is not None:
-        places["data.arrays"] = (params.data.arrays,)
-    for name, functions in places.items():
-        for place in functions:
-            try:
-                refuse_untrusted(place, params.trusted)
-            except BadInput as error:
-                raise BadInput(f"{name}: {error}") from None
-
-
-def _check_tree(params: Params) -> None:
-    for name, entry in params.models.items():
-        if len(name) > _LONGEST_NAME:
-            raise BadInput(
-                f"Expected a model's name in {PARAMS} to have at most {_LONGEST_NAME} characters; found "
-                f"{len(name)}: {name[:40]!r} ..."
-            )
-        if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
-            raise BadInput(
-                "Expected a model's name to be lower-case letters, digits, '-' and '_', and none "
-                f"of {', '.join(_RESERVED)} "
-                f"or v1, v2 ...; found {name!r} in {PARAMS}."
-            )
-        if entry.parent != TEACHER and entry.parent not in params.models:
-            raise BadInput(
-                f"Expected models.{name}.from to name the teacher or another model; found "
-                f"{entry.parent!r}."
-            )
-    _check_trusted(params)
-    refuse_useless_processes({TEACHER: params.teacher, **params.models}, params.recipe)
-    lost = sorted(set(params.models) - set(params.names))
-    if lost:
-        raise BadInput(
-            "Expected every model to descend from the teacher; found a circle through "
-            f"{', '.join(lost)}."
-        )
-    for name in params.models:
-        _check_ancestors(params, name)
-
-
-def _check_ancestors(params: Params, name: str) -> None:
-    """Refuse teachers that are no ancestors, and classes of a model that has those of an ancestor.
-
-    Raises:
-        BadInput: if there is one.
-    """
-    entry, known = params.models[name], params.ancestors(name)
-    narrowed = [one for one in known if params.entry(one).concepts is not None]
-    if entry.concepts is not None and narrowed:
-        raise BadInput(
-            f"Expected models.{name}.from to name a model that answers all classes, because "
-            f"{name!r} has `classes`; found {entry.parent!r}, which answers those of "
-            f"{narrowed[0]!r}."
-        )
-    for teacher in entry.chosen_teachers:
-        if teacher not in known:  # DVC would not make it first
-            raise BadInput(
-                f"Expected models.{name}.teachers to be models that {name!r} descends from: "
-                f"{', '.join(known)}; "
-                f"found {teacher!r}."
-            )

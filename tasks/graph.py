@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.errors import BadInput, reason_of
 from espalier.paths import DATA
-from espalier.tasks.dvc_locks import mend_record, release_dead
+from espalier.tasks.dvc_repo import locked_repo
 from espalier.waiting import Reminder
 
 
@@ -26,6 +26,7 @@ class Stage:
         frozen: whether it is frozen in DVC: changed dependencies do not make it run.
         reads: paths of its dependencies.
         writes: paths of its outputs.
+        sources: outputs of other stages that its dependencies overlap.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Stage:
     frozen: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -71,7 +73,10 @@ class Graph:
 
 
 def read_graph(
-    root: Path, force: Collection[str] = (), report: Callable[[str], None] = lambda line: None
+    root: Path,
+    force: Collection[str] = (),
+    report: Callable[[str], None] = lambda line: None,
+    allow_missing: bool = False,
 ) -> Graph:
     """Read the graph of a project, and the stages that are out of date.
 
@@ -81,6 +86,7 @@ def read_graph(
         root: root folder of the project.
         force: names or labels of stages that must run although nothing changed.
         report: receives a sentence while another command is waited for.
+        allow_missing: whether a recorded output may be missing here, because a worker has made it.
 
     Raises:
         BadInput: if DVC cannot read the project, `force` names no stage, or a stage needs a file that is
@@ -89,7 +95,7 @@ def read_graph(
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
 
     try:
-        graph = _ask_when_free(root, Reminder(report))
+        graph = _read(root, Reminder(report), allow_missing)
     except DvcException as error:
         raise BadInput(
             f"Expected a project in {root} that DVC can read; found: {reason_of(error)}. "
@@ -98,24 +104,18 @@ def read_graph(
     return replace(graph, stages=_propagate(_force(graph.stages, force)))
 
 
-def _ask_when_free(root: Path, reminder: Reminder) -> Graph:
-    from dvc.lock import LockError
+def load_stage(root: Path, name: str) -> Stage:
+    """One stage of a project, to be made whether it is out of date or not."""
+    from dvc.repo import Repo  # here: importing DVC takes 0.3 s
 
-    while True:
-        release_dead(root)
-        if mend_record(root):
-            reminder.say("dvc.lock was cut off, as by a killed DVC: restored from its copy")
-        try:
-            return _ask(root)
-        except LockError:  # after three seconds of waiting
-            reminder.say("waiting: another DVC command reads or changes the project's records")
+    with Repo(str(root)) as repo:
+        return _described(repo.stage.load_one(str(root / "dvc.yaml"), name), repo.index.graph, root)
 
 
-def _ask(root: Path) -> Graph:
-    from dvc.repo import Repo, lock_repo
-    from dvc.repo.reproduce import get_active_graph
+def _read(root: Path, reminder: Reminder, allow_missing: bool) -> Graph:
+    from dvc.repo.reproduce import get_active_graph  # here: importing DVC takes 0.3 s
 
-    with Repo(str(root)) as repo, lock_repo(repo):
+    with locked_repo(root, reminder) as repo:
         graph = get_active_graph(repo.index.graph)
         ordered = list(
             TopologicalSorter(
@@ -127,25 +127,28 @@ def _ask(root: Path) -> Graph:
             _address(stage, root) for stage in ordered if stage.is_data_source and _changed(stage)
         )
         stages = tuple(
-            Stage(
-                name=_address(stage, root),
-                command=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd or ()),
-                needs=tuple(
-                    sorted(
-                        _address(need, root)
-                        for need in graph.successors(stage)
-                        if not need.is_data_source
-                    )
-                ),
-                stale=_changed(stage),
-                frozen=stage.frozen,
-                reads=tuple(one.fs_path for one in stage.deps),
-                writes=tuple(one.fs_path for one in stage.outs),
-            )
+            replace(_described(stage, graph, root), stale=_changed(stage, allow_missing))
             for stage in ordered
             if not stage.is_data_source
         )
     return Graph(stages, data)
+
+
+def _described(stage: Any, graph: Any, root: Path) -> Stage:
+    needed = list(graph.successors(stage))
+    reads = tuple(one.fs_path for one in stage.deps)
+    outputs = [Path(out.fs_path) for need in needed for out in need.outs]
+    return Stage(
+        name=_address(stage, root),
+        command=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd or ()),
+        needs=tuple(sorted(_address(need, root) for need in needed if not need.is_data_source)),
+        frozen=stage.frozen,
+        reads=reads,
+        writes=tuple(one.fs_path for one in stage.outs),
+        sources=tuple(
+            sorted(str(out) for out in outputs if any(overlap(out, Path(one)) for one in reads))
+        ),
+    )
 
 
 def _refuse_missing(stages: Iterable[Any], root: Path) -> None:
@@ -158,14 +161,14 @@ def _refuse_missing(stages: Iterable[Any], root: Path) -> None:
     for stage in stages:
         for dependency in stage.deps:
             path = Path(dependency.fs_path)
-            if dependency.exists or any(_overlap(path, output) for output in outputs):
+            if dependency.exists or any(overlap(path, output) for output in outputs):
                 continue
             way = "run `espalier data SOURCE` first" if path == root / DATA else "put it there"
             label = _address(stage, root).rpartition("@")[2]
             raise BadInput(f"{label}: Expected {path} to exist; found nothing there: {way}.")
 
 
-def _overlap(path: Path, other: Path) -> bool:
+def overlap(path: Path, other: Path) -> bool:
     """Whether a path lies in another one, or the other in it."""
     return path.is_relative_to(other) or other.is_relative_to(path)
 
@@ -178,11 +181,11 @@ def _address(stage: Any, root: Path) -> str:
     return stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"
 
 
-def _changed(stage: Any) -> bool:
+def _changed(stage: Any, allow_missing: bool = False) -> bool:
     from dvc.lock import LockError
 
     try:
-        return bool(stage.changed())
+        return bool(stage.changed(allow_missing))
     except (
         LockError
     ):  # another run is making it; reproducing it waits for that run, and checks again

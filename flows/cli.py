@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -86,7 +86,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     problems = find_problems(root, factories=arguments.dry)
     if arguments.dry:
-        preview(read_graph(root, arguments.force, _say))
+        queues = _queues(root)
+        preview(read_graph(root, arguments.force, _say, allow_missing=bool(queues)), queues)
     if problems:
         raise BadInput("\nespalier: ".join(problems))
     if arguments.dry:
@@ -103,6 +104,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
     show.run(root)
     print_locations(root)
+
+
+def _queues(root: Path) -> dict[str, str]:
+    """The work queues of the stages; none while `params.yaml` has problems, which are listed."""
+    from espalier.params import read_params  # here: importing pydantic takes 0.3 s
+
+    with suppress(BadInput):
+        return read_params(root).queues
+    return {}
 
 
 def _interrupt(_sign: int, _frame: object) -> NoReturn:

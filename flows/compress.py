@@ -67,10 +67,11 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     mark_crashed(project.root, report)
     sweep_leftovers(project, report)
     project.live.reconcile(report)
-    graph = read_graph(project.root, force, report)
+    allow_missing = bool(project.queues)
+    graph = read_graph(project.root, force, report, allow_missing)
     if graph.missing_data:
         pull_data.submit(graph.missing_data, project).result()
-        graph = read_graph(project.root, force, report)
+        graph = read_graph(project.root, force, report, allow_missing)
     registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
 
     runs: dict[str, PrefectFuture[Any]] = {}

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -88,13 +88,15 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def preview(graph: Graph) -> None:
-    """Print the stages that a run would make."""
+def preview(graph: Graph, queues: Mapping[str, str]) -> None:
+    """Print the stages that a run would make, and their queues if workers make them."""
     table = Table("stage", "a run would", box=None, pad_edge=False)
     for name in graph.missing_data:
         table.add_row(name, "pull the data")
     for stage in graph.stages:
-        act, style = ("make it", None) if stage.stale else ("leave it: unchanged", "dim")
+        queue = queues.get(stage.label)
+        where = f" by a worker of the queue {queue}" if queue else ""
+        act, style = (f"make it{where}", None) if stage.stale else ("leave it: unchanged", "dim")
         table.add_row(stage.label, act, style=style)
     Console(highlight=False).print(table)
 

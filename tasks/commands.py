@@ -1,9 +1,10 @@
 """Commands of git and DVC in the project, which wait while another DVC command uses the same files."""
 
 import random
+import sys
 
 from espalier import dvc_messages
-from espalier.errors import Stopped
+from espalier.errors import Stopped, TryAgain
 from espalier.tasks import processes
 from espalier.tasks.dvc_locks import release_dead
 from espalier.tasks.environment import stage_environment
@@ -46,6 +47,27 @@ def run_when_free(
             return status, lines
         reminder.say("waiting: another DVC command uses the same files")
         pause(project)
+
+
+def call_dvc(project: Project, report: ReportLine, *words: str) -> None:
+    """Run a command of DVC that moves files between the project and its remote.
+
+    Args:
+        project: the project.
+        report: receives a sentence while another command is waited for.
+        words: name of the command, and its arguments.
+
+    Raises:
+        TryAgain: if it fails.
+    """
+    status, lines = run_when_free(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", *words], project, report
+    )
+    if status != 0:
+        output = " ".join(line.strip() for line in lines if line.strip())
+        raise TryAgain(
+            f"Expected `dvc {' '.join(words)}` to succeed; found: {output or f'status {status}'}"
+        )
 
 
 def pause(project: Project) -> None:

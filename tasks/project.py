@@ -1,7 +1,7 @@
 """The shared state of the tasks of one run: the project's folder, slots, time limits, and the stop flag."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,9 @@ class Project:
         slots: slots of this machine.
         limits: delays and time limits.
         stop: set when the run must stop.
+        queues: work queue of each stage that a worker makes, by its label.
+        pushing: held while inputs of workers are pushed.
+        pushed: outputs that this run has pushed for workers.
         live: live metrics of the run's trainings.
     """
 
@@ -46,6 +49,9 @@ class Project:
     slots: tuple[Slot, ...]
     limits: TimeLimits
     stop: threading.Event = field(default_factory=threading.Event, compare=False)
+    queues: Mapping[str, str] = field(default_factory=dict)
+    pushing: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
+    pushed: set[str] = field(default_factory=set, compare=False, repr=False)
     live: LiveMetrics = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,20 +64,25 @@ class Project:
 
 
 @contextmanager
-def open_project(folder: str, limits: TimeLimits) -> Iterator[Project]:
+def open_project(folder: str, limits: TimeLimits, slots: Path | None = None) -> Iterator[Project]:
     """The project that contains `folder`. Its tasks stop when the block ends by an exception.
 
     Tasks run in threads, which no signal reaches: Ctrl-C, SIGTERM and cancellation arrive in the
     main thread only.
+
+    Args:
+        folder: folder of the project, or one below it.
+        limits: delays and time limits.
+        slots: folder of the locks of slots, in the clone of a worker, which hands no stage over.
 
     Raises:
         BadInput: if there is no project, or `params.yaml` is not valid.
     """
     root = paths.root(Path(folder))
     hold_flow_lease(root)
-    threads = read_params(root).training.threads
-    slots = find_slots(root / paths.STATE / "slots", threads=threads)
-    project = Project(root, slots, limits)
+    params = read_params(root)
+    found = find_slots(slots or root / paths.STATE / "slots", threads=params.training.threads)
+    project = Project(root, found, limits, queues={} if slots else params.queues)
     try:
         yield project
     except BaseException:

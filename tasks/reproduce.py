@@ -2,8 +2,8 @@
 
 import random
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,7 @@ from espalier.tasks.commands import pause
 from espalier.tasks.dvc_locks import find_blockers, release_dead
 from espalier.tasks.dvc_output import DvcOutput
 from espalier.tasks.environment import stage_environment
+from espalier.tasks.fleet.handover import bring_inputs, hand_over, push_outputs
 from espalier.tasks.graph import Stage
 from espalier.tasks.outcome import OutcomeFile, outcome_file
 from espalier.tasks.project import Project
@@ -88,19 +89,54 @@ def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:
             hold_lock(lock, project.stop, lambda: reminder.say(_made_by(lock)))
         )
         record_holder(handle)
-        report("starts")
-        while True:
-            wait_for_files(stage, project, reminder)
-            with take_slots(
-                project.slots,
-                demand_of(stage.kind, stage.label, read_params(project.root)),
-                project.stop,
-                lambda: reminder.say("waiting: every slot of this machine is taken"),
-            ) as allocation:
-                inherited = Allocation(allocation.environment, (handle, *allocation.handles))
-                executed = _run_dvc(stage, project, inherited, report)
-            if executed is not None:
-                return executed
+        queue = project.queues.get(stage.label)
+        with _naming(stage):
+            if queue:
+                return hand_over(stage, project, queue, report)
+            report("starts")
+            if project.queues:
+                bring_inputs(stage, project, report)
+            executed = _make_here(stage, project, handle, reminder, report)
+            if project.queues and executed:
+                push_outputs(stage, project, report)
+            return executed
+
+
+@contextmanager
+def _naming(stage: Stage) -> Iterator[None]:
+    """Begin the message of each error with the name of the stage."""
+    try:
+        yield
+    except EspalierError as error:
+        if str(error).startswith(f"{stage.label}: "):
+            raise
+        raise type(error)(f"{stage.label}: {error}") from None
+
+
+def _make_here(
+    stage: Stage, project: Project, lock: int, reminder: Reminder, report: ReportLine
+) -> bool:
+    """Reproduce a stage on a slot of this machine.
+
+    Args:
+        stage: the stage.
+        project: the project.
+        lock: handle of the lock of the stage.
+        reminder: receives sentences about waiting.
+        report: receives lines for the user.
+    """
+    while True:
+        wait_for_files(stage, project, reminder)
+        with take_slots(
+            project.slots,
+            demand_of(stage.kind, stage.label, read_params(project.root)),
+            project.stop,
+            lambda: reminder.say("waiting: every slot of this machine is taken"),
+        ) as allocation:
+            inherited = Allocation(allocation.environment, (lock, *allocation.handles))
+            executed = _run_dvc(stage, project, inherited, report)
+        if executed is not None:
+            return executed
 
 
 def wait_for_files(stage: Stage, project: Project, reminder: Reminder) -> None:

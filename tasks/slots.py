@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from espalier.errors import Stopped
 from espalier.locks import try_lock
+from espalier.measures.device import processor_name
 
 if TYPE_CHECKING:
     from espalier.params import Params  # importing pydantic takes 0.3 s
@@ -93,6 +94,17 @@ def find_devices() -> tuple[str, ...]:
         [command, "-L"], capture_output=True, text=True, check=False, timeout=60
     )
     return parse_devices(listed.stdout) if listed.returncode == 0 else ()
+
+
+def device_name() -> str:
+    """The name of this machine's GPU, or of its processor; importing torch would take seconds."""
+    command = shutil.which("nvidia-smi") if find_devices() else None
+    if command is None:
+        return processor_name()
+    query = [command, "--query-gpu=name", "--format=csv,noheader"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=False, timeout=60)
+    names = listed.stdout.splitlines()
+    return names[0].strip() if names else processor_name()
 
 
 def parse_devices(listing: str) -> tuple[str, ...]:

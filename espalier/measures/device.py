@@ -3,17 +3,25 @@
 import hashlib
 import platform
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _EXACT = {"avx512_vnni", "avx_vnni", "asimddp"}  # flags of processors
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """Name of the GPU, or of the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if device.type != "cuda":
+        return processor_name()
+    import torch  # here: importing it takes seconds, and a run that trains nothing needs the processor's name only
+
+    return torch.cuda.get_device_name(device)
+
+
+def processor_name() -> str:
+    """Name of the processor."""
     return _processor_name(_processor_facts())
 
 

@@ -114,22 +114,22 @@ def project(digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(project):
+def trained(project):
     """The project with a teacher that three processes made, and the end of the command."""
     return project, ended(command(project))
 
 
 @pytest.fixture
-def again(made, tmp_path):
+def again(trained, tmp_path):
     """The same project without models."""
     root = tmp_path / "project"
-    shutil.copytree(made[0], root, ignore=shutil.ignore_patterns("models", ".espalier"))
+    shutil.copytree(trained[0], root, ignore=shutil.ignore_patterns("models", ".espalier"))
     return root
 
 
 @pytest.mark.slow
-def test_one_command_starts_the_processes_and_prints_what_one_process_prints(made):
-    root, (status, out, err) = made
+def test_one_command_starts_the_processes_and_prints_what_one_process_prints(trained):
+    root, (status, out, err) = trained
     assert (status, err) == (0, "")
     *rows, last = out.splitlines()
     assert [json.loads(row)["epoch"] for row in rows] == [1, 2, 3]
@@ -140,23 +140,23 @@ def test_one_command_starts_the_processes_and_prints_what_one_process_prints(mad
 
 
 @pytest.mark.slow
-def test_the_accuracy_that_processes_share_is_that_of_the_deployed_file(made):
+def test_the_accuracy_that_processes_share_is_that_of_the_deployed_file(trained):
     """The processes see different batches, and norms with statistics of their own would disagree."""
-    root, (_, out, _) = made
+    root, (_, out, _) = trained
     row = json.loads(out.splitlines()[-2])
     metrics = files.read_json(root / "models" / "teacher" / "metrics.json")
     assert metrics["validation_accuracy"] == pytest.approx(row["accuracy"], abs=1e-6)
 
 
 @pytest.mark.slow
-def test_what_was_made_is_not_made_again(made):
-    status, out, _ = ended(command(made[0]))
+def test_complete_model_is_not_made_again(trained):
+    status, out, _ = ended(command(trained[0]))
     assert (status, out) == (0, "teacher: already made from these inputs\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_stopped_or_killed_and_made_again_it_has_the_same_bits(made, again, number):
+def test_stopped_or_killed_and_made_again_it_has_the_same_bits(trained, again, number):
     process = command(again)
     first = process.stdout.readline()
     process.send_signal(number)
@@ -171,12 +171,12 @@ def test_stopped_or_killed_and_made_again_it_has_the_same_bits(made, again, numb
     status, out, _ = ended(command(again))
     assert status == 0
     assert '"epoch": 1,' not in out
-    assert weights(again) == weights(made[0])
+    assert weights(again) == weights(trained[0])
 
 
 @pytest.mark.slow
-def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(made, again):
-    shutil.copytree(made[0] / "models" / "teacher", again / "models" / "teacher")
+def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(trained, again):
+    shutil.copytree(trained[0] / "models" / "teacher", again / "models" / "teacher")
     assert ended(command(again, "student"))[0] == 0
     together = bank(again)
     shutil.rmtree(again / ".espalier")
@@ -189,8 +189,8 @@ def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(made, 
 
 
 @pytest.mark.slow
-def test_one_process_prunes_and_all_of_them_train_what_is_left(made, again):
-    shutil.copytree(made[0] / "models" / "teacher", again / "models" / "teacher")
+def test_one_process_prunes_and_all_of_them_train_what_is_left(trained, again):
+    shutil.copytree(trained[0] / "models" / "teacher", again / "models" / "teacher")
     status, out, err = ended(command(again, "pruned"))
     assert status == 0, err
     assert json.loads(out.splitlines()[0])["epoch"] == 1

@@ -61,7 +61,7 @@ processes.leave()
 
 @pytest.fixture(scope="module")
 def three(digits, tmp_path_factory):
-    """What each of three processes found, by its rank."""
+    """Results of each of three processes, by its rank."""
     script = tmp_path_factory.mktemp("program") / "program.py"
     script.write_text(PROGRAM)
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,0 +1,221 @@
+"""The parts of a fleet that need no worker: refusals, keys, checkpoints and results in DVC's remote."""
+
+import contextlib
+import subprocess
+from dataclasses import replace
+
+import pytest
+import sample_projects
+import yaml
+
+from espalier.errors import BadInput, TryAgain
+from espalier.params import check
+from espalier.tasks.dvc_repo import locked_repo
+from espalier.tasks.fleet.lock_entries import describe, read_entries, record_entry
+from espalier.tasks.fleet.remote import Remote, naming_remote
+from espalier.tasks.fleet.repository import Source, find_source
+from espalier.tasks.fleet.request import Request
+from espalier.tasks.fleet.workspace import Home
+from espalier.tasks.graph import read_graph
+from espalier.waiting import Reminder
+
+PARAMS = {
+    "teacher": {"model": "espalier:resnet"},
+    "models": {"student": {"by": "quantize", "from": "teacher"}},
+}
+
+
+@pytest.fixture
+def remote(root, tmp_path):
+    """The remote of a project, in a folder beside it."""
+    sample_projects.call(
+        root, "dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote")
+    )
+    return opened(root)
+
+
+def opened(root):
+    with locked_repo(root, silent()) as repo:
+        return Remote.of(repo)
+
+
+def silent():
+    return Reminder(lambda line: None)
+
+
+def commit(root):
+    sample_projects.call(root, "git", "add", "--all")
+    sample_projects.call(root, "git", "commit", "--quiet", "--message", "state")
+    return sample_projects.call(root, "git", "rev-parse", "HEAD").strip()
+
+
+@pytest.mark.parametrize(
+    ("fleet", "sentence"),
+    [
+        ({"gpu": ["studnet"]}, "found 'studnet', which fits none of teacher, student, prepare, evaluate."),
+        ({"gpu": ["register"]}, "found 'register', which fits none"),
+        ({"a": ["teacher"], "b": ["teach*"]}, "Expected `fleet` to give teacher one queue; found 'a' and 'b'."),
+        ({"a b": ["teacher"]}, "found 'a b' in params.yaml."),
+    ],
+)  # fmt: skip
+def test_section_fleet_is_refused_with_a_sentence(fleet, sentence):
+    with pytest.raises(BadInput) as refused:
+        check(PARAMS | {"fleet": fleet})
+    assert sentence in str(refused.value)
+
+
+def test_queues_follow_names_and_patterns():
+    params = check(PARAMS | {"fleet": {"gpu": ["t*"], "bench": ["evaluate", "prepare"]}})
+    assert params.queues == {"teacher": "gpu", "evaluate": "bench", "prepare": "bench"}
+    assert check(PARAMS).queues == {}
+
+
+def test_commit_and_folder_of_a_project_are_found(root):
+    first = commit(root)
+    source = find_source(root)
+    assert (source.commit, source.folder) == (first, "")
+    assert source.repository == str(root)  # without a remote its own folder
+    inner = root / "inner"
+    inner.mkdir()
+    assert find_source(inner).folder == "inner"
+
+
+def test_code_that_workers_cannot_clone_is_refused(root, tmp_path):
+    with pytest.raises(BadInput, match="a git repository with a commit"):
+        find_source(tmp_path)
+    commit(root)
+    (root / "params.yaml").write_text("changed: true\n")  # travels with the request
+    find_source(root)
+    (root / "stage.py").write_text("changed")
+    with pytest.raises(BadInput, match=r"found changes in stage\.py: commit and push them"):
+        find_source(root)
+    commit(root)
+    subprocess.run(["git", "init", "--bare", "-q", str(tmp_path / "origin")], check=True)
+    sample_projects.call(root, "git", "remote", "add", "origin", str(tmp_path / "origin"))
+    with pytest.raises(BadInput, match="found it here alone: all files: `git push`"):
+        find_source(root)
+    sample_projects.call(root, "git", "push", "--quiet", "origin", "HEAD:refs/heads/main")
+    sample_projects.call(root, "git", "fetch", "--quiet", "origin")
+    pushed = sample_projects.call(root, "git", "rev-parse", "HEAD").strip()
+    assert find_source(root) == Source(str(tmp_path / "origin"), pushed, "")
+    (root / "params.yaml").write_text("recorded: true\n")
+    commit(root)  # as a nightly run does, which does not push
+    assert find_source(root).commit == pushed
+    (root / "stage.py").write_text("changed again")
+    commit(root)
+    with pytest.raises(BadInput, match=r"found it here alone: stage\.py: `git push`"):
+        find_source(root)
+
+
+def test_remote_must_be_a_place_that_all_machines_reach(root):
+    with pytest.raises(BadInput, match="found none"):
+        opened(root)
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "inside", str(root / "store"))
+    with pytest.raises(BadInput, match="inside the project"):
+        opened(root)
+
+
+def test_key_is_equal_without_the_files_and_changes_with_inputs(built_project, tmp_path):
+    key, entries = describe(built_project, "model@student", silent())
+    assert entries.keys() == {"teacher"}
+    sample_projects.call(built_project, "rm", "-r", "models/teacher")
+    assert describe(built_project, "model@student", silent())[0] == key
+    assert describe(built_project, "model@other", silent())[0] != key
+    sample_projects.write_params(built_project, other={"keep_macs": 0.1})
+    assert describe(built_project, "model@student", silent())[0] == key
+    sample_projects.write_params(built_project, student={"keep_macs": 0.1})
+    assert describe(built_project, "model@student", silent())[0] != key
+
+
+def test_recorded_entry_makes_a_stage_unchanged_without_its_files(built_project):
+    entry = read_entries(built_project)["model@student"]
+    sample_projects.write_params(built_project, student={"keep_macs": 0.3})
+    changed = yaml.safe_load(yaml.safe_dump(entry))
+    changed["params"]["params.yaml"]["models.student"]["keep_macs"] = 0.3
+    changed["outs"][0]["md5"] = "0123456789abcdef0123456789abcdef.dir"
+    record_entry(built_project, "model@student", changed, silent())
+    assert read_entries(built_project)["model@student"] == changed
+    assert not (built_project / "models" / "student").exists()  # it was another one
+    stages = {one.name: one for one in read_graph(built_project, allow_missing=True).stages}
+    assert not stages["model@student"].stale
+    assert {one.name for one in read_graph(built_project).stale} >= {"model@student"}
+
+
+def test_result_is_found_by_its_key_alone(root, remote):
+    sample_projects.call(root, "dvc", "repro", "--quiet", "model@student")
+    with locked_repo(root, silent()) as repo:
+        stage = repo.stage.load_one(str(root / "dvc.yaml"), "model@student")
+        assert remote.find_entry(stage) is None
+        remote.push_entry(stage)
+        assert remote.find_entry(stage) is None  # its outputs are not there
+    sample_projects.call(root, "dvc", "push", "--quiet", "model@student")
+    with locked_repo(root, silent()) as repo:
+        stage = repo.stage.load_one(str(root / "dvc.yaml"), "model@student")
+        assert remote.find_entry(stage) == read_entries(root)["model@student"]
+
+
+def test_checkpoints_travel_through_the_remote(root, remote, tmp_path):
+    folder = tmp_path / "checkpoints"
+    (folder / "student-key").mkdir(parents=True)
+    (folder / "student-key" / "checkpoint-a.safetensors").write_bytes(b"first")
+    assert remote.push_checkpoints(folder, "key") == 1
+    assert remote.push_checkpoints(folder, "key") == 0
+    (folder / "student-key" / "checkpoint-a.safetensors").unlink()
+    (folder / "student-key" / "checkpoint-b.safetensors").write_bytes(b"second")
+    assert remote.push_checkpoints(folder, "key") == 1
+
+    other = tmp_path / "other"
+    assert remote.fetch_checkpoints(other, "key") == 1
+    assert [path.name for path in other.rglob("*.safetensors")] == ["checkpoint-b.safetensors"]
+    assert remote.fetch_checkpoints(other, "key") == 0  # its own are newer
+    assert remote.fetch_checkpoints(tmp_path / "none", "another key") == 0
+    remote.remove_checkpoints("key")
+    assert remote.fetch_checkpoints(tmp_path / "third", "key") == 0
+
+
+def test_remote_that_is_away_is_worth_another_try():
+    with (
+        pytest.raises(
+            TryAgain, match="Expected DVC's remote s3://bucket to answer; found: no route"
+        ),
+        naming_remote("s3://bucket"),
+    ):
+        raise OSError("no route")
+
+
+def test_workspace_has_the_files_of_the_run_and_is_kept_after_a_failure(root, tmp_path):
+    first = commit(root)
+    (root / "stage.py").write_text("# a later commit\n")
+    commit(root)
+    request = Request(
+        "teacher", "a" * 64, "1", str(root), first, files={"params.yaml": "seed: 7\n"}
+    )
+    home = Home(tmp_path / "home")
+    with contextlib.suppress(TryAgain), home.workspace(request) as clone:
+        assert (clone / "params.yaml").read_text() == "seed: 7\n"
+        assert "later" not in (clone / "stage.py").read_text()
+        (clone / ".espalier" / "checkpoints").mkdir()
+        raise TryAgain("lost")
+    with home.workspace(request) as clone:
+        assert (clone / ".espalier" / "checkpoints").is_dir()
+    assert not clone.exists()
+    unknown = home.workspace(Request("teacher", "b" * 64, "1", str(root), "0" * 40))
+    with pytest.raises(BadInput, match="found no such commit: push it"), unknown:
+        pass
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"files": {"../evil": "x"}}, {"files": {"..": "x"}}, {"folder": "../x"}, {"key": "../x"}],
+)
+def test_workspace_refuses_paths_that_lead_out_of_it(odd, root, tmp_path):
+    request = replace(Request("teacher", "a" * 64, "1", str(root), commit(root)), **odd)
+    with pytest.raises(BadInput, match="found '"), Home(tmp_path / "home").workspace(request):
+        pass
+
+
+def test_frozen_attempt_does_not_hold_up_the_next_one(root, tmp_path):
+    request = Request("teacher", "a" * 64, "1", str(root), commit(root))
+    home = Home(tmp_path / "home")
+    with home.workspace(request) as first, home.workspace(request) as second:
+        assert first != second

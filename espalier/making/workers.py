@@ -8,6 +8,7 @@ that started them exits as one process would, with one sentence.
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch.distributed import DistError
@@ -65,8 +66,8 @@ def train_together(root: Path, name: str, processes: int) -> None:
             _stop(name, error.sigval, Path(folder), processes)
         except (DistError, RendezvousError) as error:
             raise TryAgain(
-                f"Expected {machines.count} machines to begin {name} within {_JOIN} s; found: "
-                f"{reason_of(error)}: start `espalier make {name}` on each."
+                f"Expected the processes of {name} to meet within {_JOIN} s; found: {reason_of(error)}: "
+                f"try again, on all machines if there are several."
             ) from None
 
 
@@ -118,21 +119,24 @@ def _config(name: str, here: int, machines: Machines, folder: str) -> LaunchConf
     """The configuration of torch's launcher: no restarts, and one process that prints."""
     prints = 0 if machines.own == 0 else None
     redirects = {rank: Std.NONE if rank == prints else Std.ALL for rank in range(here)}
-    several: dict[str, Any] = {
-        "rdzv_backend": "static",
-        "rdzv_endpoint": machines.rendezvous,
-        "rdzv_configs": {"rank": machines.own, "timeout": _JOIN},
-    }
-    one = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
     return LaunchConfig(
         min_nodes=machines.count,
         max_nodes=machines.count,
         nproc_per_node=here,
         run_id=name,
         max_restarts=0,
+        # `c10d`, the other backend, unpickles what it reads from the network
+        rdzv_backend="static",
+        rdzv_endpoint=machines.rendezvous or f"127.0.0.1:{_free_port()}",
+        rdzv_configs={"rank": machines.own, "timeout": _JOIN},
         logs_specs=DefaultLogsSpecs(log_dir=folder, redirects=redirects),
-        **(several if machines.rendezvous else one),
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -163,7 +163,10 @@ def _environment(folder: str) -> Iterator[None]:
 
 @contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Restore the signal handlers that torch's launcher replaces."""
+    """Restore the signal handlers that torch's launcher replaces, which it does in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     former = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield

@@ -36,7 +36,7 @@ PRUNED = {
     "finetune": {"epochs": 1},
     "processes": 2,
 }
-# a user's package: process 1 fails in the step that WHEN names, as HOW says
+# a user's package: process 1 fails in its fourth step
 FAILING = """
 import os, signal, time
 from espalier.errors import BadInput
@@ -93,6 +93,14 @@ def assert_no_process_is_left(root):
     assert processes_in(root) == []
 
 
+def fail(root, how):
+    """Declare a teacher of two processes, one of them failing."""
+    (root / "own.py").write_text(FAILING.replace("HOW", how))
+    teacher = {"model": "own:net", "epochs": 2, "processes": 2}
+    content = {"training": TRAINING, "trusted": ["own"], "teacher": teacher}
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
+
+
 def weights(root, name="teacher"):
     return files.sha256(root / "models" / name / "weights.safetensors")
 
@@ -114,22 +122,22 @@ def project(digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(project):
-    """The project with a teacher that three processes made, and the end of the command."""
+def trained_project(project):
+    """The project with a teacher that three processes trained_project, and the end of the command."""
     return project, ended(command(project))
 
 
 @pytest.fixture
-def again(trained, tmp_path):
+def again(trained_project, tmp_path):
     """The same project without models."""
     root = tmp_path / "project"
-    shutil.copytree(trained[0], root, ignore=shutil.ignore_patterns("models", ".espalier"))
+    shutil.copytree(trained_project[0], root, ignore=shutil.ignore_patterns("models", ".espalier"))
     return root
 
 
 @pytest.mark.slow
-def test_one_command_starts_the_processes_and_prints_what_one_process_prints(trained):
-    root, (status, out, err) = trained
+def test_one_command_starts_the_processes_and_prints_what_one_process_prints(trained_project):
+    root, (status, out, err) = trained_project
     assert (status, err) == (0, "")
     *rows, last = out.splitlines()
     assert [json.loads(row)["epoch"] for row in rows] == [1, 2, 3]
@@ -140,23 +148,23 @@ def test_one_command_starts_the_processes_and_prints_what_one_process_prints(tra
 
 
 @pytest.mark.slow
-def test_the_accuracy_that_processes_share_is_that_of_the_deployed_file(trained):
+def test_the_accuracy_that_processes_share_is_that_of_the_deployed_file(trained_project):
     """The processes see different batches, and norms with statistics of their own would disagree."""
-    root, (_, out, _) = trained
+    root, (_, out, _) = trained_project
     row = json.loads(out.splitlines()[-2])
     metrics = files.read_json(root / "models" / "teacher" / "metrics.json")
     assert metrics["validation_accuracy"] == pytest.approx(row["accuracy"], abs=1e-6)
 
 
 @pytest.mark.slow
-def test_complete_model_is_not_made_again(trained):
-    status, out, _ = ended(command(trained[0]))
+def test_a_complete_model_is_not_trained_again(trained_project):
+    status, out, _ = ended(command(trained_project[0]))
     assert (status, out) == (0, "teacher: already made from these inputs\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_stopped_or_killed_and_made_again_it_has_the_same_bits(trained, again, number):
+def test_stopped_or_killed_and_made_again_it_has_the_same_bits(trained_project, again, number):
     process = command(again)
     first = process.stdout.readline()
     process.send_signal(number)
@@ -171,12 +179,12 @@ def test_stopped_or_killed_and_made_again_it_has_the_same_bits(trained, again, n
     status, out, _ = ended(command(again))
     assert status == 0
     assert '"epoch": 1,' not in out
-    assert weights(again) == weights(trained[0])
+    assert weights(again) == weights(trained_project[0])
 
 
 @pytest.mark.slow
-def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(trained, again):
-    shutil.copytree(trained[0] / "models" / "teacher", again / "models" / "teacher")
+def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(trained_project, again):
+    shutil.copytree(trained_project[0] / "models" / "teacher", again / "models" / "teacher")
     assert ended(command(again, "student"))[0] == 0
     together = bank(again)
     shutil.rmtree(again / ".espalier")
@@ -189,8 +197,8 @@ def test_a_student_of_two_processes_has_the_outputs_of_the_teacher_of_one(traine
 
 
 @pytest.mark.slow
-def test_one_process_prunes_and_all_of_them_train_what_is_left(trained, again):
-    shutil.copytree(trained[0] / "models" / "teacher", again / "models" / "teacher")
+def test_one_process_prunes_and_all_of_them_train_what_is_left(trained_project, again):
+    shutil.copytree(trained_project[0] / "models" / "teacher", again / "models" / "teacher")
     status, out, err = ended(command(again, "pruned"))
     assert status == 0, err
     assert json.loads(out.splitlines()[0])["epoch"] == 1
@@ -214,10 +222,7 @@ def test_one_process_prunes_and_all_of_them_train_what_is_left(trained, again):
     ],
 )
 def test_a_process_that_fails_ends_all_with_its_own_sentence(again, tmp_path, how, status, words):
-    (again / "own.py").write_text(FAILING.replace("HOW", how))
-    teacher = {"model": "own:net", "epochs": 2, "processes": 2}
-    content = {"training": TRAINING, "trusted": ["own"], "teacher": teacher}
-    (again / "params.yaml").write_text(yaml.safe_dump(content))
+    fail(again, how)
     outcome = tmp_path / "outcome.json"
     found, _, err = ended(command(again, ESPALIER_OUTCOME=str(outcome)))
     assert found == status, err
@@ -229,21 +234,38 @@ def test_a_process_that_fails_ends_all_with_its_own_sentence(again, tmp_path, ho
     assert_no_process_is_left(again)
 
 
-@pytest.mark.slow
-def test_two_machines_train_one_model(again):
+def two_machines(root):
+    """The ends of the commands of machine 0 and machine 1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    meeting = {"ESPALIER_RENDEZVOUS": f"127.0.0.1:{port}", "ESPALIER_NODES": "2"}
+    both = [command(root, **meeting, ESPALIER_NODE=number) for number in "01"]
+    return [ended(process) for process in both]
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_model(again):
     content = yaml.safe_load((again / "params.yaml").read_text())
     content["teacher"] |= {"processes": 2, "epochs": 1}
     (again / "params.yaml").write_text(yaml.safe_dump(content))
-    meeting = {"ESPALIER_RENDEZVOUS": f"127.0.0.1:{port}", "ESPALIER_NODES": "2"}
-    both = [command(again, **meeting, ESPALIER_NODE=str(number)) for number in (1, 0)]
-    (status, out, err), first = [ended(process) for process in both]
-    assert (status, out, err) == (0, "", "")
+    first, second = two_machines(again)
+    assert second == (0, "", "")
     assert (first[0], first[2]) == (0, "")
     assert [json.loads(row)["epoch"] for row in first[1].splitlines()[:-1]] == [1]
     assert files.read_json(again / "models" / "teacher" / "lineage.json")["processes"] == 2
+
+
+@pytest.mark.slow
+def test_a_machine_that_fails_ends_the_other_one(again):
+    fail(again, "raise BadInput('Expected good input; found bad input.')")
+    first, second = two_machines(again)
+    assert (second[0], second[2]) == (2, "espalier: Expected good input; found bad input.\n")
+    assert first[0] == 75
+    assert first[2].startswith(
+        "espalier: Expected the processes that train together to be connected"
+    )
+    assert_no_process_is_left(again)
 
 
 def test_processes_that_torchrun_started_are_refused(digits, tmp_path, monkeypatch):

@@ -42,12 +42,12 @@ for name, inference in {"four": small, "one": Inference(held_out, front, batch_s
     alone = inference.outputs(network)
     shared = inference.outputs(network, processes=processes)
     found[name] = all(map(torch.equal, alone, shared))
-made = []
+calls = []
 def make():
     time.sleep(0.5)
-    made.append(1)
+    calls.append(1)
     return "the text of process 0"
-found["text"], found["made"] = processes.from_first("text", make), len(made)
+found["text"], found["calls"] = processes.from_first("text", make), len(calls)
 found["any"] = [processes.in_any(processes.rank == 2), processes.in_any(False)]
 processes.refuse_other_step(7)
 try:
@@ -61,7 +61,7 @@ processes.leave()
 
 @pytest.fixture(scope="module")
 def three(digits, tmp_path_factory):
-    """Results of each of three processes, by its rank."""
+    """Findings of each of three processes, by its rank."""
     script = tmp_path_factory.mktemp("program") / "program.py"
     script.write_text(PROGRAM)
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -107,11 +107,11 @@ def test_all_validate_the_batch_norms_of_the_first(three):
 @pytest.mark.slow
 def test_one_process_decides_and_the_others_wait_for_it(three):
     assert [one["text"] for one in three] == ["the text of process 0"] * 3
-    assert [one["made"] for one in three] == [1, 0, 0]
+    assert [one["calls"] for one in three] == [1, 0, 0]
 
 
 @pytest.mark.slow
-def test_what_holds_in_one_process_is_known_to_all(three):
+def test_all_processes_see_a_flag_of_one(three):
     assert [one["any"] for one in three] == [[True, False]] * 3
 
 

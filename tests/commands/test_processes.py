@@ -32,10 +32,21 @@ PRUNED = {
     "by": "prune",
     "keep_macs": 0.6,
     "align": 1,
-    "score": "taylor",
+    "score": "scores:noted",
     "finetune": {"epochs": 1},
     "processes": 2,
 }
+# a user's score, which notes the process that computes it
+NOTED = """
+import os
+import numpy
+
+def noted(network, groups, losses):
+    with open("scored", "a") as file:
+        file.write(os.environ["RANK"])
+    next(losses(network))  # the outputs of the teacher, without the other process
+    return numpy.arange(groups.count, dtype=float)
+"""
 # a user's package: process 1 fails in its fourth step
 FAILING = """
 import os, signal, time
@@ -116,7 +127,8 @@ def project(digits, tmp_path_factory):
     root = tmp_path_factory.mktemp("processes") / "project"
     shutil.copytree(digits, root / "prepared")
     models = {"student": STUDENT, "pruned": PRUNED}
-    content = {"training": TRAINING, "teacher": TEACHER, "models": models}
+    content = {"training": TRAINING, "trusted": ["scores"], "teacher": TEACHER, "models": models}
+    (root / "scores.py").write_text(NOTED)
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     return root
 
@@ -201,6 +213,7 @@ def test_one_process_prunes_and_all_of_them_train_what_is_left(trained_project, 
     shutil.copytree(trained_project[0] / "models" / "teacher", again / "models" / "teacher")
     status, out, err = ended(command(again, "pruned"))
     assert status == 0, err
+    assert (again / "scored").read_text() == "0"
     assert json.loads(out.splitlines()[0])["epoch"] == 1
     folder = again / "models" / "pruned"
     load(folder)

@@ -10,9 +10,11 @@ from prefect import flow
 from small_disks import mounted
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
+from espalier.locks import is_locked
 from espalier.tasks.graph import Stage, read_graph
 from espalier.tasks.project import Project, TimeLimits
 from espalier.tasks.reproduce import attempt, reproduce
+from espalier.tasks.slots import Slot
 
 PREPARE = Stage("prepare", "python stage.py prepare prepared data")
 
@@ -157,6 +159,23 @@ def test_two_runs_execute_a_stage_once(project):
     assert sample_projects.events(project.root) == ["prepare"]
     assert any(line.startswith("waiting: another run is making it (process ") for line in reported)
     assert "unchanged" in reported
+
+
+def test_a_model_of_two_processes_takes_two_slots(project, tmp_path):
+    sample_projects.write_params(project.root, other={"processes": 2})
+    slots = tuple(Slot(tmp_path / name) for name in "abc")
+    stage = Stage("model@other", "python stage.py other models/other models/teacher")
+    code = "import time\nnote('ready')\ntime.sleep(1)"
+    for name in ("prepare", "teacher"):
+        sample_projects.call(project.root, "dvc", "repro", "--single-item", name)
+    sample_projects.behave(project.root, "other", code)
+    run = Project(project.root, slots, project.limits)
+    thread = threading.Thread(target=attempt, args=(stage, run, lambda line: None))
+    thread.start()
+    _wait_for(project.root, "ready")
+    taken = [is_locked(slot.path) for slot in slots]
+    thread.join()
+    assert taken == [True, True, False]
 
 
 def _wait_for(root, event):

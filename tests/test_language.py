@@ -20,7 +20,7 @@ SOURCES = sorted(
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
-    *(ROOT / name for name in ("params.yaml", "dvc.yaml", "prefect.yaml")),
+    *(ROOT / name for name in ("params.yaml", "dvc.yaml", "prefect.yaml", "automations.yaml")),
     *sorted((ROOT / "mlflow").glob("*.yaml")),
 ]
 

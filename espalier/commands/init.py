@@ -20,6 +20,7 @@ _OTHER_GATES = ("table", "questions", "spoken-digits", "mnist-mlp")  # recipes w
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
+    "automations.yaml": "automations.yaml",
     GATES: "gates.yaml",
     ".gitignore": "gitignore",
     ".dvcignore": "dvcignore",

@@ -55,11 +55,7 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
     _wait_for(lambda: _scheduled(client), "scheduled runs")
 
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
-    work = _prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
-    with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            work, cwd=tmp_path, env=sample_projects.ENVIRONMENT | server, stdout=log, stderr=log
-        )
+    worker = _start_worker(tmp_path, server)
     try:
         run = client.create_flow_run_from_deployment(nightly.id)
         ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
@@ -79,19 +75,67 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
         worker.wait(60)
 
 
-def _start_and_kill(root, client, deployment):
-    """The id of a run that a worker has started, and whose process was killed during a stage."""
+@pytest.fixture
+def automated(deployed, built_project, project_root, server):
+    """The deployment, on a server that has the automations of a project."""
+    client, nightly = deployed
+    shutil.copy(project_root / "automations.yaml", built_project)
+    command = _prefect("automation", "create", "--from-file", "automations.yaml")
+    environment = sample_projects.ENVIRONMENT | server
+    subprocess.run(command, cwd=built_project, env=environment, check=True, capture_output=True)
+    yield client, nightly
+    for automation in client.read_automations_by_name("espalier-crashed"):
+        client.delete_automation(automation.id)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_whose_worker_crashed_with_it_is_marked_within_two_minutes_and_a_slow_one_never(
+    built_project, automated, server, tmp_path
+):
+    client, nightly = automated
+    worker = _start_worker(tmp_path, server)
+    try:
+        run, processes = _start(built_project, client, nightly)
+        time.sleep(150)  # longer than the limit of the automation and its delay
+        assert client.read_flow_run(run).state.type == StateType.RUNNING
+    finally:
+        worker.kill()
+        worker.wait(60)
+    for process in processes:
+        process.kill()
+    ended = _wait_for(lambda: _ended(client, run), "the end of the killed run", 120)
+    assert ended.type == StateType.CRASHED
+    assert ended.message.startswith("Expected a heartbeat of the run every 30 s")
+
+
+def _start_worker(folder, server):
+    work = _prefect("worker", "start", "--pool", "espalier", "--type", "process", "--name", "test")
+    with (folder / "worker.log").open("wb") as log:
+        return subprocess.Popen(
+            work, cwd=folder, env=sample_projects.ENVIRONMENT | server, stdout=log, stderr=log
+        )
+
+
+def _start(root, client, deployment):
+    """The id of a run that a worker has started, and its processes, which are in the middle of a stage."""
     sample_projects.write_params(root, other={"keep_macs": 0.6})
-    sample_projects.behave(root, "other", "note('ready'); time.sleep(60)")
+    sample_projects.behave(root, "other", "note('ready'); time.sleep(600)")
     run = client.create_flow_run_from_deployment(deployment.id)
     _wait_for(lambda: sample_projects.events(root, "ready"), "the stage")
     lines = [json.loads(line) for line in (root / "events.log").read_text().splitlines()]
     stage = psutil.Process(lines[-1]["pid"])
     flow = next(one for one in stage.parents() if "dvc" not in one.cmdline())
     dvc = next(one for one in stage.parents() if "dvc" in one.cmdline())
-    for process in (flow, dvc, stage):
+    return run.id, (flow, dvc, stage)
+
+
+def _start_and_kill(root, client, deployment):
+    """The id of a run that a worker has started, and whose process was killed during a stage."""
+    run, processes = _start(root, client, deployment)
+    for process in processes:
         process.kill()
-    return run.id
+    return run
 
 
 def _prefect(*words):

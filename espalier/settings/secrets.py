@@ -18,7 +18,9 @@ _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"`<>]*\?)[^\s'\"`<>)]+"
 _VALUE = re.compile(
     r"([?&][\w-]*(?:token|secret|password|key|signature)[\w-]*=)[^\s&'\"`)]+", re.IGNORECASE
 )
-_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY)$", re.IGNORECASE)
+_NAME = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|AUTH_STRING|(API|ACCESS|SECRET)_?KEY)$", re.IGNORECASE
+)
 
 
 def without_secrets(text: str) -> str:

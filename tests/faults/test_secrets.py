@@ -160,3 +160,11 @@ def test_values_of_variables_are_found_without_their_address(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:PLANTED%2Fpass@host?token=PLANTED-query")
     text = "header PLANTED-value, PLANTED/pass, PLANTED%2Fpass, PLANTED-query"
     assert without_secrets(text) == "header ***, ***, ***, ***"
+
+
+@pytest.mark.parametrize(
+    "name", ["PREFECT_API_AUTH_STRING", "MLFLOW_FLASK_SERVER_SECRET_KEY", "PGPASSWORD"]
+)
+def test_passwords_of_servers_are_found_by_the_names_of_their_variables(monkeypatch, name):
+    monkeypatch.setenv(name, "user:PLANTED-value")
+    assert without_secrets("login user:PLANTED-value failed") == "login *** failed"

@@ -10,13 +10,16 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all faults check bench clean
+.PHONY: help run fleet test test-all faults check bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
 	@espalier run
+
+fleet: $(LINKED)  ## start PostgreSQL, S3, MLflow, Prefect and workers until Ctrl-C; FLAGS are those of `espalier fleet`
+	@espalier fleet $(FLAGS)
 
 test: $(LINKED)  ## run the tests
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -51,7 +54,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
 	    f"Expected Python 3.11, 3.12 or 3.13; found {v[0]}.{v[1]}: run make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) -c constraints.txt -e '.[pipeline,dev]'
+	@$(PIP) -c constraints.txt -e '.[pipeline,fleet,dev]'
 	@touch $@ $(LINKED)
 
 $(LINKED): $(READY)

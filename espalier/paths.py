@@ -17,6 +17,7 @@ AUDIT = "mlflow/audit"  # every move of an alias, as files for git
 DEPLOYMENTS = "prefect.yaml"
 EXPERIMENTS = (".dvc", "tmp", "exps")  # DVC's copies of a project, one for each queued experiment
 STATE = ".espalier"  # checkpoints, outputs of teachers, locks: deleting it costs only time
+FLEET = ".fleet"  # databases, objects and passwords of `espalier fleet`: nothing makes them again
 SPLIT_USES = "test_splits.json"  # in it: how often each test split has decided, for the page
 
 # a prepared data set

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from espalier.flows.terminal import lines_on_terminal, preview, print_locations
 from espalier.tasks.environment import configure_environment
 from espalier.tasks.graph import read_graph
 from espalier.tasks.server import serve
+from espalier.tasks.services.settings import LOOPBACK, Ports
 
 _MOVES = ("promote", "rollback")  # commands that move aliases
 _ON_SLOTS = ("make", "evaluate")  # commands of stages that need slots
@@ -39,11 +41,33 @@ def main() -> NoReturn:
         help="make this stage or model again; repeatable",
     )
     command.set_defaults(run=_run)
+    _add_fleet(commands)
     for name in _MOVES:
         _add_events(commands.choices[name])
     for name in _ON_SLOTS:
         _add_slots(commands.choices[name], name)
     cli.main(parser=parser)
+
+
+def _add_fleet(commands: cli.Subparsers) -> None:
+    """Add the command that starts the services of a team."""
+    command = commands.add_parser(
+        "fleet",
+        help="start the services of a team: PostgreSQL, S3, MLflow, Prefect and workers",
+        description="Start PostgreSQL, an S3 server, MLflow, Prefect and a worker for each queue, and keep them "
+        "running until Ctrl-C. Their data and passwords are kept in a folder; docs/fleet.md describes them.",
+    )
+    command.add_argument(
+        "--data", type=Path, help="folder of data and passwords (default: .fleet of the project)"
+    )
+    command.add_argument(
+        "--host", default=LOOPBACK, help="address that clients use (default: %(default)s)"
+    )
+    for name, port in asdict(Ports()).items():
+        command.add_argument(
+            f"--{name}-port", type=int, default=port, metavar="PORT", help="default: %(default)s"
+        )
+    command.set_defaults(run=_run_fleet)
 
 
 def _add_events(command: argparse.ArgumentParser) -> None:
@@ -113,6 +137,24 @@ def _queues(root: Path) -> dict[str, str]:
     with suppress(BadInput):
         return read_params(root).queues
     return {}
+
+
+def _run_fleet(arguments: argparse.Namespace) -> None:
+    root = paths.root()
+    from espalier.tasks.services.start import read_settings, run_services  # here: imports psutil
+
+    ports = Ports(**{name: getattr(arguments, f"{name}_port") for name in asdict(Ports())})
+    settings = read_settings(root, arguments.data or root / paths.FLEET, arguments.host, ports)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _interrupt_once)
+    run_services(settings, _say)
+
+
+def _interrupt_once(_sign: int, _frame: object) -> NoReturn:
+    """Stop in order; a second Ctrl-C must not leave services behind."""
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _interrupt(_sign: int, _frame: object) -> NoReturn:

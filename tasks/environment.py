@@ -12,7 +12,7 @@ from espalier import paths
 # to be run in the project's folder
 OPEN_REGISTRY = "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"
 
-_NO_TELEMETRY = {
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -40,7 +40,7 @@ def configure_environment(root: Path) -> Path | None:
         The home of the run's own Prefect server; None if the user has configured a server. The
         home lies in the project, so that no other version of Prefect opens its database.
     """
-    for name, value in (_NO_TELEMETRY | _TERMINAL).items():
+    for name, value in (NO_TELEMETRY | _TERMINAL).items():
         os.environ.setdefault(name, value)
     configured = any(os.environ.get(name) for name in _USER_SETTINGS)
     if configured or _has_profile():
@@ -67,4 +67,4 @@ def stage_environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",  # lines arrive when they are printed
     }
-    return os.environ | _NO_TELEMETRY | own
+    return os.environ | NO_TELEMETRY | own

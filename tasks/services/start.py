@@ -1,0 +1,83 @@
+"""The services together: their settings, their order, and the variables of clients."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from espalier.paths import PARAMS
+from espalier.tasks.services.object_store import object_store
+from espalier.tasks.services.orchestration import prefect_server, workers
+from espalier.tasks.services.passwords import read_passwords, write_private
+from espalier.tasks.services.postgres import postgres
+from espalier.tasks.services.service import Service
+from espalier.tasks.services.settings import QUEUES, Ports, Settings
+from espalier.tasks.services.supervisor import supervise
+from espalier.tasks.services.tracking import tracking_server
+from espalier.yaml_files import read_yaml
+
+CLIENT = "client.env"
+_PASSWORDS = "passwords.json"
+
+
+def read_settings(root: Path, data: Path, host: str, ports: Ports) -> Settings:
+    """The settings of the services; passwords are drawn for a new folder.
+
+    Args:
+        root: folder of the project.
+        data: folder of databases, objects and passwords.
+        host: address or name that the servers listen on.
+        ports: ports of the servers.
+    """
+    return Settings(
+        root=root,
+        data=data.resolve(),
+        host=host,
+        ports=ports,
+        queues=_queues(root),
+        passwords=read_passwords(data / _PASSWORDS),
+    )
+
+
+def run_services(settings: Settings, report: Callable[[str], None]) -> None:
+    """Run the services until Ctrl-C.
+
+    Args:
+        settings: the settings.
+        report: receives a sentence about each event.
+
+    Raises:
+        BadInput: if a program is missing, or a port or the data are in use.
+        TryAgain: if a service does not start, or ends too often.
+    """
+    supervise(
+        _services(settings),
+        settings.data,
+        settings.logs,
+        report,
+        lambda: _announce(settings, report),
+    )
+
+
+def _services(settings: Settings) -> list[Service]:
+    """The services, each after the ones it needs."""
+    return [
+        postgres(settings),
+        object_store(settings),
+        tracking_server(settings),
+        prefect_server(settings),
+        *workers(settings),
+    ]
+
+
+def _queues(root: Path) -> tuple[str, ...]:
+    """The queues of stages that `params.yaml` names."""
+    fleet = read_yaml(root / PARAMS)[0].get("fleet")
+    return tuple(map(str, fleet)) if isinstance(fleet, dict) and fleet else QUEUES
+
+
+def _announce(settings: Settings, report: Callable[[str], None]) -> None:
+    """Write the variables of clients to a file, and report the line that reads it."""
+    path = settings.logs / CLIENT
+    lines = [f"export {name}={value}" for name, value in settings.client().items()]
+    write_private(path, "\n".join(lines) + "\n")
+    report(f"all services answer. In another terminal: source {path}")
+    report(f"data and passwords are in {settings.data}, logs in {settings.logs}; Ctrl-C ends all")

@@ -48,21 +48,27 @@ def running(command, address, log, **options):
 
 
 def server_command(folder, port):
-    """The command of the compose file, on another address and in another folder."""
+    """The command of the compose file, without a login, with a store in a folder and on another address."""
     command = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["command"]
-    replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
-    options = [option.partition("=") for option in command[1:]]
-    spelled = [name + mark + replaced.get(name, value) for name, mark, value in options]
-    return [
-        sys.executable,
-        "-m",
-        command[0],
-        *(one.replace("/store/", f"{folder}/") for one in spelled),
+    replaced = {
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--backend-store-uri": f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination": f"{folder}/artifacts",
+    }
+    options = [option.partition("=") for option in command[2:]]
+    spelled = [
+        f"{name}={replaced.get(name, value)}" for name, _, value in options if name != "--app-name"
     ]
+    return [sys.executable, "-m", *command[:2], *spelled]
 
 
 def server_environment():
-    return os.environ | yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["environment"]
+    """The variables of the compose file that name no other service and no secret."""
+    variables = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]["environment"]
+    kept = ("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
+    return os.environ | {name: variables[name] for name in kept}
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 import platform
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from espalier import __version__
-from espalier.errors import BadInput, TryAgain
+from espalier.errors import BadInput, Stopped, TryAgain
 from espalier.paths import STATE
 from espalier.tasks.commands import call_dvc
 from espalier.tasks.dvc_repo import locked_repo
@@ -20,6 +21,9 @@ from espalier.tasks.reporting import ReportLine
 from espalier.tasks.reproduce import attempt
 from espalier.tasks.slots import device_name
 from espalier.waiting import Reminder
+
+_PATIENCE = 3600.0  # seconds in which outputs are pushed again and again
+_AGAIN = 5.0  # seconds between two tries
 
 
 def make_or_find(request: Request, project: Project, seconds: float, report: ReportLine) -> Result:
@@ -46,10 +50,7 @@ def make_or_find(request: Request, project: Project, seconds: float, report: Rep
         return Result(found, platform.node(), device_name(), executed=False)
     with checkpoints_in_remote(project.root, remote, request.key, seconds, report):
         attempt(stage, project, report)
-    call_dvc(project, report, "push", stage.name)
-    with locked_repo(project.root, Reminder(report)) as repo, naming_remote(remote.path):
-        remote.push_entry(repo.stage.load_one(str(project.root / "dvc.yaml"), request.stage))
-        remote.remove_checkpoints(request.key)
+    insist(lambda: _push(request, project, remote, report), project, report)
     entry = read_entries(project.root)[request.stage]
     return Result(entry, platform.node(), device_name(), executed=True)
 
@@ -65,6 +66,33 @@ def refuse_other_version(request: Request) -> None:
             f"{request.stage}: Expected the worker on {platform.node()} to have Espalier "
             f"{request.version}, as the run has; found {__version__}: install the same version."
         )
+
+
+def insist(push: Callable[[], None], project: Project, report: ReportLine) -> None:
+    """Push what was made as soon as the remote answers; another worker would have to make it again.
+
+    Raises:
+        Stopped: if the run is stopped meanwhile.
+        TryAgain: if the remote does not answer for an hour.
+    """
+    reminder, deadline = Reminder(report), time.monotonic() + _PATIENCE
+    while True:
+        try:
+            push()
+            return
+        except TryAgain as error:
+            if time.monotonic() > deadline:
+                raise
+            reminder.say(f"waiting: {error}")
+        if project.stop.wait(_AGAIN):
+            raise Stopped("The run was stopped before its outputs were in DVC's remote.")
+
+
+def _push(request: Request, project: Project, remote: Remote, report: ReportLine) -> None:
+    call_dvc(project, report, "push", request.stage)
+    with locked_repo(project.root, Reminder(report)) as repo, naming_remote(remote.path):
+        remote.push_entry(repo.stage.load_one(str(project.root / "dvc.yaml"), request.stage))
+        remote.remove_checkpoints(request.key)
 
 
 @contextmanager

@@ -13,12 +13,14 @@ from typing import Any
 
 from espalier.errors import BadInput
 from espalier.paths import DEPLOYMENTS
+from espalier.tasks.fleet.request import POOL
 from espalier.tasks.services.service import Service, http_answers
-from espalier.tasks.services.settings import FLOWS_POOL, STAGES_POOL, Settings
+from espalier.tasks.services.settings import FLOWS_POOL, Settings
 
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 _NAME = "prefect"
 _LIMITS = {"bench": 1}  # runs of a queue at once: latencies are measured one after the other
+_POLLING = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # each stage waits for the next look at the queue
 _DEPLOY = 180.0  # seconds
 _ANSWER = 10.0  # seconds
 # a stage has 20 seconds to write its checkpoint, and its flow run some more to report it
@@ -52,20 +54,20 @@ def prefect_server(settings: Settings) -> Service:
 
 def workers(settings: Settings) -> list[Service]:
     """A worker for the deployed flows, and one for each queue of stages."""
-    queues = [_worker(settings, STAGES_POOL, queue) for queue in settings.queues]
+    queues = [_worker(settings, POOL, queue) for queue in settings.queues]
     return [_worker(settings, FLOWS_POOL, ""), *queues]
 
 
 def _worker(settings: Settings, pool: str, queue: str) -> Service:
     name = f"worker-{queue or 'flows'}"
     words = ["--pool", pool, "--type", "process", "--name", name]
-    words += ["--work-queue", queue] if queue else []
+    words += ["--work-queue", queue, "--limit", str(settings.stages)] if queue else []
     heartbeat = _Heartbeat(settings, pool, name)
     return Service(
         name=name,
         address=f"queue {queue} of {pool}" if queue else f"pool {pool}",
         command=(sys.executable, "-m", "prefect", "worker", "start", *words),
-        environment=settings.environment(name, _client(settings)),
+        environment=settings.environment(name, _client(settings) | _POLLING),
         answers=heartbeat.is_online,
         folder=settings.root,
         prepare=heartbeat.start,
@@ -129,7 +131,7 @@ def _deploy(settings: Settings) -> None:
         BadInput: if Prefect refuses.
     """
     queues = {queue: _LIMITS.get(queue) for queue in settings.queues}
-    pools = json.dumps({FLOWS_POOL: {}, STAGES_POOL: queues})
+    pools = json.dumps({FLOWS_POOL: {}, POOL: queues})
     commands = [[sys.executable, "-m", "espalier.tasks.services.pools", pools]]
     if (settings.root / DEPLOYMENTS).exists():
         commands.append([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"])

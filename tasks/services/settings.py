@@ -17,7 +17,6 @@ DATABASES = ("mlflow", "prefect")
 BUCKETS = ("dvc", "mlflow")
 REGION = "us-east-1"  # S3's clients want one; the server has none
 FLOWS_POOL = "espalier"  # of the deployments in prefect.yaml
-STAGES_POOL = "espalier-stages"  # of the stages that a flow hands over
 QUEUES = ("gpu", "bench")  # in the pool of the stages, if params.yaml names none
 MARK = "ESPALIER_SERVICES"  # variable of all processes that a supervisor has started: its folder
 MARK_NAME = "ESPALIER_SERVICE"  # likewise: the name of the service
@@ -53,6 +52,7 @@ class Settings:
         host: address or name that S3, MLflow and Prefect listen on, and that clients use.
         ports: the port of each service.
         queues: names of the queues of stages; each has a worker.
+        stages: number of stages that a worker makes at once.
         passwords: the passwords.
     """
 
@@ -61,6 +61,7 @@ class Settings:
     host: str
     ports: Ports
     queues: tuple[str, ...]
+    stages: int
     passwords: Passwords
 
     @property

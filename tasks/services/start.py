@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from espalier.paths import PARAMS
+from espalier.params import read_params
+from espalier.paths import STATE
 from espalier.tasks.services.object_store import object_store
 from espalier.tasks.services.orchestration import prefect_server, workers
 from espalier.tasks.services.passwords import read_passwords, write_private
@@ -12,7 +13,7 @@ from espalier.tasks.services.service import Service
 from espalier.tasks.services.settings import QUEUES, Ports, Settings
 from espalier.tasks.services.supervisor import supervise
 from espalier.tasks.services.tracking import tracking_server
-from espalier.yaml_files import read_yaml
+from espalier.tasks.slots import find_slots
 
 CLIENT = "client.env"
 _PASSWORDS = "passwords.json"
@@ -27,12 +28,14 @@ def read_settings(root: Path, data: Path, host: str, ports: Ports) -> Settings:
         host: address or name that the servers listen on.
         ports: ports of the servers.
     """
+    params = read_params(root)
     return Settings(
         root=root,
         data=data.resolve(),
         host=host,
         ports=ports,
-        queues=_queues(root),
+        queues=tuple(params.fleet) or QUEUES,
+        stages=len(find_slots(root / STATE, params.training.threads)),
         passwords=read_passwords(data / _PASSWORDS),
     )
 
@@ -66,12 +69,6 @@ def _services(settings: Settings) -> list[Service]:
         prefect_server(settings),
         *workers(settings),
     ]
-
-
-def _queues(root: Path) -> tuple[str, ...]:
-    """The queues of stages that `params.yaml` names."""
-    fleet = read_yaml(root / PARAMS)[0].get("fleet")
-    return tuple(map(str, fleet)) if isinstance(fleet, dict) and fleet else QUEUES
 
 
 def _announce(settings: Settings, report: Callable[[str], None]) -> None:

@@ -128,6 +128,7 @@ def test_two_workers_make_what_one_machine_makes(fleet, project, tmp_path):
     (tmp_path / "away").rename(tmp_path / "remote")
 
 
+@pytest.mark.slow
 def test_clone_without_records_finds_every_result(fleet, project, tmp_path):
     assert run(project).is_completed()
     clone = tmp_path / "clone"
@@ -139,6 +140,7 @@ def test_clone_without_records_finds_every_result(fleet, project, tmp_path):
     assert read_entries(clone) == read_entries(project)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_train_each_model_once(fleet, project, tmp_path):
     other = tmp_path / "other"
     sample_projects.call(tmp_path, "git", "clone", "--quiet", str(project), str(other))
@@ -209,6 +211,7 @@ def test_sentence_and_status_of_a_stage_reach_the_run(fleet, project):
     assert "other" in fleet.begun()
 
 
+@pytest.mark.slow
 def test_stopped_run_stops_the_stage_of_its_worker(fleet, project, tmp_path):
     hand_over(project, {"gpu": ["teacher"]})
     sample_projects.behave(project, "teacher", "note('ready')\nif times() == 1: time.sleep(300)")

@@ -1,7 +1,10 @@
 """The parts of a fleet that need no worker: refusals, keys, checkpoints and results in DVC's remote."""
 
 import contextlib
+import os
+import socket
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +20,8 @@ from espalier.tasks.fleet.repository import Source, find_source
 from espalier.tasks.fleet.request import Request
 from espalier.tasks.fleet.workspace import Home
 from espalier.tasks.graph import read_graph
+from espalier.tasks.services.object_store import find_rclone
+from espalier.tasks.services.service import http_answers
 from espalier.waiting import Reminder
 
 PARAMS = {
@@ -25,9 +30,50 @@ PARAMS = {
 }
 
 
-@pytest.fixture
-def remote(root, tmp_path):
-    """The remote of a project, in a folder beside it."""
+@pytest.fixture(scope="module")
+def object_store(tmp_path_factory):
+    """A real S3 server with the bucket `team`; its address."""
+    folder = tmp_path_factory.mktemp("objects")
+    (folder / "team").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    server = subprocess.Popen(
+        [
+            find_rclone(),
+            "serve",
+            "s3",
+            "--addr",
+            place,
+            "--auth-key",
+            "someone,secret",
+            str(folder),
+        ],
+        env=os.environ | {"RCLONE_CONFIG": "/dev/null"},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while not http_answers(f"http://{place}"):
+        assert time.monotonic() < deadline, "the S3 server did not start"
+        time.sleep(0.1)
+    yield f"http://{place}"
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, root, tmp_path, monkeypatch):
+    """The remote of a project: a folder beside it, or a bucket."""
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("object_store"))
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, value in os.environ.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setitem(sample_projects.ENVIRONMENT, name, value)
+        url = f"s3://team/{tmp_path.name}"
+        sample_projects.call(root, "dvc", "remote", "add", "--default", "shared", url)
+        return opened(root)
     sample_projects.call(
         root, "dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote")
     )

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from espalier import paths
-from espalier.tasks.environment import OPEN_REGISTRY
+from espalier.tasks.environment import locate_registry
 from espalier.tasks.graph import Graph
 from espalier.tasks.reporting import MARK
 
@@ -106,6 +106,6 @@ def print_locations(root: Path) -> None:
     lines = (
         f"models    {root / paths.MODELS}",
         f"reports   {root / paths.REPORTS}",
-        f"registry  {OPEN_REGISTRY}",
+        f"registry  {locate_registry()}",
     )
     sys.stdout.write("\n" + "\n".join(lines) + "\n")

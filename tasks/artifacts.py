@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from espalier import paths
-from espalier.tasks.environment import OPEN_REGISTRY
+from espalier.tasks.environment import locate_registry
 from espalier.tasks.project import Project
 
 
@@ -51,7 +51,7 @@ def _page(root: Path) -> str:
         "# Locations",
         f"- models: `{root / paths.MODELS}`",
         f"- reports: `{root / paths.REPORTS}`",
-        f"- registry: `{OPEN_REGISTRY}`, in `{root}`",
+        f"- registry: `{locate_registry()}`; commands are for the folder `{root}`",
     ]
     receipt = root / paths.REGISTERED
     if receipt.is_file():

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 from espalier import paths
-
-# to be run in the project's folder
-OPEN_REGISTRY = "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"
+from espalier.settings.secrets import without_secrets
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
@@ -56,6 +54,14 @@ def _has_profile() -> bool:
         return (Path.home() / ".prefect" / "profiles.toml").exists()
     except RuntimeError:  # in a container the number of a user may have no entry in passwd
         return False
+
+
+def locate_registry() -> str:
+    """The address of the tracking server, or the command that shows the project's own registry, in its folder."""
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if address.startswith("http"):
+        return without_secrets(address)
+    return "mlflow ui --backend-store-uri sqlite:///mlflow/store/mlflow.db"
 
 
 def stage_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from espalier.flows import terminal
+from espalier.tasks.environment import locate_registry
 from espalier.tasks.reporting import MARK
 
 LOGGER = logging.getLogger("prefect.task_runs")
@@ -59,3 +60,10 @@ def test_no_handler_is_left():
     with terminal.lines_on_terminal(8, 3):
         assert LOGGER.handlers != before
     assert LOGGER.handlers == before
+
+
+def test_the_registry_of_a_run_is_the_server_that_it_used(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert locate_registry().endswith("sqlite:///mlflow/store/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:PLANTED-word@127.0.0.1:5000")
+    assert locate_registry() == "http://***@127.0.0.1:5000"

@@ -19,11 +19,12 @@ import sample_projects
 from registry.projects import Project
 from registry.servers import free_port
 
+from espalier.errors import BadInput
 from espalier.tasks.services.object_store import object_store
 from espalier.tasks.services.postgres import can_run, find_programs, postgres
 from espalier.tasks.services.service import find_processes
 from espalier.tasks.services.settings import DATABASES, LOOPBACK, Ports
-from espalier.tasks.services.start import read_settings
+from espalier.tasks.services.start import read_settings, run_services
 from espalier.tasks.services.supervisor import supervise
 
 MISSING = [one for one in ("boto3", "dvc_s3", "flask_wtf", "psycopg2") if find_spec(one) is None]
@@ -125,6 +126,11 @@ def test_a_cluster_that_was_not_finished_is_made_again(settings):
     while_running(settings, lambda: query(settings, "SELECT 1").check_returncode())
     assert not draft.exists()
     assert not (settings.data / ".password").exists()
+
+
+def test_a_service_that_does_not_exist_is_named_with_the_others(settings):
+    with pytest.raises(BadInput, match="postgres, s3, mlflow, prefect, .*worker-bench; found web"):
+        run_services(settings, print, ["s3", "web"])
 
 
 class Fleet:

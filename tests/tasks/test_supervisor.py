@@ -27,6 +27,22 @@ import http.server
 http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
 """
 
+CHILD = """
+import os, pathlib, signal, sys, time
+worker = os.getppid()
+def stop(sign, frame):
+    pathlib.Path(sys.argv[1]).write_text("the worker runs" if os.getppid() == worker else "it has ended")
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path(sys.argv[1] + ".ready").touch()
+time.sleep(600)
+"""
+WORKER = f"""
+import http.server, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {CHILD!r}, sys.argv[2]])
+http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
+"""
+
 
 def free_port():
     with socket.socket() as listener:
@@ -98,12 +114,13 @@ def test_a_service_that_was_killed_is_started_again_without_its_old_children(
     tmp_path, make_service, run, monkeypatch
 ):
     monkeypatch.setattr(supervisor, "_PAUSE", 0.0)
-    completed, before = [], []
+    completed, before, after = [], [], []
     service = replace(make_service("web"), complete=lambda: completed.append(1))
 
     def kill_and_wait():
         os.kill(before[0], signal.SIGKILL)
         wait_for(lambda: running(tmp_path, "web")[:1] not in ([], before[:1]) and service.answers())
+        after.extend(running(tmp_path, "web"))
         os.kill(os.getpid(), signal.SIGINT)
 
     def when_ready():
@@ -113,8 +130,36 @@ def test_a_service_that_was_killed_is_started_again_without_its_old_children(
     lines = run([service], when_ready)
     assert "web ended with status -9: it is started again" in lines[1]
     assert completed == [1]  # the step after the first answer is not repeated
+    assert (len(before), len(after)) == (2, 2)
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_flow_runs_of_a_worker_outlive_it_and_are_ended_before_it(
+    tmp_path, make_service, run, monkeypatch, restarted
+):
+    monkeypatch.setattr(supervisor, "_PAUSE", 0.0)
+    port = free_port()
+    command = (sys.executable, "-c", WORKER, str(port), str(tmp_path / "end"))
+    service = replace(make_service("worker", command, port=port), children_work=True)
+    before, after = [], []
+
+    def step():
+        if restarted:
+            os.kill(before[0], signal.SIGKILL)
+            wait_for(lambda: len(running(tmp_path, "worker")) == 3 and service.answers())
+        after.extend(running(tmp_path, "worker"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def when_ready():
+        wait_for(lambda: (tmp_path / "end.ready").exists())
+        before.extend(running(tmp_path, "worker"))
+        threading.Thread(target=step).start()
+
+    run([service], when_ready)
     assert len(before) == 2
-    assert not any(psutil.pid_exists(pid) for pid in before)
+    assert before[1] in after
+    assert restarted or (tmp_path / "end").read_text() == "the worker runs"
 
 
 def wait_for(question, seconds=30):

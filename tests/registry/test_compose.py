@@ -10,8 +10,9 @@ import pytest
 import yaml
 from registry.servers import COMPOSE
 
+from espalier.tasks.fleet.request import POOL
 from espalier.tasks.services.orchestration import LEASES
-from espalier.tasks.services.settings import BUCKETS, DATABASES, FLOWS_POOL, QUEUES, STAGES_POOL
+from espalier.tasks.services.settings import BUCKETS, DATABASES, FLOWS_POOL, QUEUES
 
 ROOT = COMPOSE.parents[1]
 CONTENT = yaml.safe_load(COMPOSE.read_text())
@@ -92,7 +93,7 @@ def test_databases_buckets_pools_and_queues_are_those_of_the_services_without_co
     assert all(f"/data/{bucket}" in text for bucket in BUCKETS)
     workers = [one for name, one in SERVICES.items() if name.startswith("worker-")]
     pools = {word for one in workers for word in one["command"] if word.startswith("--pool=")}
-    assert pools == {f"--pool={FLOWS_POOL}", f"--pool={STAGES_POOL}"}
+    assert pools == {f"--pool={FLOWS_POOL}", f"--pool={POOL}"}
     queues = {word for one in workers for word in one["command"] if "queue" in word}
     assert queues == {f"--work-queue={queue}" for queue in QUEUES}
 

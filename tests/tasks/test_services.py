@@ -129,7 +129,7 @@ def test_a_cluster_that_was_not_finished_is_made_again(settings):
 
 
 def test_a_service_that_does_not_exist_is_named_with_the_others(settings):
-    with pytest.raises(BadInput, match="postgres, s3, mlflow, prefect, .*worker-bench; found web"):
+    with pytest.raises(BadInput, match=r"postgres, s3, mlflow, prefect, .*worker-bench; found web"):
         run_services(settings, print, ["s3", "web"])
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from espalier.errors import BadInput, TryAgain

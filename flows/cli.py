@@ -67,6 +67,9 @@ def _add_fleet(commands: cli.Subparsers) -> None:
         command.add_argument(
             f"--{name}-port", type=int, default=port, metavar="PORT", help="default: %(default)s"
         )
+    command.add_argument(
+        "--only", action="append", default=[], metavar="SERVICE", help="start only this; repeatable"
+    )
     command.set_defaults(run=_run_fleet)
 
 
@@ -147,7 +150,7 @@ def _run_fleet(arguments: argparse.Namespace) -> None:
     settings = read_settings(root, arguments.data or root / paths.FLEET, arguments.host, ports)
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, _interrupt_once)
-    run_services(settings, _say)
+    run_services(settings, _say, arguments.only)
 
 
 def _interrupt_once(_sign: int, _frame: object) -> NoReturn:

@@ -5,8 +5,11 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 from espalier.errors import BadInput, EspalierError
 from espalier.tasks.services.passwords import write_private
@@ -16,6 +19,8 @@ from espalier.tasks.services.settings import DATABASES, LOOPBACK, USER, Settings
 _SYSTEM = Path("/usr/lib/postgresql")  # Debian keeps the programs of each version off the path
 _SHORT = 30.0  # seconds that a command of the client may take
 _LONG = 300.0  # seconds that a new cluster may take on a slow disk
+_FORMER = 30.0  # seconds for which a former process is waited for
+_TICK = 0.1  # seconds between two looks at it
 _NAME = "postgres"
 
 
@@ -41,7 +46,7 @@ def postgres(settings: Settings) -> Service:
         answers=lambda: _succeeds(ready, client),
         folder=Path("/"),
         listens=(LOOPBACK, settings.ports.postgres),
-        prepare=lambda: _make_cluster(programs, data, settings.passwords.postgres, environment),
+        prepare=lambda: _prepare(programs, data, settings.passwords.postgres, environment),
         complete=lambda: _make_databases(programs, client),
         stop=signal.SIGINT,  # ends the connections; SIGTERM would wait for the clients to close them
         with_children=False,
@@ -128,6 +133,29 @@ def _check_user(data: Path) -> None:
 def _may_enter(user: str, folder: Path) -> bool:
     command = ["test", "-x", str(folder)]
     return subprocess.run(command, check=False, timeout=_SHORT, **as_user(user)).returncode == 0
+
+
+def _prepare(programs: Path, data: Path, password: str, environment: Mapping[str, str]) -> None:
+    _make_cluster(programs, data, password, environment)
+    await_former(data)
+
+
+def await_former(data: Path) -> None:
+    """Wait for the end of the process that used the data before: PostgreSQL refuses them meanwhile.
+
+    A process that was killed without its supervisor keeps its number until the first process of the machine
+    has seen its end, which can take seconds in a container.
+    """
+    deadline = time.monotonic() + _FORMER
+    path = data / "postmaster.pid"
+    while time.monotonic() < deadline:
+        try:
+            number = int(path.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return
+        if not psutil.pid_exists(number):
+            return
+        time.sleep(_TICK)
 
 
 def _make_cluster(

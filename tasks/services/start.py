@@ -1,8 +1,9 @@
 """The services together: their settings, their order, and the variables of clients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.paths import STATE
 from espalier.tasks.services.object_store import object_store
@@ -40,24 +41,28 @@ def read_settings(root: Path, data: Path, host: str, ports: Ports) -> Settings:
     )
 
 
-def run_services(settings: Settings, report: Callable[[str], None]) -> None:
+def run_services(
+    settings: Settings, report: Callable[[str], None], only: Collection[str] = ()
+) -> None:
     """Run the services until Ctrl-C.
 
     Args:
         settings: the settings.
         report: receives a sentence about each event.
+        only: names of the services to run, for a restoration or on a machine for workers; all if it is empty.
 
     Raises:
-        BadInput: if a program is missing, or a port or the data are in use.
+        BadInput: if a program is missing, a port or the data are in use, or no service has one of the names.
         TryAgain: if a service does not start, or ends too often.
     """
     supervise(
-        _services(settings),
+        _chosen(_services(settings), only),
         settings.data,
         settings.logs,
         report,
         lambda: _announce(settings, report),
     )
+    report("all services have ended")
 
 
 def _services(settings: Settings) -> list[Service]:
@@ -69,6 +74,14 @@ def _services(settings: Settings) -> list[Service]:
         prefect_server(settings),
         *workers(settings),
     ]
+
+
+def _chosen(services: list[Service], only: Collection[str]) -> list[Service]:
+    names = [service.name for service in services]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise BadInput(f"Expected services of {', '.join(names)}; found {unknown[0]}.")
+    return [service for service in services if not only or service.name in only]
 
 
 def _announce(settings: Settings, report: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from espalier.errors import BadInput, TryAgain
 from espalier.tasks.services import supervisor
 from espalier.tasks.services.passwords import read_passwords
-from espalier.tasks.services.postgres import can_run, find_programs
+from espalier.tasks.services.postgres import await_former, can_run, find_programs
 from espalier.tasks.services.service import Service, find_processes, http_answers
 from espalier.tasks.services.settings import MARK, MARK_NAME
 from espalier.tasks.services.supervisor import supervise
@@ -244,3 +244,15 @@ def test_data_of_another_version_of_postgres_are_not_opened(tmp_path):
     (tmp_path / "PG_VERSION").write_text("9\n")
     with pytest.raises(BadInput, match=r"Expected PostgreSQL 9, which has written .*; found \d+"):
         find_programs(tmp_path)
+
+
+def test_a_new_postgres_waits_for_the_end_of_the_former_one(tmp_path):
+    former = subprocess.Popen([sys.executable, "-c", ""])
+    (tmp_path / "postmaster.pid").write_text(f"{former.pid}\n{tmp_path}\n")
+    time.sleep(1.0)  # it has ended; its number stays until it is reaped
+    assert psutil.pid_exists(former.pid)
+    threading.Timer(1.0, former.wait).start()
+    began = time.monotonic()
+    await_former(tmp_path)
+    assert 0.5 < time.monotonic() - began < 10
+    await_former(tmp_path / "nothing")

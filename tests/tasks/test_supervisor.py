@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from espalier.errors import BadInput, TryAgain
@@ -87,6 +89,15 @@ def run(tmp_path):
     return call
 
 
+@contextmanager
+def interrupting():
+    """Interrupts the main thread at the end, however the block ends."""
+    try:
+        yield
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def interrupt():
     raise KeyboardInterrupt
 
@@ -117,10 +128,12 @@ def test_a_service_that_was_killed_is_started_again_without_its_old_children(
     service = replace(make_service("web"), complete=lambda: completed.append(1))
 
     def kill_and_wait():
-        os.kill(before[0], signal.SIGKILL)
-        wait_for(lambda: running(tmp_path, "web")[:1] not in ([], before[:1]) and service.answers())
-        after.extend(running(tmp_path, "web"))
-        os.kill(os.getpid(), signal.SIGINT)
+        with interrupting():
+            os.kill(before[0], signal.SIGKILL)
+            wait_for(
+                lambda: running(tmp_path, "web")[:1] not in ([], before[:1]) and service.answers()
+            )
+            after.extend(running(tmp_path, "web"))
 
     def when_ready():
         before.extend(running(tmp_path, "web"))
@@ -144,11 +157,11 @@ def test_flow_runs_of_a_worker_outlive_it_and_are_ended_before_it(
     before, after = [], []
 
     def step():
-        if restarted:
-            os.kill(before[0], signal.SIGKILL)
-            wait_for(lambda: len(running(tmp_path, "worker")) == 3 and service.answers())
-        after.extend(running(tmp_path, "worker"))
-        os.kill(os.getpid(), signal.SIGINT)
+        with interrupting():
+            if restarted:
+                os.kill(before[0], signal.SIGKILL)
+                wait_for(lambda: len(running(tmp_path, "worker")) == 3 and service.answers())
+            after.extend(running(tmp_path, "worker"))
 
     def when_ready():
         wait_for(lambda: (tmp_path / "end.ready").exists())

@@ -24,6 +24,7 @@ from espalier.errors import BadInput, TryAgain
 from espalier.making.room import checkpoint_bytes
 from espalier.models.build import build
 from espalier.models.folder import content_hash as model_hash
+from espalier.outcomes import OUTCOME
 from espalier.space import size_of_files
 from espalier.system_errors import as_sentence, naming, sentences
 from espalier.tasks.graph import Stage
@@ -131,7 +132,7 @@ class TestFullDisk:
 
     def test_the_outcome_itself(self, project, disk, ended, monkeypatch):
         path = disk / "outcome.json"
-        monkeypatch.setenv(cli.OUTCOME, str(path))
+        monkeypatch.setenv(OUTCOME, str(path))
         shutil.rmtree(project / "models" / "teacher")
         with filled(disk):
             status, said = ended(project, "make", "teacher")

@@ -14,7 +14,7 @@ import yaml
 from espalier.errors import BadInput, TryAgain
 from espalier.params import check
 from espalier.tasks.dvc_repo import locked_repo
-from espalier.tasks.fleet.lock_entries import describe, read_entries, record_entry
+from espalier.tasks.fleet.lock_entries import describe, read_entries, record_entry, write_entries
 from espalier.tasks.fleet.remote import Remote, naming_remote
 from espalier.tasks.fleet.repository import Source, find_source
 from espalier.tasks.fleet.request import Request
@@ -185,6 +185,19 @@ def test_recorded_entry_makes_a_stage_unchanged_without_its_files(built_project)
     stages = {one.name: one for one in read_graph(built_project, allow_missing=True).stages}
     assert not stages["model@student"].stale
     assert {one.name for one in read_graph(built_project).stale} >= {"model@student"}
+
+
+def test_dvc_can_add_its_entry_to_those_that_a_worker_got(root):
+    """Text with a colon, as the name of a network, must stay readable."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["models"]["student"]["model"] = "espalier:resnet"
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    sample_projects.call(root, "dvc", "repro", "--quiet", "model@student-p50")
+    entries = read_entries(root)
+    write_entries(root, {"model@student": entries["model@student"]})
+    sample_projects.call(root, "dvc", "repro", "--quiet", "--single-item", "model@student-p50")
+    sample_projects.call(root, "dvc", "status", "model@student-p50")
+    assert read_entries(root)["model@student-p50"] == entries["model@student-p50"]
 
 
 def test_result_is_found_by_its_key_alone(root, remote):

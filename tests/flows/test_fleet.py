@@ -71,7 +71,11 @@ def fleet(tmp_path_factory, project_root):
     for worker in fleet.workers.values():
         worker.terminate()
     for worker in fleet.workers.values():
-        worker.wait(60)
+        try:
+            worker.wait(60)
+        except subprocess.TimeoutExpired:  # it ends by SIGINT, which a background job ignores
+            worker.kill()
+            worker.wait()
 
 
 @pytest.fixture

@@ -86,7 +86,10 @@ def run(tmp_path):
         supervise(services, tmp_path, tmp_path / "logs", lines.append, when_ready)
         return lines
 
-    return call
+    # a job in the background of a shell ignores it
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield call
+    signal.signal(signal.SIGINT, former)
 
 
 @contextmanager

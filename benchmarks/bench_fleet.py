@@ -1,6 +1,6 @@
 """A tree of six entries and a teacher on one worker and on two, and a night with nothing new.
 
-    python benchmarks/bench_fleet.py [--epochs 40] [--write]
+    python benchmarks/bench_fleet.py [--epochs 150] [--write]
 
 Each worker has a home of its own, makes one stage at a time with one thread, and gets files through a DVC remote, as on
 another machine. Both trees are made from nothing in new projects, one after the other, against one Prefect
@@ -49,7 +49,7 @@ WIDTHS = (8, 9, 10, 11, 12, 13)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40, help="epochs of each student")
+    parser.add_argument("--epochs", type=int, default=150, help="epochs of each student")
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
     load = os.getloadavg()[0]

@@ -1,6 +1,7 @@
 """Make one stage of a project on the machine of a worker."""
 
 import logging
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +42,8 @@ def stage(
         refuse_other_version(request)
         with home.workspace(request) as root, sentences(root):
             with open_project(str(root), limits, slots=home.slots) as project:
+                if not os.environ.get("MLFLOW_TRACKING_URI"):
+                    project.live.close()  # curves would go to a registry in the clone
                 result = make_or_find(request, project, 60 * checkpoint_minutes, report)
             publish_model(request.stage.rpartition("@")[2], root)
             _return(request, result)

@@ -48,3 +48,17 @@ def test_decoding_on_the_fly_costs_as_much_as_the_page_says(project_root):
         f"load of {record['load_before']}",
     ):
         assert text in page, text
+
+
+def test_two_workers_take_as_long_as_the_page_says(project_root):
+    record = json.loads((project_root / "benchmarks" / "results" / "fleet.json").read_text())
+    assert record["equal_weights"]
+    assert record["night_bytes_moved"] == 0
+    page = " ".join((project_root / "docs" / "fleet.md").read_text().split())
+    one, two = record["seconds"]["1"], record["seconds"]["2"]
+    for text in (
+        f"took {one:.0f} s on one worker and {two:.0f} s on two, {record['ratio']:.2f} of it",
+        f"A night with nothing new takes {record['night_with_nothing_new_seconds']:.0f} s and moves no byte",
+        f"{record['command']}`, {record['device']}, {record['processors']} processors",
+    ):
+        assert text in page, text

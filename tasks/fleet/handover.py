@@ -201,11 +201,11 @@ def _submit(
 
 
 def _key(request: Request) -> str:
-    """The key of a request; a forced stage is made once in each run."""
-    context = FlowRunContext.get()
+    """The key of a request to workers of one version; a forced stage is made once in each run."""
+    key, context = f"{request.key}-{request.version}", FlowRunContext.get()
     if not request.forced or context is None or context.flow_run is None:
-        return request.key
-    return f"{request.key}-{context.flow_run.id}"
+        return key
+    return f"{key}-{context.flow_run.id}"
 
 
 def _result(client: SyncPrefectClient, run: FlowRun) -> Result | None:
@@ -218,7 +218,10 @@ def _result(client: SyncPrefectClient, run: FlowRun) -> Result | None:
             type=ArtifactFilterType(any_=[RESULT]),
         )
     )
-    return Result(**json.loads(str(found[0].data))) if found else None
+    try:
+        return Result(**json.loads(str(found[0].data))) if found else None
+    except (TypeError, ValueError):  # of another version
+        return None
 
 
 def _failure(stage: Stage, state: State[Any] | None) -> EspalierError:

@@ -115,6 +115,7 @@ class Fleet:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     given = parser.parse_args()
@@ -124,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         fleet = started_fleet(Path(temporary))
         try:
-            for number in range(given.runs):
+            for number in range(given.first, given.first + given.runs):
                 if time.monotonic() > ended:
                     break
                 disturbance = DISTURBANCES[number % len(DISTURBANCES)]

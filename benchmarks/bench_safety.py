@@ -106,7 +106,7 @@ def measure(data: Path, rounds: int) -> dict[str, Any]:
                     ways[way].append(found)
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": "python benchmarks/bench_safety.py --data FOLDER --write",
+        "command": f"python benchmarks/bench_safety.py --data FOLDER --rounds {rounds} --write",
         "device": device_name(torch.device("cpu")),
         "torch": torch.__version__,
         "load_before": load,

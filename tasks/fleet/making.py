@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from espalier import __version__
@@ -38,7 +39,7 @@ def make_or_find(request: Request, project: Project, seconds: float, report: Rep
     Raises:
         EspalierError: if the stage failed; its kind says what to do next.
     """
-    stage = load_stage(project.root, request.stage)
+    stage = replace(load_stage(project.root, request.stage), forced=request.forced)
     _pull_inputs(stage, project, report)
     with locked_repo(project.root, Reminder(report)) as repo:
         remote = Remote.of(repo)

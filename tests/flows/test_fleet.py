@@ -131,6 +131,11 @@ def test_two_workers_make_what_one_machine_makes(fleet, project, tmp_path):
     assert fleet.begun() in ([], ["register"])  # the sample project has no registry
     (tmp_path / "away").rename(tmp_path / "remote")
 
+    # its worker has the result in its cache, and makes it again all the same
+    fleet.log.write_text("")
+    assert compress(str(project), ("other",), LIMITS, return_state=True).is_completed()
+    assert [name for name in fleet.begun() if name != "register"] == ["other"]
+
 
 @pytest.mark.slow
 def test_clone_without_records_finds_every_result(fleet, project, tmp_path):

@@ -37,9 +37,9 @@ def stage(
         limits: delays and time limits, in seconds.
     """
     report = _reporter()
-    home = Home.of_this_user()
     try:
         refuse_other_version(request)
+        home = Home.of_this_user()
         with home.workspace(request) as root, sentences(root):
             with open_project(str(root), limits, slots=home.slots) as project:
                 if not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import yaml
 
 # without PWD, which would lead processes of a test project back to the folder of the tests
@@ -114,6 +115,22 @@ def call(root: Path, *command: str) -> str:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+def wait_for(question, what, seconds=90):
+    """Wait until a question has an answer, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.2)
+    return answer
+
+
+def processes_of(stage: psutil.Process) -> list[psutil.Process]:
+    """The processes of a worker's flow run, from that of the run down to that of the stage."""
+    parents = stage.parents()
+    worker = next(place for place, one in enumerate(parents) if "worker" in one.cmdline())
+    return [*reversed(parents[:worker]), stage]
 
 
 @functools.cache

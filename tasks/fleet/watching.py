@@ -52,14 +52,12 @@ class FlowRunWatch:
         run_id: id of the flow run.
         queue: work queue in which it was scheduled.
         report: receives its lines.
-        silence: seconds without a sign of life after which it is lost.
     """
 
     client: SyncPrefectClient
     run_id: UUID
     queue: str
     report: ReportLine
-    silence: float = SILENCE
     _lines: int = 0
     _seen: Any = None
     _since: float = field(default_factory=time.monotonic)
@@ -95,7 +93,7 @@ class FlowRunWatch:
         if sign != self._seen:
             self._seen, self._since = sign, time.monotonic()
         silent = time.monotonic() - self._since
-        if silent > self.silence:
+        if silent > SILENCE:
             message = f"Expected heartbeats of the worker; found none for {duration(silent)}."
             self.client.set_flow_run_state(self.run_id, Crashed(message=message), force=True)
 

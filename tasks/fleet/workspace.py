@@ -41,11 +41,20 @@ class Home:
 
     @classmethod
     def of_this_user(cls) -> "Home":
-        """The home that `ESPALIER_WORKER_HOME` names, else one in the user's cache folder."""
+        """The home that `ESPALIER_WORKER_HOME` names, else one in the user's cache folder.
+
+        Raises:
+            BadInput: if neither is known, as for the number of a user without entry in passwd.
+        """
         named = os.environ.get(HOME)
         if named:
             return cls(Path(named).resolve())
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        try:
+            cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        except RuntimeError:
+            raise BadInput(
+                f"Expected the user of the worker to have a home; found none: set {HOME} to a folder."
+            ) from None
         return cls(Path(cache) / "espalier" / "worker")
 
     @property

@@ -195,7 +195,7 @@ def disturb(
     number: int,
 ) -> None:
     """Kill or cut one thing; servers, workers and networks come back."""
-    processes = processes_of(stage)
+    processes = sample_projects.processes_of(stage)
     if disturbance == "stage":
         stage.kill()
     elif disturbance == "flow run":
@@ -223,13 +223,6 @@ def disturb(
         time.sleep(8)
         shutil.rmtree(place, ignore_errors=True)  # DVC makes a remote that is missing
         Path(f"{place}-away").rename(place)
-
-
-def processes_of(stage: psutil.Process) -> list[psutil.Process]:
-    """The processes of a worker's flow run, from that of the run down to that of the stage."""
-    parents = stage.parents()
-    worker = next(place for place, one in enumerate(parents) if "worker" in one.cmdline())
-    return [*reversed(parents[:worker]), stage]
 
 
 def kill_all(processes: list[psutil.Process]) -> None:

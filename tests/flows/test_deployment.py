@@ -12,6 +12,7 @@ import sample_projects
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import StateType
+from sample_projects import wait_for
 
 
 def test_the_server_can_be_imported():
@@ -52,13 +53,13 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
         "espalier.flows.compress.compress",
         "espalier",
     )
-    _wait_for(lambda: _scheduled(client), "scheduled runs")
+    wait_for(lambda: _scheduled(client), "scheduled runs")
 
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     worker = _start_worker(tmp_path, server)
     try:
         run = client.create_flow_run_from_deployment(nightly.id)
-        ended = _wait_for(lambda: _ended(client, run.id), "the end of the run")
+        ended = wait_for(lambda: _ended(client, run.id), "the end of the run")
         assert ended.type == StateType.COMPLETED, ended.message
         assert ended.message == "2 of 7 stages were made, 5 were unchanged."
         assert sample_projects.events(built_project)[-2:] == ["other", "evaluate"]
@@ -68,7 +69,7 @@ def test_deployed_flow_is_scheduled_and_a_worker_runs_it(built_project, deployed
         assert tagged >= {"teacher", "other", "models", "espalier"}
 
         killed = _start_and_kill(built_project, client, nightly)
-        ended = _wait_for(lambda: _ended(client, killed), "the end of the killed run", 120)
+        ended = wait_for(lambda: _ended(client, killed), "the end of the killed run", 120)
         assert ended.type == StateType.CRASHED
     finally:
         worker.terminate()
@@ -104,7 +105,7 @@ def test_a_run_whose_worker_crashed_with_it_is_marked_within_two_minutes_and_a_s
         worker.wait(60)
     for process in processes:
         process.kill()
-    ended = _wait_for(lambda: _ended(client, run), "the end of the killed run", 120)
+    ended = wait_for(lambda: _ended(client, run), "the end of the killed run", 120)
     assert ended.type == StateType.CRASHED
     assert ended.message.startswith("Expected a heartbeat of the run every 30 s")
 
@@ -122,7 +123,7 @@ def _start(root, client, deployment):
     sample_projects.write_params(root, other={"keep_macs": 0.6})
     sample_projects.behave(root, "other", "note('ready'); time.sleep(600)")
     run = client.create_flow_run_from_deployment(deployment.id)
-    _wait_for(lambda: sample_projects.events(root, "ready"), "the stage")
+    wait_for(lambda: sample_projects.events(root, "ready"), "the stage")
     lines = [json.loads(line) for line in (root / "events.log").read_text().splitlines()]
     stage = psutil.Process(lines[-1]["pid"])
     flow = next(one for one in stage.parents() if "dvc" not in one.cmdline())
@@ -155,11 +156,3 @@ def _scheduled(client):
 def _ended(client, identity):
     state = client.read_flow_run(identity).state
     return state if state.is_final() else None
-
-
-def _wait_for(question, what, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.3)
-    return answer

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import sample_projects
 import yaml
+from sample_projects import processes_of, wait_for
 
 from espalier.flows.compress import compress
 from espalier.tasks.fleet.lock_entries import read_entries
@@ -269,23 +270,8 @@ def test_frozen_machine_is_replaced_within_two_minutes(fleet, project):
     assert begun[1] - frozen_at[0] < 120
 
 
-def processes_of(stage):
-    """The processes of a worker's flow run, from that of the run down to that of the stage."""
-    parents = stage.parents()
-    worker = next(place for place, one in enumerate(parents) if "worker" in one.cmdline())
-    return [*reversed(parents[:worker]), stage]
-
-
 def ready(fleet, name):
     found = [
         line["pid"] for line in fleet.lines() if (line["stage"], line["event"]) == (name, "ready")
     ]
     return found[0] if found else None
-
-
-def wait_for(question, what, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.2)
-    return answer

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sample_projects
@@ -18,7 +19,7 @@ from espalier.tasks.fleet.lock_entries import describe, read_entries, record_ent
 from espalier.tasks.fleet.remote import Remote, naming_remote
 from espalier.tasks.fleet.repository import Source, find_source
 from espalier.tasks.fleet.request import Request
-from espalier.tasks.fleet.workspace import Home
+from espalier.tasks.fleet.workspace import HOME, Home
 from espalier.tasks.graph import read_graph
 from espalier.tasks.services.object_store import find_rclone
 from espalier.tasks.services.service import http_answers
@@ -278,3 +279,17 @@ def test_frozen_attempt_does_not_hold_up_the_next_one(root, tmp_path):
     home = Home(tmp_path / "home")
     with home.workspace(request) as first, home.workspace(request) as second:
         assert first != second
+
+
+def test_user_without_a_home_is_named_the_variable(monkeypatch):
+    for name in (HOME, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", raising_no_home)
+    with pytest.raises(BadInput, match="set ESPALIER_WORKER_HOME to a folder"):
+        Home.of_this_user()
+    monkeypatch.setenv(HOME, "/somewhere")
+    assert Home.of_this_user().path == Path("/somewhere")
+
+
+def raising_no_home():
+    raise RuntimeError("Could not determine home directory.")

@@ -6,29 +6,29 @@ Each kind of entry has a module of its own in this package.
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
+from espalier.own_functions import refuse_library, refuse_untrusted
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
 from espalier.params.fleet import queues_of_stages
 from espalier.params.fold import Fold
 from espalier.params.imported import Import, Imported, ImportedTeacher
+from espalier.params.processes import refuse_useless_processes
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
+from espalier.params.sections import Evaluation, Registry
 from espalier.params.sentences import sentence
 from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
 from espalier.params.train import Teacher, Train
-from espalier.params.tree import check_tree
 from espalier.paths import PARAMS, TEACHER
 from espalier.reading import naming
 from espalier.settings.data import DataSettings
-from espalier.settings.limits import RUN_BYTES, RUN_SECONDS
-from espalier.settings.names import name_problem
 from espalier.training.recipe import Recipe
 from espalier.yaml_files import read_yaml
 
@@ -56,6 +56,16 @@ __all__ = [
     "read_params",
 ]
 
+_RESERVED = (
+    TEACHER,
+    "latest",
+    "champion",
+    "previous",
+)  # names of aliases in the registry
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LONGEST_NAME = 100  # disks hold names of 255 bytes; drafts and locks add up to 50
+
+
 Entry = Annotated[
     Train | Import | Distill | Prune | Fold | Factorize | Quantize | Share,
     Field(discriminator="by"),
@@ -70,69 +80,6 @@ Root = Annotated[
     Annotated[Teacher | ImportedTeacher, Field(discriminator="by")],
     BeforeValidator(_trained_by_default),
 ]
-
-
-class Evaluation(Strict):
-    """Evaluation of all models.
-
-    Attributes:
-        rounds: number of timed calls of each model at batch 64; ten times as many at batch 1.
-        runtime: program that executes the deployed files, one of `espalier.runtimes.RUNTIMES`.
-        threads: number of threads of the runtime.
-        batch_size: examples per call when outputs are computed.
-        surrogate_depth: largest depth of the decision trees that are fitted to the answers of each
-            network for the report; 0 for none.
-        run_memory: bytes of memory that a deployed file of any size may take for a batch, in a process
-            of its own; large files and inputs may take more.
-        run_seconds: largest time in which a deployed file computes a batch there.
-    """
-
-    rounds: int = Field(60, ge=3)
-    runtime: Literal["onnxruntime"] = "onnxruntime"
-    threads: int = Field(1, ge=1)
-    batch_size: int = Field(256, ge=1)
-    surrogate_depth: int = Field(0, ge=0, le=12)
-    run_memory: int = Field(RUN_BYTES, ge=1)
-    run_seconds: float = Field(RUN_SECONDS, gt=0)
-
-
-_WEBHOOK = r"(https?://.+|env:[A-Za-z_][A-Za-z0-9_]*)?"
-
-
-class Registry(Strict):
-    """The registered model in MLflow.
-
-    Attributes:
-        name: name of the registered model; all versions belong to it.
-        promote: whether a run ends with `espalier promote`, which moves the champion if the gates
-            pass.
-        webhook: URL that receives a JSON message after each move of an alias and each failed run;
-            `env:NAME` takes it from an environment variable, so that no token is in the repository.
-    """
-
-    name: str = "digits"
-    promote: bool = False
-    webhook: str = ""
-
-    @field_validator("webhook")
-    @classmethod
-    def _is_an_address(cls, webhook: str) -> str:
-        if not re.fullmatch(_WEBHOOK, webhook):
-            # the value may hold a token, so the message does not repeat it
-            raise ValueError(
-                "Expected `registry.webhook` to be an http or https address, or `env:NAME` for one in an "
-                "environment variable; found another text."
-            )
-        return webhook
-
-    @field_validator("name")
-    @classmethod
-    def _can_be_registered(cls, name: str) -> str:
-        problem = name_problem(name)
-        if problem:
-            expected, found = problem
-            raise ValueError(f"Expected `registry.name` {expected}; found {found}.")
-        return name
 
 
 class Params(Strict):
@@ -273,5 +220,83 @@ def check(content: Any, text: str = "") -> Params:
         params.recipe(params.teacher.recipe_keys)
     except ValidationError as error:
         raise BadInput(sentence(error, _KINDS, text)) from None
-    check_tree(params)
+    _check_tree(params)
     return params
+
+
+def _check_tree(params: Params) -> None:
+    """Refuse names, parents and teachers that do not make a tree, and functions that may not run.
+
+    Raises:
+        BadInput: with the first problem.
+    """
+    for name, entry in params.models.items():
+        if len(name) > _LONGEST_NAME:
+            raise BadInput(
+                f"Expected a model's name in {PARAMS} to have at most {_LONGEST_NAME} characters; found "
+                f"{len(name)}: {name[:40]!r} ..."
+            )
+        if not _NAME.fullmatch(name) or name in _RESERVED or re.fullmatch(r"v\d+", name):
+            raise BadInput(
+                "Expected a model's name to be lower-case letters, digits, '-' and '_', and none "
+                f"of {', '.join(_RESERVED)} "
+                f"or v1, v2 ...; found {name!r} in {PARAMS}."
+            )
+        if entry.parent != TEACHER and entry.parent not in params.models:
+            raise BadInput(
+                f"Expected models.{name}.from to name the teacher or another model; found "
+                f"{entry.parent!r}."
+            )
+    _check_trusted(params)
+    refuse_useless_processes({TEACHER: params.teacher, **params.models}, params.recipe)
+    lost = sorted(set(params.models) - set(params.names))
+    if lost:
+        raise BadInput(
+            "Expected every model to descend from the teacher; found a circle through "
+            f"{', '.join(lost)}."
+        )
+    for name in params.models:
+        _check_ancestors(params, name)
+    queues_of_stages(params.fleet, params.names)
+
+
+def _check_ancestors(params: Params, name: str) -> None:
+    """Refuse teachers that are no ancestors, and classes of a model that has those of an ancestor.
+
+    Raises:
+        BadInput: if there is one.
+    """
+    entry, known = params.models[name], params.ancestors(name)
+    narrowed = [one for one in known if params.entry(one).concepts is not None]
+    if entry.concepts is not None and narrowed:
+        raise BadInput(
+            f"Expected models.{name}.from to name a model that answers all classes, because "
+            f"{name!r} has `classes`; found {entry.parent!r}, which answers those of "
+            f"{narrowed[0]!r}."
+        )
+    for teacher in entry.chosen_teachers:
+        if teacher not in known:  # DVC would not make it first
+            raise BadInput(
+                f"Expected models.{name}.teachers to be models that {name!r} descends from: "
+                f"{', '.join(known)}; "
+                f"found {teacher!r}."
+            )
+
+
+def _check_trusted(params: Params) -> None:
+    """Refuse functions of packages whose code may not run here.
+
+    Raises:
+        BadInput: if a package is not under `trusted`.
+    """
+    for package in params.trusted:
+        refuse_library(package)
+    places = {f"models.{name}": entry.own_functions for name, entry in params.models.items()}
+    if params.data.arrays is not None:
+        places["data.arrays"] = (params.data.arrays,)
+    for name, functions in places.items():
+        for place in functions:
+            try:
+                refuse_untrusted(place, params.trusted)
+            except BadInput as error:
+                raise BadInput(f"{name}: {error}") from None

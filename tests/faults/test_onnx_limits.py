@@ -15,7 +15,8 @@ from espalier.errors import BadInput
 from espalier.inputs.image import encode
 from espalier.models.onnx_import import read_onnx
 from espalier.onnx_files import load_onnx
-from espalier.params import Evaluation, check
+from espalier.params import check
+from espalier.params.sections import Evaluation
 from espalier.registry.promotion.evaluator import answer
 from espalier.runtimes import DEFAULT, RunLimits
 

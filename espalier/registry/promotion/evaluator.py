@@ -25,8 +25,9 @@ from espalier.gates import Figures, Policy, candidates_of
 from espalier.judging import LEVEL, Question, compare, drop_bounds
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.onnx_files import load_onnx
-from espalier.params import Evaluation, Params
+from espalier.params import Params
 from espalier.params.lineage import refuse_stale
+from espalier.params.sections import Evaluation
 from espalier.paths import (
     CONDITIONS,
     DEPLOYED,

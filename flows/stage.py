@@ -16,6 +16,7 @@ from espalier.errors import EspalierError
 from espalier.system_errors import sentences
 from espalier.tasks.artifacts import publish_model
 from espalier.tasks.fleet.making import make_or_find, refuse_other_version
+from espalier.tasks.fleet.orphaned import survive_the_worker
 from espalier.tasks.fleet.request import RESULT, Request, Result
 from espalier.tasks.fleet.watching import LOGGER
 from espalier.tasks.fleet.workspace import Home
@@ -36,6 +37,7 @@ def stage(
         checkpoint_minutes: minutes between two copies of the checkpoints to DVC's remote.
         limits: delays and time limits, in seconds.
     """
+    survive_the_worker()
     report = _reporter()
     try:
         refuse_other_version(request)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -293,3 +294,34 @@ def test_user_without_a_home_is_named_the_variable(monkeypatch):
 
 def raising_no_home():
     raise RuntimeError("Could not determine home directory.")
+
+
+ORPHAN = """
+import logging, pathlib, sys
+from prefect.logging.handlers import PrefectConsoleHandler
+from espalier.tasks.fleet.orphaned import survive_the_worker
+survive_the_worker()
+log = logging.getLogger("orphan")
+log.addHandler(PrefectConsoleHandler(stream=sys.stderr))
+log.error("first")
+sys.stdin.readline()
+for line in range(3):
+    log.error("a line for a worker that was killed")
+print("and one without Prefect", flush=True)
+pathlib.Path(sys.argv[1]).write_text("the stage is ended")
+"""
+
+
+def test_a_flow_run_whose_worker_was_killed_ends_its_stage(tmp_path):
+    """The worker holds the other end of both pipes."""
+    end = tmp_path / "end"
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", ORPHAN, str(end)]
+    run = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert b"first" in run.stderr.readline()
+    run.stdout.close()
+    run.stderr.close()
+    run.stdin.write(b"\n")
+    run.stdin.close()
+    assert run.wait(60) == 0
+    assert end.read_text() == "the stage is ended"

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from espalier import files
@@ -203,36 +202,6 @@ class Split:
         return Split(self.inputs[index], targets)
 
 
-class StreamedSplit(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
-    """A split on disk; an item is read when it is asked for.
-
-    Workers of a DataLoader may share it.
-
-    An item is an input (...), its target, and its index.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inputs: Any = None
-        with reading(path, SPLIT), safe_open(path, framework="pt") as file:
-            self.targets: torch.Tensor = file.get_tensor("labels")
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"Expected an index to lie in 0..{len(self) - 1}; found {index}.")
-        index %= len(self)
-        if self._inputs is None:
-            file: Any = safe_open(self._path, framework="pt")
-            self._inputs = file.get_slice("images")
-        return self._inputs[index : index + 1][0], self.targets[index], index
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_inputs": None}  # a mapped file cannot be sent to another process
-
-
 def file_name(split: str) -> str:
     """The name of a split's file.
 
@@ -262,7 +231,9 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_split(folder: Path, split: str) -> Split:
-    """Read a split whole; its file is mapped into memory.
+    """Read a split whose examples are stored decoded.
+
+    Its file is mapped into memory: an example is read from the disk when it is asked for.
 
     Raises:
         BadInput: If its file is not the one that was prepared, or holds encoded examples; it names
@@ -272,16 +243,6 @@ def read_split(folder: Path, split: str) -> Split:
     with reading(path, SPLIT):
         tensors = load_file(path)
         return Split(tensors["images"], tensors["labels"])
-
-
-def open_split(folder: Path, split: str) -> StreamedSplit:
-    """Open a split to read single items of it; for data that do not fit into memory.
-
-    Raises:
-        BadInput: If its file is not the one that was prepared, or holds encoded examples; it names
-            the file.
-    """
-    return StreamedSplit(_decoded(folder, split))
 
 
 def open_encoded(folder: Path, split: str, seed: int | None = None) -> EncodedSplit:
@@ -301,7 +262,7 @@ def open_encoded(folder: Path, split: str, seed: int | None = None) -> EncodedSp
     if decoder is None or not dataset.is_encoded(split):
         raise BadInput(
             f"Expected {folder / file_name(split)} to hold encoded examples; found decoded ones: "
-            "`open_split` reads them."
+            "`read_split` reads them."
         )
     return EncodedSplit(_checked(folder, split), decoder)
 

@@ -2,27 +2,24 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from espalier.data.encoded import EncodedSplit
 from espalier.data.prepared import (
     Dataset,
     Split,
-    StreamedSplit,
     open_encoded,
-    open_split,
     read_split,
 )
 
-_AHEAD = 2  # batches that are decoded before they are asked for
+_AHEAD = 2  # batches that are read or decoded before they are asked for
 _PARTS = 32  # of a batch, so that no thread is idle while another decodes large images
 
 
@@ -82,31 +79,34 @@ class Resident:
 
 
 class Streamed:
-    """A split read from the disk by worker processes while the device computes."""
+    """A split mapped from the disk; a thread gathers the next batches while the device computes."""
 
-    def __init__(self, split: StreamedSplit, device: torch.device, workers: int = 2) -> None:
-        self._split, self._device, self._workers = split, device, workers
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._split, self._device = split, device
         self.targets = split.targets
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self._split)
+        return len(self._split.targets)
 
     def batches(self, groups: list[Tensor], view: int | None = None) -> Iterator[Batch]:
-        """One batch for each group of indices."""
+        """One batch for each group of indices; the next ones are read meanwhile."""
         del view
-        loader = DataLoader(
-            self._split,
-            batch_sampler=[group.tolist() for group in groups],
-            num_workers=self._workers,
-            pin_memory=self._device.type == "cuda",
-        )
-        for inputs, targets, index in loader:
-            yield Batch(
-                index,
-                inputs.to(self._device, non_blocking=True),
-                targets.to(self._device, non_blocking=True),
-            )
+        with ThreadPoolExecutor(1, "gather") as thread:
+            gathered = _in_advance(groups, lambda group: thread.submit(self._gather, group))
+            for index, inputs in zip(groups, gathered, strict=True):
+                yield Batch(
+                    index,
+                    inputs.result().to(self._device, non_blocking=True),
+                    self.targets[index].to(self._device, non_blocking=True),
+                )
+
+    def _gather(self, index: Tensor) -> Tensor:
+        """The inputs of some examples in main memory, pinned for a GPU."""
+        stored = self._split.inputs
+        pinned = self._device.type == "cuda"
+        gathered = stored.new_empty(len(index), *stored.shape[1:], pin_memory=pinned)
+        return torch.index_select(stored, 0, index, out=gathered)
 
 
 class OnTheFly:
@@ -138,17 +138,8 @@ class OnTheFly:
 
     def batches(self, groups: list[Tensor], view: int | None = None) -> Iterator[Batch]:
         """One batch for each group of indices; the next ones are decoded meanwhile."""
-        waiting: deque[_Decoding] = deque()
-        try:
-            for group in groups:
-                waiting.append(self._start(group, view))
-                if len(waiting) > _AHEAD:
-                    yield self._finish(waiting.popleft())
-            while waiting:
-                yield self._finish(waiting.popleft())
-        finally:
-            for decoding in waiting:
-                decoding.cancel()
+        for decoding in _in_advance(groups, lambda group: self._start(group, view)):
+            yield self._finish(decoding)
 
     def _start(self, group: Tensor, view: int | None) -> "_Decoding":
         """Have a batch decoded."""
@@ -204,6 +195,31 @@ class _Decoding:
             part.cancel()
 
 
+class _Work(Protocol):
+    """Work on a batch that was handed to threads."""
+
+    def cancel(self) -> object:
+        """Leave out what is not begun yet."""
+
+
+Work = TypeVar("Work", bound=_Work)
+
+
+def _in_advance(groups: list[Tensor], begin: Callable[[Tensor], Work]) -> Iterator[Work]:
+    """The work on each batch, in order; that on the next ones is begun before it is taken."""
+    waiting: deque[Work] = deque()
+    try:
+        for group in groups:
+            waiting.append(begin(group))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for work in waiting:
+            work.cancel()
+
+
 class Chosen:
     """Some examples of a split, with targets of their own."""
 
@@ -248,9 +264,8 @@ def open_examples(
     if dataset.is_encoded(split):
         return OnTheFly(open_encoded(folder, split, seed), dataset.zeros(1), device)
     size = dataset.counts[split] * dataset.zeros(1).nbytes
-    if size <= resident_bytes:
-        return Resident(read_split(folder, split), device)
-    return Streamed(open_split(folder, split), device)
+    kind = Resident if size <= resident_bytes else Streamed
+    return kind(read_split(folder, split), device)
 
 
 def _processors() -> int:

@@ -44,8 +44,8 @@ class Recipe:
         threads: number of CPU threads; the bits depend on it.
         rollbacks: number of returns to the last epoch, with half the rate, after a loss that is
             not finite.
-        resident_bytes: size above which a training split is streamed from the disk instead of kept
-            on the device.
+        resident_bytes: size above which a split is read from the disk batch by batch instead of kept on
+            the device.
     """
 
     epochs: int = 20

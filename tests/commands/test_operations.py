@@ -13,7 +13,7 @@ from properties import assert_equal_outputs, assert_explains, example_of
 
 from espalier import files
 from espalier.commands import make
-from espalier.data.prepared import open_split
+from espalier.data.prepared import read_split
 from espalier.errors import BadInput, Stopped
 from espalier.making.job import Job
 from espalier.making.operations import OPERATIONS as MADE
@@ -74,8 +74,7 @@ class EntryProject:
         return f"{other}-after-{one}"
 
     def images(self):
-        split = open_split(self.root / "prepared", "validation")
-        return torch.stack([split[place][0] for place in range(64)])
+        return read_split(self.root / "prepared", "validation").inputs[:64]
 
     def network(self, name):
         return load(self.root / "models" / name, trusted=["user_package"])

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from espalier import files
 from espalier.commands import evaluate, make, show
 from espalier.commands.report import write_page
-from espalier.data.prepared import open_split, read_dataset, read_split
+from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import EspalierError
 from espalier.gates import read_policies
 from espalier.making.project import Project
@@ -73,8 +73,7 @@ def _dvc(root: Path) -> None:
 
 
 def _split(root: Path) -> None:
-    read_split(root / "prepared", "test")
-    open_split(root / "prepared", "test")[0]
+    read_split(root / "prepared", "test").inputs.sum()
 
 
 def _lineage(root: Path) -> None:

@@ -1,8 +1,10 @@
+import threading
+
 import pytest
 import torch
 from properties import assert_equal_weights
 
-from espalier.data.prepared import open_split, read_dataset, read_split
+from espalier.data.prepared import read_dataset, read_split
 from espalier.training.batches import Chosen, Resident, Streamed, in_order, open_examples
 
 CPU = torch.device("cpu")
@@ -10,9 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def ways(digits):
-    return Resident(read_split(digits, "train"), CPU), Streamed(
-        open_split(digits, "train"), CPU, workers=1
-    )
+    return tuple(kind(read_split(digits, "train"), CPU) for kind in (Resident, Streamed))
 
 
 def test_streamed_and_resident_examples_come_in_the_same_batches(ways, digits):
@@ -42,6 +42,16 @@ def test_chosen_examples_come_with_their_own_targets_from_either(ways, digits):
             assert torch.equal(batch.index, group)
             assert torch.equal(batch.inputs, split.inputs[index[group]])
             assert torch.equal(batch.targets, own[group])
+
+
+def test_a_stream_that_is_left_early_ends_and_begins_again(ways):
+    streamed = ways[1]
+    groups = in_order(100, 10)
+    running = threading.active_count()
+    first = next(streamed.batches(groups))
+    assert threading.active_count() == running  # the thread ended with the stream
+    again = next(streamed.batches(groups))
+    assert torch.equal(first.inputs, again.inputs)
 
 
 def test_training_from_either_ends_with_the_same_bits(ways, setting):

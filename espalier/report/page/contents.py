@@ -11,7 +11,7 @@ from PIL import Image
 
 from espalier import records
 from espalier.data.names import TEST
-from espalier.data.prepared import Dataset, StreamedSplit, open_split, read_dataset
+from espalier.data.prepared import Dataset, Split, read_dataset, read_split
 from espalier.models.folder import concepts_of
 from espalier.paths import (
     ACTIVITY,
@@ -140,19 +140,19 @@ class Contents:
         return self.task.headline.title
 
     @cached_property
-    def test(self) -> StreamedSplit:
+    def test(self) -> Split:
         """The test split; it is opened at the first use, since its hash is verified then."""
-        return open_split(self.root / PREPARED, TEST)
+        return read_split(self.root / PREPARED, TEST)
 
     def display(self, example: int) -> Image.Image | str:
         """A test example: its picture, reduced to its size on the page, or its text."""
-        stored = self.test[example][0].numpy()
+        stored = self.test.inputs[example].numpy()
         shown = self.dataset.input.display(stored, self.dataset.facts)
         return shown if isinstance(shown, str) else reduced(shown)
 
     def parts(self, example: int) -> list[str]:
         """The parts of a test example in words; empty for pictures."""
-        stored = self.test[example][0].numpy()
+        stored = self.test.inputs[example].numpy()
         return self.dataset.input.parts(stored, self.dataset.facts)
 
     def spell(self, answer: float) -> str:

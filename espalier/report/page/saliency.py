@@ -55,7 +55,7 @@ def _refuse_others(contents: Contents, maps: SaliencyMaps) -> None:
         BadInput: if there are some; the message has the file.
     """
     answers = [*maps.labels, *chain.from_iterable(one.answers for one in maps.models.values())]
-    known = all(0 <= example < len(contents.test) for example in maps.examples)
+    known = all(0 <= example < len(contents.test.targets) for example in maps.examples)
     if contents.task.name == CLASSIFICATION.name:
         known &= all(NO_ANSWER <= one < len(contents.dataset.classes) for one in answers)
     if not known:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from espalier.data.names import TRAIN, VALIDATION
-from espalier.data.prepared import Dataset, Split, StreamedSplit, open_split, read_dataset
+from espalier.data.prepared import Dataset, Split, read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.measures.macs import count_macs
@@ -253,8 +253,9 @@ def _write_ablations(project: _Project, reports: Path) -> None:
         for name, (network, groups) in traced.items()
     }
     plan = plan_ablations(work, project.device)
-    every = open_split(project.root / PREPARED, VALIDATION)
-    split = _chosen(every, evenly_spaced(len(every), plan.images))
+    every = read_split(project.root / PREPARED, VALIDATION)
+    chosen = list(evenly_spaced(len(every.targets), plan.images))
+    split = Split(every.inputs[chosen], every.targets[chosen])
     sensitivities, activities = [], []
     for name, (network, groups) in traced.items():
         own = split.answered(project.concepts(name))
@@ -285,13 +286,6 @@ def _activities(
     batches = (front(batch.to(project.device)) for batch in split.inputs.split(_BATCH))
     means = mean_activations(network, groups, batches)
     return [activity(groups, means, kept).assign(model=child) for child, kept in cuts.items()]
-
-
-def _chosen(split: StreamedSplit, examples: Sequence[int]) -> Split:
-    """Some examples of a split, in memory."""
-    items = [split[example] for example in examples]
-    images = torch.stack([image for image, _, _ in items])
-    return Split(images, torch.stack([label for _, label, _ in items]))
 
 
 def _explained(params: Params) -> list[str]:

@@ -7,19 +7,24 @@ from torch import Tensor, nn
 
 from espalier.inputs import Front
 from espalier.prediction import CLASSIFICATION, Task
+from espalier.training.batch_size import inference_batch_size
 from espalier.training.batches import Examples, in_order
 from espalier.training.heads import heads_of, labels_of
 from espalier.training.process_group import ProcessGroup
 
 
 class Inference:
-    """Runs networks over one split in evaluation mode, always in the same batches, for reproducible bits."""
+    """Runs networks over one split in evaluation mode, always in the same batches, for reproducible bits.
+
+    Without a `batch_size`, it follows from the outputs of the network's layers; see
+    `inference_batch_size`.
+    """
 
     def __init__(
         self,
         examples: Examples,
         front: Front,
-        batch_size: int = 512,
+        batch_size: int | None = None,
         *,
         task: Task = CLASSIFICATION,
     ) -> None:
@@ -53,7 +58,7 @@ class Inference:
         training = network.training
         network.eval()
         logits, labels = [], []
-        groups = in_order(len(self._examples), self._batch_size)
+        groups = in_order(len(self._examples), self._batch_size or self._fitting(network))
         own = groups if processes is None else processes.part(groups) or groups[:1]
         for batch in self._examples.batches(own, view):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
@@ -65,6 +70,11 @@ class Inference:
             counts = [len(group) for group in groups]
             logits, labels = (processes.join_parts(one, counts) for one in (logits, labels))
         return torch.cat(logits), torch.cat(labels)
+
+    def _fitting(self, network: nn.Module) -> int:
+        """The batch size that suits a network."""
+        first = next(iter(self._examples.batches(in_order(1, 1))))
+        return inference_batch_size(network, self._front(first.inputs))
 
     def read_out(self, outputs: Tensor) -> Tensor:
         """Outputs (N, ...) of a network as the deployed file gives them."""

@@ -136,6 +136,7 @@ class Job(Generic[EntryType]):
                 "espalier": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
+                self.runtime.name: self.runtime.version,
                 **self.data.decoder_versions,
             },
         }

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import torch
 import yaml
 from examples_of_kinds import pixels_as_table, pixels_of_heads, texts_as_lines, tones
 
@@ -14,6 +15,8 @@ from espalier import files
 from espalier.commands import data, evaluate, make, models, prepare, register, show
 from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
+from espalier.making.job import Job
+from espalier.making.teachers import bank_of
 from espalier.models.folder import content_hash
 from espalier.params import read_params
 from espalier.registry.promotion import promote
@@ -150,6 +153,17 @@ def test_the_predictions_are_those_of_the_file_in_the_unit_of_the_targets(built)
     assert scores.mean() == pytest.approx(table[headline]["student"])
     if task.name == "regression":
         assert abs(outputs.mean() - targets.mean()) < targets.std()
+
+
+def test_the_bank_holds_what_the_network_of_the_teacher_computes(built):
+    """A teacher answers by its deployed file where that computes the same: not in the unit of the targets."""
+    taught = Job.of(built[0], "student", read_params(built[0]))
+    network, data = taught.project.load("teacher"), taught.data
+    kept = bank_of(taught, "teacher").view(0)
+    batch = next(data.train.batches([torch.arange(64)], 0))
+    with torch.no_grad():
+        computed = network(data.front(data.augmentations.apply(batch.inputs, batch.index, 0)))
+    assert torch.allclose(kept[:64], computed, rtol=2e-3, atol=2e-3)  # it is kept in float16
 
 
 def test_the_best_model_is_promoted_by_its_gates(built, capsys):

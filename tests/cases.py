@@ -188,6 +188,13 @@ OPERATIONS = (
             "before weights are masked or shared",
         ),
     ),
+    Operation(
+        "baseline",
+        {"by": "baseline", **_RECOVERY},
+        refused=dict.fromkeys(
+            ("prune-weights", "prune-n_of_m", "share", "share-rate"), "masked or shared weights"
+        ),
+    ),
     Operation("share", {"by": "share", "bits": 4, **_RECOVERY}),
     Operation("share-rate", {"by": "share", "method": "rate", "rate": 0.05, **_RECOVERY}),
     Operation("quantize-static", {"by": "quantize", "images": 64}, last="quantize last"),

@@ -42,6 +42,7 @@ from espalier.paths import (
 )
 from espalier.prediction import Task
 from espalier.records import LineageRecord, read_record
+from espalier.report.baselines import beside_baselines
 from espalier.report.costs import latencies, peak_memory, recorded_facts
 from espalier.report.dvc_files import write_dvc_files
 from espalier.report.terminal import print_tree
@@ -86,10 +87,16 @@ def run(root: Path) -> None:
         explain(root, draft, params, test, _of_all_classes(outputs, questions), best)
         write_page(root, draft)
         Kept(root, REPORTS).keep(draft)
+    _print_table(table, len(inputs), task)
+    sys.stdout.writelines(beside_baselines(params, outputs, questions, task))
+
+
+def _print_table(table: pd.DataFrame, examples: int, task: Task) -> None:
+    """Print the table on a terminal, and elsewhere that it is there."""
     if sys.stdout.isatty():
         print_tree(table.reset_index(), task.headline)
     else:
-        print(f"measured {len(table)} models on {len(inputs)} test examples; reports/ is ready")  # noqa: T201
+        print(f"measured {len(table)} models on {examples} test examples; reports/ is ready")  # noqa: T201
 
 
 def _verify(root: Path, params: Params) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
+from espalier.making.baseline import baseline
 from espalier.making.distill import distill
 from espalier.making.factorize import factorize
 from espalier.making.fold import fold
@@ -33,6 +34,7 @@ OPERATIONS: dict[str, Operation[Any]] = {
     "factorize": factorize,
     "quantize": quantize,
     "share": share,
+    "baseline": baseline,
 }
 
 __all__ = ["OPERATIONS", "Operation", "OperationResult"]

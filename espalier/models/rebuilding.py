@@ -19,8 +19,10 @@ _WAY_OUT = (
 _CONVOLUTION_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 
-def build_unedited(architecture: Architecture, trusted: Collection[str] = ()) -> nn.Module:
-    """The network as the factory of an architecture builds it, always with the same weights.
+def build_unedited(
+    architecture: Architecture, trusted: Collection[str] = (), seed: int = 0
+) -> nn.Module:
+    """The network as the factory of an architecture builds it, with the same weights for a seed.
 
     The state of torch's generator is the same afterwards.
 
@@ -28,7 +30,7 @@ def build_unedited(architecture: Architecture, trusted: Collection[str] = ()) ->
         BadInput: If the factory is unknown or not trusted.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return build(
             architecture.factory,
             classes=architecture.classes,
@@ -38,13 +40,13 @@ def build_unedited(architecture: Architecture, trusted: Collection[str] = ()) ->
         )
 
 
-def rebuild(architecture: Architecture, trusted: Collection[str] = ()) -> nn.Module:
+def rebuild(architecture: Architecture, trusted: Collection[str] = (), seed: int = 0) -> nn.Module:
     """The network of an architecture, with all edits; its weights are to be loaded next.
 
     Raises:
         BadInput: If the factory is unknown or not trusted, or an edit does not apply.
     """
-    network = build_unedited(architecture, trusted)
+    network = build_unedited(architecture, trusted, seed)
     apply_edits(network, architecture.edits)
     return network
 

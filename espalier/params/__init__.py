@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from espalier.errors import BadInput
 from espalier.own_functions import refuse_library, refuse_untrusted
+from espalier.params.baseline import Baseline
 from espalier.params.distill import Distill, Recovered, Soft, Taught
 from espalier.params.entry import BaseEntry, ChildEntry
 from espalier.params.factorize import Factorize
@@ -34,6 +35,7 @@ from espalier.yaml_files import read_yaml
 
 __all__ = [
     "BaseEntry",
+    "Baseline",
     "ChildEntry",
     "Distill",
     "Entry",
@@ -67,7 +69,7 @@ _LONGEST_NAME = 100  # disks hold names of 255 bytes; drafts and locks add up to
 
 
 Entry = Annotated[
-    Train | Import | Distill | Prune | Fold | Factorize | Quantize | Share,
+    Train | Import | Distill | Prune | Fold | Factorize | Quantize | Share | Baseline,
     Field(discriminator="by"),
 ]
 
@@ -178,6 +180,7 @@ _KINDS: dict[str, type[BaseEntry]] = {
     "factorize": Factorize,
     "quantize": Quantize,
     "share": Share,
+    "baseline": Baseline,
 }
 
 

@@ -127,8 +127,8 @@ class Prune(Recovered):
 
     @property
     def trainings(self) -> tuple[dict[str, Any], ...]:
-        """Keys of `training` for the last recovery, for those before it, and for `sparsify`."""
-        between = ({**self.finetune, **self.between},) if self.steps > 1 else ()
+        """Keys of `training` for the last recovery, for each before it, and for `sparsify`."""
+        between = ({**self.finetune, **self.between},) * (self.steps - 1)
         sparsify = self.sparsify
         before = ({**self.finetune, "epochs": sparsify.epochs},) if sparsify else ()
         return (self.finetune, *between, *before)

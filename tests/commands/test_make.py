@@ -21,6 +21,7 @@ from espalier import cli, files
 from espalier.commands import make
 from espalier.errors import BadInput, Stopped, TryAgain
 from espalier.making import siblings
+from espalier.making.baseline import epochs_until
 from espalier.making.job import Job
 from espalier.making.project import Project
 from espalier.measures.device import latency_device
@@ -450,6 +451,37 @@ def test_the_test_split_is_not_needed_and_cannot_be_read(tiny, tiny_copy):
     with pytest.raises(BadInput) as caught:
         Job.of(project, "teacher", read_params(project)).data.open("test")
     assert_explains(caught.value, "train and validation", "test")
+
+
+def test_a_baseline_is_trained_as_long_as_its_parent_and_their_ancestors(tiny_copy, built_project):
+    """The student's two epochs and the cut's one."""
+    project = tiny_copy()
+    shutil.copytree(built_project / "models", project / "models", dirs_exist_ok=True)
+    change(project, fresh={"from": "student-p60", "by": "baseline"})
+    make.run(project, "fresh")
+    epochs = {
+        name: len((project / "models" / name / "history.csv").read_text().splitlines()) - 1
+        for name in ("student", "student-p60", "fresh")
+    }
+    assert epochs["fresh"] == epochs["student"] + epochs["student-p60"] == 3
+    cut, fresh = (load(project / "models" / name) for name in ("student-p60", "fresh"))
+    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (cut, fresh)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_baseline_of_a_network_from_elsewhere_needs_its_epochs(tiny_copy):
+    project = tiny_copy()
+    text = (project / "params.yaml").read_text()
+    imported = {
+        "from": "teacher",
+        "by": "import",
+        "model": "espalier:mlp",
+        "weights": "models/teacher/weights.safetensors",
+    }
+    change(project, other=imported, fresh={"from": "other", "by": "baseline"})
+    assert text != (project / "params.yaml").read_text()
+    with pytest.raises(BadInput, match=r"`finetune: \{epochs: ...\}` of fresh"):
+        epochs_until(Job.of(project, "fresh", read_params(project)), "other")
 
 
 def _refuse_a_transform(outputs):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espalier.measures.macs import counted
+from espalier.measures.macs import count_macs
 from espalier.pruning.costs.costs import Cost, macs
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import DependencyGroups
@@ -125,9 +125,7 @@ class TracedNetwork:
 
     def macs(self, network: nn.Module) -> int:
         """Multiply-accumulates of a network for one image."""
-        with counted() as counter, torch.no_grad():
-            network(*self.images)
-        return counter.get_total_flops() // (2 * len(self.images[0]))
+        return count_macs(network, self.images)
 
     def without(self, *, rows: bool) -> nn.Module:
         """A copy in which the producing weights (`rows`) or the consuming weights of removed groups are zero."""

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from espalier.measures.macs import counted
+from espalier.measures.macs import count_macs_of_layers
 from espalier.models.blocks import residual_blocks
 from espalier.pruning.groups import BlockGroups
 
@@ -26,7 +25,7 @@ def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ())
     }
     names = list(shapes)
     stages = {shape: number for number, shape in enumerate(dict.fromkeys(shapes.values()))}
-    macs = _macs(network, names, example[:1])
+    macs = count_macs_of_layers(network, names, example[:1])
     return BlockGroups(
         names=tuple(names),
         layer=np.array([stages[shapes[name]] for name in names], np.int64),
@@ -49,13 +48,3 @@ def _blocks_of_parameters(network: nn.Module, names: Iterable[str]) -> dict[str,
         for parameter in parameters
         if parameter.startswith(f"{name}.")
     }
-
-
-@torch.no_grad()
-def _macs(network: nn.Module, names: Iterable[str], example: Tensor) -> dict[str, int]:
-    """The multiply-accumulates of each block for one example, by its name."""
-    with counted() as counter:
-        network(example)
-    flops = counter.get_flop_counts()
-    root = type(network).__name__
-    return {name: sum(flops[f"{root}.{name}"].values()) // 2 for name in names}

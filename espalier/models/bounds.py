@@ -7,21 +7,18 @@ On that device tensors have shapes and no memory. A folder of 20 kB whose archit
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
-from torch.overrides import TorchFunctionMode
 
 from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.models.architecture import Architecture
 from espalier.models.rebuilding import build_unedited
 from espalier.models.structure import apply_edits
+from espalier.models.without_memory import without_memory
 from espalier.settings.limits import LAYERS
 
 _BYTES = 4  # of most elements; others differ by a factor of two
-_DRAWS = ("normal_", "uniform_", "erfinv_", "bernoulli_", "random_")
 _OWN = "espalier"  # package whose factories all work on the meta device
 
 
@@ -45,7 +42,7 @@ def check_shapes(
     network = _described(architecture, trusted, limit)
     if network is None:
         return
-    with torch.device("meta"):
+    with without_memory():
         apply_edits(network, architecture.edits)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name in [*expected, *shapes]:
@@ -89,7 +86,7 @@ def _described(
     do not.
     """
     try:
-        with _bounded_layers(), torch.device("meta"), _NoDraws():
+        with _bounded_layers(), without_memory():
             network = build_unedited(architecture, trusted)
     except EspalierError:
         raise
@@ -102,21 +99,6 @@ def _described(
         ) from None
     refuse_large([value.shape for value in network.state_dict().values()], limit)
     return network
-
-
-class _NoDraws(TorchFunctionMode):
-    """Leaves out draws of random weights: without memory they have no values.
-
-    On the meta device torch computes them by decompositions, whose import takes 2 s in each process.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call a function of torch, unless it draws values for a tensor without memory."""
-        if getattr(func, "__name__", "") in _DRAWS and args and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from espalier.models.architecture import Architecture
 from espalier.models.build import build
 from espalier.models.structure import apply_edits
 from espalier.models.structure.resizing import CONVOLUTIONS
+from espalier.models.without_memory import without_memory
 
 _WAY_OUT = (
     "Change layers with `remove` and `replace_layer` of espalier.models.structure, which record "
@@ -84,7 +85,7 @@ def _skeleton(architecture: Architecture) -> nn.Module:
     trusted = (package_of(architecture.factory),)
     try:
         try:
-            with torch.device("meta"):
+            with without_memory():
                 return rebuild(architecture, trusted)
         except BadInput:
             raise

@@ -22,6 +22,7 @@ from espalier.models.onnx_import.values import (
     Value,
 )
 from espalier.models.structure.layer_specs import LayerSpec, build_layer
+from espalier.models.without_memory import without_memory
 
 
 class GraphInReading:
@@ -94,7 +95,7 @@ class GraphInReading:
             names: names of the weight and of the node in the file.
         """
         layer = layer_name(*names, spec.kind, self._taken)
-        with torch.device("meta"):
+        with without_memory():
             module = build_layer(spec).eval()
             one, other = (module(meta) for meta in value.metas)
         result = self._new_value((one, other))

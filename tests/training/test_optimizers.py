@@ -1,5 +1,9 @@
+import copy
+from functools import partial
+
 import pytest
 import torch
+from properties import assert_equal_weights
 from torch import nn
 
 from espalier.training.optimizers import optimizer
@@ -60,3 +64,25 @@ def test_momentum_is_nesterovs_and_the_first_beta():
     assert [(group["momentum"], group["nesterov"]) for group in plain.param_groups] == [
         (0, False)
     ] * 2
+
+
+TORCHS = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.999)),
+}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_steps_are_those_of_torch_bit_for_bit(name):
+    one = network()
+    other = copy.deepcopy(one)
+    recipe = Recipe(optimizer=name, learning_rate=0.01, momentum=0.9, weight_decay=0.0)
+    ours = optimizer(one, recipe)
+    theirs = TORCHS[name](other.parameters(), lr=0.01, weight_decay=0.0, fused=True)
+    images = torch.linspace(-1, 1, 3 * 64).reshape(3, 1, 8, 8)
+    for _ in range(4):
+        for trained, stepping in ((one, ours), (other, theirs)):
+            stepping.zero_grad()
+            trained(images).square().mean().backward()
+            stepping.step()
+    assert_equal_weights(one, other)

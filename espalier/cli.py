@@ -4,6 +4,8 @@ Nothing heavy is imported here; each command imports its module when it runs.
 """
 
 import argparse
+import atexit
+import gc
 import importlib
 import os
 import sys
@@ -12,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
 from espalier import __version__
@@ -104,11 +107,22 @@ def _run(command: Command, /, **arguments: Any) -> None:
     module = f"espalier.commands.{command.module or command.name}"
     if command.anywhere:
         sys.path.append(str(Path.cwd()))
-        importlib.import_module(module).run(**arguments)
+        _import(module).run(**arguments)
         return
     # last, so that nothing in the project replaces an installed package
     sys.path.append(str(root()))
-    importlib.import_module(module).run(root(), **arguments)
+    _import(module).run(root(), **arguments)
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module without garbage collection, which would be an eighth of the time: modules stay."""
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # triton takes what the last collection does not see for leaks
 
 
 def _show_notices(default: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,7 @@ from espalier.export.onnx import Deployed, export, relative_difference
 from espalier.making import siblings
 from espalier.making.job import Job
 from espalier.making.latency_check import warn_if_slower
-from espalier.making.operations import OperationResult
+from espalier.making.result import OperationResult
 from espalier.making.stage_dependencies import refuse_unknown_to_dvc
 from espalier.making.workers import end_with_command, refuse_torchrun, train_together
 from espalier.measures.device import latency_device
@@ -30,7 +30,7 @@ from espalier.outcomes import is_worker
 from espalier.params import Prune, read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
-from espalier.report.terminal import quantity
+from espalier.report.quantity import quantity
 from espalier.settings.machines import Machines
 from espalier.stage_lock import hold_stage
 from espalier.training.history import Row, columns

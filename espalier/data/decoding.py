@@ -4,8 +4,9 @@ import hashlib
 import statistics
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +15,7 @@ import numpy as np
 from espalier.data.source import Array, Source
 from espalier.errors import BadInput, Notice
 from espalier.inputs import INPUTS
-from espalier.inputs.image import FORMATS, decode
+from espalier.inputs.image import FORMATS, decode, encode
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy
 from espalier.space import Need, require_space
@@ -199,3 +200,17 @@ def _say(survey: _Survey) -> None:
 def _words(shape: tuple[int, ...]) -> str:
     channels, height, width = shape
     return f"{channels}x{height}x{width} (channels x height x width)"
+
+
+def encoded_images(source: Source, rows: Sequence[int]) -> Iterator[bytes]:
+    """Some images of a data set, encoded as they were found; pixels become PNG, which loses nothing.
+
+    Args:
+        source: data set, which is read chunk by chunk.
+        rows: indices among all of its images, in rising order.
+    """
+    wanted = set(rows)
+    items = chain.from_iterable(source.contents())
+    for index, item in enumerate(items):
+        if index in wanted:
+            yield item if isinstance(item, bytes) else encode(item)

@@ -1,7 +1,5 @@
 """Splits that are stored encoded: the files' own bytes one after another, decoded at each use."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +8,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from espalier.data.source import Source
 from espalier.errors import BadInput
 from espalier.inputs import Decoder
-from espalier.inputs.image import encode
 from espalier.reading import reading
 
 SPLIT = "a split as `espalier prepare` writes it"
-
-
-def encoded_images(source: Source, rows: Sequence[int]) -> Iterator[bytes]:
-    """Some images of a data set, encoded as they were found; pixels become PNG, which loses nothing.
-
-    Args:
-        source: data set, which is read chunk by chunk.
-        rows: indices among all of its images, in rising order.
-    """
-    wanted = set(rows)
-    items = chain.from_iterable(source.contents())
-    for index, item in enumerate(items):
-        if index in wanted:
-            yield item if isinstance(item, bytes) else encode(item)
 
 
 class EncodedSplit:

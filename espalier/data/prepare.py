@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from espalier import files
 from espalier.data import layout, writing
-from espalier.data.decoding import Decoded, decode_all
-from espalier.data.encoded import encoded_images
+from espalier.data.decoding import Decoded, decode_all, encoded_images
 from espalier.data.heads import refuse_missing_classes, task_facts
 from espalier.data.known import augmentation
 from espalier.data.labels import as_targets

@@ -1,9 +1,10 @@
 """Prepared data: three splits as tensors, each checked against the hash that was recorded when it was written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,9 @@ from espalier.prediction import Concepts, Heads, Task, task_named
 from espalier.reading import reading
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
+
+# the validator of a type; to build one takes longer than to use it
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 _ORDER = (  # of the keys in `dataset.json`, whose hash is the version of the data
     "name",
@@ -175,8 +179,8 @@ class Dataset:
         names = {one.name for one in fields(kind.facts_type)}
         facts = {key: value for key, value in content.items() if key in names}
         own = {key: value for key, value in content.items() if key not in names}
-        validated = TypeAdapter(kind.facts_type).validate_python(facts)
-        return TypeAdapter(cls).validate_python({**own, "facts": validated})
+        validated = _adapter(kind.facts_type).validate_python(facts)
+        return cast(Dataset, _adapter(cls).validate_python({**own, "facts": validated}))
 
 
 def describe(

@@ -1,14 +1,13 @@
 """`by: import`: a network that was trained elsewhere."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from espalier.data.names import VALIDATION
 from espalier.distillation.objectives import from_labels
 from espalier.errors import BadInput
-from espalier.judging import Interval, mean_score
 from espalier.making.job import Job
 from espalier.making.networks import new_network
 from espalier.making.onnx_file import read_program
@@ -18,6 +17,9 @@ from espalier.models.trained import Weights, fit_weights, published_weights, rea
 from espalier.params.imported import Imported
 from espalier.training.device import to_device
 from espalier.training.scoring import Inference
+
+if TYPE_CHECKING:
+    from espalier.judging import Interval
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ImportedNetwork:
     """
 
     network: nn.Module
-    score: Interval
+    score: "Interval"
     notes: tuple[str, ...]
 
     def is_as_expected(self, expected: float | None) -> bool:
@@ -103,7 +105,10 @@ def _weights(job: Job[Imported]) -> Weights:
 
 def _score(
     job: Job[Imported], network: nn.Module, preprocessing: dict[str, Any] | None
-) -> Interval:
+) -> "Interval":
+    # here: it imports scipy's statistics, and no other operation judges
+    from espalier.judging import mean_score
+
     front = job.data.dataset.front(job.processes.device, preprocessing)
     validation = Inference(job.data.open(VALIDATION), front, task=job.data.task)
     outputs, targets = validation.outputs(network)

@@ -1,18 +1,10 @@
 """The operations, by the name that `by` has in `params.yaml`."""
 
+import importlib
 from typing import Any, Protocol, TypeVar
 
-from espalier.making.baseline import baseline
-from espalier.making.distill import distill
-from espalier.making.factorize import factorize
-from espalier.making.fold import fold
-from espalier.making.import_network import import_network
 from espalier.making.job import Job
-from espalier.making.prune import prune
-from espalier.making.quantize import quantize
 from espalier.making.result import OperationResult
-from espalier.making.share import share
-from espalier.making.train import train
 from espalier.params import BaseEntry
 
 EntryType = TypeVar("EntryType", bound=BaseEntry, contravariant=True)
@@ -25,16 +17,22 @@ class Operation(Protocol[EntryType]):
         """Make the network of a job."""
 
 
-OPERATIONS: dict[str, Operation[Any]] = {
-    "train": train,
-    "import": import_network,
-    "distill": distill,
-    "prune": prune,
-    "fold": fold,
-    "factorize": factorize,
-    "quantize": quantize,
-    "share": share,
-    "baseline": baseline,
+# module of this package whose function of the same name is the operation; only that of the entry is imported
+OPERATIONS = {
+    "train": "train",
+    "import": "import_network",
+    "distill": "distill",
+    "prune": "prune",
+    "fold": "fold",
+    "factorize": "factorize",
+    "quantize": "quantize",
+    "share": "share",
+    "baseline": "baseline",
 }
 
-__all__ = ["OPERATIONS", "Operation", "OperationResult"]
+
+def operation_named(by: str) -> Operation[Any]:
+    """The operation of an entry by its key `by`."""
+    name = OPERATIONS[by]
+    operation: Operation[Any] = getattr(importlib.import_module(f"espalier.making.{name}"), name)
+    return operation

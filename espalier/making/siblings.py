@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from espalier.making.job import Job
-from espalier.making.operations import OPERATIONS, OperationResult
+from espalier.making.operations import operation_named
+from espalier.making.result import OperationResult
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def make(job: Job[Any]) -> OperationResult:
     The best one would be chosen for its luck on validation, and would promise more than it holds.
     Of an even number the lower of the two in the middle is kept.
     """
-    operation = OPERATIONS[job.entry.by]
+    operation = operation_named(job.entry.by)
     if job.entry.seeds == 1:
         return operation(job)
     siblings = []

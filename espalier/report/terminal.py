@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.paths import TEACHER
+from espalier.report.quantity import quantity
 from espalier.settings.tasks import Headline
 
 Shape = tuple[int, int, int]
@@ -94,14 +95,6 @@ def print_layers(
             f"`espalier show {teacher_name}` lists the teacher's layers."
         )
         console.print(note, style="dim", highlight=False)
-
-
-def quantity(value: float) -> str:
-    """A number with three digits and a decimal prefix: 1234567 is `1.23 M`."""
-    for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= power:
-            return f"{value / power:.3g} {prefix}"
-    return f"{value:.3g} "
 
 
 def printable(text: str) -> Text:

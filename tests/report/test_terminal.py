@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from espalier.prediction import CLASSIFICATION
-from espalier.report.terminal import print_tree, quantity
+from espalier.report.quantity import quantity
+from espalier.report.terminal import print_tree
 
 ROW = {
     "by": "prune", "accuracy": 0.9561, "accuracy_low": 0.9296, "accuracy_high": 0.9730, "front": False,

@@ -8,7 +8,7 @@ from espalier.prediction import Heads
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.formats import size, times
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
-from espalier.report.terminal import quantity
+from espalier.report.quantity import quantity
 
 _EXPLANATION = (
     "Select a head to sort by it. In brackets: 95 % intervals of {score} and drop, and noise "

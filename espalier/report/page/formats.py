@@ -3,7 +3,7 @@
 import math
 
 from espalier.report.page.contents import Row
-from espalier.report.terminal import quantity
+from espalier.report.quantity import quantity
 
 
 def percent(row: Row) -> str:

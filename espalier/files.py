@@ -1,9 +1,8 @@
 """Atomic writing of files and folders, and folders with a manifest of their hashes.
 
-Everything is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by
-a manifest with the SHA-256 and size of each of its files, which is written last; a folder without a
-valid manifest is incomplete. A manifest may come from elsewhere: its names are checked before they
-become paths, and its size before it is read.
+Everything is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by a manifest with
+the SHA-256 and size of each of its files, which is written last; a folder without a valid manifest is incomplete. A
+manifest may come from elsewhere: its names are checked before they become paths, and its size before it is read.
 """
 
 import errno
@@ -45,14 +44,22 @@ def digest(value: Any) -> str:
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file atomically, also with respect to a crash."""
+    with writing(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A path beside a file; what is written there replaces the file atomically after the block."""
     beside = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     with naming(path, beside):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
+            beside.touch(exist_ok=False)
+            mode = beside.stat().st_mode  # safetensors would allow the owner alone to read
+            yield beside
+            beside.chmod(mode)
+            _flush(beside)
             beside.replace(path)
         except BaseException:
             with suppress(OSError):  # on a disk that fails, the first error says why
@@ -240,8 +247,7 @@ def _link(source: str, target: str) -> None:
 def seal(folder: Path) -> None:
     """Write the manifest of a folder: the hash and size of every file in it.
 
-    Files in sub-folders, hidden ones and ones without a plain name are left out: they are no part
-    of a model.
+    Files in sub-folders, hidden ones and ones without a plain name are left out, as no part of a model.
     """
     files = sorted(
         path

@@ -1,25 +1,21 @@
 """The names of the front in a deployed file."""
 
-from pathlib import Path
-
 import onnx
 
 _LIFTED = {"front.": "", "/front/": "/"}  # prefixes of tensors and of nodes, as exported
 
 
-def lift_front(path: Path) -> None:
-    """Name the front's tensors and nodes as those of the whole file: `scale`, not `front.scale`.
+def lift_front(model: onnx.ModelProto) -> None:
+    """Name the front's tensors and nodes as those of the whole file, in place: `scale`, not `front.scale`.
 
     So deployed files have the same bytes as those of versions in which the front was no module.
     """
-    model = onnx.load(path)
     for tensor in model.graph.initializer:
         tensor.name = _lifted(tensor.name)
     for node in model.graph.node:
         node.name = _lifted(node.name)
         node.input[:] = [_lifted(name) for name in node.input]
         node.output[:] = [_lifted(name) for name in node.output]
-    onnx.save(model, path)
 
 
 def _lifted(name: str) -> str:

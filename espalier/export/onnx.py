@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.export.denormals import flush_denormals
+from espalier.export.exported import Exported
 from espalier.export.front import lift_front
 from espalier.runtimes import DEFAULT, Runtime
 
@@ -113,18 +114,18 @@ def write(
         # old way one day
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
+        exported = Exported.of(
             deployed,
             (inputs[:2],),
-            str(path),
             input_names=[names.input],
             output_names=[names.output],
             dynamic_axes={names.input: {0: "batch"}, names.output: {0: "batch"}},
             opset_version=_OPSET,
             dynamo=False,
         )
-    lift_front(path)
-    flush_denormals(path)
+    lift_front(exported.model)
+    flush_denormals(exported)
+    exported.save(path)
     return deployed
 
 

@@ -33,7 +33,8 @@ def save(network: nn.Module, folder: str | Path) -> None:
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    files.write(folder / WEIGHTS, safetensors.torch.save(_without_shared_memory(state)))
+    with files.writing(folder / WEIGHTS) as beside:  # the file's content in memory would be a copy
+        safetensors.torch.save_file(_without_shared_memory(state), beside)
     files.seal(folder)
 
 

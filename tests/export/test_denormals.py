@@ -5,6 +5,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from espalier.export.denormals import flush_denormals
+from espalier.export.exported import Exported
 from espalier.export.onnx import export
 from espalier.folding import fold_batch_norms
 from espalier.inputs.image import Normalize
@@ -63,26 +64,29 @@ def test_a_deployed_file_has_no_denormals_after_masks_and_folding(tmp_path):
         assert sum(values.size for values in constants(tmp_path / f"{name}.onnx")) > 1400
 
 
-def test_only_denormals_are_changed_and_a_file_without_is_not_written_anew(tmp_path):
-    # by their bits, as above: zero, the smallest normals, two denormals, one, infinity
+def test_only_denormals_and_negative_zeros_are_changed():
+    # by their bits, as above: zero, the smallest normals, two denormals, minus zero, one, infinity
     values = np.array(
-        [0, 0x800000, 0x80800000, 0x400000, 0x80000100, 0x3F800000, 0x7F800000], np.uint32
-    ).view(np.float32)
-    small = np.array([1, 0x3C00], np.uint16).view(np.float16)
-    tensors = [
-        numpy_helper.from_array(array, name) for array, name in ((values, "x"), (small, "y"))
-    ]
-    graph = onnx.helper.make_graph(
-        [], "g", [], [], [*tensors, numpy_helper.from_array(np.arange(3), "n")]
+        [0, 0x800000, 0x80800000, 0x400000, 0x80000100, 0x80000000, 0x3F800000, 0x7F800000],
+        np.uint32,
     )
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
-    assert denormals(tmp_path / "m.onnx") == 2
-    flush_denormals(tmp_path / "m.onnx")
-    assert denormals(tmp_path / "m.onnx") == 0
-    x, y, n = constants(tmp_path / "m.onnx")
-    assert x.tolist() == [0, TINY, -TINY, 0, 0, 1, np.inf]
-    assert y.tolist() == [0, 1]
-    assert n.tolist() == [0, 1, 2]
-    written = (tmp_path / "m.onnx").stat().st_mtime_ns
-    flush_denormals(tmp_path / "m.onnx")
-    assert (tmp_path / "m.onnx").stat().st_mtime_ns == written
+    cleared = values.copy()
+    cleared[3:6] = 0
+    small, whole = np.array([1, 0x3C00], np.uint16), np.arange(3)
+    tensors = [
+        numpy_helper.from_array(array, name)
+        for array, name in (
+            (values.view(np.float32), "x"),
+            (small.view(np.float16), "y"),
+            (whole, "n"),
+        )
+    ]
+    held = onnx.helper.make_node("Constant", [], ["c"], value=tensors[0])
+    model = onnx.helper.make_model(onnx.helper.make_graph([held], "g", [], [], tensors))
+    exported = Exported(model, [tensor.raw_data for tensor in tensors])
+    flush_denormals(exported)
+    x, y, n = exported.weights
+    assert x == cleared.tobytes()
+    assert y == np.array([0, 0x3C00], np.uint16).tobytes()
+    assert n == whole.tobytes()
+    assert numpy_helper.to_array(model.graph.node[0].attribute[0].t).tobytes() == cleared.tobytes()

@@ -1,0 +1,256 @@
+"""The floor of one entry: processor time beside training, and memory of the export of a large network.
+
+    python benchmarks/bench_entry.py [--write]
+
+Parts of the floor are measured in new processes, each after the parts before it, because an import is paid once.
+Counting of multiply-accumulates, and optimizers, are measured in turn as here and as torch has them. The floor of an
+entry is the time of `espalier make` with one epoch, less that of one epoch: the time with eleven less that with one,
+over ten. Peaks of memory are those of VGG-16, in multiples of the bytes of its weights, of which the network itself
+is one.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from make_digits import main as make_digits
+from torch import Tensor, nn
+
+from espalier.data.prepare import prepare
+from espalier.export.onnx import export, write
+from espalier.inputs.image import Normalize
+from espalier.measures.device import device_name
+from espalier.measures.macs import count_macs
+from espalier.models import build, save
+from espalier.runtimes import DEFAULT
+from espalier.settings.data import DataSettings
+from espalier.training.optimizers import optimizer
+from espalier.training.recipe import Recipe
+
+RESULT = Path(__file__).parent / "results" / "entry.json"
+ROUNDS = 3
+EPOCHS = (1, 11)
+PARAMS = """\
+training: {{batch_size: 64, threads: 1}}
+teacher: {{model: "espalier:resnet", arguments: {{depth: 8, width: 8}}, epochs: {epochs}}}
+models:
+  student: {{from: teacher, by: distill, model: "espalier:resnet", arguments: {{depth: 8, width: 4}}, epochs: {epochs}}}
+  pruned: {{from: student, by: prune, keep_macs: 0.6, align: 1, finetune: {{epochs: {epochs}}}}}
+  int8: {{from: student, by: quantize}}
+"""
+NAMES = ("teacher", "student", "pruned", "int8")
+IMPORTS = {"torch": "import torch", "make": "import espalier.commands.make"}
+
+
+def small() -> tuple[nn.Module, Tensor]:
+    """A network of the size of the digits' students, and an input."""
+    torch.manual_seed(0)
+    network = build(
+        "espalier:resnet", classes=10, shape=(1, 8, 8), arguments={"depth": 8, "width": 8}
+    )
+    return network.eval(), torch.zeros(2, 1, 8, 8)
+
+
+def counted_by_torch(network: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates by torch's counter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network.requires_grad_(False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(example[:1])
+    return int(counter.get_total_flops()) // 2
+
+
+def stepped(network: nn.Module, example: Tensor, torchs: bool) -> None:
+    """One step of an optimizer."""
+    made = (
+        torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+        if torchs
+        else optimizer(network, Recipe())
+    )
+    network(example).square().mean().backward()
+    made.step()
+
+
+def exported(network: nn.Module, example: Tensor) -> None:
+    """The file, saved and compared, as `make` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = example.to(torch.uint8)
+        export(network, Path(folder, "model.onnx"), pixels, Normalize((0.5,), (0.25,)))
+        save(network, Path(folder, "model"))
+
+
+# measured parts, each in a new process, by the name of the part: here, and as torch has it
+PARTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "count": {"ours": count_macs, "torch": counted_by_torch},
+    "first step": {
+        "ours": lambda *given: stepped(*given, torchs=False),
+        "torch": lambda *given: stepped(*given, torchs=True),
+    },
+    "export and save": {"ours": exported},
+}
+
+
+def part(name: str, way: str) -> float:
+    """Seconds of the processor of a part, in this process."""
+    network, example = small()
+    if name == "first step":
+        network.train()
+    before = spent()
+    PARTS[name][way](network, example)
+    return spent() - before
+
+
+def spent(who: int = resource.RUSAGE_SELF) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def python(*arguments: str, folder: Path | None = None) -> tuple[float, str]:
+    """Seconds of the processor of a Python process, and the last line that it prints."""
+    before = spent(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    last = done.stdout.strip().rpartition("\n")[2]
+    return spent(resource.RUSAGE_CHILDREN) - before, last
+
+
+def median(values: list[float]) -> float:
+    return round(statistics.median(values), 3)
+
+
+def measure_parts(rounds: int) -> dict[str, Any]:
+    """The parts of the floor; both ways of a part in turn."""
+    imports: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {way: [] for way in ways} for name, ways in PARTS.items()
+    }
+    for _ in range(rounds):
+        for name, line in IMPORTS.items():
+            imports[name].append(python("-c", f"import gc; gc.disable(); {line}")[0])
+        for name, ways in found.items():
+            for way, values in ways.items():
+                values.append(float(python(__file__, "--part", name, way)[1]))
+    seconds = {
+        name: {way: median(all_) for way, all_ in ways.items()} for name, ways in found.items()
+    }
+    ratios = {
+        name: ways["ours"] / ways["torch"] for name, ways in seconds.items() if "torch" in ways
+    }
+    return {
+        "import": {name: median(values) for name, values in imports.items()},
+        **seconds,
+        "ratio": {name: round(ratio, 3) for name, ratio in ratios.items()},
+    }
+
+
+def measure_entries(folder: Path) -> dict[str, Any]:
+    """The processor time of each entry with few and with more epochs, and its floor."""
+    make_digits(folder / "data")
+    prepare(folder / "data", folder / "prepared", DataSettings(), workshop=folder / "work")
+    entries: dict[str, Any] = {}
+    few, more = EPOCHS
+    seconds = {epochs: _make_all(folder, epochs) for epochs in EPOCHS}
+    for name in NAMES:
+        first, second = seconds[few][name], seconds[more][name]
+        epoch = (second - first) / (more - few) if name != "int8" else 0.0
+        entries[name] = {"one_epoch": round(first, 2), "floor": round(first - epoch, 2)}
+    return entries
+
+
+def _make_all(folder: Path, epochs: int) -> dict[str, float]:
+    """Seconds of the processor of each entry, made in a project of its own."""
+    root = folder / f"{epochs}"
+    root.mkdir()
+    (root / "prepared").symlink_to(folder / "prepared")
+    (root / "params.yaml").write_text(PARAMS.format(epochs=epochs))
+    return {name: python("-m", "espalier", "make", name, folder=root)[0] for name in NAMES}
+
+
+def memory() -> dict[str, float]:
+    """Peaks of writing, of checking and of saving VGG-16, over the bytes of its weights, in this process."""
+    torch.manual_seed(0)
+    front = Normalize((0.5,) * 3, (0.25,) * 3)
+    pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    squeezenet = build("torchvision:squeezenet1_0", classes=10, shape=(3, 224, 224)).eval()
+    with tempfile.TemporaryDirectory() as folder:  # what is imported and compiled first is no copy
+        export(squeezenet, Path(folder, "model.onnx"), pixels, front)
+    before = _status("VmRSS")
+    network = build("torchvision:vgg16", classes=1000, shape=(3, 224, 224)).eval()
+    size = sum(parameter.nbytes for parameter in network.parameters())
+    peaks: dict[str, float] = {"bytes": size, "libraries": round(before / size, 2)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        acts: dict[str, Callable[[], Any]] = {
+            "network": lambda: None,
+            "save": lambda: save(network, Path(folder, "model")),
+            "write": lambda: write(network, path, pixels, front),
+            "open": lambda: DEFAULT.open(path),
+            "export": lambda: export(network, path, pixels, front),
+        }
+        for name, act in acts.items():
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            act()
+            peaks[name] = round((_status("VmHWM") - before) / size, 2)
+    return peaks
+
+
+def _status(name: str) -> int:
+    """A size in bytes that Linux knows of this process."""
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return 1024 * int(found[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--write", action="store_true", help="write the committed result")
+    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.part:
+        print(part(*given.part))
+        return
+    if given.memory:
+        print(json.dumps(memory()))
+        return
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        entries = measure_entries(Path(folder))
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python benchmarks/bench_entry.py --rounds {given.rounds} --write",
+        "device": device_name(torch.device("cpu")),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "load_before": round(load, 2),
+        "processor_seconds": {"entries": entries, "parts": measure_parts(given.rounds)},
+        "peak_over_weights": json.loads(python(__file__, "--memory")[1]),
+    }
+    print(json.dumps(found, indent=2))
+    if given.write:
+        RESULT.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

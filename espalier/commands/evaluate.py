@@ -94,7 +94,7 @@ def run(root: Path) -> None:
 def _print_table(table: pd.DataFrame, examples: int, task: Task) -> None:
     """Print the table on a terminal, and elsewhere that it is there."""
     if sys.stdout.isatty():
-        print_tree(table.reset_index(), task.headline)
+        print_tree(table.reset_index().to_dict("records"), task.headline)
     else:
         print(f"measured {len(table)} models on {examples} test examples; reports/ is ready")  # noqa: T201
 

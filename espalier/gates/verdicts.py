@@ -9,7 +9,6 @@ from pydantic import AliasChoices, Field
 
 from espalier.errors import BadInput
 from espalier.gates.policy import Gates
-from espalier.judging import non_inferior
 
 _AT_LEAST = ("examples", "torch_agreement")  # gates whose bound is the smallest value
 _DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a margin
@@ -261,11 +260,15 @@ def _verdict_of_head(head: str, bound: float, figures: Figures) -> Verdict:
         return Verdict(gate, should, f"no such head; {known}", passed=False)
     if not math.isfinite(value):
         return Verdict(gate, should, "could not be evaluated", passed=False)
-    return Verdict(gate, should, _text("drop", value), non_inferior(value, bound))
+    return Verdict(gate, should, _text("drop", value), _satisfies("drop", value, bound))
 
 
 def _satisfies(gate: str, value: float, bound: float) -> bool:
     if gate in _DROPS:
+        from espalier.judging import (
+            non_inferior,
+        )  # here: reading a policy needs neither scipy nor torch
+
         return non_inferior(value, bound)
     return value >= bound if gate in _AT_LEAST else value <= bound
 

@@ -1,9 +1,8 @@
 """Tables on the terminal: the tree of models with its metrics, and the layers of one model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +12,7 @@ from espalier.report.quantity import quantity
 from espalier.settings.tasks import Headline
 
 Shape = tuple[int, int, int]
-Row = dict[Any, Any]
+Row = Mapping[Any, Any]  # cells of `models.csv`, as text or as values
 
 _WIDE = 130  # columns of a terminal in which every metric fits
 _WIDE_ONLY = ("parameters", "MACs", "batch 64", " speed")
@@ -24,19 +23,19 @@ _PARETO_MARK = " *"
 _LEGEND = "* Pareto front of {score}, file size and latency; (low..high): 95 % intervals"
 
 
-def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None = None) -> None:
+def print_tree(table: Iterable[Row], headline: Headline, console: Console | None = None) -> None:
     """Print the rows of `models.csv` as a tree, children below their parents.
 
     A terminal below 130 columns omits parameters, multiply-accumulates and the latency at batch 64;
     one below 100 also the operation and the latency at batch 1, so that 80 columns are enough.
 
     Args:
-        table: content of `reports/models.csv`.
+        table: rows of `reports/models.csv`, by column.
         headline: headline of the task.
         console: where to print; standard output by default.
     """
     console = _console(console)
-    rows: dict[str, Row] = {str(row["model"]): row for row in table.to_dict("records")}
+    rows = {str(row["model"]): row for row in table}
     wide, narrow = console.width >= _WIDE, console.width < _NARROW
     shown = Table(
         box=None,
@@ -51,7 +50,7 @@ def print_tree(table: pd.DataFrame, headline: Headline, console: Console | None 
         shown.add_column(column.strip(), justify="right", no_wrap=True)
     for name, label in _labelled(rows):
         row = rows[name]
-        mark = _PARETO_MARK if row["front"] else ""
+        mark = _PARETO_MARK if str(row["front"]) == "True" else ""
         shown_label = printable(label + mark)
         words = (shown_label,) if narrow else (shown_label, printable(str(row["by"])))
         shown.add_row(*words, *_metrics(row, headline, omitted).values())
@@ -146,21 +145,19 @@ def _metrics(row: Row, headline: Headline, omitted: tuple[str, ...]) -> dict[str
     cells = {
         f"{headline.title} %": _percent(row, headline.name),
         "drop": _percent(row, "drop") if row["model"] != TEACHER else "",
-        "parameters": quantity(row["parameters"]),
-        "MACs": quantity(row["macs"]),
-        "file": quantity(row["bytes"]) + "B",
-        "batch 1": f"{row['latency_1_ms']:.3f} ms",
-        "speed": f"{row['speedup_1']:.1f}x",
-        "batch 64": f"{row['latency_64_ms']:.2f} ms",
-        " speed": f"{row['speedup_64']:.1f}x",
+        "parameters": quantity(float(row["parameters"])),
+        "MACs": quantity(float(row["macs"])),
+        "file": quantity(float(row["bytes"])) + "B",
+        "batch 1": f"{float(row['latency_1_ms']):.3f} ms",
+        "speed": f"{float(row['speedup_1']):.1f}x",
+        "batch 64": f"{float(row['latency_64_ms']):.2f} ms",
+        " speed": f"{float(row['speedup_64']):.1f}x",
     }
     return {column: cell for column, cell in cells.items() if column not in omitted}
 
 
 def _percent(row: Row, metric: str) -> str:
-    value = 100 * row[metric]
-    low = 100 * row[f"{metric}_low"]
-    high = 100 * row[f"{metric}_high"]
+    value, low, high = (100 * float(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
     return f"{value:.1f} ({low:.1f}..{high:.1f})"
 
 

@@ -131,3 +131,14 @@ HEADLINES: dict[str, Headline] = {
     ),
     "heads": Headline("mean_score", "% mean score", 100, "mean score of the heads"),
 }
+
+
+def headline_of(task: str) -> Headline:
+    """The headline of the task of a name.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    if task not in HEADLINES:
+        raise BadInput(f"Expected a task of {', '.join(HEADLINES)}; found {task!r}.")
+    return HEADLINES[task]

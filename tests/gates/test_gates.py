@@ -8,7 +8,7 @@ from properties import assert_explains
 
 from espalier import judging
 from espalier.errors import BadInput
-from espalier.gates import Figures, Gates, choose, judge, read_policies, verdicts
+from espalier.gates import Figures, Gates, choose, judge, read_policies
 
 GOOD = Figures(
     examples=359,
@@ -159,14 +159,13 @@ def test_gates_call_the_documented_criterion(monkeypatch):
     """The documents name `espalier.judging.non_inferior`; the gates on drops use it and no other."""
     document = Path(__file__).resolve().parents[2] / "docs" / "judging.md"
     assert "`espalier.judging.non_inferior`" in document.read_text()
-    assert verdicts.non_inferior is judging.non_inferior
     asked = []
 
     def refuse(upper, margin):
         asked.append((upper, margin))
         return False
 
-    monkeypatch.setattr(verdicts, "non_inferior", refuse)
+    monkeypatch.setattr(judging, "non_inferior", refuse)
     drops = ["drop", "champion_drop", "worst_class_drop"]
     assert failed(GOOD) == drops
     assert asked == [(getattr(GOOD, gate), BOUNDS[gate]) for gate in drops]

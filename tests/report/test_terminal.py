@@ -2,7 +2,6 @@
 
 import io
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -19,9 +18,7 @@ ROW = {
 
 def printed(*rows: tuple[str, str], width: int | None = None, **changes: object) -> list[str]:
     text = io.StringIO()
-    table = pd.DataFrame(
-        [{"model": model, "parent": parent} | ROW | changes for model, parent in rows]
-    )
+    table = [{"model": model, "parent": parent} | ROW | changes for model, parent in rows]
     terminal = {"force_terminal": True, "width": width, "color_system": None} if width else {}
     print_tree(table, CLASSIFICATION.headline, Console(file=text, **terminal))
     assert width is None or max(map(len, text.getvalue().splitlines())) <= width

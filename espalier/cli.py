@@ -4,8 +4,6 @@ Nothing heavy is imported here; each command imports its module when it runs.
 """
 
 import argparse
-import atexit
-import gc
 import importlib
 import os
 import sys
@@ -18,6 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
 from espalier import __version__
+from espalier.collector import paused_collector
 from espalier.commands.table import COMMANDS, Command
 from espalier.errors import EspalierError, LostProcess, Notice, printable, reason_of
 from espalier.outcomes import Outcome, is_worker, write_outcome
@@ -115,14 +114,8 @@ def _run(command: Command, /, **arguments: Any) -> None:
 
 
 def _import(module: str) -> ModuleType:
-    """Import a module without garbage collection, which would be an eighth of the time: modules stay."""
-    gc.disable()
-    try:
+    with paused_collector():
         return importlib.import_module(module)
-    finally:
-        gc.freeze()
-        gc.enable()
-        atexit.register(gc.unfreeze)  # triton takes what the last collection does not see for leaks
 
 
 def _show_notices(default: Callable[..., None]) -> Callable[..., None]:

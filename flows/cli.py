@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espalier import cli, paths
+from espalier.collector import paused_collector
 from espalier.dvc_record import is_experiment
 from espalier.errors import BadInput, EspalierError, Stopped
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
@@ -109,7 +110,8 @@ def _add_slots(command: argparse.ArgumentParser, kind: str) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     root = paths.root()
     sys.path.append(str(root))
-    from espalier.making.problems import find_problems  # here: importing pandas takes 0.6 s
+    with paused_collector():
+        from espalier.making.problems import find_problems  # here: importing pydantic takes 0.3 s
 
     problems = find_problems(root, factories=arguments.dry)
     if arguments.dry:
@@ -127,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise Stopped(
             "The run was stopped. Run it again to continue from the last checkpoints."
         ) from None
-    from espalier.commands import show  # here: importing pandas takes 0.6 s
+    from espalier.commands import show  # here: importing pydantic takes 0.3 s
 
     show.run(root)
     print_locations(root)
@@ -176,7 +178,10 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         home = configure_environment(root)
         server = stack.enter_context(serve(home, _say)) if home else None
         # here: Prefect reads the environment when it is imported, and the server starts meanwhile
-        from espalier.flows.compress import compress
+        with paused_collector():
+            import dvc.repo.reproduce  # noqa: F401  # the flow reads the graph with it
+
+            from espalier.flows.compress import compress
 
         names = read_params(root).names
         stages = len(names) + len(_OTHER_STAGES)

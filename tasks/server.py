@@ -30,6 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from espalier.collector import paused_collector
 from espalier.errors import BadInput, TryAgain
 from espalier.files import read_json_object, write_json
 from espalier.locks import is_locked, take_lock, try_lock
@@ -256,12 +257,12 @@ def _leave(server: Server, users: int) -> None:
 
 
 def _main() -> None:
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with paused_collector():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(ephemeral=True), log_level="error", lifespan="on")
-    )
+        app = create_app(ephemeral=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
 
     def watch() -> None:
         while try_lock(Path(sys.argv[2])) is None:  # held until this process ends

@@ -13,12 +13,13 @@ from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
 from espalier.outcomes import Outcome
+from espalier.registry.promotion import find_unchanged
 from espalier.tasks import processes
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.events import events_of_moves
 from espalier.tasks.outcome import outcome_file
 from espalier.tasks.project import Project
-from espalier.tasks.reporting import line_reporter
+from espalier.tasks.reporting import ReportLine, line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try
 
 STAYS = "Stays"  # name of the state in which the champion is unchanged
@@ -33,9 +34,10 @@ STAYS = "Stays"  # name of the state in which the champion is unchanged
     retry_condition_fn=worth_another_try,
 )
 def promote(project: Project) -> State[Any]:
-    """Run `espalier promote` in the project."""
+    """Promote as `espalier promote` does: by that command, unless its outcome is unchanged."""
+    report = line_reporter(get_run_logger())
     try:
-        outcome = _run(project)
+        outcome = _unchanged(project, report) or _run(project, report)
     except EspalierError as error:
         return Failed(message=str(error), data=error)
     if outcome.status == 0:
@@ -46,14 +48,25 @@ def promote(project: Project) -> State[Any]:
     return Failed(message=str(failure), data=failure)
 
 
-def _run(project: Project) -> Outcome:
+def _unchanged(project: Project, report: ReportLine) -> Outcome | None:
+    """The outcome of a promotion that would judge the same again; None if the models have to be judged."""
+    unchanged = find_unchanged(project.root)
+    if unchanged is None:
+        return None
+    for line in unchanged.stays:
+        report(line)
+    status = EspalierError.status if unchanged.refusals else 0
+    return Outcome(status, "\n".join(unchanged.refusals))
+
+
+def _run(project: Project, report: ReportLine) -> Outcome:
     """The outcome of the command; a defect if it recorded none."""
     with outcome_file(project.root) as file, events_of_moves(project.root):
         status = processes.run(
             [sys.executable, "-m", "espalier", "promote"],
             folder=project.root,
             environment=stage_environment() | file.environment,
-            on_line=line_reporter(get_run_logger()),
+            on_line=report,
             stop=project.stop,
             grace=project.limits.grace,
         )

@@ -5,6 +5,7 @@ import sys
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from espalier.registry import is_registered
 from espalier.tasks import processes
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.project import Project
@@ -21,6 +22,8 @@ def check_registry(project: Project) -> bool:
 
     Any failure counts as no, because registering again is harmless.
     """
+    if is_registered(project.root):
+        return True
     status = processes.run(
         [sys.executable, "-m", "espalier", "register", "--check"],
         folder=project.root,

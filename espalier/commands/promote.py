@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.errors import BadInput
-from espalier.registry.promotion import promote, promote_elsewhere
+from espalier.params import read_params
+from espalier.registry import is_registered, remember_check
+from espalier.registry.promotion import promote
 
 if TYPE_CHECKING:
     from espalier.registry.promotion import Move
@@ -39,8 +41,16 @@ def run(
             "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
         )
     if into is not None:
+        # here: torch takes seconds
+        from espalier.registry.promotion import promote_elsewhere
+
         move = promote_elsewhere(root, into, at, alias or "champion")
         return [] if move is None else [move]
     if at is not None:
         raise BadInput("Expected --at together with --into NAME; found --at alone.")
-    return promote(root, alias, without_champion=without_champion)
+    was_registered = is_registered(root)
+    try:
+        return promote(root, alias, without_champion=without_champion)
+    finally:
+        if was_registered and not is_registered(root):  # because the promotion wrote to the store
+            remember_check(root, read_params(root))

@@ -1,6 +1,6 @@
 """The registry: every model as a version in MLflow, derived from the files and repeatable at any time.
 
-Five rooms, each with a face that other packages import:
+Six rooms, each with a face that other packages import:
 
 | package | contents |
 |---|---|
@@ -8,12 +8,19 @@ Five rooms, each with a face that other packages import:
 | `versions` | model folders as versions: content hash, logging, completeness, download |
 | `live` | metrics of trainings that are running |
 | `promotion` | aliases: gates, compare-and-swap, audit, copies into other registered models |
+| `memos` | what checks of a local store have found, while it is the same |
 | `recovery` | audit and aliases restored from files, backups |
 
 MLflow is imported by the functions that contact a store, not by importing this package: its import
 takes two seconds.
 """
 
-from espalier.registry.register import Registered, missing, register
+from espalier.registry.register import (
+    Registered,
+    is_registered,
+    missing,
+    register,
+    remember_check,
+)
 
-__all__ = ["Registered", "missing", "register"]
+__all__ = ["Registered", "is_registered", "missing", "register", "remember_check"]

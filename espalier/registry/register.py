@@ -1,19 +1,21 @@
 """Registration: write all model folders to MLflow; repeating it changes nothing."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier import files
 from espalier.dvc_record import is_experiment
-from espalier.errors import BadInput, Notice
+from espalier.errors import BadInput, EspalierError, Notice
 from espalier.params import Params
 from espalier.params.lineage import refuse_stale
 from espalier.paths import REGISTERED
 from espalier.registry.connection import Store, connect, find_store
 from espalier.registry.live import reconcile
+from espalier.registry.memos import State, holds, read_memo, take_state
 from espalier.registry.recovery import Restored, lines_lacking, restore_audit
 from espalier.registry.versions import (
     Evaluated,
@@ -21,6 +23,7 @@ from espalier.registry.versions import (
     Page,
     Registry,
     add_version,
+    files_of,
     find_version,
     is_complete,
     open_registry,
@@ -33,6 +36,8 @@ from espalier.registry.versions import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_MEMO = "register-check"  # name of the memo of a check that has found nothing
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,14 @@ def register(
         if not is_experiment():
             on_restored(_restore(registry))
     files.write_json(root / REGISTERED, _receipt(store, params, done))
+    remember_check(root, params)
     return tuple(done)
 
 
 def missing(root: Path, params: Params) -> dict[str, str]:
     """Find the models that the registry does not hold as they are now.
 
-    Sizes of files are compared, not their hashes; nothing is written.
+    Sizes of files are compared, not their hashes; nothing is written but a memo, see `is_registered`.
 
     Returns:
         For each such model, what was found instead; for `the audit`, that it lacks moves of its file.
@@ -119,6 +125,7 @@ def missing(root: Path, params: Params) -> dict[str, str]:
         TryAgain: If the store is unavailable.
         EspalierError: If the project's own database does not exist.
     """
+    state = take_state(root)
     models = _read_models(root, params)
     store, name = find_store(root), params.registry.name
     problems: dict[str, str] = {}
@@ -132,7 +139,24 @@ def missing(root: Path, params: Params) -> dict[str, str]:
                 problems[model.entry] = problem
         if not problems and lines_lacking(registry):
             problems["the audit"] = f"{lines_lacking(registry)} moves less than in its file"
+        if not problems and state:
+            _keep_memo(state, registry, models, aliases)
     return problems
+
+
+def remember_check(root: Path, params: Params) -> None:
+    """Write the memo that `is_registered` reads, if the store is local and lacks nothing."""
+    if find_store(root).is_local:
+        with suppress(EspalierError):
+            missing(root, params)
+
+
+def is_registered(root: Path) -> bool:
+    """Whether `missing` found nothing the last time, and nothing that it reads has changed; False if unknown.
+
+    Neither MLflow nor torch is imported.
+    """
+    return read_memo(root, _MEMO, {}) is not None
 
 
 def _read_models(root: Path, params: Params) -> list[Model]:
@@ -177,6 +201,15 @@ def _problem(client: "MlflowClient", registry: Registry, model: Model, version: 
     if not is_complete(registry, found, model, hashes=False):
         return f"version {version} without all of its files"
     return ""
+
+
+def _keep_memo(
+    state: State, registry: Registry, models: Sequence[Model], aliases: Mapping[str, str]
+) -> None:
+    """Record that the registry holds the models as they are now."""
+    folders = {model.entry: files_of(registry, aliases[model.entry]) for model in models}
+    if all(holds(folders[model.entry], model.content) for model in models):
+        state.keep(_MEMO, {}, arguments={}, folders=folders.values())
 
 
 def _receipt(store: Store, params: Params, done: list[Registered]) -> dict[str, object]:

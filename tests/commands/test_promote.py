@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -22,7 +24,7 @@ from espalier.errors import BadInput, Notice, TryAgain
 from espalier.export.onnx import export
 from espalier.models import load, save
 from espalier.registry.connection.store import find_store
-from espalier.registry.promotion import Audit, RefusedError, State
+from espalier.registry.promotion import Audit, RefusedError, State, find_unchanged
 from espalier.registry.promotion.alias_moves import AliasMove
 from espalier.report.page import render
 
@@ -232,6 +234,92 @@ def test_an_intact_champion_is_not_left_out(project):
 def test_a_second_promotion_moves_nothing_and_writes_no_line(project):
     assert promote.run(project) == []
     assert len(Audit(client_of(project), "digits").moves()) == 1
+
+
+def promoted_without_judging(root):
+    """The output of `espalier promote` in a process of its own, which must not import what judges."""
+    code = (
+        "import sys; from espalier.cli import main\n"
+        "try:\n    main(['promote'])\n"
+        "finally:\n    assert not {'torch', 'mlflow', 'pandas', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert "AssertionError" not in done.stderr
+    return done
+
+
+def test_an_unchanged_promotion_says_its_outcome_and_judges_nothing(project):
+    done = promoted_without_judging(project)
+    assert done.returncode == 0, done.stderr
+    version = client_of(project).get_model_version_by_alias("digits", "champion").version
+    assert done.stdout == f"digits@champion stays at version {version}: good, as it is now\n"
+    assert find_unchanged(project, "champion") is None  # other arguments are another question
+
+
+CHANGES = {
+    "an alias moved by hand": lambda root: client_of(root).set_registered_model_alias(
+        "digits", "champion", client_of(root).get_model_version_by_alias("digits", "better").version
+    ),
+    "a damaged file of the champion": lambda root: damage(root, "good"),
+    "a damaged model": lambda root: (root / "models" / "good" / "cut").write_text(""),
+    "other gates": lambda root: allow(root, "good", drop=0.05),
+    "an altered line of the audit": lambda root: client_of(root).set_model_version_tag(
+        "digits.audit", "1", "espalier.who", "another"
+    ),
+    "a device": lambda root: tag_device(root, "another processor"),
+    "no count of uses": lambda root: (root / ".espalier" / "test_splits.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_what_decides_is_judged_again(project, change):
+    assert find_unchanged(project) is not None
+    CHANGES[change](project)
+    assert find_unchanged(project) is None
+
+
+def test_an_alias_that_was_moved_by_hand_is_moved_back_by_the_next_promotion(project):
+    allow(project, "good", champion_drop=1.0)
+    assert promote.run(project) == []
+    CHANGES["an alias moved by hand"](project)
+    assert champion(project)[0] == "better"
+    (move,) = promote.run(project)
+    assert (move.entry, champion(project)[0]) == ("good", "good")
+
+
+def test_an_unchanged_refusal_is_the_same_sentence_and_logs_no_further_run(project):
+    gate, gates = BAD["one-class"]
+    allow(project, "one-class", **gates)
+    with pytest.raises(RefusedError, match=gate) as first:
+        promote.run(project)
+    database = files.sha256(project / "mlflow" / "store" / "mlflow.db")
+    with pytest.raises(RefusedError) as second:
+        promote.run(project)
+    assert str(second.value) == str(first.value)
+    assert files.sha256(project / "mlflow" / "store" / "mlflow.db") == database
+    done = promoted_without_judging(project)
+    assert (done.returncode, done.stderr) == (1, f"espalier: {first.value}\n")
+
+
+def test_the_memo_of_a_move_is_of_the_next_judgement(built_project, tmp_path):
+    """The first champion passes a margin that it would not pass in comparison with itself."""
+    root = shutil.copytree(built_project, tmp_path / "project")
+    allow(root, "good", champion_drop=0.0)
+    assert len(promote.run(root)) == 1
+    (unchanged,) = find_unchanged(root).refusals
+    (root / ".espalier" / "memos" / "promotion.json").unlink()
+    with pytest.raises(RefusedError) as judged:
+        promote.run(root)
+    assert unchanged == str(judged.value)
+
+
+def test_no_memo_of_a_project_with_code_of_its_own(project):
+    """A change of that code could change the answers of its networks."""
+    (project / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "trusted": ["mine"]}))
+    assert promote.run(project) == []
+    assert find_unchanged(project) is None
 
 
 BAD = {

@@ -13,6 +13,7 @@ FACES = (
     "espalier.registry.connection",
     "espalier.registry.versions",
     "espalier.registry.live",
+    "espalier.registry.memos",
     "espalier.registry.promotion",
     "espalier.registry.recovery",
 )

@@ -1,7 +1,7 @@
 """Promotion: gated moves of an alias, their audit, rollback, and copies into other registered models.
 
 The functions that judge models import torch. They are imported when they are first used, so that
-listing an audit costs nothing.
+listing an audit, and a promotion that has nothing to judge, cost nothing.
 """
 
 from importlib import import_module
@@ -15,12 +15,13 @@ from espalier.registry.promotion.audit_sync import (
     note_moves,
     sync_audit,
 )
+from espalier.registry.promotion.entry import promote
 from espalier.registry.promotion.errors import ConcurrentMoveError, RefusedError
 from espalier.registry.promotion.reversal import rollback
+from espalier.registry.promotion.unchanged import Unchanged, find_unchanged
 from espalier.registry.promotion.webhook import send_failure
 
 if TYPE_CHECKING:
-    from espalier.registry.promotion.procedure import promote
     from espalier.registry.promotion.transfer import promote_elsewhere
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "Move",
     "RefusedError",
     "State",
+    "Unchanged",
     "check_audit",
+    "find_unchanged",
     "moved_past_audit",
     "note_moves",
     "promote",
@@ -42,7 +45,7 @@ __all__ = [
     "user",
 ]
 
-_LAZY = {"promote": "procedure", "promote_elsewhere": "transfer"}  # module of each function
+_LAZY = {"promote_elsewhere": "transfer"}  # module of each function
 
 
 def __getattr__(name: str) -> Any:

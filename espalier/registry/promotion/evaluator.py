@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,8 @@ class Evaluator:
     data: str
     dataset: Dataset
     test: Split
+    _answers: dict[str, Answers] = field(default_factory=dict, init=False, repr=False)
+    _agreements: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def task(self) -> Task:
@@ -170,9 +172,17 @@ class Evaluator:
         words = {name: self._question(name).words for name in policy.candidates or declared}
         return candidates_of(words, policy)
 
-    def answers(self, folder: Path) -> Answers:
-        """The answers of the deployed file of a model folder to the test examples."""
-        return answer(folder, self.test, self.params.evaluation, self.dataset)
+    def answers(self, folder: Path, content: str) -> Answers:
+        """The answers of the deployed file of a model folder to the test examples; a content answers once.
+
+        Args:
+            folder: Model folder.
+            content: Content hash of its files.
+        """
+        if content not in self._answers:
+            found = answer(folder, self.test, self.params.evaluation, self.dataset)
+            self._answers[content] = found
+        return self._answers[content]
 
     def figures(self, name: str, champion: Answers | None, damage: str) -> Figures:
         """Values of an entry for all gates.
@@ -251,6 +261,13 @@ class Evaluator:
 
     def _torch_agreement(self, name: str, deployed: np.ndarray, question: Question) -> float:
         """Fraction of the test examples for which the torch network gives the answer of the deployed file."""
+        if name not in self._agreements:
+            answered = self._torch_answers(name, question)
+            self._agreements[name] = float(self.task.agree(answered, deployed).mean())
+        return self._agreements[name]
+
+    def _torch_answers(self, name: str, question: Question) -> np.ndarray:
+        """The answers of the torch network of an entry to the test examples."""
         torch.set_num_threads(self.params.evaluation.threads)
         folder, device = self.root / MODELS / name, torch.device("cpu")
         network = load(folder, trusted=self.params.trusted)
@@ -258,7 +275,7 @@ class Evaluator:
         test = self.test.answered(question.concepts)
         inference = Inference(Resident(test, device), front, task=self.task)
         outputs = inference.read_out(inference.outputs(network)[0]).numpy()
-        return float(self.task.agree(self.task.answers(outputs), deployed).mean())
+        return self.task.answers(outputs)
 
 
 def test_hash(dataset: Dataset) -> str:

@@ -3,16 +3,18 @@
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import BadInput
-from espalier.gates import Policy, SplitUse, choose, judge, read_policies, record_use
+from espalier.errors import BadInput, EspalierError
+from espalier.gates import Policy, SplitUse, judge, read_policies, record_use
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.connection import connect, find_store
+from espalier.registry.memos import State, holds, take_state
 from espalier.registry.promotion.alias_moves import (
     AliasMove,
     complete_unfinished_moves,
@@ -30,15 +32,17 @@ from espalier.registry.promotion.gate_report import (
     Candidate,
     as_json,
     print_report,
-    refusal,
 )
+from espalier.registry.promotion.judgement import Judgement, choose_candidate
 from espalier.registry.promotion.policies import read_policy, refuse_entries
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
+from espalier.registry.promotion.unchanged import MEMO, Unchanged
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import (
     Model,
     Registry,
     fetch,
+    files_of,
     model_filter,
     open_registry,
     quoted,
@@ -46,25 +50,11 @@ from espalier.registry.versions import (
 )
 
 
-def promote(
+def judge_and_move(
     root: Path, alias: str | None = None, *, without_champion: str | None = None
 ) -> list[Move]:
-    """Judge all candidates, and move the aliases of `mlflow/gates.yaml` that a better model may get.
-
-    Args:
-        root: The project.
-        alias: The only alias to move; all by default.
-        without_champion: Reason to judge without a champion whose files are lost; it is in the audit.
-
-    Returns:
-        The moves that were made; an alias that points to the chosen model already is not moved, unless the
-        files of its version are damaged.
-
-    Raises:
-        BadInput: If the policy, the reports or the registry are not as expected.
-        RefusedError: If no candidate passes, for at least one alias; the other aliases were moved.
-        ConcurrentMoveError: If another process moved the alias meanwhile.
-    """
+    """Judge all candidates, and move the aliases that a better model may get, see `entry.promote`."""
+    before = take_state(root)
     policies = {alias: read_policy(root, alias)} if alias else read_policies(root / GATES)
     params = read_params(root)
     refuse_entries(policies, params.names)
@@ -78,6 +68,8 @@ def promote(
             continue
         if move is not None:
             moves.append(move)
+    with suppress(EspalierError, OSError):  # the outcome stands without a memo
+        _keep_memo(evaluator, policies, alias, before)
     if refusals:
         raise RefusedError("\n".join(refusals))
     return moves
@@ -87,28 +79,23 @@ def _promote_alias(
     evaluator: Evaluator, alias: str, policy: Policy, without: str | None
 ) -> Move | None:
     """Promote the best candidate of one alias; None if the alias points to it already."""
-    store = find_store(evaluator.root)
     settings = evaluator.params.registry
-    with tempfile.TemporaryDirectory() as draft, connect(store) as client:
-        registry = open_registry(client, store, settings.name)
+    with tempfile.TemporaryDirectory() as draft, _registry(evaluator) as registry:
         complete_unfinished_moves(registry)
         sync_audit(registry)
         champion = _champion(registry, alias, Path(draft, "champion"), without)
         version = champion.version if champion else version_of_alias(registry, alias)
-        candidates = _judge_candidates(registry, evaluator, policy, champion)
-        chosen = _choose(candidates, policy)
+        judged = _judge(registry, evaluator, policy, alias, champion)
+        candidates, chosen = judged.candidates, judged.chosen
         use = _say_use(registry, evaluator, policy, candidates, chosen)
-        if chosen and champion and _is_at(champion, chosen):
-            sys.stdout.write(
-                f"{settings.name}@{alias} stays at version {champion.version}: "
-                f"{chosen.entry}, as it is now\n"
-            )
+        if judged.stays:
+            sys.stdout.write(f"{judged.stays}\n")
             return None
         winner = chosen.entry if chosen else None
         gate_report = as_json(alias, candidates, winner, use, policy.correction)
         run, report = _log_report(registry, gate_report, tags_of(use, candidates))
         if chosen is None:
-            raise refusal(f"{settings.name}@{alias}", version, candidates)
+            raise judged.refusal(version)
         request = AliasMove(
             alias=alias,
             expected=version,
@@ -166,19 +153,14 @@ def _champion(registry: Registry, alias: str, folder: Path, without: str | None)
     return champion
 
 
-def _is_at(champion: Champion, chosen: Candidate) -> bool:
-    """Whether an alias need not move: it is at the chosen content, with intact files."""
-    return chosen.content == champion.content and not champion.damaged
-
-
-def _judge_candidates(
-    registry: Registry, evaluator: Evaluator, policy: Policy, champion: Champion | None
-) -> list[Candidate]:
+def _judge(
+    registry: Registry, evaluator: Evaluator, policy: Policy, alias: str, champion: Champion | None
+) -> Judgement:
     """Judge the registered version of every candidate by the gates of a policy."""
     entries = evaluator.candidates(policy)
     models = [read_model(evaluator.root, evaluator.params, entry) for entry in entries]
     versions = [_registered_version(registry, model) for model in models]
-    champion_answers = evaluator.answers(champion.folder) if champion else None
+    champion_answers = evaluator.answers(champion.folder, champion.content) if champion else None
     candidates = []
     for model, version in zip(models, versions, strict=True):
         damage = _damage(registry, version, model)
@@ -186,20 +168,13 @@ def _judge_candidates(
         figures = replace(figures, current_device=champion.device if champion else "")
         verdicts = judge(policy.gates, figures)
         candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))
-    return correct(
+    candidates = correct(
         candidates,
         policy,
         lambda one: evaluator.figures_at(one.figures, one.entry, champion_answers),
     )
-
-
-def _choose(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
-    """The passing candidate that the policy prefers; None if none passes."""
-    passed = {candidate.entry: candidate for candidate in candidates if candidate.passed}
-    if not passed:
-        return None
-    figures = {entry: candidate.figures for entry, candidate in passed.items()}
-    return passed[choose(policy.choose, figures)]
+    chosen = choose_candidate(candidates, policy)
+    return Judgement(f"{registry.name}@{alias}", champion, candidates, chosen)
 
 
 def _log_report(
@@ -238,3 +213,55 @@ def _damage(registry: Registry, version: str, model: Model) -> str:
         except BadInput as error:
             return str(error).replace(f"{folder}/", "")
     return "" if content == model.content else f"version {version} holds {content[:12]}"
+
+
+def _keep_memo(
+    evaluator: Evaluator, policies: Mapping[str, Policy], alias: str | None, before: State | None
+) -> None:
+    """Write the memo of this promotion, if a repetition would change nothing.
+
+    The candidates are judged again, because a move can change the outcome: they are now compared with another
+    champion. Nothing is printed, logged or moved.
+
+    Args:
+        evaluator: The evaluator of the promotion.
+        policies: The judged policies, by alias.
+        alias: The argument of the promotion.
+        before: State of the project before the promotion read it; None if it cannot be compared.
+    """
+    now = take_state(evaluator.root)
+    if before is None or now is None or now.project != before.project:
+        return  # it changed meanwhile
+    if evaluator.params.trusted:
+        return  # no memo covers the code of the user
+    with _registry(evaluator) as registry:
+        judged = [_judge_quietly(registry, evaluator, *one) for one in policies.items()]
+        folders, unchanged = _intact_folders(registry, judged), Unchanged.of(judged)
+        if unchanged and folders:
+            found, arguments = unchanged.to_json(), {"alias": alias}
+            now.keep(MEMO, found, arguments=arguments, folders=folders)
+
+
+def _intact_folders(registry: Registry, judged: Sequence[Judgement]) -> list[Path]:
+    """The folders of all versions that were compared; none if one does not hold the content that was."""
+    contents = {version: content for one in judged for version, content in one.contents.items()}
+    folders = {version: files_of(registry, version) for version in contents}
+    intact = all(holds(folders[version], content) for version, content in contents.items())
+    return list(folders.values()) if intact else []
+
+
+@contextmanager
+def _registry(evaluator: Evaluator) -> Iterator[Registry]:
+    """The registered model of a project."""
+    store = find_store(evaluator.root)
+    with connect(store) as client:
+        yield open_registry(client, store, evaluator.params.registry.name)
+
+
+def _judge_quietly(
+    registry: Registry, evaluator: Evaluator, alias: str, policy: Policy
+) -> Judgement:
+    """Judge an alias by the version that it points to now."""
+    with tempfile.TemporaryDirectory() as draft:
+        champion = fetch_champion(registry, alias, Path(draft, "champion"))
+        return _judge(registry, evaluator, policy, alias, champion)

@@ -2,6 +2,7 @@
 
 from espalier.registry.versions.add import add_reference, add_version, refresh_version
 from espalier.registry.versions.fetch import fetch
+from espalier.registry.versions.location import files_of
 from espalier.registry.versions.metrics import (
     DEVICE,
     Evaluated,
@@ -34,6 +35,7 @@ __all__ = [
     "add_version",
     "batches",
     "fetch",
+    "files_of",
     "find_version",
     "is_complete",
     "model_filter",

@@ -49,6 +49,23 @@ def logged_files(registry: Registry, version: Any, address: str) -> str:
     return logged
 
 
+def files_of(registry: Registry, version: str) -> Path:
+    """The folder of the files of a version in a local store.
+
+    Args:
+        registry: The registered model.
+        version: Number of the version.
+
+    Raises:
+        BadInput: If the files are missing in the store, or lie outside of it.
+    """
+    address = f"models:/{registry.name}/{version}"
+    found = registry.client.get_model_version(registry.name, version)
+    logged = logged_files(registry, found, address)
+    location = str(registry.client.get_logged_model(logged).artifact_location)
+    return registry.store.home / (_local_folder(location) or location)
+
+
 def is_own_location(registry: Registry, logged: str, location: str) -> bool:
     """Whether files lie in the store, and no link among them leads out of their folder.
 

@@ -5,8 +5,8 @@
 Parts of the floor are measured in new processes, each after the parts before it, because an import is paid once.
 Counting of multiply-accumulates, and optimizers, are measured in turn as here and as torch has them. The floor of an
 entry is the time of `espalier make` with one epoch, less that of one epoch: the time with eleven less that with one,
-over ten. Peaks of memory are those of VGG-16, in multiples of the bytes of its weights, of which the network itself
-is one.
+over ten. Peaks of memory are those of VGG-16, in multiples of the bytes of its weights; the network itself is one
+of them.
 """
 
 import argparse
@@ -75,13 +75,13 @@ def counted_by_torch(network: nn.Module, example: Tensor) -> int:
 
 def stepped(network: nn.Module, example: Tensor, torchs: bool) -> None:
     """One step of an optimizer."""
-    made = (
+    stepping = (
         torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
         if torchs
         else optimizer(network, Recipe())
     )
     network(example).square().mean().backward()
-    made.step()
+    stepping.step()
 
 
 def exported(network: nn.Module, example: Tensor) -> None:

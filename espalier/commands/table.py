@@ -323,4 +323,15 @@ COMMANDS = (
             ),
         ),
     ),
+    Command(
+        "bench",
+        "measure how fast this machine distils, beside the loops that one would write",
+        (
+            (
+                "--rounds",
+                {"type": int, "default": 3, "help": "epochs of each way; the median counts"},
+            ),
+        ),
+        anywhere=True,
+    ),
 )

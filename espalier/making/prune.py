@@ -43,13 +43,13 @@ def prune(job: Job[Prune]) -> OperationResult:
     base = _base(job, network)
     if entry.sparsify:
         history = _sparsify(job, network, entry.sparsify)
-    targets = entry.spec.stepwise(_start(job, network, base))
-    for step, target in enumerate(targets, 1):
-        cut = partial(_cut, job.alone, network, target, base)
+    cuts = entry.spec.stepwise(_start(job, network, base))
+    for step, targets in enumerate(cuts, 1):
+        cut = partial(_cut, job.alone, network, targets, base)
         network = _once(job, f"step-{step}", cut)
-        rows = _recover(job, network, step, last=step == len(targets))
+        rows = _recover(job, network, step, last=step == len(cuts))
         history = appended(history, rows)
-    records = _records(job, len(targets))
+    records = _records(job, len(cuts))
     return OperationResult(network, base.macs, history, records=records, latency_check=_FASTER)
 
 
@@ -77,33 +77,33 @@ def _sparsify(job: Job[Prune], network: nn.Module, sparsify: Sparsify) -> list[R
     return job.fit(network, objective, part="sparsify", recipe=recipe)
 
 
-def _start(job: Job[Prune], network: nn.Module, base: Size) -> float:
-    """The amount before the first of several cuts, in the unit of the target."""
-    entry = job.entry
-    target = entry.spec.target
-    if target is None or entry.steps == 1:
-        return 1.0
-    if target.name == "sparsity":
-        elements = find_weight_elements(network, job.data.example(), entry.keep)
-        values = elements.sum_over_producers(dict(network.named_parameters()))
-        return float((values != 0).mean())
-    measured = MEASURES[target.name](network, job.data.example())
-    return measured / base.unit(target.name)
+def _start(job: Job[Prune], network: nn.Module, base: Size) -> dict[str, float]:
+    """The amount before the first of several cuts, in the unit of each target, by name."""
+    entry, example = job.entry, job.data.example()
+    start = {}
+    for name in (target.name for target in entry.spec.targets if entry.steps > 1):
+        if name == "sparsity":
+            elements = find_weight_elements(network, example, entry.keep)
+            values = elements.sum_over_producers(dict(network.named_parameters()))
+            start[name] = float((values != 0).mean())
+        else:
+            start[name] = MEASURES[name](network, example) / base.unit(name)
+    return start
 
 
-def _cut(job: Job[Prune], network: nn.Module, target: Target | None, base: Size) -> nn.Module:
+def _cut(job: Job[Prune], network: nn.Module, targets: tuple[Target, ...], base: Size) -> nn.Module:
     """Prune a network, and recompute its batch-norm statistics."""
     entry = job.entry
-    spec = _single(entry.spec, target)
+    spec = _single(entry.spec, targets)
     losses = _losses(job)
     smaller = prune_by_spec(network, job.data.example(), spec, losses=losses, base=base)
     recalibrate(smaller, job.data.train, job.data.front)
     return smaller
 
 
-def _single(spec: PruneSpec, target: Target | None) -> PruneSpec:
+def _single(spec: PruneSpec, targets: tuple[Target, ...]) -> PruneSpec:
     """The request of one of several cuts."""
-    return replace(spec, target=target, schedule="one_shot", steps=1)
+    return replace(spec, targets=targets, schedule="one_shot", steps=1)
 
 
 def _losses(job: Job[Prune]) -> Callable[[nn.Module], Iterator[Tensor]]:

@@ -8,9 +8,8 @@ from pydantic import Field, model_validator
 
 from espalier.params.distill import Recovered
 from espalier.params.strict import Strict
-from espalier.pruning import PruneSpec, Target
+from espalier.pruning import PruneSpec, targets_of
 from espalier.pruning.target import TARGETS
-from espalier.pruning.thresholds import THRESHOLDS
 
 
 class Sparsify(Strict):
@@ -32,7 +31,7 @@ class Sparsify(Strict):
 class Prune(Recovered):
     """The parent with fewer groups, recovered by distillation from the teacher.
 
-    One target is given; `n_of_m` has none.
+    A target is given, or several sizes, and the cut keeps all of them; `n_of_m` has none.
 
     Attributes:
         pattern: kind of groups.
@@ -93,7 +92,7 @@ class Prune(Recovered):
         values = {name: getattr(self, name) for name in TARGETS}
         return PruneSpec(
             pattern=self.pattern,
-            target=Target.from_keywords(**values),
+            targets=targets_of(**values),
             score=self.score,
             budget=self.budget,
             align=self.align,
@@ -109,7 +108,7 @@ class Prune(Recovered):
         """Make the request, which checks it, and refuse keys that it does not use."""
         spec = self.spec
         kind = spec.kind
-        has_choice = spec.target is not None and spec.target.name not in THRESHOLDS
+        has_choice = bool(spec.targets) and spec.threshold is None
         if kind.targets:
             self._refuse({"n", "m"}, "`pattern: n_of_m`")
         if not kind.aligned:

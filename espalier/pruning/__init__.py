@@ -1,6 +1,6 @@
 """Pruning: scores, budgets, groups of coupled dimensions, and the cut.
 
-Requests (`PruneSpec`, `Target`) can be read without torch, whose import takes seconds; `prune`,
+Requests (`PruneSpec`, `Target`, `targets_of`) can be read without torch, whose import takes seconds; `prune`,
 `prune_by_spec` and `Size` import it when they are first used.
 """
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.target import Target
+from espalier.pruning.target import Target, targets_of
 
 if TYPE_CHECKING:
     from espalier.pruning.pruner import prune, prune_by_spec
@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_ON_USE[name]}"), name)
 
 
-__all__ = ["PruneSpec", "Size", "Target", "prune", "prune_by_spec"]
+__all__ = ["PruneSpec", "Size", "Target", "prune", "prune_by_spec", "targets_of"]

@@ -59,7 +59,7 @@ class PrunableBlocks:
         for number in np.unique(stage):
             members = [block for block in ascending if stage[block] == number]
             portions = [_portion(block, float(scores[block])) for block in members]
-            layers.append(Layer(len(members), portions))
+            layers.append(Layer(len(members), portions, float(scores[members].sum())))
         return layers
 
     def cost(self, target: str, whole: float) -> Cost:
@@ -72,6 +72,11 @@ class PrunableBlocks:
         each = self._costs(target, whole)
         terms = [[(1, np.array([block]))] for block in range(self.count)]
         return cost(target, self.count, terms, products(each.tolist())).with_whole(whole)
+
+    def saved(self, target: str, limited: Cost) -> Cost:
+        """The limited cost: a block takes its work, memory and time with it."""
+        del target
+        return limited
 
     def cut(self, kept: Kept) -> nn.Module:
         """A copy of the network without the blocks that are not kept."""

@@ -11,7 +11,14 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.models.graph import Example
 from espalier.pruning.budgets import Kept, Layer, layers_of
-from espalier.pruning.costs import Cost, layer_times, macs, one_tensor, parameters
+from espalier.pruning.costs import (
+    Cost,
+    layer_times,
+    macs,
+    modelled_time,
+    one_tensor,
+    parameters,
+)
 from espalier.pruning.finding import line_of_value, traced_shapes
 from espalier.pruning.groups import DependencyGroups
 from espalier.pruning.scores.score import Losses
@@ -66,15 +73,33 @@ class PrunableChannels:
     def layers(self) -> Sequence[Layer]:
         """The removable portions of each layer, in order of their scores.
 
+        Scores that compare nothing across layers say which part of a layer is removed; the layer
+        weighs as much as the modelled time that it takes part in. With equal scores all layers then
+        keep about the same fraction of their time.
+
         Widths are multiples of `align`, in indices: a group may have several channels, as in
         grouped convolutions. Heads are removed one by one.
         """
         per_portion = self.spec.align // np.gcd(self.spec.align, self.groups.channels)
         align = np.where(self.groups.heads, 1, per_portion)
         layers = layers_of(self.groups.layer, self.scores, align)
+        if self.spec.importance.within_layer:
+            layers = [
+                layer.with_shares(weight)
+                for layer, weight in zip(layers, self._layer_times(), strict=True)
+            ]
         if self.spec.pattern != "heads":
             return layers
         return [layer for layer in layers if self._is_heads(layer)]
+
+    @cached_property
+    def time(self) -> Cost:
+        """The modelled time of the kept groups."""
+        return modelled_time(self.network, self.groups, self.spec.align)
+
+    def saved(self, target: str, limited: Cost) -> Cost:
+        """The modelled time on the way to a target in multiply-accumulates; else what is limited."""
+        return self.time if target == "keep_macs" else limited
 
     def cost(self, target: str, whole: float) -> Cost:
         """The cost of the kept groups, in the unit of a target.
@@ -120,6 +145,12 @@ class PrunableChannels:
         """A way to come nearer to the target; empty if there is none."""
         exact = self.spec.pattern == "heads" or self.spec.align == 1
         return "" if exact else " A smaller `align` comes nearer."
+
+    def _layer_times(self) -> list[float]:
+        """The modelled time that the groups of each layer take part in."""
+        whole = self.time(np.ones(self.count, bool))
+        numbers = np.unique(self.groups.layer)
+        return [whole - self.time(self.groups.layer != number) for number in numbers]
 
     def _is_heads(self, layer: Layer) -> bool:
         return all(self.groups.heads[portion.members].all() for portion in layer.portions)

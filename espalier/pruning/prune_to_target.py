@@ -1,4 +1,4 @@
-"""The search for a target: choose, cut, measure, and choose again where the prediction was wrong."""
+"""The search for the targets: choose, cut, measure, and choose again where the prediction was wrong."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,12 +14,13 @@ from espalier.errors import BadInput, Notice
 from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
-from espalier.pruning.budgets import BUDGETS, Kept, Layer, Problem
+from espalier.pruning.budgets import BUDGETS, Kept, Layer, Limit, Problem
 from espalier.pruning.channels import PrunableChannels
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
+from espalier.pruning.target import Target
 from espalier.pruning.thresholds import thresholds
 
 _NEAR = 0.02  # relative distance to the limit that is not reported
@@ -49,6 +50,9 @@ class Prunable(Protocol):
     def cost(self, target: str, whole: float) -> Cost:
         """The cost of the kept groups, if the whole network costs `whole`."""
 
+    def saved(self, target: str, limited: Cost) -> Cost:
+        """The cost that is saved on the way to a target: the limited one, or a time."""
+
     def cut(self, kept: Kept) -> nn.Module:
         """A copy of the network in which only some groups are left."""
 
@@ -63,22 +67,74 @@ class Prunable(Protocol):
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """A limit, and the cost after a cut.
+
+    Attributes:
+        target: target that sets the limit.
+        limit: largest allowed cost.
+        predicted: predicted cost.
+        found: measured cost.
+    """
+
+    target: Target
+    limit: float
+    predicted: float
+    found: float
+
+    @property
+    def most(self) -> float:
+        """The largest measured cost that keeps the limit: repeated latencies differ, counts do not."""
+        return self.limit * (1 + _NEAR) if self.target.name == "milliseconds" else self.limit
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit is kept."""
+        return self.found <= self.most
+
+    @property
+    def distance(self) -> float:
+        """The relative distance below the limit; negative above it."""
+        return 1 - self.found / self.limit
+
+    @property
+    def error(self) -> float:
+        """The error of the prediction; 0 if it is that of floating point, or does not matter."""
+        error = self.found - self.predicted
+        near = self.holds and self.distance <= _NEAR
+        return 0.0 if near or abs(error) < 1e-9 * self.limit else error
+
+    def text(self, cost: float) -> str:
+        """A cost with its digits."""
+        return f"{cost:,.{3 if self.target.name == 'milliseconds' else 0}f}"
+
+    @property
+    def allowed(self) -> str:
+        """The limit with its noun."""
+        return f"{self.text(self.limit)} {self.target.noun}"
+
+
+@dataclass(frozen=True)
 class _Cut:
     """A cut and its measurements.
 
     Attributes:
         network: network after the cut.
         kept: groups that are left.
-        found: measured cost.
-        predicted: predicted cost.
+        sizes: the cost of each target.
         latency: latency before and after; None if it was not measured.
     """
 
     network: nn.Module
     kept: Kept
-    found: float
-    predicted: float
+    sizes: tuple[_Measured, ...]
     latency: Comparison | None
+
+    @property
+    def badness(self) -> tuple[bool, float]:
+        """Whether a limit is missed, and the distance to all limits: smaller is better."""
+        missed = not all(size.holds for size in self.sizes)
+        return missed, sum(abs(size.distance) for size in self.sizes)
 
 
 MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
@@ -94,10 +150,10 @@ MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
 def prune_to_target(
     prunable: Prunable, spec: PruneSpec, losses: Losses | None, base: Size
 ) -> tuple[nn.Module, Kept]:
-    """Cut a network so that it reaches a target.
+    """Cut a network so that it reaches all targets.
 
-    The budget chooses groups by predicted costs. If the measured cost misses the limit, the limit
-    of the next choice is corrected by the error of the prediction, at most three times.
+    The budget chooses groups by predicted costs. If a measured cost misses its limit, the limit of
+    the next choice is corrected by the error of the prediction, at most three times.
 
     Args:
         prunable: the network and its groups.
@@ -109,29 +165,30 @@ def prune_to_target(
         The cut network, and the kept groups.
 
     Raises:
-        BadInput: if the target is out of reach.
+        BadInput: if a target is out of reach.
 
     Example:
         Limit 100, predicted 98, found 103: the next choice is made for a limit of 95.
     """
-    assert spec.target is not None
-    limit = spec.target.limit(base)
-    before = MEASURES[spec.target.name](prunable.network, prunable.example)
-    problem = _problem(prunable, spec, losses, limit, before)
+    limits = [target.limit(base) for target in spec.targets]
+    problem = _problem(prunable, spec, losses, limits)
     tries: list[_Cut] = []
     for _ in range(_TRIES):
         kept = BUDGETS[spec.budget](problem)
         if any((kept == former.kept).all() for former in tries):
             break
-        last = _cut(prunable, spec, kept, problem.cost(kept))
+        last = _cut(prunable, spec, kept, problem, limits)
         tries.append(last)
-        error = last.found - last.predicted
-        near = (1 - _NEAR) * limit <= last.found <= _most(spec, limit)
-        if near or abs(error) < 1e-9 * limit:
+        errors = [size.error for size in last.sizes]
+        if not any(errors):
             break
-        problem = replace(problem, most=limit - error)
-    best = min(tries, key=lambda one: (one.found > _most(spec, limit), abs(one.found - limit)))
-    _report(prunable, spec, best, limit)
+        corrected = [
+            replace(one, most=limit - error)
+            for one, limit, error in zip(problem.limits, limits, errors, strict=True)
+        ]
+        problem = replace(problem, limits=tuple(corrected))
+    best = min(tries, key=lambda one: one.badness)
+    _report(prunable, best)
     return best.network, best.kept
 
 
@@ -141,9 +198,9 @@ def prune_below(prunable: PrunableChannels, spec: PruneSpec) -> tuple[nn.Module,
     Returns:
         The cut network, and the kept groups.
     """
-    assert spec.target is not None
+    assert spec.threshold is not None
     kept = np.ones(prunable.count, bool)
-    limits = thresholds(spec.target, prunable.scores, prunable.groups.layer)
+    limits = thresholds(spec.threshold, prunable.scores, prunable.groups.layer)
     for layer in prunable.layers:
         for portion in layer.portions:
             if portion.highest >= limits[portion.members[0]]:
@@ -152,53 +209,54 @@ def prune_below(prunable: PrunableChannels, spec: PruneSpec) -> tuple[nn.Module,
     if kept.all():
         _warn(
             "Pruning removed nothing: no portion of a layer lies below "
-            f"`{spec.target.name}: {spec.target.value:g}` as a whole."
+            f"`{spec.threshold.name}: {spec.threshold.value:g}` as a whole."
         )
     return prunable.cut(kept), kept
 
 
 def _problem(
-    prunable: Prunable, spec: PruneSpec, losses: Losses | None, limit: float, before: float
+    prunable: Prunable, spec: PruneSpec, losses: Losses | None, limits: Sequence[float]
 ) -> Problem:
     """The problem that the budget solves."""
-    assert spec.target is not None
-    cost = prunable.cost(spec.target.name, before)
-    time = loss = None
+    loss = _loss(prunable, losses, _BATCHES[spec.importance.data]) if losses else None
+    of_targets = [
+        _limit(prunable, spec, target, most)
+        for target, most in zip(spec.targets, limits, strict=True)
+    ]
+    return Problem(prunable.count, prunable.layers, tuple(of_targets), spec.align, loss)
+
+
+def _limit(prunable: Prunable, spec: PruneSpec, target: Target, most: float) -> Limit:
+    """The limit of a target: what it limits, and what the budget saves."""
+
+    def predicted(name: str) -> Cost:
+        return prunable.cost(name, MEASURES[name](prunable.network, prunable.example))
+
+    cost = predicted(target.name)
     if spec.budget == "latency":
-        time = _time(prunable, spec, cost)
-    if losses:
-        loss = _loss(prunable, losses, _BATCHES[spec.importance.data])
-    return Problem(prunable.count, prunable.layers, cost, limit, spec.align, time, loss)
+        saved = cost if target.name == "milliseconds" else predicted("milliseconds")
+    else:
+        saved = prunable.saved(target.name, cost)
+    return Limit(cost, most, saved)
 
 
-def _time(prunable: Prunable, spec: PruneSpec, cost: Cost) -> Cost:
-    """The predicted milliseconds of the kept groups."""
-    assert spec.target is not None
-    if spec.target.name == "milliseconds":
-        return cost
-    whole = MEASURES["milliseconds"](prunable.network, prunable.example)
-    return prunable.cost("milliseconds", whole)
-
-
-def _most(spec: PruneSpec, limit: float) -> float:
-    """The largest measured cost that keeps the limit: repeated latencies differ, counts do not."""
-    assert spec.target is not None
-    return limit * (1 + _NEAR) if spec.target.name == "milliseconds" else limit
-
-
-def _cut(prunable: Prunable, spec: PruneSpec, kept: Kept, predicted: float) -> _Cut:
+def _cut(
+    prunable: Prunable, spec: PruneSpec, kept: Kept, problem: Problem, limits: Sequence[float]
+) -> _Cut:
     """Cut the network and measure it."""
-    assert spec.target is not None
     network = prunable.cut(kept)
-    limits_time = spec.target.name == "milliseconds"
     latency = None
-    if limits_time or spec.budget == "latency":
+    if spec.is_timed:
         example = one_tensor(prunable.example)
         latency = compare_network_latency(prunable.network, network, example)
-    if limits_time and latency:
-        return _Cut(network, kept, latency.child, predicted, latency)
-    found = MEASURES[spec.target.name](network, prunable.example)
-    return _Cut(network, kept, found, predicted, latency)
+    sizes = []
+    for target, limit, one in zip(spec.targets, limits, problem.limits, strict=True):
+        if target.name == "milliseconds" and latency:
+            found = latency.child
+        else:
+            found = MEASURES[target.name](network, prunable.example)
+        sizes.append(_Measured(target, limit, one.cost(kept), found))
+    return _Cut(network, kept, tuple(sizes), latency)
 
 
 def _loss(prunable: Prunable, losses: Losses, batches: int) -> Callable[[Kept], float]:
@@ -217,32 +275,30 @@ def _loss(prunable: Prunable, losses: Losses, batches: int) -> Callable[[Kept], 
     return loss
 
 
-def _report(prunable: Prunable, spec: PruneSpec, cut: _Cut, limit: float) -> None:
-    """Refuse an unreachable target; warn of one missed by 2 %, and of a slower network."""
-    assert spec.target is not None
-    noun = spec.target.noun
-    digits = 3 if noun == "milliseconds" else 0
-    allowed = f"{limit:,.{digits}f} {noun}"
-    found = f"{cut.found:,.{digits}f}"
-    most = _most(spec, limit)
-    if cut.found > most and cut.predicted > limit:
+def _report(prunable: Prunable, cut: _Cut) -> None:
+    """Refuse an unreachable target; warn of targets missed by 2 %, and of a slower network."""
+    closest = min(cut.sizes, key=lambda size: abs(size.distance))
+    missed = next((size for size in cut.sizes if not size.holds), None)
+    if missed and missed.predicted > missed.limit:
         raise BadInput(
-            f"Expected at most {allowed} after pruning; found {found}, where "
-            f"{prunable.explain_unreachable()}."
+            f"Expected at most {missed.allowed} after pruning; found {missed.text(missed.found)}, "
+            f"where {prunable.explain_unreachable()}."
         )
-    if cut.found > most:
-        predicted = f"{cut.predicted:,.{digits}f}"
+    if missed:
         _warn(
-            f"Expected at most {allowed} after pruning; found {found}, where {predicted} were "
-            "predicted."
+            f"Expected at most {missed.allowed} after pruning; found {missed.text(missed.found)}, "
+            f"where {missed.text(missed.predicted)} were predicted."
         )
     elif cut.kept.all():
-        _warn(f"Pruning removed nothing: {found} of the allowed {allowed} are there.")
-    elif cut.found < (1 - _NEAR) * limit:
-        distance = 100 * (1 - cut.found / limit)
         _warn(
-            f"Pruning left {found} of the allowed {allowed}: the nearest {prunable.granularity()} "
-            f"are {distance:.1f} % below.{prunable.hint()}"
+            f"Pruning removed nothing: {closest.text(closest.found)} of the allowed "
+            f"{closest.allowed} are there."
+        )
+    elif closest.distance > _NEAR:
+        _warn(
+            f"Pruning left {closest.text(closest.found)} of the allowed {closest.allowed}: the "
+            f"nearest {prunable.granularity()} are {100 * closest.distance:.1f} % below."
+            f"{prunable.hint()}"
         )
     _report_slower(cut)
 

@@ -13,8 +13,7 @@ from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery.proof import check_batches, check_numbers, check_trains, check_values
-from espalier.pruning.target import Target
-from espalier.pruning.thresholds import THRESHOLDS
+from espalier.pruning.target import targets_of
 from espalier.pruning.weights import mask_weights
 
 
@@ -41,7 +40,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
 ) -> nn.Module:
     """Remove the least important groups, until the network is small, fast or sparse enough.
 
-    One target is given; the pattern `n_of_m` has none.
+    A target is given, or several sizes, and the cut keeps all of them; `n_of_m` has none.
 
     Args:
         network: any classifier that `torch.export` can trace; it is not changed.
@@ -74,7 +73,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     Example:
         >>> smaller = prune(network, images, keep_macs=0.5, score="magnitude")
     """
-    target = Target.from_keywords(
+    targets = targets_of(
         keep_macs=keep_macs,
         keep_parameters=keep_parameters,
         bytes=bytes,
@@ -85,7 +84,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     )
     spec = PruneSpec(
         pattern=pattern,
-        target=target,
+        targets=targets,
         score=score,
         budget=budget,
         align=align,
@@ -109,7 +108,7 @@ def prune_by_spec(
     Args:
         network: any classifier that `torch.export` can trace; it is not changed.
         example: a batch of inputs as the network sees them, or a tuple of all inputs.
-        spec: the request; its target is that of this cut.
+        spec: the request; its targets are those of this cut.
         losses: yields the loss of each training batch, for scores and budgets that use data.
         base: network, or its size, to which fractions refer; the network itself by default.
 
@@ -141,9 +140,10 @@ def _remove(
         return prune_to_target(blocks, spec, losses, base)[0]
     assert isinstance(groups, DependencyGroups)
     channels = PrunableChannels(network, example, groups, spec, losses)
-    by_size = spec.target is not None and spec.target.name in THRESHOLDS
     smaller, kept = (
-        prune_below(channels, spec) if by_size else prune_to_target(channels, spec, losses, base)
+        prune_below(channels, spec)
+        if spec.threshold
+        else prune_to_target(channels, spec, losses, base)
     )
     verify_cut(smaller, groups, kept, example)
     check_numbers(network, smaller, example)

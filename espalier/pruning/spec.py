@@ -1,5 +1,6 @@
 """The pruning request: what to remove, how much of it, and by which score and budget."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from espalier.errors import BadInput
@@ -16,7 +17,7 @@ class PruneSpec:
 
     Attributes:
         pattern: kind of groups, one of `PATTERNS`.
-        target: limit on what is left; None for the pattern `n_of_m`.
+        targets: limits on what is left, which all hold; none for the pattern `n_of_m`.
         score: importance of groups, one of `espalier.pruning.scores.SCORES`.
         budget: distribution over layers, one of `espalier.pruning.budgets.BUDGETS`.
         align: widths that are left are multiples of this, where they were before.
@@ -31,7 +32,7 @@ class PruneSpec:
     """
 
     pattern: str = "channels"
-    target: Target | None = None
+    targets: tuple[Target, ...] = ()
     score: str = "magnitude"
     budget: str = "global"
     align: int = 8
@@ -48,7 +49,7 @@ class PruneSpec:
         if self.align < 1:
             raise BadInput(f"Expected `align` of at least 1; found {self.align}.")
         score_named(self.score, self.pattern)
-        self._check_target()
+        self._check_targets()
         self._check_budget()
         self._check_schedule()
 
@@ -69,41 +70,53 @@ class PruneSpec:
     @property
     def is_timed(self) -> bool:
         """Whether latencies are measured, so that the result depends on the device that is timed."""
-        limits_time = self.target is not None and self.target.name == "milliseconds"
-        return limits_time or self.budget == "latency"
+        return "milliseconds" in self._names or self.budget == "latency"
 
-    def stepwise(self, start: float) -> list[Target | None]:
-        """The target of each cut.
+    @property
+    def threshold(self) -> Target | None:
+        """The target that is a threshold of scores, which leaves no choice; None if it is a limit."""
+        return next((target for target in self.targets if target.name in THRESHOLDS), None)
+
+    def stepwise(self, start: Mapping[str, float]) -> list[tuple[Target, ...]]:
+        """The targets of each cut.
 
         Args:
-            start: amount that there is before the first cut, in the unit of the target.
+            start: amount that there is before the first cut, in the unit of each target, by name.
         """
-        if self.target is None or self.steps == 1:
-            return [self.target]
-        name, end = self.target.name, self.target.value
+        if self.steps == 1:
+            return [self.targets]
+        each = [self._approached(target, start[target.name]) for target in self.targets]
+        return list(zip(*each, strict=True))
+
+    def _approached(self, target: Target, start: float) -> list[Target]:
+        """The values of one target over all cuts."""
+        name, end = target.name, target.value
         if name == "sparsity":  # the schedule speaks of what is left
             left = amounts(self.schedule, start, 1 - end, self.steps)
             return [Target(name, 1 - amount) for amount in left]
         return [Target(name, left) for left in amounts(self.schedule, start, end, self.steps)]
 
-    def _check_target(self) -> None:
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self.targets)
+
+    def _check_targets(self) -> None:
         allowed = self.kind.targets
-        found = f"`{self.target.name}`" if self.target else "none"
-        if not allowed and self.target:
+        found = ", ".join(f"`{name}`" for name in self._names) or "none"
+        if not allowed and self.targets:
             raise BadInput(
                 f"Expected no target for `pattern: {self.pattern}` but `n` and `m`; found {found}."
             )
-        if allowed and (self.target is None or self.target.name not in allowed):
+        if allowed and (not self.targets or not set(self._names) <= set(allowed)):
             raise BadInput(
                 f"Expected a target of {', '.join(allowed)} for `pattern: {self.pattern}`; "
                 f"found {found}."
             )
         if not allowed and not 0 < self.n < self.m:
             raise BadInput(f"Expected `n` between 0 and `m`; found `n: {self.n}`, `m: {self.m}`.")
-        if self.target and self.target.name == "sparsity" and self.target.value == 1:
+        if Target("sparsity", 1) in self.targets:
             raise BadInput("Expected `sparsity` in (0, 1); found 1.")
-        by_size = self.target is not None and self.target.name == "below"
-        if (self.score == "threshold") != by_size:
+        if (self.score == "threshold") != ("below" in self._names):
             raise BadInput(
                 "Expected `score: threshold` and the target `below` together; found "
                 f"`score: {self.score}` with {found} as target."
@@ -117,10 +130,11 @@ class PruneSpec:
                 f"`pattern: {self.pattern}`; found {self.budget!r}."
             )
         timed = ("keep_macs", "milliseconds")
-        if self.budget == "latency" and self.target and self.target.name not in timed:
+        other = [name for name in self._names if name not in timed]
+        if self.budget == "latency" and other:
             raise BadInput(
                 f"Expected a target in {TARGETS['keep_macs'].noun} or milliseconds for "
-                f"`budget: latency`; found `{self.target.name}`."
+                f"`budget: latency`; found `{other[0]}`."
             )
 
     def _check_schedule(self) -> None:
@@ -135,7 +149,7 @@ class PruneSpec:
                 f"Expected `steps` of 2 or more together with a `schedule` other than {ONE_SHOT}; "
                 f"found `schedule: {self.schedule}`, `steps: {self.steps}`."
             )
-        if several and (self.target is None or self.target.name in THRESHOLDS):
+        if several and (not self.targets or self.threshold):
             raise BadInput(
                 "Expected a target that several `steps` can approach; found `n_of_m` or a threshold."
             )

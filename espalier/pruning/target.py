@@ -1,8 +1,8 @@
-"""The target of a cut: the limit on what it leaves."""
+"""The targets of a cut: limits on what it leaves."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from espalier.errors import BadInput
 
@@ -11,17 +11,24 @@ if TYPE_CHECKING:
 
 
 class TargetKind(NamedTuple):
-    """A kind of target: the noun of what it limits, and whether its value is a fraction."""
+    """A kind of target.
+
+    Attributes:
+        noun: noun of what it limits.
+        fraction: whether its value is a fraction.
+        size: whether it limits a size of the network; several sizes can be limited together.
+    """
 
     noun: str
     fraction: bool
+    size: bool = False
 
 
 TARGETS = {
-    "keep_macs": TargetKind("multiply-accumulates", fraction=True),
-    "keep_parameters": TargetKind("parameters", fraction=True),
-    "bytes": TargetKind("bytes", fraction=False),
-    "milliseconds": TargetKind("milliseconds", fraction=False),
+    "keep_macs": TargetKind("multiply-accumulates", fraction=True, size=True),
+    "keep_parameters": TargetKind("parameters", fraction=True, size=True),
+    "bytes": TargetKind("bytes", fraction=False, size=True),
+    "milliseconds": TargetKind("milliseconds", fraction=False, size=True),
     "sparsity": TargetKind("zeros", fraction=True),
     "below": TargetKind("weights", fraction=False),
     "below_mean": TargetKind("weights", fraction=False),
@@ -50,19 +57,6 @@ class Target:
         if not 0 < self.value < math.inf:
             raise BadInput(f"Expected `{self.name}` above 0; found {self.value}.")
 
-    @classmethod
-    def from_keywords(cls, **given: float | None) -> Self | None:
-        """The target among some keywords; all other keywords are None.
-
-        Raises:
-            BadInput: if several are given, or the value is out of range.
-        """
-        targets = [cls(name, value) for name, value in given.items() if value is not None]
-        if len(targets) > 1:
-            names = ", ".join(target.name for target in targets)
-            raise BadInput(f"Expected one target of {', '.join(TARGETS)}; found {names}.")
-        return targets[0] if targets else None
-
     @property
     def noun(self) -> str:
         """The noun of what is limited."""
@@ -75,3 +69,22 @@ class Target:
             `keep_macs` of 0.5 of a base with 10 million multiply-accumulates: 5 million.
         """
         return self.value * base.unit(self.name)
+
+
+def targets_of(**given: float | None) -> tuple[Target, ...]:
+    """The targets among some keywords; all other keywords are None.
+
+    Raises:
+        BadInput: if a value is out of range, or a target stands beside others that are not sizes.
+
+    Example:
+        `keep_macs=0.5, keep_parameters=0.6, bytes=None`: two targets, and a cut keeps both.
+    """
+    targets = tuple(Target(name, value) for name, value in given.items() if value is not None)
+    alone = [target.name for target in targets if not TARGETS[target.name].size]
+    if alone and len(targets) > 1:
+        sizes = ", ".join(name for name, kind in TARGETS.items() if kind.size)
+        raise BadInput(
+            f"Expected several targets to be sizes ({sizes}); found `{alone[0]}` beside another."
+        )
+    return targets

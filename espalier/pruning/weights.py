@@ -17,7 +17,7 @@ from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
 from espalier.pruning.scores import Score
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
-from espalier.pruning.thresholds import THRESHOLDS, thresholds
+from espalier.pruning.thresholds import thresholds
 
 _BATCHES = {"": 4, "batches": 4, "examples": 256}  # over which a loss is averaged, per layer
 _NEAR = 0.02  # relative miss of the target that is not reported
@@ -69,12 +69,12 @@ def _kept(
     losses: Losses | None,
 ) -> Mask:
     """(count,) whether each element stays."""
-    if spec.target is None:
+    if not spec.targets:
         by_weight = elements.split(scores).values()
         return _flat([n_of_m(part, spec.n, spec.m) for part in by_weight])
-    value = spec.target.value
-    if spec.target.name in THRESHOLDS:
-        return scores >= thresholds(spec.target, scores, elements.layer)
+    if spec.threshold:
+        return scores >= thresholds(spec.threshold, scores, elements.layer)
+    value = spec.targets[0].value
     if spec.budget == "uniform":
         parts = [np.ravel(part) for part in elements.split(scores).values()]
         return _flat([lowest(part, np.zeros(len(part), np.int64), value) for part in parts])
@@ -117,8 +117,8 @@ def _report_mask(zero: Mask, kept: Mask, spec: PruneSpec) -> None:
     newly_masked = ~kept & ~zero
     if not newly_masked.any():
         _warn(f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.")
-    elif spec.target and spec.target.name == "sparsity":
-        wanted = spec.target.value
+    elif spec.targets and not spec.threshold:
+        wanted = spec.targets[0].value
         if abs(found - wanted) > _NEAR * wanted:
             _warn(
                 f"Expected {100 * wanted:.1f} % of the weights to be zero; found "

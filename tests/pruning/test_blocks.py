@@ -44,7 +44,7 @@ def test_the_cost_of_what_is_kept_is_what_is_counted(seed):
     assert blocks.count == 10
     assert np.bincount(blocks.layer).tolist() == [4, 3, 3]
     whole = Size.of(network, images())
-    spec = PruneSpec(pattern="blocks", target=Target("keep_macs", 0.5))
+    spec = PruneSpec(pattern="blocks", targets=(Target("keep_macs", 0.5),))
     prunable = PrunableBlocks(network, images(), blocks, spec, None)
     kept = np.random.default_rng(seed).random(10) < 0.5
     shorter = prunable.cut(kept)

@@ -36,11 +36,21 @@ def test_the_names_are_those_of_the_tables(section, key, names):
 
 
 def test_a_target_is_known_by_its_key():
-    assert entry(keep_macs=0.5).spec.target == Target("keep_macs", 0.5)
-    assert entry(bytes=20_000).spec.target == Target("bytes", 20_000)
-    assert entry(pattern="weights", sparsity=0.9).spec.target == Target("sparsity", 0.9)
-    assert entry(score="threshold", below=0.01).spec.target == Target("below", 0.01)
-    assert entry(pattern="n_of_m").spec.target is None
+    assert entry(keep_macs=0.5).spec.targets == (Target("keep_macs", 0.5),)
+    assert entry(bytes=20_000).spec.targets == (Target("bytes", 20_000),)
+    assert entry(pattern="weights", sparsity=0.9).spec.targets == (Target("sparsity", 0.9),)
+    assert entry(score="threshold", below=0.01).spec.targets == (Target("below", 0.01),)
+    assert entry(pattern="n_of_m").spec.targets == ()
+    both = (Target("keep_macs", 0.5), Target("keep_parameters", 0.6))
+    assert entry(keep_macs=0.5, keep_parameters=0.6).spec.targets == both
+
+
+def test_every_size_is_approached_in_steps():
+    spec = entry(keep_macs=0.5, keep_parameters=0.125, schedule="linear", steps=2).spec
+    assert spec.stepwise({"keep_macs": 1.0, "keep_parameters": 0.375}) == [
+        (Target("keep_macs", 0.75), Target("keep_parameters", 0.25)),
+        (Target("keep_macs", 0.5), Target("keep_parameters", 0.125)),
+    ]
 
 
 def test_the_entries_are_known_whose_result_depends_on_the_device_that_is_timed():
@@ -54,7 +64,7 @@ def test_the_entries_are_known_whose_result_depends_on_the_device_that_is_timed(
     ("keys", "words"),
     [
         ({}, ["keep_macs", "below", "none"]),
-        ({"keep_macs": 0.5, "bytes": 1000}, ["keep_macs, bytes"]),
+        ({"keep_macs": 0.5, "below_mean": 0.5}, ["sizes (keep_macs,", "`below_mean`"]),
         ({"sparsity": 0.5}, ["`pattern: channels`", "`sparsity`"]),
         (
             {"pattern": "heads", "score": "threshold", "below": 0.1},

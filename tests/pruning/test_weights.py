@@ -277,7 +277,7 @@ def test_a_target_blocked_by_the_best_weight_of_each_layer_is_reported():
     [
         ({"sparsity": 1.5}, ["`sparsity`", "(0, 1]", "1.5"]),
         ({"sparsity": None}, ["sparsity, below", "none"]),
-        ({"below": 0.1}, ["one target", "sparsity, below"]),
+        ({"below": 0.1}, ["several targets", "`sparsity`"]),
         ({"sparsity": None, "score": "threshold", "below": -1.0}, ["`below`", "-1.0"]),
         ({"score": "threshold"}, ["`below`", "`score: threshold`"]),
         ({"score": "norm_scale"}, ["norm_scale", "whole channels"]),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from espalier.pruning.budgets.global_budget import global_budget
 from espalier.pruning.budgets.latency import latency
-from espalier.pruning.budgets.problem import Kept, Layer, Portion, Problem, layers_of
+from espalier.pruning.budgets.problem import Kept, Layer, Limit, Portion, Problem, layers_of
 from espalier.pruning.budgets.sensitivity import sensitivity
 from espalier.pruning.budgets.uniform import uniform
 
@@ -19,6 +19,7 @@ __all__ = [
     "BUDGETS",
     "Kept",
     "Layer",
+    "Limit",
     "Portion",
     "Problem",
     "global_budget",

@@ -2,60 +2,67 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
-from espalier.pruning.budgets.problem import Kept, Problem
-from espalier.pruning.costs import Cost, Sizes
+from espalier.pruning.budgets.problem import Kept, Limit, Problem
+from espalier.pruning.costs import Cost, Sizes, steps_in_block
 
 _NEAR = 0.98  # of the limit: coming nearer is not worth a group with a higher score
 _NOTHING = 0.1  # of a portion's saving: one that saves less shares a block with another portion
-_PACE = 0.5  # relative fall of time over that of work: below a runtime's block only work falls
-_SLOWER = 1.01  # factor by which milliseconds may grow to come nearer to the limit
+_EXCHANGES = 16  # at most, when one of several limits is far because of another
 
 Costs = NDArray[np.float64]
 
 
 def global_budget(problem: Problem) -> Kept:
-    """Remove the portion with the lowest importance per saved cost, until the limit is kept.
+    """Remove the portion with the lowest importance per saving, until all limits are kept.
 
-    If that saved over 2 % too much, portions are exchanged: one comes back, and others go.
+    A limit on the work is approached by saving modelled time. If the last steps saved over 2 % too
+    much, portions are exchanged: one comes back, and others go.
 
     Returns:
-        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
+        (count,) whether each group is kept. If no choice keeps the limits, the nearest one.
 
     Example:
         Portions a (importance 1, saves 2), b (importance 2, saves 8); at least 8 must be saved. b
         loses 0.25 per saved unit, a loses 0.5: b goes, and the limit is kept.
     """
-    return greedy(problem, saved=problem.cost, lookahead=1)
+    return greedy(problem, lookahead=steps_in_block(problem.align))
 
 
-def greedy(problem: Problem, *, saved: Cost, lookahead: int) -> Kept:
-    """Remove portions with the lowest importance per saving, until the limit is kept.
+def greedy(problem: Problem, *, lookahead: int, pace: float = 0.0, slower: float = np.inf) -> Kept:
+    """Remove portions with the lowest importance per saving, until all limits are kept.
+
+    The saving of a step is relative to the whole network, and summed over the limits that do not
+    hold yet, each weighted by its distance: of limits at 0.5 and 0.25 of a network that is still
+    whole, the first has to fall by once what it allows, the second by three times as much.
 
     Args:
         problem: the problem.
-        saved: cost whose saving divides the importance: the limited cost itself, or milliseconds.
-            Steps that save nothing of it are not taken.
         lookahead: largest number of portions of a layer in one step: where a cost falls in stairs,
             a single portion saves nothing.
+        pace: least relative fall of a saved cost over that of its limited cost. Slower steps are
+            taken only if the limits cannot be kept otherwise.
+        slower: largest factor by which an exchange may raise a saved cost to come nearer to the
+            limits.
 
     Returns:
-        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
+        (count,) whether each group is kept. If no choice keeps the limits, the nearest one.
     """
-    pace = _PACE if saved is not problem.cost else 0.0
-    choice = _Choice.begin(problem, saved, lookahead, pace)
-    reached = choice.remove_until_limit()
-    if not reached and pace:  # again, with steps that save little time
-        choice = _Choice.begin(problem, saved, lookahead, 0.0)
-        reached = choice.remove_until_limit()
-    while reached and choice.cost.now < _NEAR * problem.most:
+    choice = _Choice.begin(problem, lookahead, pace, slower)
+    reached = choice.remove_until_limits()
+    if not reached and pace:
+        choice = _Choice.begin(problem, lookahead, 0.0, slower)
+        reached = choice.remove_until_limits()
+    for _ in range(_EXCHANGES):
+        if not reached or choice.is_near():
+            break
         nearer = max(choice.exchanges(), key=_Choice.nearness, default=choice)
-        if nearer.cost.now <= choice.cost.now:
+        if nearer.nearness()[0] <= choice.nearness()[0]:
             break
         choice = nearer
     return choice.kept()
@@ -88,6 +95,56 @@ class _Account:
         self.now = float(self._cost.of(left.reshape(self._cost.whole.shape)))
 
 
+@dataclass
+class _Track:
+    """A limit, and the accounts of its costs.
+
+    Attributes:
+        most: largest allowed cost.
+        cost: account of the limited cost.
+        saved: account of the saved cost; the same object if they are the same.
+    """
+
+    most: float
+    cost: _Account
+    saved: _Account
+
+    @classmethod
+    def begin(cls, limit: Limit, portions: csc_array) -> "_Track":
+        """The accounts of the whole network."""
+        cost = _Account(limit.cost, portions)
+        saved = cost if limit.saved is limit.cost else _Account(limit.saved, portions)
+        return cls(limit.most, cost, saved)
+
+    def copy(self) -> "_Track":
+        """Independent accounts with the same state."""
+        cost = copy.copy(self.cost)
+        return _Track(self.most, cost, cost if self.is_same else copy.copy(self.saved))
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the limited cost is the saved one."""
+        return self.saved is self.cost
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit is kept."""
+        return self.cost.now <= self.most
+
+    @property
+    def fraction(self) -> float:
+        """The limited cost as a fraction of the limit."""
+        return self.cost.now / self.most if self.most > 0 else np.inf
+
+    def move(self, portions: range, sign: int) -> None:
+        """Remove portions (sign 1), or bring them back (sign -1)."""
+        for account in (self.cost,) if self.is_same else (self.cost, self.saved):
+            left = account.left
+            for portion in portions:
+                left = left - sign * account.removed_by(portion)
+            account.set(left)
+
+
 @dataclass(frozen=True)
 class _Step:
     """The removal of the next portions of a layer.
@@ -96,15 +153,13 @@ class _Step:
         layer: number of the layer.
         count: number of portions.
         importance: what is lost with them.
-        from_cost: sizes that they remove from the limited cost.
-        from_saved: sizes that they remove from the saved cost.
+        removed: for each limit, the sizes that they remove from the limited and the saved cost.
     """
 
     layer: int
     count: int
     importance: float
-    from_cost: Sizes
-    from_saved: Sizes
+    removed: tuple[tuple[Sizes, Sizes], ...]
 
 
 @dataclass
@@ -114,44 +169,39 @@ class _Choice:
     Attributes:
         problem: the problem.
         lookahead: largest number of portions in one step.
-        pace: least relative fall of the saved cost over that of the limited cost.
+        pace: least relative fall of a saved cost over that of its limited cost.
+        slower: largest factor by which an exchange may raise a saved cost.
         first: number of each layer's first portion, counted over all layers.
         gone: number of removed portions of each layer.
-        cost: account of the limited cost.
-        saved: account of the saved cost; the same object if they are the same.
+        tracks: accounts of each limit.
         next_steps: possible next steps of each layer.
     """
 
     problem: Problem
     lookahead: int
     pace: float
+    slower: float
     first: list[int]
     gone: list[int]
-    cost: _Account
-    saved: _Account
-    next_steps: list[list[_Step]]
+    tracks: list[_Track]
+    next_steps: list[list[_Step]] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, problem: Problem, saved: Cost, lookahead: int, pace: float) -> "_Choice":
+    def begin(cls, problem: Problem, lookahead: int, pace: float, slower: float) -> "_Choice":
         """The choice that keeps everything."""
         membership = _membership(problem)
-        cost = _Account(problem.cost, membership)
-        other = cost if saved is problem.cost else _Account(saved, membership)
+        tracks = [_Track.begin(limit, membership) for limit in problem.limits]
         counts = [len(layer.portions) for layer in problem.layers]
         first = np.cumsum([0, *counts]).tolist()
-        gone = [0] * len(problem.layers)
-        steps: list[list[_Step]] = [[] for _ in problem.layers]
-        choice = cls(problem, lookahead, pace, first, gone, cost, other, steps)
-        for layer in range(len(problem.layers)):
-            choice.prepare_steps(layer)
+        choice = cls(problem, lookahead, pace, slower, first, [0] * len(counts), tracks)
+        choice.next_steps = [choice.steps_of(layer) for layer in range(len(counts))]
         return choice
 
     def copy(self) -> "_Choice":
         """An independent choice with the same state."""
         other = copy.copy(self)
         other.gone, other.next_steps = list(self.gone), list(self.next_steps)
-        other.cost = copy.copy(self.cost)
-        other.saved = other.cost if self.saved is self.cost else copy.copy(self.saved)
+        other.tracks = [track.copy() for track in self.tracks]
         return other
 
     def kept(self) -> Kept:
@@ -162,43 +212,39 @@ class _Choice:
                 kept[portion.members] = False
         return kept
 
-    def prepare_steps(self, layer: int) -> None:
-        """Compute the possible next steps of a layer."""
+    def steps_of(self, layer: int) -> list[_Step]:
+        """The possible next steps of a layer."""
         start, end = self.first[layer] + self.gone[layer], self.first[layer + 1]
         steps: list[_Step] = []
         for portion in range(start, min(start + self.lookahead, end)):
-            from_cost, from_saved = (
-                account.removed_by(portion) for account in (self.cost, self.saved)
-            )
+            removed = [
+                (track.cost.removed_by(portion), track.saved.removed_by(portion))
+                for track in self.tracks
+            ]
             if steps:
-                from_cost = from_cost + steps[-1].from_cost
-                from_saved = from_saved + steps[-1].from_saved
+                before = steps[-1].removed
+                removed = [(a + c, b + d) for (a, b), (c, d) in zip(removed, before, strict=True)]
             count = len(steps) + 1
             importance = self.importance(layer, self.gone[layer], count)
-            steps.append(_Step(layer, count, importance, from_cost, from_saved))
-        self.next_steps[layer] = steps
+            steps.append(_Step(layer, count, importance, tuple(removed)))
+        return steps
 
     def move(self, layer: int, count: int) -> None:
         """Remove the next `count` portions of a layer, or bring the last `-count` back."""
         start = self.first[layer] + self.gone[layer]
         portions = range(start, start + count) if count > 0 else range(start + count, start)
-        sign = 1 if count > 0 else -1
-        accounts = [self.cost] if self.saved is self.cost else [self.cost, self.saved]
-        for account in accounts:
-            left = account.left
-            for portion in portions:
-                left = left - sign * account.removed_by(portion)
-            account.set(left)
+        for track in self.tracks:
+            track.move(portions, 1 if count > 0 else -1)
         self.gone[layer] += count
-        self.prepare_steps(layer)
+        self.next_steps[layer] = self.steps_of(layer)
 
-    def remove_until_limit(self, but: int | None = None) -> bool:
-        """Take the best step until the limit is kept; returns whether it is.
+    def remove_until_limits(self, but: int | None = None) -> bool:
+        """Take the best step until all limits are kept; returns whether they are.
 
         Args:
             but: number of a layer that loses nothing.
         """
-        while self.cost.now > self.problem.most:
+        while not all(track.holds for track in self.tracks):
             steps = [step for layer in self.next_steps for step in layer if step.layer != but]
             best = self._best(steps) if steps else None
             if best is None:
@@ -213,29 +259,40 @@ class _Choice:
                 continue
             other = self.copy()
             other.restore(layer)
-            if other.remove_until_limit(but=layer) and not other.is_slower(self):
+            if other.remove_until_limits(but=layer) and not other.is_slower(self):
                 yield other
 
     def restore(self, layer: int) -> None:
         """Bring the last portion of a layer back, and earlier ones that then cost no more time."""
-        former = self.saved.now
+        former = self.spent()
         self.move(layer, -1)
-        regained = self.saved.now - former
-        while self.saved is not self.cost and self.gone[layer]:
-            former = self.saved.now
+        regained = self.spent() - former
+        while not all(track.is_same for track in self.tracks) and self.gone[layer]:
+            former = self.spent()
             self.move(layer, -1)
-            if self.saved.now - former > _NOTHING * regained:
+            if self.spent() - former > _NOTHING * regained:
                 self.move(layer, 1)
                 break
 
+    def spent(self) -> float:
+        """The saved costs that are left, each relative to the whole network."""
+        return sum(track.saved.now / track.saved.whole for track in self.tracks)
+
+    def is_near(self) -> bool:
+        """Whether every limited cost is near its limit."""
+        return all(track.fraction >= _NEAR for track in self.tracks)
+
     def nearness(self) -> tuple[float, float]:
-        """The distance to the limit, and, among choices near it, the negative lost importance."""
+        """The nearness to all limits, and, among choices near them, the negative lost importance."""
         lost = sum(self.importance(layer, 0, gone) for layer, gone in enumerate(self.gone))
-        return min(self.cost.now, _NEAR * self.problem.most), -lost
+        return sum(min(track.fraction, _NEAR) for track in self.tracks), -lost
 
     def is_slower(self, other: "_Choice") -> bool:
-        """Whether this choice saves less of the cost that is not limited."""
-        return self.saved is not self.cost and self.saved.now > _SLOWER * other.saved.now
+        """Whether this choice saves too little of a cost that is not limited."""
+        return any(
+            not track.is_same and track.saved.now > self.slower * former.saved.now
+            for track, former in zip(self.tracks, other.tracks, strict=True)
+        )
 
     def importance(self, layer: int, start: int, count: int) -> float:
         """The importance of `count` portions of a layer from `start` on."""
@@ -245,35 +302,45 @@ class _Choice:
     def _best(self, steps: list[_Step]) -> _Step | None:
         """The step with the lowest importance per saving; None if no step saves anything.
 
-        The last step before the limit is the least important step that comes near it.
+        The last step before the limits is the least important step that comes near them.
         """
-        costs = self.cost.after(np.stack([step.from_cost for step in steps]))
-        saved = costs
-        if self.saved is not self.cost:
-            saved = self.saved.after(np.stack([step.from_saved for step in steps]))
         importance = np.array([step.importance for step in steps])
-        useful = (costs < self.cost.now) & self._saves(steps, costs, saved)
-        if not useful.any():
+        costs, saving = np.empty((len(self.tracks), len(steps))), np.zeros(len(steps))
+        for number, track in enumerate(self.tracks):
+            costs[number] = track.cost.after(np.stack([step.removed[number][0] for step in steps]))
+            if not track.holds:
+                saving += self._saving(number, steps, costs[number])
+        if not (saving > 0).any():
             return None
         infinite = np.full(len(steps), np.inf)
-        price = np.divide(importance, self.saved.now - saved, out=infinite, where=useful)
+        price = np.divide(importance, saving, out=infinite, where=saving > 0)
         best = int(price.argmin())
-        if costs[best] <= self.problem.most:
-            best = _last(costs, importance, useful, self.problem.most)
+        most = np.array([track.most for track in self.tracks])
+        if (costs[:, best] <= most).all():
+            best = _last(costs / most[:, None], importance, saving > 0)
         return steps[best]
 
-    def _saves(self, steps: list[_Step], costs: Costs, saved: Costs) -> NDArray[np.bool_]:
-        """Whether each step saves at the pace, and its last portion saves its part.
+    def _saving(self, number: int, steps: list[_Step], costs: Costs) -> Costs:
+        """The relative saving of each step on the way to a limit; 0 where it is not worth anything.
 
-        A portion that saves nothing may as well stay.
+        A step must save at the pace, and its last portion its part of the saving: a portion that
+        saves nothing may as well stay.
         """
-        saving = self.saved.now - saved
-        at_pace = saving / self.saved.whole >= self.pace * (self.cost.now - costs) / self.cost.whole
+        track = self.tracks[number]
+        saved = costs
+        if not track.is_same:
+            saved = track.saved.after(np.stack([step.removed[number][1] for step in steps]))
+        saving = track.saved.now - saved
+        pace = 0.0 if track.is_same else self.pace
+        at_pace = saving / track.saved.whole >= pace * (track.cost.now - costs) / track.cost.whole
         counts = np.array([step.count for step in steps])
-        before_last = np.where(counts > 1, np.roll(saved, 1), self.saved.now)
+        before_last = np.where(counts > 1, np.roll(saved, 1), track.saved.now)
         last_saves = before_last - saved > _NOTHING * saving / counts
-        result: NDArray[np.bool_] = (saved < self.saved.now) & last_saves & at_pace
-        return result
+        useful = (costs < track.cost.now) & (saving > 0) & last_saves & at_pace
+        distance = track.fraction - 1
+        weight = distance if np.isfinite(distance) else 1.0
+        weighted: Costs = np.where(useful, weight * saving / track.saved.whole, 0.0)
+        return weighted
 
 
 def _membership(problem: Problem) -> csc_array:
@@ -285,11 +352,17 @@ def _membership(problem: Problem) -> csc_array:
     return csc_array((ones, (rows, columns)), shape=(problem.count, len(members)))
 
 
-def _last(costs: Costs, importance: Costs, useful: NDArray[np.bool_], most: float) -> int:
-    """The least important step that comes near the limit.
+def _last(fractions: Costs, importance: Costs, useful: NDArray[np.bool_]) -> int:
+    """The least important step that comes near the limits.
 
-    If no step comes near it, the step is chosen among all that are about as near as the best.
+    If no step comes near them, the step is chosen among all that are about as near as the best.
+
+    Args:
+        fractions: costs (limits, steps) after each step, as fractions of the limits.
+        importance: importance (steps,) of each step.
+        useful: whether each step (steps,) saves anything.
     """
-    keeps = useful & (costs <= most)
-    lowest = min(_NEAR * most, costs[keeps].max() - (1 - _NEAR) * most)
-    return int(np.where(keeps & (costs >= lowest), importance, np.inf).argmin())
+    keeps = useful & (fractions <= 1).all(0)
+    nearness = fractions.sum(0)
+    lowest = min(_NEAR * len(fractions), nearness[keeps].max() - (1 - _NEAR))
+    return int(np.where(keeps & (nearness >= lowest), importance, np.inf).argmin())

@@ -7,6 +7,8 @@ from espalier.pruning.budgets.global_budget import greedy
 from espalier.pruning.budgets.problem import Kept, Problem
 
 _BLOCK = 32  # channels that one step may remove: runtimes compute in blocks of 8 or 16
+_PACE = 0.5  # relative fall of time over that of work: below a runtime's block only work falls
+_SLOWER = 1.01  # factor by which milliseconds may grow to come nearer to the limit
 
 
 def latency(problem: Problem) -> Kept:
@@ -19,6 +21,5 @@ def latency(problem: Problem) -> Kept:
     Returns:
         (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
     """
-    assert problem.time is not None
     lookahead = max(1, _BLOCK // problem.align)
-    return greedy(problem, saved=problem.time, lookahead=lookahead)
+    return greedy(problem, lookahead=lookahead, pace=_PACE, slower=_SLOWER)

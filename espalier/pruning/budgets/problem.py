@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -39,32 +39,72 @@ class Layer:
     Attributes:
         width: number of groups.
         portions: removable portions, in order.
+        importance: importance of all its groups together.
     """
 
     width: int
     portions: list[Portion]
+    importance: float
+
+    def with_shares(self, weight: float) -> "Layer":
+        """The layer with importances relative to what is left of it.
+
+        A portion loses `weight * log(1 / (1 - x))`, where x is its part of the importance that is
+        left of the layer: the thinner the layer, the more important is the rest. Over all layers,
+        the loss is the logarithm of a product, as in Zhang et al. (2016), section 3.4.
+
+        Args:
+            weight: importance of the layer beside others.
+
+        Example:
+            Four groups of importance 1 and the weight 1: the first loses log(4 / 3), the second
+            log(3 / 2), the third log(2).
+        """
+        left, portions = self.importance, []
+        for portion in self.portions:
+            rest = left - portion.importance
+            lost = weight * math.log(left / rest) if rest > 0 else 0.0  # all are zero
+            portions.append(replace(portion, importance=lost))
+            left = rest
+        return replace(self, portions=portions)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit on a cost.
+
+    Attributes:
+        cost: limited cost.
+        most: largest allowed cost.
+        saved: cost that budgets want to save on the way to the limit: the limited one, or a time.
+    """
+
+    cost: Cost
+    most: float
+    saved: Cost
+
+    @classmethod
+    def of(cls, cost: Cost, most: float) -> Self:
+        """A limit on the cost that is saved."""
+        return cls(cost, most, cost)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A choice of groups under a limit.
+    """A choice of groups under limits.
 
     Attributes:
         count: number of groups.
         layers: removable portions, by layer.
-        cost: limited cost.
-        most: largest allowed cost.
+        limits: limits that all hold after the choice.
         align: number of groups of a full portion.
-        time: milliseconds in the runtime, for budgets that use them.
         loss: loss of the network as a function of the kept groups, for budgets that use it.
     """
 
     count: int
     layers: Sequence[Layer]
-    cost: Cost
-    most: float
+    limits: tuple[Limit, ...]
     align: int = 1
-    time: Cost | None = None
     loss: Callable[[Kept], float] | None = None
 
     @classmethod
@@ -76,9 +116,13 @@ class Problem:
         most: float,
         align: int = 1,
     ) -> Self:
-        """The problem of groups with scores (count,); each layer loses its lowest first."""
+        """The problem of groups with scores (count,) under one limit; layers lose their lowest first."""
         layers = layers_of(groups.layer, scores, np.full(groups.count, align))
-        return cls(groups.count, layers, cost, most, align)
+        return cls(groups.count, layers, (Limit.of(cost, most),), align)
+
+    def holds(self, kept: Kept) -> bool:
+        """Whether a choice keeps all limits."""
+        return all(limit.cost(kept) <= limit.most for limit in self.limits)
 
 
 def layers_of(
@@ -117,7 +161,7 @@ def _layer(
         for start, end in zip(starts, ends, strict=True)
         if width - end >= stay
     ]
-    return Layer(width, portions)
+    return Layer(width, portions, float(scores[members].sum()))
 
 
 def _portion(members: NDArray[np.int64], scores: NDArray[np.float64]) -> Portion:

@@ -33,7 +33,7 @@ def sensitivity(problem: Problem) -> Kept:
     before = problem.loss(np.ones(problem.count, bool))
     layers = [_measured(problem.count, problem.loss, layer, before) for layer in problem.layers]
     measured = replace(problem, layers=layers)
-    return greedy(measured, saved=problem.cost, lookahead=_LOOKAHEAD)
+    return greedy(measured, lookahead=_LOOKAHEAD)
 
 
 def _measured(count: int, loss: Callable[[Kept], float], layer: Layer, before: float) -> Layer:
@@ -52,4 +52,4 @@ def _measured(count: int, loss: Callable[[Kept], float], layer: Layer, before: f
         replace(portion, importance=rise)
         for portion, rise in zip(layer.portions, importance, strict=True)
     ]
-    return Layer(layer.width, portions)
+    return replace(layer, portions=portions)

@@ -11,16 +11,16 @@ def uniform(problem: Problem) -> Kept:
     """Remove the same fraction of every layer, to within one portion.
 
     Portions of all layers are ordered by the fraction that their layer has lost with them. The
-    smallest number of portions that keeps the limit is found by bisection.
+    smallest number of portions that keeps the limits is found by bisection.
 
     Returns:
-        (count,) whether each group is kept. If no choice keeps the limit, the nearest one.
+        (count,) whether each group is kept. If no choice keeps the limits, the nearest one.
     """
     portions = _by_lost_fraction(problem)
     enough, few = len(portions), -1
     while enough - few > 1:
         middle = (enough + few) // 2
-        if problem.cost(_without(problem, portions[:middle])) <= problem.most:
+        if problem.holds(_without(problem, portions[:middle])):
             enough = middle
         else:
             few = middle

@@ -12,6 +12,7 @@ from espalier.pruning.costs.costs import (
 )
 from espalier.pruning.costs.deployment import compare_network_latency, file_bytes, one_tensor
 from espalier.pruning.costs.layer_times import compute_layer_times, layer_times
+from espalier.pruning.costs.modelled_time import modelled_time, steps_in_block
 
 __all__ = [
     "Cost",
@@ -23,8 +24,10 @@ __all__ = [
     "file_bytes",
     "layer_times",
     "macs",
+    "modelled_time",
     "one_tensor",
     "parameters",
     "products",
     "rows_and_columns",
+    "steps_in_block",
 ]

@@ -23,6 +23,9 @@ Price = Callable[[Sizes], NDArray[np.float64]]
 Dimension = tuple[int, NDArray[np.int64]]
 """The size of a dimension, and (size,) the group of each index, or -1; empty where nothing goes."""
 
+Term = tuple[Sequence[Dimension], float]
+"""The dimensions of a term, and the factor of the product of their sizes."""
+
 _NO_GROUPS = np.empty(0, np.int64)
 
 
@@ -98,28 +101,46 @@ def _padded(term: Sequence[Dimension], dims: int) -> list[Dimension]:
 
 def macs(network: nn.Module, groups: DependencyGroups) -> Cost:
     """Multiply-accumulates for one example, of everything from which something can be removed."""
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    terms, factors = [], []
-    for layer in groups.compute_layers:
-        shape = shapes[layer.weight]
-        terms.append(rows_and_columns(groups, layer, shape))
-        factors.append(float(layer.places * math.prod(shape[2:])))
-    for product in groups.products:
-        terms.append([(len(group), group) for group in product.dims])
-        factors.append(product.places)
-    return cost("multiply-accumulates", groups.count, terms, products(factors))
+    return _of_terms("multiply-accumulates", groups.count, work_terms(network, groups))
 
 
 def parameters(network: nn.Module, groups: DependencyGroups) -> Cost:
     """The number of learned parameters; shared ones count once."""
-    terms, factors = [], []
+    return _of_terms("parameters", groups.count, parameter_terms(network, groups))
+
+
+def work_terms(network: nn.Module, groups: DependencyGroups) -> list[Term]:
+    """The dimensions of each layer that multiplies, or product, and the work of one element."""
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    terms: list[Term] = []
+    for layer in groups.compute_layers:
+        shape = shapes[layer.weight]
+        factor = float(layer.places * math.prod(shape[2:]))
+        terms.append((rows_and_columns(groups, layer, shape), factor))
+    products_ = [
+        ([(len(group), group) for group in product.dims], product.places)
+        for product in groups.products
+    ]
+    return [*terms, *products_]
+
+
+def parameter_terms(network: nn.Module, groups: DependencyGroups) -> list[Term]:
+    """The removable dimensions of each parameter, and the product of its other sizes."""
+    terms: list[Term] = []
     for name, parameter in network.named_parameters():
         where = groups.where.get(name, {})
         dims = {dim: group for dim, group in where.items() if (group >= 0).any()}
         sizes = list(enumerate(parameter.shape))
-        terms.append([(size, dims[dim]) for dim, size in sizes if dim in dims])
-        factors.append(math.prod(size for dim, size in sizes if dim not in dims))
-    return cost("parameters", groups.count, terms, products(factors))
+        removable = [(size, dims[dim]) for dim, size in sizes if dim in dims]
+        factor = float(math.prod(size for dim, size in sizes if dim not in dims))
+        terms.append((removable, factor))
+    return terms
+
+
+def _of_terms(noun: str, count: int, terms: Sequence[Term]) -> Cost:
+    """The sum of the products of the sizes of each term with its factor."""
+    price = products([factor for _, factor in terms])
+    return cost(noun, count, [dims for dims, _ in terms], price)
 
 
 def rows_and_columns(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.pruning.budgets import Layer, Portion, Problem, sensitivity
+from espalier.pruning.budgets import Layer, Limit, Portion, Problem, sensitivity
 from espalier.pruning.costs import cost, products
 
 _PORTIONS = 50  # of a layer: more portions come nearer to the fraction
@@ -38,7 +38,7 @@ def by_sensitivity(
     for number in np.unique(layer):
         parts = _parts(np.flatnonzero(layer == number), scores)
         numbers = range(len(portions), len(portions) + len(parts))
-        layers.append(Layer(len(parts) + 1, [_unmeasured(number) for number in numbers]))
+        layers.append(Layer(len(parts) + 1, [_unmeasured(number) for number in numbers], 0.0))
         portions += parts
 
     def weights(left: Mask) -> Mask:
@@ -51,8 +51,8 @@ def by_sensitivity(
     terms = [[(1, np.array([number]))] for number in range(len(portions))]
     price = products([len(part) for part in portions])
     remaining = cost("weights", len(portions), terms, price).with_whole(len(scores))
-    most = (1 - fraction) * len(scores)
-    problem = Problem(len(portions), layers, remaining, most, loss=lambda left: loss(weights(left)))
+    limit = Limit.of(remaining, (1 - fraction) * len(scores))
+    problem = Problem(len(portions), layers, (limit,), loss=lambda left: loss(weights(left)))
     return weights(sensitivity(problem))
 
 

@@ -23,6 +23,7 @@ class Score:
         patterns: kinds of groups that it fits: `channels`, `heads`, `blocks`, `weights`, `n_of_m`.
         data: data that it uses: none, batches of examples, or batches of one example each.
         reason: reason why it does not fit the other patterns.
+        within_layer: whether it compares groups of one layer alone, and not those of different layers.
         own: a function of the user, or its place `package.module:function`.
 
     Example:
@@ -33,6 +34,7 @@ class Score:
     patterns: tuple[str, ...] = ("channels", "heads", "blocks", "weights", "n_of_m")
     data: Literal["", "batches", "examples"] = ""
     reason: str = ""
+    within_layer: bool = False
     own: "Function | str | None" = None
 
     @property
@@ -49,13 +51,13 @@ _LAYERS = "it makes layers comparable, and these groups have no layer"
 _COUNT = "the target says how many of these groups go"
 
 _ROWS = (
-    Score("magnitude"),
-    Score("l1"),
-    Score("random"),
+    Score("magnitude", within_layer=True),
+    Score("l1", within_layer=True),
+    Score("random", within_layer=True),
     Score("taylor", data="batches"),
     Score("fisher", data="examples"),
     Score("hessian", data="batches"),
-    Score("geometric_median", ("channels", "heads"), reason=_FILTERS),
+    Score("geometric_median", ("channels", "heads"), reason=_FILTERS, within_layer=True),
     Score("norm_scale", ("channels",), reason="a norm scales whole channels"),
     Score("lamp", ("channels", "heads", "weights"), reason=_LAYERS),
     Score("activation", ("channels", "heads"), "batches", reason=_FILTERS),

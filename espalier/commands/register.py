@@ -15,7 +15,7 @@ def run(root: Path, check: bool = False) -> None:
 
     Args:
         root: The project.
-        check: Whether to compare only, and write nothing.
+        check: Whether to compare only, and write nothing to the registry.
 
     Raises:
         EspalierError: If `check`, and the registry does not hold every model as it is now.

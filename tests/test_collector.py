@@ -17,7 +17,6 @@ def collections():
     gc.callbacks.append(note)
     yield begun
     gc.callbacks.remove(note)
-    gc.unfreeze()
 
 
 def fill():
@@ -28,6 +27,7 @@ def test_nothing_is_collected_inside_and_again_afterwards(collections):
     with paused_collector():
         kept = fill()
     assert collections == []
+    assert gc.get_freeze_count() == 0
     kept += fill()
     assert collections
 

@@ -90,7 +90,7 @@ def trained(network, rate, steps=60):
 
 
 def test_a_price_makes_the_file_smaller(small):
-    cheap, dear = trained(copy.deepcopy(small), 0.0), trained(small, 3.0)
+    cheap, dear = trained(copy.deepcopy(small), 0.0), trained(small, 10.0)
     assert len(encode(dear)) < 0.5 * len(encode(cheap))
 
 

@@ -148,14 +148,16 @@ def test_wide_layers_keep_whole_blocks_of_a_runtime():
 
 
 def test_the_modelled_time_is_that_of_its_definition():
-    """A linear layer 64 -> 64 with 24 outputs left, and the classifier that reads them."""
-    network = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 10, bias=False)).eval()
-    units = find_dependency_groups(network, torch.zeros(2, 64))
-    kept = np.arange(units.count) < 24
-    for align, width in ((8, 32), (1, 24)):
-        time = costs.modelled_time(network, units, align)
-        work = 64 * width + width * 10
-        assert time(kept) == work + 16 * (64 * 24 + 24 * 10) + 8 * (24 + 10)
+    """Two linear layers after a cut of the width between them, as small and as larger than a cache."""
+    for width, kept, blocks in ((64, 24, 32), (1024, 200, 208)):
+        first, second = nn.Linear(512, width, bias=False), nn.Linear(width, 10, bias=False)
+        network = nn.Sequential(first, second).eval()
+        units = find_dependency_groups(network, torch.zeros(2, 512))
+        beyond_cache = max(0.0, 1 - 2**18 / (522 * width))
+        memory = 16 * beyond_cache * 522 * kept + 8 * (kept + 10)
+        for align, computed in ((8, blocks), (1, kept)):
+            time = costs.modelled_time(network, units, align)
+            assert time(np.arange(width) < kept) == pytest.approx(522 * computed + memory)
 
 
 def test_the_bytes_are_those_of_the_file():

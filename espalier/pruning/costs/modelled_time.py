@@ -28,13 +28,15 @@ _HALF = (
 )
 _OF_VALUE = 8.0  # multiply-accumulates in the time in which a value is written and read again
 _OF_WEIGHT = 16.0  # multiply-accumulates in the time in which a weight is read from memory
+_CACHED = 2**18  # weights that a core's cache keeps from call to call: a mebibyte
 
 
 def modelled_time(network: nn.Module, groups: DependencyGroups, align: int) -> Cost:
     """Multiply-accumulates in whole blocks of channels, and their number in the time of memory.
 
     In the time of a multiply-accumulate (about 20 ps on one core) a quarter of a byte of weights is
-    read, or half a byte of values inside the network is written and read. Dimensions of at least 64
+    read, or half a byte of values inside the network is written and read. A mebibyte of weights
+    stays in the cache and costs nothing, shared by all in proportion. Dimensions of at least 64
     channels count in whole blocks of 16 in the work, if `align` is at least 8.
 
     Args:
@@ -44,12 +46,14 @@ def modelled_time(network: nn.Module, groups: DependencyGroups, align: int) -> C
 
     Example:
         A linear layer 64 -> 64 at one place with 24 outputs left: 64 * 32 multiplications,
-        64 * 24 weights that cost 16 each, and 24 values that cost 8 each.
+        24 values that cost 8 each, and nothing for weights that fit into the cache.
     """
     work = work_terms(network, groups)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    of_weight = _OF_WEIGHT * max(0.0, 1 - _CACHED / weights)
     memory = [
         *((dims, _OF_VALUE * factor) for dims, factor in _value_terms(groups)),
-        *((dims, _OF_WEIGHT * factor) for dims, factor in parameter_terms(network, groups)),
+        *((dims, of_weight * factor) for dims, factor in parameter_terms(network, groups)),
     ]
     terms = [*work, *_merged(memory)]
     price = products([factor for _, factor in terms])

@@ -30,6 +30,7 @@ from espalier.outcomes import is_worker
 from espalier.params import Prune, read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
+from espalier.report.footprint import Footprint, describe_change
 from espalier.report.quantity import quantity
 from espalier.settings.machines import Machines
 from espalier.stage_lock import hold_stage
@@ -162,12 +163,24 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
         files.write_json(draft / LINEAGE, _lineage(job, result, seconds))
         files.seal(draft)
         job.refuse_changed_inputs()
-        if result.latency_check:
-            warn_if_slower(job, draft / DEPLOYED, result.latency_check)
+        notes = [*result.notes, *_compared(job, result, draft / DEPLOYED, metrics)]
         job.kept.keep(draft)
-    for note in result.notes:
+    for note in notes:
         print(f"{job.name}: {note}")  # noqa: T201
     print(_summary(job.name, metrics, headline))  # noqa: T201
+
+
+def _compared(
+    job: Job[Any], result: OperationResult, deployed: Path, metrics: dict[str, float]
+) -> list[str]:
+    """Warn of a model that is slower than its parent; sentences about what a cut did."""
+    if not result.latency_check:
+        return []
+    latency = warn_if_slower(job, deployed, result.latency_check)
+    if not isinstance(job.entry, Prune) or not job.entry.spec.kind.cuts:
+        return []
+    parent = Footprint.of_metrics(job.project.metrics(job.entry.parent))
+    return [describe_change(parent, Footprint.of_metrics(metrics), latency)]
 
 
 def _write_deployed(job: Job[Any], result: OperationResult, path: Path) -> None:

@@ -1,22 +1,27 @@
 """`espalier prune WEIGHTS`: a trained network cut to a fraction of its work, without a project."""
 
 import re
+import tempfile
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from espalier.commands.options import mapping
 from espalier.errors import BadInput
 from espalier.export.agreement import check_agreement
 from espalier.export.onnx import export
+from espalier.measures.comparison import compare_latency
 from espalier.measures.macs import count_macs, count_parameters
+from espalier.measures.sittings import Run
 from espalier.models import build, save
 from espalier.models.onnx_import import read_onnx
 from espalier.models.trained import Weights, fit_weights, read_weights
 from espalier.paths import DEPLOYED
 from espalier.pruning import prune
+from espalier.report.footprint import Footprint, describe_change
+from espalier.runtimes import DEFAULT
 
 Trained = tuple[nn.Module, tuple[str, ...], tuple[int, ...]]
 """A network with its weights, sentences about them, and the shape of an input."""
@@ -66,12 +71,25 @@ def run(
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     for note in notes:
         say(note)
-    work = [count_macs(one, inputs) / 1e6 for one in (network, smaller)]
-    parameters = [count_parameters(one) / 1e6 for one in (network, smaller)]
-    say(
-        f"{out}: {work[1]:.2f} of {work[0]:.2f} M multiply-accumulates, {parameters[1]:.3f} of "
-        f"{parameters[0]:.3f} M parameters. Train it before you use it: load({str(out)!r})."
-    )
+    say(f"{out}: {_change(network, smaller, out / DEPLOYED, inputs)}")
+    say(f"Train it before you use it: load({str(out)!r}).")
+
+
+def _change(network: nn.Module, smaller: nn.Module, file: Path, inputs: Tensor) -> str:
+    """What the cut did, against a file of the whole network that is written for the comparison."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / DEPLOYED
+        export(network, whole, inputs, nn.Identity())
+        before, after = (
+            Footprint(count_macs(one, inputs), count_parameters(one), path.stat().st_size)
+            for one, path in ((network, whole), (smaller, file))
+        )
+
+        def opened() -> dict[str, Run]:
+            return {"parent": DEFAULT.open(whole).run, "child": DEFAULT.open(file).run}
+
+        latency = compare_latency(opened, inputs[:1].numpy(), patient=True)
+    return describe_change(before, after, latency)
 
 
 def _from_factory(weights: Path, model: str | None, arguments: str | None, shape: str) -> Trained:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espalier.errors import Notice
 from espalier.making.job import Job
-from espalier.measures.comparison import compare_latency
+from espalier.measures.comparison import Comparison, compare_latency
 from espalier.measures.sittings import Run
 from espalier.params import ChildEntry
 
@@ -26,23 +26,26 @@ class LatencyCheck:
     seconds: float = 2.0
 
 
-def warn_if_slower(job: Job[ChildEntry], file: Path, check: LatencyCheck) -> None:
+def warn_if_slower(job: Job[ChildEntry], file: Path, check: LatencyCheck) -> Comparison | None:
     """Time the deployed files of an entry and of its parent in turn, on one thread; warn if it is slower.
 
     Args:
         job: job of the entry.
         file: its deployed file.
         check: batch sizes and time limit.
+
+    Returns:
+        The latencies at batch 1; None if they take too long to be measured.
     """
 
     def opened() -> dict[str, Run]:
         parent = job.runtime.open(job.project.deployed(job.entry.parent))
         return {"parent": parent.run, "child": job.runtime.open(file).run}
 
-    slower = []
+    slower, compared = [], {}
     for size in check.batches:
         inputs = job.data.dataset.zeros(size).numpy()
-        found = compare_latency(opened, inputs, check.seconds)
+        found = compared[size] = compare_latency(opened, inputs, check.seconds)
         if found and found.slower:
             slower.append(
                 f"{found.child:.3g} ms instead of {found.parent:.3g} ms at batch {size} "
@@ -55,3 +58,4 @@ def warn_if_slower(job: Job[ChildEntry], file: Path, check: LatencyCheck) -> Non
             Notice,
             stacklevel=2,
         )
+    return compared.get(1)

@@ -45,7 +45,9 @@ def test_the_folder_holds_the_cut_network_and_its_file(weights, tmp_path, capsys
         expected = smaller(images).numpy()
     found = DEFAULT.open(tmp_path / "small" / "model.onnx").outputs(images.numpy())
     assert abs(found - expected).max() < 1e-4
-    assert "multiply-accumulates" in capsys.readouterr().out
+    line = capsys.readouterr().out
+    for noun in ("multiply-accumulates (0.", "parameters (0.", "bytes (0.", "ms at batch 1 ("):
+        assert noun in line
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
 def _compared(
     job: Job[Any], result: OperationResult, deployed: Path, metrics: dict[str, float]
 ) -> list[str]:
-    """Warn of a model that is slower than its parent; sentences about what a cut did."""
+    """Warn of a model that is slower than its parent; a sentence about sizes before and after a cut."""
     if not result.latency_check:
         return []
     latency = warn_if_slower(job, deployed, result.latency_check)

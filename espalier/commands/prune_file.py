@@ -76,7 +76,7 @@ def run(
 
 
 def _change(network: nn.Module, smaller: nn.Module, file: Path, inputs: Tensor) -> str:
-    """What the cut did, against a file of the whole network that is written for the comparison."""
+    """Sizes and latency before and after, by a file of the whole network for the comparison."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / DEPLOYED
         export(network, whole, inputs, nn.Identity())

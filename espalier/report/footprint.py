@@ -1,4 +1,4 @@
-"""What a cut did, in one line: sizes and latency before and after."""
+"""The change by a cut, in one line: sizes and latency before and after."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,0 +1,255 @@
+"""Networks pruned to half their work, by Espalier and by torch-pruning: speed and size of their files.
+
+    pip install torch-pruning==1.6.1 --target FOLDER
+    PYTHONPATH=FOLDER python benchmarks/bench_peers.py [NETWORK ...] [--write]
+
+Weights are those of the factories, so nothing is said of accuracy. Both prune the same weights in
+widths of multiples of 8: Espalier as it does by default, torch-pruning in three ways, each with the
+largest ratio that leaves at most half of the multiply-accumulates. All files of a network are
+timed in turn in one process, at batch 1 on one thread of ONNX Runtime.
+"""
+
+import argparse
+import copy
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+from torchvision.ops.misc import MLP
+
+from espalier.export.onnx import write
+from espalier.inputs.image import Normalize
+from espalier.judging import ratio
+from espalier.measures.device import processor
+from espalier.measures.macs import count_macs, count_parameters
+from espalier.measures.sittings import in_sittings
+from espalier.models import build
+from espalier.pruning import prune
+from espalier.runtimes import DEFAULT
+
+try:
+    import torch_pruning as tp
+except ImportError:
+    raise SystemExit(
+        "Expected torch-pruning, with which this benchmark compares; found none: "
+        "pip install torch-pruning==1.6.1 --target FOLDER, and put FOLDER on PYTHONPATH."
+    ) from None
+
+RESULT = Path(__file__).parent / "results" / "peers.json"
+SHAPE, CLASSES, KEEP, ALIGN = (3, 224, 224), 1000, 0.5, 8
+HALVINGS = 7  # of the interval in which torch-pruning's ratio is searched
+SITTINGS, SECONDS = 10, 60  # of timing, for all files of a network together
+NETWORKS = (
+    "resnet18", "resnet50", "mobilenet_v2", "densenet121", "convnext_tiny", "vit_b_16", "swin_t",
+)  # fmt: skip
+
+
+def ours(name: str) -> nn.Module:
+    """The network of a name, pruned by Espalier's defaults."""
+    torch.manual_seed(0)
+    network = build(f"torchvision:{name}", classes=CLASSES, shape=SHAPE).eval()
+    return prune(network, torch.zeros(2, *SHAPE), keep_macs=KEEP, align=ALIGN)
+
+
+def dense(name: str) -> nn.Module:
+    """The network of a name, as torchvision builds it."""
+    torch.manual_seed(0)
+    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES).eval()
+
+
+def theirs(name: str, pruner: Any, *, across_layers: bool, normalizer: str = "mean") -> nn.Module:
+    """The largest network of at most half the work that torch-pruning makes in one way."""
+    low, high, best = 0.0, 0.95, None
+    whole, example = dense(name), torch.zeros(1, *SHAPE)
+    most, found = KEEP * count_macs(whole, example), -1
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        smaller = copy.deepcopy(whole)
+        _torch_prune(smaller, pruner, middle, across_layers=across_layers, normalizer=normalizer)
+        macs = count_macs(smaller, example)
+        if macs > most:
+            low = middle
+            continue
+        high = middle
+        if macs > found:
+            best, found = smaller, macs
+    if best is None:
+        raise ValueError("no ratio left at most half of the work")
+    return best
+
+
+def _torch_prune(
+    network: nn.Module, pruner: Any, pruning_ratio: float, *, across_layers: bool, normalizer: str
+) -> None:
+    """Prune in place, configured as torch-pruning's examples do for transformers."""
+    ignored = [layer for layer in network.modules() if _is_classifier(layer)]
+    round_to = ALIGN
+    if isinstance(network, torchvision.models.VisionTransformer):
+        attention = nn.modules.linear.NonDynamicallyQuantizableLinear
+        ignored += [layer for layer in network.modules() if isinstance(layer, attention)]
+        round_to = int(np.lcm(ALIGN, network.encoder.layers[0].num_heads))
+    if isinstance(network, torchvision.models.SwinTransformer):
+        # its walk along the residual stream of this network does not end within minutes
+        hidden = [layer[0] for layer in network.modules() if isinstance(layer, MLP)]
+        ignored += [
+            layer for layer in network.modules() if _multiplies(layer) and layer not in hidden
+        ]
+    pruner(
+        network,
+        torch.zeros(1, *SHAPE),
+        tp.importance.GroupMagnitudeImportance(p=2, normalizer=normalizer),
+        global_pruning=across_layers,
+        pruning_ratio=pruning_ratio,
+        round_to=round_to,
+        ignored_layers=ignored,
+        in_channel_groups={},  # else the defaults of its signature go on from network to network
+        out_channel_groups={},
+        num_heads={},
+    ).step()
+    if isinstance(network, torchvision.models.VisionTransformer):
+        network.hidden_dim = network.conv_proj.out_channels
+
+
+def _is_classifier(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) and layer.out_features == CLASSES
+
+
+def _multiplies(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear | nn.Conv2d)
+
+
+WAYS: dict[str, Callable[[str], nn.Module]] = {
+    "espalier": ours,
+    "torch-pruning, magnitude, global": partial(
+        theirs, pruner=tp.pruner.MagnitudePruner, across_layers=True
+    ),
+    "torch-pruning, magnitude, uniform": partial(
+        theirs, pruner=tp.pruner.MagnitudePruner, across_layers=False
+    ),
+    "torch-pruning, group norm": partial(
+        theirs, pruner=tp.pruner.GroupNormPruner, across_layers=True, normalizer="max"
+    ),
+}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """The figures of one network: of the whole one, and of each way."""
+    files: dict[str, Path] = {}
+    figures: dict[str, dict[str, Any]] = {}
+    pixels = torch.randint(0, 256, (2, *SHAPE), dtype=torch.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        for way, make in {"dense": dense, **WAYS}.items():
+            try:
+                network = make(name)
+            except Exception as error:  # whatever stops a way is its result
+                figures[way] = {"error": f"{type(error).__name__}: {error}"}
+                continue
+            files[way] = Path(folder) / f"{len(files)}.onnx"
+            write(network, files[way], pixels, Normalize((0.5,) * 3, (0.25,) * 3))
+            figures[way] = {
+                "macs": count_macs(network, torch.zeros(1, *SHAPE)),
+                "parameters": count_parameters(network),
+                "bytes": files[way].stat().st_size,
+            }
+        load = os.getloadavg()[0]
+        for way, seconds in _latencies(files, pixels[:1].numpy()).items():
+            figures[way]["milliseconds"] = 1e3 * float(np.median(seconds))
+            figures[way]["seconds"] = seconds
+    whole = figures["dense"]
+    for one in figures.values():
+        if "error" not in one:
+            speed = ratio(one["seconds"], whole["seconds"])
+            one["ratios"] = {
+                "speed": [speed.value, speed.low, speed.high],
+                **{key: one[key] / whole[key] for key in ("macs", "parameters", "bytes")},
+            }
+    for one in figures.values():
+        one.pop("seconds", None)
+    return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "load_before": load, "ways": figures}
+
+
+def _latencies(files: dict[str, Path], image: np.ndarray) -> dict[str, np.ndarray]:
+    """The seconds (sittings, rounds) of a call of each file, timed in turn."""
+    sessions = {way: DEFAULT.open(path).run for way, path in files.items()}
+    once = in_sittings(lambda: sessions, {1: image}, {1: 1})[1]
+    round_ = 2 * sum(float(times.wall.sum()) for times in once.values())
+    rounds = max(3 * SITTINGS, int(SECONDS / round_))
+    taken = in_sittings(
+        lambda: {way: DEFAULT.open(path).run for way, path in files.items()},
+        {1: image},
+        {1: rounds},
+        SITTINGS,
+    )[1]
+    return {way: times.comparable(alone=True) for way, times in taken.items()}
+
+
+def meets(ways: dict[str, dict[str, Any]]) -> str:
+    """Whether the default is as fast as the fastest of the other ways, in a file at most 1.1 times as large."""
+    own = ways["espalier"]
+    others = {
+        way: one for way, one in ways.items() if way.startswith("torch") and "error" not in one
+    }
+    if not others:
+        return "nothing to compare with"
+    best = min(others, key=lambda way: float(others[way]["milliseconds"]))
+    speed = others[best]["milliseconds"] / own["milliseconds"]
+    size = own["bytes"] / others[best]["bytes"]
+    held = "meets" if speed >= 1 and size <= 1.1 else "misses"
+    return f"{held}: {speed:.2f} times as fast as {best}, {size:.2f} times its bytes"
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    """Print a row for each way."""
+    for way, one in result["ways"].items():
+        if "error" in one:
+            print(f"| {name} | {way} | {one['error'][:60]} | | | | |")
+            continue
+        part = one["ratios"]
+        cells = [f"{one['milliseconds']:.2f}", f"{part['speed'][0]:.2f}"]
+        cells += [f"{100 * part[key]:.1f} %" for key in ("macs", "parameters", "bytes")]
+        print(f"| {name} | {way} | {' | '.join(cells)} |")
+    print(f"{name} {meets(result['ways'])}", flush=True)
+
+
+def main() -> None:
+    """Print a table of each network; with `--write`, keep its figures in the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
+    parser.add_argument("--write", action="store_true", help="write the committed result")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    results = json.loads(RESULT.read_text())["networks"] if RESULT.is_file() else {}
+    for name in given.networks or NETWORKS:
+        results[name] = measure(name)
+        show(name, results[name])
+        if given.write:
+            RESULT.write_text(json.dumps({**_conditions(), "networks": results}, indent=2) + "\n")
+
+
+def _conditions() -> dict[str, Any]:
+    packages = ("torch", "torchvision", "torch-pruning", "onnxruntime")
+    return {
+        "command": "python benchmarks/bench_peers.py --write",
+        "device": f"{processor()}, one thread",
+        "versions": {name: version(name) for name in packages},
+        "shape": SHAPE,
+        "classes": CLASSES,
+        "keep_macs": KEEP,
+        "align": ALIGN,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -103,6 +103,11 @@ def test_an_error_names_the_line_and_the_nearest_known_key(tmp_path):
         (models(a=PRUNE | {"align": 0}), ["`models.a.align`", "0"]),
         (models(a=PRUNE | {"soft": {"weight": 2}}), ["`models.a.soft.weight`", "2"]),
         (
+            models(a=PRUNE | {"soft": {"weight": {"start": 0.9, "end": 2}}}),
+            ["`models.a.soft.weight`", "at most 1"],
+        ),
+        (models(a=PRUNE | {"soft": {"temperature": 0}}), ["`models.a.soft.temperature`", "0"]),
+        (
             models(a={"from": "teacher", "by": "shrink"}),
             ["`models.a.by`", "'distill'", "'prune'", "shrink"],
         ),
@@ -311,3 +316,12 @@ def test_arrays_come_from_trusted_packages_alone():
     with pytest.raises(BadInput, match=r"data\.arrays: .*'mine'.*under `trusted`"):
         check(content)
     assert check({**content, "trusted": ["mine"]}).data.arrays == "mine:arrays"
+
+
+def test_a_weight_of_soft_targets_that_falls_leaves_the_rest_to_the_labels():
+    entries = models(a=PRUNE | {"soft": {"weight": {"start": 0.75, "end": 0}}})
+    entry = check({"teacher": TEACHER, **entries}).entry("a")
+    soft, labels = entry.terms
+    for progress in (0, 0.5, 1):
+        assert soft.weight.at(progress) + labels.weight.at(progress) == 1
+    assert labels.weight.at(1) == 1

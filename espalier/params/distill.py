@@ -1,12 +1,22 @@
 """Entries that are trained with the outputs of teachers."""
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from espalier.distillation.settings import Ramp
 from espalier.params.classes import Classes
 from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Parallel, Trained
-from espalier.params.losses import AnyLoss, Labels, MutualLoss, OwnLoss, SoftTargets, Temperature
+from espalier.params.losses import (
+    AnyLoss,
+    Labels,
+    MutualLoss,
+    OwnLoss,
+    Share,
+    SoftTargets,
+    Temperature,
+)
 from espalier.params.strict import Strict
 from espalier.paths import TEACHER
 
@@ -16,11 +26,19 @@ class Soft(Strict):
 
     Attributes:
         temperature: temperature of both distributions.
-        weight: weight of the teacher's outputs; the labels have the rest.
+        weight: weight of the teacher's outputs; the labels have the rest. `{start: 0.9, end: 0}`
+            leaves the last steps to the labels.
     """
 
     temperature: Temperature = 4.0
-    weight: float = Field(0.9, ge=0, le=1)
+    weight: Share = 0.9
+
+    @property
+    def rest(self) -> float | Ramp:
+        """The weight of the labels."""
+        if isinstance(self.weight, Ramp):
+            return replace(self.weight, start=1 - self.weight.start, end=1 - self.weight.end)
+        return 1 - self.weight
 
 
 class Taught(ChildEntry):
@@ -63,7 +81,7 @@ class Taught(ChildEntry):
         soft = SoftTargets(
             loss="soft_targets", weight=self.soft.weight, temperature=self.soft.temperature
         )
-        return soft, Labels(loss="labels", weight=1 - self.soft.weight)
+        return soft, Labels(loss="labels", weight=self.soft.rest)
 
     @property
     def own_functions(self) -> tuple[str, ...]:

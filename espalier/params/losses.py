@@ -25,6 +25,12 @@ def _not_below_zero(ramp: Ramp) -> Ramp:
     return ramp
 
 
+def _at_most_one(ramp: Ramp) -> Ramp:
+    if max(ramp.start, ramp.end) > 1:
+        raise ValueError("start and end must be at most 1")
+    return ramp
+
+
 def _above_zero(ramp: Ramp) -> Ramp:
     if min(ramp.start, ramp.end) <= 0:
         raise ValueError("start and end must be above 0")
@@ -39,6 +45,12 @@ Moving = Annotated[
     Discriminator(_kind),
 ]
 """A number, or `{start, end, schedule}`: its values at the first and the last step, and the curve between."""
+Share = Annotated[
+    Annotated[float, Field(ge=0, le=1), Tag("number")]
+    | Annotated[Ramp, AfterValidator(_not_below_zero), AfterValidator(_at_most_one), Tag("ramp")],
+    Discriminator(_kind),
+]
+"""A weight in [0, 1], whose rest goes to another loss, or a ramp of such weights."""
 Temperature = Annotated[
     Annotated[_Positive, Tag("number")] | Annotated[Ramp, AfterValidator(_above_zero), Tag("ramp")],
     Discriminator(_kind),

@@ -14,6 +14,7 @@ from espalier.paths import PARAMS, TEACHER
 
 _NO_KIND = ("union_tag_invalid", "union_tag_not_found")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_KINDS_OF_NUMBERS = ("number", "ramp")  # tags where a number or a ramp may stand
 Place = tuple[int | str, ...]
 
 
@@ -81,14 +82,14 @@ def _unknown_kind(first: ErrorDetails, where: str, file: str) -> str:
 
 
 def _place(location: Place, kinds: Mapping[str, type[BaseModel]]) -> Place:
-    """The keys that lead to a value: the location without the kinds of entries and losses."""
+    """The keys that lead to a value: the location without the kinds of entries, losses and numbers."""
     kind = _position_of_kind(location)
     keys: list[int | str] = []
     previous: int | str = ""
     for position, key in enumerate(location):
         is_entry = position == kind and key in kinds
         is_loss = isinstance(previous, int)
-        if not (is_entry or is_loss):
+        if not (is_entry or is_loss or key in _KINDS_OF_NUMBERS):
             keys.append(key)
         previous = key
     return tuple(keys)

@@ -209,7 +209,10 @@ def background(words: list[str], folder: Path, environment: dict[str, str]) -> I
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # Prefect's worker now and then waits for a run that has ended
+            process.kill()
 
 
 def run(project: Path, environment: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from espalier.making.job import Job
 from espalier.params import Taught
 from espalier.paths import DEPLOYED
 from espalier.prediction import Concepts
-from espalier.runtimes.as_network import DeployedNetwork
+from espalier.runtimes.as_network import BATCH, DeployedNetwork
 from espalier.training.scoring import Inference
 
 
@@ -38,7 +38,7 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
     if by_file:
         depends["file"] = job.project.hashes(teacher)[DEPLOYED]
     front = nn.Identity() if by_file else own_front(job, teacher) or data.front
-    inference = Inference(data.train, front)
+    inference = Inference(data.train, front, BATCH if by_file else None)
     loaded: list[nn.Module] = []  # loaded when the first output is missing
 
     def outputs(view: int) -> Tensor:

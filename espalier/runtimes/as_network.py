@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from espalier.runtimes.runtime import OpenModel
 
+BATCH = 64  # examples at a time: a runtime is as fast with few, and keeps less memory
+
 
 class DeployedNetwork(nn.Module):
     """Computes outputs by a deployed file; it takes stored inputs, because the file contains the front."""

@@ -30,7 +30,7 @@ from espalier.export.onnx import export
 from espalier.inputs.image import ImageAugmentations, Normalize
 from espalier.models import build
 from espalier.runtimes import DEFAULT
-from espalier.runtimes.as_network import DeployedNetwork
+from espalier.runtimes.as_network import BATCH, DeployedNetwork
 from espalier.seeds import seed_all
 from espalier.training.batches import Resident
 from espalier.training.device import join_process_group
@@ -162,7 +162,8 @@ class DistillationSpeed:
         on_gpu = self._device.type == "cuda"
         front = self._front if on_gpu else nn.Identity()
         teacher = _network(56).to(self._device) if on_gpu else self._deployed
-        return Inference(train, front).outputs(teacher, augment)[0]
+        batch = None if on_gpu else BATCH
+        return Inference(train, front, batch).outputs(teacher, augment)[0]
 
     @cached_property
     def _deployed(self) -> DeployedNetwork:

@@ -211,7 +211,9 @@ def background(words: list[str], folder: Path, environment: dict[str, str]) -> I
         process.terminate()
         try:
             process.wait(60)
-        except subprocess.TimeoutExpired:  # Prefect's worker now and then waits for a run that has ended
+        except (
+            subprocess.TimeoutExpired
+        ):  # Prefect's worker now and then waits for a run that has ended
             process.kill()
 
 

@@ -2,13 +2,57 @@
 
 import importlib.util
 import json
+import sys
+
+import pytest
+
+from espalier.records import read_models_table
+from espalier.report.terminal import print_tree
+from espalier.settings.tasks import headline_of
+
+
+@pytest.fixture
+def results(project_root):
+    return project_root / "benchmarks" / "results"
+
+
+def module_of(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_targets_is_that_of_the_results(project_root):
+    """It says `met` where a bound is kept, and `missed` where it is not."""
+    targets = module_of(project_root / "benchmarks" / "targets.py")
+    assert targets.table() in (project_root / "docs" / "benchmarks.md").read_text()
+    for target in targets.TARGETS:
+        assert (target.least is None) != (target.most is None)
+
+
+def test_the_table_of_the_readme_is_that_of_its_run(project_root, results, capsys):
+    rows = read_models_table(results / "digits.csv", "accuracy")
+    print_tree(rows, headline_of("classification"))
+    shown = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    readme = (project_root / "README.md").read_text()
+    for line in shown[: len(rows) + 1]:
+        assert line in readme, line
+    record = json.loads((results / "digits.json").read_text())
+    first, second = (f"{seconds:.0f}" for seconds in record["seconds"].values())
+    text = " ".join(readme.split())
+    assert f"{record['device']}" in text
+    assert f"{first} seconds, and {second} seconds the second time" in text
+
+
+def test_the_study_of_recovery_is_that_of_its_results(project_root):
+    module = module_of(project_root / "benchmarks" / "bench_recovery.py")
+    assert module.table("fashion-mnist") in (project_root / "docs" / "methods.md").read_text()
 
 
 def test_the_page_of_kinds_has_the_committed_figures(project_root):
-    path = project_root / "benchmarks" / "bench_kinds.py"
-    spec = importlib.util.spec_from_file_location("bench_kinds", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_of(project_root / "benchmarks" / "bench_kinds.py")
     assert module.table() in (project_root / "docs" / "kinds.md").read_text()
 
 

@@ -1,0 +1,216 @@
+"""The targets, and what was measured: the table of docs/benchmarks.md, written from the committed results.
+
+python benchmarks/targets.py
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+_TABLE = re.compile(r"(?<=<!-- targets -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+Record = dict[str, Any]
+Figure = Callable[[Record], float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure of a committed result, and the bound that it should keep.
+
+    Attributes:
+        claim: what is measured, and beside what.
+        file: name of the result without its suffix.
+        figure: reads the figure from the result.
+        least: smallest value that meets the target; None for no such bound.
+        most: largest value that meets it.
+        unit: what is written behind the figure.
+    """
+
+    claim: str
+    file: str
+    figure: Figure
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+
+    def row(self) -> str:
+        """The row of the table."""
+        record = json.loads((RESULTS / f"{self.file}.json").read_text())
+        value = round(self.figure(record), 2)
+        wanted = f"at least {self.least:g}" if self.most is None else f"at most {self.most:g}"
+        is_met = (self.least is None or value >= self.least) and (
+            self.most is None or value <= self.most
+        )
+        cells = (
+            self.claim,
+            f"{wanted}{self.unit}",
+            f"{value:g}{self.unit}",
+            "met" if is_met else "**missed**",
+            f"`{record['command']}`",
+            f"{record['device']}, {date_of(record)}",
+        )
+        return f"| {' | '.join(cells)} |"
+
+
+def date_of(record: Record) -> str:
+    """The date of a result, or of the last of its parts."""
+    return str(record.get("date") or max(one["date"] for one in record["networks"].values()))
+
+
+def at(*keys: str) -> Figure:
+    """The figure at a place of a result."""
+
+    def figure(record: Record) -> float:
+        found: Any = record
+        for key in keys:
+            found = found[key]
+        return float(found)
+
+    return figure
+
+
+def beside_peer(network: str, quantity: str) -> Figure:
+    """The ratio of our speed or bytes to those of torch-pruning's fastest way for a network."""
+
+    def figure(record: Record) -> float:
+        ratios = {
+            way: found["ratios"] for way, found in record["networks"][network]["ways"].items()
+        }
+        own = ratios.pop("espalier")
+        ratios.pop("dense")
+        best = max(ratios.values(), key=lambda one: one["speed"][0])
+        if quantity == "speed":
+            return float(own["speed"][0] / best["speed"][0])
+        return float(own[quantity] / best[quantity])
+
+    return figure
+
+
+_PEERS = ("resnet18", "resnet50", "mobilenet_v2", "densenet121")
+_EPOCH = "epoch of ResNet-56 teaching ResNet-20"
+TARGETS = (
+    Target(
+        f"{_EPOCH}, empty bank, against the best loop without a bank",
+        "training",
+        at("speed", "empty bank over in memory"),
+        least=1.3,
+        unit="x",
+    ),
+    Target(
+        "one student and three recoveries, against a plain loop with a DataLoader",
+        "training",
+        at("speed", "tree over plain"),
+        least=2,
+        unit="x",
+    ),
+    Target(
+        "the same, against the best loop without a bank",
+        "training",
+        at("speed", "tree over in memory"),
+        least=1.6,
+        unit="x",
+    ),
+    *(
+        Target(
+            f"{network} at half its multiply-accumulates, against torch-pruning's fastest way",
+            "peers",
+            beside_peer(network, "speed"),
+            least=1,
+            unit="x",
+        )
+        for network in _PEERS
+    ),
+    *(
+        Target(
+            f"{network}: its file, against the file of that way",
+            "peers",
+            beside_peer(network, "bytes"),
+            most=1.1,
+            unit="x",
+        )
+        for network in _PEERS
+    ),
+    Target(
+        "`espalier run` with nothing to do, Prefect's server embedded",
+        "pipeline",
+        at("median", "run, server of its own", "wall"),
+        most=10,
+        unit=" s",
+    ),
+    Target(
+        "the same on a running server",
+        "pipeline",
+        at("median", "run, running server", "wall"),
+        most=4,
+        unit=" s",
+    ),
+    Target("`espalier show`", "pipeline", at("median", "show", "wall"), most=0.7, unit=" s"),
+    *(
+        Target(
+            f"processor time of an entry beside its training: {name}",
+            "entry",
+            at("processor_seconds", "entries", name, "floor"),
+            most=3,
+            unit=" s",
+        )
+        for name in ("student", "pruned", "int8")
+    ),
+    Target(
+        "export of VGG-16 (138 million parameters): peak of memory over the weights",
+        "entry",
+        at("peak_over_weights", "export"),
+        most=3,
+        unit="x",
+    ),
+    Target(
+        "`make run`, all ten stages (wanted of another machine, which took 117 s)",
+        "digits",
+        at("seconds", "first run"),
+        most=70,
+        unit=" s",
+    ),
+    Target(
+        "a tree of six entries on two workers, against one worker",
+        "fleet",
+        at("ratio"),
+        most=0.6,
+        unit="x",
+    ),
+    Target(
+        "a night with nothing new on workers",
+        "fleet",
+        at("night_with_nothing_new_seconds"),
+        most=15,
+        unit=" s",
+    ),
+    Target(
+        "processor time of training with and without the copies that survive a kill",
+        "safety",
+        at("ratio", "processor"),
+        most=1.03,
+        unit="x",
+    ),
+)
+
+
+def table() -> str:
+    """The table of all targets in Markdown."""
+    head = [
+        "| what | wanted | measured | | command | where and when |",
+        "|---|--:|--:|---|---|---|",
+    ]
+    return "\n".join([*head, *(target.row() for target in TARGETS)]) + "\n"
+
+
+def main() -> None:
+    PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -118,21 +118,15 @@ TARGETS = (
     ),
     *(
         Target(
-            f"{network} at half its multiply-accumulates, against torch-pruning's fastest way",
+            f"{network} at half its multiply-accumulates: {words}, against torch-pruning's fastest way",
             "peers",
-            beside_peer(network, "speed"),
-            least=1,
+            beside_peer(network, quantity),
+            **bound,
             unit="x",
         )
-        for network in _PEERS
-    ),
-    *(
-        Target(
-            f"{network}: its file, against the file of that way",
-            "peers",
-            beside_peer(network, "bytes"),
-            most=1.1,
-            unit="x",
+        for quantity, words, bound in (
+            ("speed", "speed", {"least": 1.0}),
+            ("bytes", "file", {"most": 1.1}),
         )
         for network in _PEERS
     ),

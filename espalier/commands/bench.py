@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from espalier.errors import BadInput
 from espalier.measures.device import device_name
 from espalier.training.device import default_device
 from espalier.upkeep.training_speed import PLAIN, DistillationSpeed
@@ -14,7 +15,12 @@ def run(rounds: int = 3) -> None:
 
     Args:
         rounds: number of epochs of each way; the median counts.
+
+    Raises:
+        BadInput: if there is no round.
     """
+    if rounds < 1:
+        raise BadInput(f"Expected `--rounds` of at least 1; found {rounds}.")
     print(f"ResNet-56 teaches ResNet-20 on {device_name(default_device())}; some minutes.")  # noqa: T201
     with tempfile.TemporaryDirectory() as folder:
         seconds = DistillationSpeed(Path(folder)).seconds(rounds)

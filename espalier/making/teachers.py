@@ -27,7 +27,7 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         "teacher": job.project.identity(teacher),
         "data": data.version,
         "views": augmentations.key,
-        "machine": [job.inputs["device"], job.inputs["versions"], job.recipe.threads],
+        "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
     if data.decoder_versions:
         depends["decoders"] = data.decoder_versions
@@ -36,7 +36,8 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         depends["classes"] = job.data.concepts.as_json()
     by_file = _answers_by_file(job, teacher)
     if by_file:
-        depends["file"] = job.project.hashes(teacher)[DEPLOYED]
+        runtime = job.runtime
+        depends["file"] = [job.project.hashes(teacher)[DEPLOYED], runtime.name, runtime.version]
     front = nn.Identity() if by_file else own_front(job, teacher) or data.front
     inference = Inference(data.train, front, BATCH if by_file else None)
     loaded: list[nn.Module] = []  # loaded when the first output is missing

@@ -1,4 +1,8 @@
+import pytest
+
+from espalier.commands import bench
 from espalier.commands.table import COMMANDS
+from espalier.errors import BadInput
 from espalier.upkeep.training_speed import EMPTY, FULL, IN_MEMORY, PLAIN, DistillationSpeed
 
 
@@ -17,3 +21,8 @@ def test_each_way_trains_and_only_a_full_bank_is_kept(tmp_path):
 def test_the_command_runs_outside_a_project():
     (command,) = (one for one in COMMANDS if one.name == "bench")
     assert command.anywhere
+
+
+def test_the_command_needs_a_round():
+    with pytest.raises(BadInput, match="`--rounds` of at least 1; found 0"):
+        bench.run(rounds=0)

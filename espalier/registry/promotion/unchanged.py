@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 from espalier.registry.memos import read_memo
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from espalier.registry.promotion.judgement import Judgement
 
 MEMO = "promotion"

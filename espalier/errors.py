@@ -1,6 +1,9 @@
 """Errors, by the reaction to them: give up, try again, or stop."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+Row = TypeVar("Row")
 
 
 class EspalierError(Exception):
@@ -59,3 +62,19 @@ def first_problem(error: Any) -> tuple[str, str]:
     """The place, such as `models.0.name`, and the message of the first error of pydantic's validation."""
     first = error.errors()[0]
     return ".".join(str(part) for part in first["loc"]), str(first["msg"])
+
+
+def row_named(table: Mapping[str, Row], name: str, noun: str) -> Row:
+    """The row of a name in one of the literal tables.
+
+    Args:
+        table: the rows, by name.
+        name: name of a row, as a file or a user gives it.
+        noun: noun of a row with its article, such as `a task`.
+
+    Raises:
+        BadInput: if there is none; the message lists the known names.
+    """
+    if name not in table:
+        raise BadInput(f"Expected {noun} of {', '.join(table)}; found {name!r}.")
+    return table[name]

@@ -5,7 +5,7 @@ One package for each kind. It owns decoding, the stored type, the facts for `dat
 through the front, the exporter puts it into the deployed file, and no method sees it.
 """
 
-from espalier.errors import BadInput
+from espalier.errors import row_named
 from espalier.inputs.audio import AudioInput
 from espalier.inputs.image import ImageInput
 from espalier.inputs.kind import Augmentations, Decoder, Front, InputKind
@@ -28,9 +28,7 @@ def input_named(name: str) -> InputKind:
     Raises:
         BadInput: if there is none.
     """
-    if name not in INPUTS:
-        raise BadInput(f"Expected an input kind of {', '.join(INPUTS)}; found {name!r}.")
-    return INPUTS[name]
+    return row_named(INPUTS, name, "an input kind")
 
 
 __all__ = ["INPUTS", "Augmentations", "Decoder", "Front", "InputKind", "input_named"]

@@ -7,7 +7,7 @@ better), and the name and unit of the headline figure, which is the mean score.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from espalier.errors import BadInput
+from espalier.errors import row_named
 from espalier.prediction.classification import NO_ANSWER, Classification, answers
 from espalier.prediction.concepts import REST, Concepts
 from espalier.prediction.heads import SINGLE, Head, Heads
@@ -30,9 +30,7 @@ def task_named(name: str, facts: Mapping[str, Any] | None = None) -> Task:
     Raises:
         BadInput: if there is none.
     """
-    if name not in TASKS:
-        raise BadInput(f"Expected a task of {', '.join(TASKS)}; found {name!r}.")
-    task: Task = TASKS[name](**(facts or {}))
+    task: Task = row_named(TASKS, name, "a task")(**(facts or {}))
     return task
 
 

@@ -3,7 +3,7 @@
 Whatever opens, times or profiles a deployed file does it through a row of `RUNTIMES`.
 """
 
-from espalier.errors import BadInput
+from espalier.errors import row_named
 from espalier.runtimes.onnx_runtime import OnnxRuntime
 from espalier.runtimes.runtime import GuardedModel, OpenModel, RunLimits, Runtime
 
@@ -17,9 +17,7 @@ def runtime_named(name: str) -> Runtime:
     Raises:
         BadInput: if there is none.
     """
-    if name not in RUNTIMES:
-        raise BadInput(f"Expected a runtime of {', '.join(RUNTIMES)}; found {name!r}.")
-    return RUNTIMES[name]
+    return row_named(RUNTIMES, name, "a runtime")
 
 
 __all__ = [

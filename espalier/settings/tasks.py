@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, row_named
 
 _HEAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]*")
 
@@ -139,6 +139,4 @@ def headline_of(task: str) -> Headline:
     Raises:
         BadInput: if there is none.
     """
-    if task not in HEADLINES:
-        raise BadInput(f"Expected a task of {', '.join(HEADLINES)}; found {task!r}.")
-    return HEADLINES[task]
+    return row_named(HEADLINES, task, "a task")

@@ -40,8 +40,9 @@ check: $(LINKED)  ## lint, check the format, types, import contracts and commit 
 	@lint-imports
 	@.ci/commit_subjects
 
-bench: $(LINKED)  ## run the benchmarks
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; python $$file || exit 1; done
+bench: BENCHES ?= training digits entry pipeline
+bench: $(LINKED)  ## run the benchmarks of BENCHES: by default some that need neither data nor another library
+	@for name in $(BENCHES); do echo "== $$name"; python benchmarks/bench_$$name.py || exit 1; done
 
 clean:  ## remove build products and caches; keeps data, models, registry and runs
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

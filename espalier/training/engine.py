@@ -18,14 +18,14 @@ from espalier.training.checkpoint import Checkpoints, flatten, restore, within
 from espalier.training.constraints import constraints_of
 from espalier.training.device import autocast, to_device
 from espalier.training.freezing import Frozen
-from espalier.training.heads import heads_of
+from espalier.training.gradients import Gradients
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import StopRequest, on_sigterm
 from espalier.training.loss_inputs import LossInputs, Objective
 from espalier.training.optimizers import optimizer
 from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
-from espalier.training.sampling import draw_balanced
+from espalier.training.sampling import shuffled
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
 
@@ -42,6 +42,7 @@ class _State:
     seconds: float = 0.0  # spent in this epoch before an interruption
     lowest: float | None = None  # validation loss of the best epoch
     waited: int = 0  # epochs since then
+    parts: int = 1  # of a batch that does not fit into memory
     history: list[Row] = field(default_factory=list)
 
 
@@ -115,42 +116,29 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
     return run.state.history
 
 
+@dataclass(eq=False)
 class _Run:
-    """One call of `fit`."""
+    """One call of `fit`, with its arguments."""
 
-    def __init__(  # noqa: PLR0913 - the arguments of `fit`
-        self,
-        network: nn.Module,
-        train: Examples,
-        validation: Inference,
-        objective: Objective,
-        recipe: Recipe,
-        augmentations: Augmentations,
-        front: Front,
-        processes: ProcessGroup,
-        checkpoints: Checkpoints | None,
-        report: Report,
-        frozen: Frozen,
-    ) -> None:
-        self.network = to_device(network, processes.device)
-        self.train, self.validation, self.objective, self.recipe = (
-            train,
-            validation,
-            objective,
-            recipe,
-        )
-        self.augmentations, self.front, self.processes, self.checkpoints, self.report = (
-            augmentations,
-            front,
-            processes,
-            checkpoints,
-            report,
-        )
+    network: nn.Module
+    train: Examples
+    validation: Inference
+    objective: Objective
+    recipe: Recipe
+    augmentations: Augmentations
+    front: Front
+    processes: ProcessGroup
+    checkpoints: Checkpoints | None
+    report: Report
+    frozen: Frozen
+
+    def __post_init__(self) -> None:
+        recipe, processes, objective = self.recipe, self.processes, self.objective
+        self.network = to_device(self.network, processes.device)
         # trained together with the network, such as the adapters of an objective
         self.companion = (objective if isinstance(objective, nn.Module) else nn.Module()).to(
             processes.device
         )
-        self.frozen = frozen
         self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
         self.constraints = constraints_of(self.network)
         self.average = (
@@ -163,9 +151,17 @@ class _Run:
         # the weights of the best epoch, a part of every checkpoint
         self.best = copy.deepcopy(self.network) if recipe.patience else None
         self.replica = processes.replica_of(self.network)
+        self.gradients = Gradients(
+            self.replica,
+            objective,
+            lambda: autocast(recipe, processes.device),
+            self.optimizer.zero_grad,
+            seed=self.augmentations.seed,
+            may_divide=processes.size == 1,
+        )
         self.state = _State()
-        self.steps = max(1, len(train) // recipe.batch_size)
-        self.good: tuple[dict[str, Tensor], dict[str, Any]] = self._snapshot()
+        self.steps = max(1, len(self.train) // recipe.batch_size)
+        self.good = self._snapshot()
 
     @property
     def is_done(self) -> bool:
@@ -199,11 +195,9 @@ class _Run:
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
         if rollbacks > self.recipe.rollbacks:
             raise BadInput(
-                f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, "
-                "again after "
-                f"{self.recipe.rollbacks} returns to the last good epoch with half the learning "
-                "rate each; "
-                f"`learning_rate = {self.recipe.learning_rate}` may be too large."
+                f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, again "
+                f"after {self.recipe.rollbacks} returns to the last good epoch with half the learning "
+                f"rate each; `learning_rate = {self.recipe.learning_rate}` may be too large."
             )
         self._adopt(*self.good)
         self.state.rollbacks, self.state.damping = rollbacks, damping
@@ -239,19 +233,18 @@ class _Run:
             else batch.inputs
         )
         images = self.front(stored)
-        with autocast(recipe, self.processes.device):
-            heads = heads_of(self.replica(images))
         progress = state.step / (self.steps * recipe.epochs)
-        loss = self.objective(
-            LossInputs(next(iter(heads.values())), images, batch, view, progress, heads, stored)
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+
+        def seen(heads: dict[str, Tensor]) -> LossInputs:
+            first = next(iter(heads.values()))
+            return LossInputs(first, images, batch, view, progress, heads, stored)
+
+        loss, state.parts = self.gradients.of(images, seen, state.parts, state.step)
         self.processes.average_gradients(self.companion.parameters())
         for constraint in self.constraints:
             constraint.before_step()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
-        value, size = self.processes.together(torch.stack([loss.detach(), norm])).tolist()
+        value, size = self.processes.together(torch.stack([loss, norm])).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise _NotFiniteError(f"loss {value}, gradient norm {size}")
         self.optimizer.step()
@@ -305,13 +298,8 @@ class _Run:
 
     def _order(self, epoch: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, shuffled anew for each epoch."""
-        count = self.steps * self.recipe.batch_size
         random = generator(self.augmentations.seed, "order", epoch)
-        if self.recipe.sampler == "balanced":
-            order = draw_balanced(self.train.targets.cpu(), count, random)
-        else:
-            order = torch.randperm(len(self.train), generator=random)[:count]
-        whole = order.split(self.recipe.batch_size)
+        whole = shuffled(self.train.targets, self.steps, self.recipe, random)
         return [group[self.processes.rank :: self.processes.size] for group in whole]
 
     def _stop_asked(self, request: StopRequest) -> bool:

@@ -30,6 +30,8 @@ from espalier.training.loss_inputs import Objective
 from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
 
+_NAMED = ("recipe", "models", "files", "code")  # inputs that are mappings by names the user knows
+
 EntryType = TypeVar("EntryType", bound=BaseEntry, covariant=True)
 
 
@@ -182,12 +184,11 @@ class Job(Generic[EntryType]):
         root, params = self.project.root, read_params(self.project.root)
         project = Project(root, params, self.processes.device)
         now: Job[Any] = Job(self.name, params.entry(self.name), params, project, self.processes)
-        changed = [key for key, value in now.inputs.items() if value != self.inputs.get(key)]
+        changed = _changed(self.inputs, now.inputs)
         if changed:
             raise TryAgain(
                 f"Expected the inputs of {self.name} to stay as they were when it began; found other "
-                f"{', '.join(f'`{key}`' for key in changed)} when it ended. Its checkpoints are kept for "
-                "the former ones."
+                f"{', '.join(changed)} when it ended. Its checkpoints are kept for the former ones."
             )
 
     @property
@@ -251,6 +252,21 @@ class Job(Generic[EntryType]):
                 checkpoints=Checkpoints(self.checkpoints / part),
                 report=report,
             )
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The inputs that differ, of some with the names that do: `code` (networks)."""
+    changed = []
+    for key in {**before, **now}:
+        former, own = before.get(key), now.get(key)
+        if former != own:
+            names = _different(former or {}, own or {}) if key in _NAMED else []
+            changed.append(f"`{key}` ({', '.join(names)})" if names else f"`{key}`")
+    return changed
+
+
+def _different(former: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    return sorted(name for name in {**former, **own} if former.get(name) != own.get(name))
 
 
 def _listed(concepts: dict[str, list[str]] | None) -> str:

@@ -13,8 +13,10 @@ from prefect.logging.handlers import APILogHandler
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
+from espalier.params import read_params
 from espalier.system_errors import sentences
 from espalier.tasks.artifacts import publish_model
+from espalier.tasks.fleet.leftovers import sweep_home
 from espalier.tasks.fleet.making import make_or_find, refuse_other_version
 from espalier.tasks.fleet.orphaned import survive_the_worker
 from espalier.tasks.fleet.request import RESULT, Request, Result
@@ -43,6 +45,7 @@ def stage(
         refuse_other_version(request)
         home = Home.of_this_user()
         with home.workspace(request) as root, sentences(root):
+            sweep_home(home, read_params(root).sweep, root)
             with open_project(str(root), limits, slots=home.slots) as project:
                 if not os.environ.get("MLFLOW_TRACKING_URI"):
                     project.live.close()  # curves would go to a registry in the clone

@@ -15,7 +15,8 @@ def sweep_leftovers(project: Project, report: ReportLine) -> None:
         project: the project.
         report: receives a sentence if that has freed room.
     """
-    leftovers = find_leftovers(project.root, read_params(project.root).names)
+    params = read_params(project.root)
+    leftovers = find_leftovers(project.root, params.names, params.sweep)
     freed = sweep(leftovers, project.root)
     if freed > _WORTH_A_LINE:
         report(f"removed {len(leftovers)} leftovers of former runs, {freed / 1e6:.0f} MB")

@@ -75,12 +75,12 @@ def _check_record(root: Path, console: Console, *, mend: bool) -> None:
 
 def _check_leftovers(root: Path, console: Console, *, mend: bool) -> None:
     """List what killed processes have left, folders without an entry, and damaged models."""
-    names = read_params(root).names
-    leftovers = find_leftovers(root, names)
+    params = read_params(root)
+    leftovers = find_leftovers(root, params.names, params.sweep)
     for leftover in leftovers:
         place = leftover.path.relative_to(root)
         console.print(f"{'stale':12} {place}: {leftover.kind}, {leftover.bytes / 1e6:.1f} MB")
-    for name in names:
+    for name in params.names:
         folder = root / MODELS / name
         if is_damaged(folder):
             console.print(f"{'damaged':12} {folder.relative_to(root)}: `espalier repair`")

@@ -22,7 +22,7 @@ from espalier.params.imported import Import, Imported, ImportedTeacher
 from espalier.params.processes import refuse_useless_processes
 from espalier.params.prune import Prune
 from espalier.params.quantize import Quantize
-from espalier.params.sections import Evaluation, Registry
+from espalier.params.sections import Evaluation, Registry, Sweep
 from espalier.params.sentences import sentence
 from espalier.params.share import Share
 from espalier.params.strict import RECIPE_KEYS, Strict
@@ -95,6 +95,7 @@ class Params(Strict):
     models: dict[str, Entry] = {}
     evaluation: Evaluation = Evaluation()
     registry: Registry = Registry()
+    sweep: Sweep = Sweep()
     fleet: dict[str, tuple[str, ...]] = {}
 
     def entry(self, name: str) -> Teacher | ImportedTeacher | Entry:

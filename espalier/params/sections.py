@@ -1,4 +1,4 @@
-"""The sections `evaluation` and `registry` of `params.yaml`."""
+"""The sections `evaluation`, `registry` and `sweep` of `params.yaml`."""
 
 import re
 from typing import Literal
@@ -32,6 +32,22 @@ class Evaluation(Strict):
     surrogate_depth: int = Field(0, ge=0, le=12)
     run_memory: int = Field(RUN_BYTES, ge=1)
     run_seconds: float = Field(RUN_SECONDS, gt=0)
+
+
+class Sweep(Strict):
+    """Bounds above which leftovers of former runs are removed at the start of a run.
+
+    Attributes:
+        drafts_hours: hours without a change after which drafts are removed, and checkpoints of entries
+            that are not in `params.yaml` any more.
+        unused_days: days without a change after which other checkpoints, outputs of teachers, and a
+            worker's clones of failed stages are removed.
+        bank_bytes: bytes of outputs of teachers that are kept; above, the oldest are removed.
+    """
+
+    drafts_hours: float = Field(24, ge=1)
+    unused_days: float = Field(30, ge=1)
+    bank_bytes: int = Field(20_000_000_000, ge=0)
 
 
 _WEBHOOK = r"(https?://.+|env:[A-Za-z_][A-Za-z0-9_]*)?"

@@ -2,12 +2,13 @@
 
 | leftover | stale when |
 |---|---|
-| drafts of folders in `work`, hidden files that a write has left, outcomes of stages | unchanged for a day |
-| checkpoints of an entry that `params.yaml` has no more | unchanged for a day |
-| other checkpoints, teachers' outputs | unchanged for 30 days |
-| teachers' outputs above 20 GB in all | the oldest first, down to that size |
+| drafts of folders in `work`, hidden files that a write has left, outcomes of stages | unchanged for `drafts_hours` |
+| checkpoints of an entry that `params.yaml` has no more | unchanged for `drafts_hours` |
+| other checkpoints, teachers' outputs | unchanged for `unused_days` |
+| teachers' outputs above `bank_bytes` in all | the oldest first, down to that size |
 
-Nothing is removed while a process holds the lock on a stage, a model or a slot.
+The bounds are the section `sweep` of `params.yaml`. Nothing is removed while a process holds the lock on
+a stage, a model or a slot.
 """
 
 import re
@@ -18,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier.locks import is_locked
+from espalier.params.sections import Sweep
 from espalier.paths import MODELS, REPORTS, STATE
 
-DRAFTS = 24 * 3600.0  # seconds without a change after which a draft is stale
-UNUSED = 30 * 24 * 3600.0  # the same for checkpoints and teachers' outputs
-BANK_BYTES = 20_000_000_000  # of teachers' outputs that are kept
+_HOUR, _DAY = 3600.0, 24 * 3600.0  # seconds
 _HIDDEN = re.compile(r"\..+\.[0-9a-f]{32}")  # a file of `files.write` before it is renamed
 _KEY = re.compile(r"(.+)-[0-9a-f]{32}")  # name of an entry and key of its inputs
 
@@ -42,33 +42,56 @@ class Leftover:
     bytes: int
 
 
-def find_leftovers(root: Path, names: Collection[str], now: float | None = None) -> list[Leftover]:
+def find_leftovers(
+    root: Path, names: Collection[str], bounds: Sweep, now: float | None = None
+) -> list[Leftover]:
     """The stale leftovers of a project.
 
     Args:
         root: the project.
         names: the entries of `params.yaml`.
+        bounds: age and size above which they are stale.
         now: seconds since 1970; by default the time of the call.
     """
-    now, state = time.time() if now is None else now, root / STATE
-    old = dict(_old(root, names, now))
+    now = time.time() if now is None else now
+    old = dict(_old(root, names, bounds, now))
     outermost = [path for path in old if old.keys().isdisjoint(path.parents)]
-    found = [Leftover(path, old[path], _size(path)) for path in outermost]
-    rest = [path for path in _children(state / "bank") if now - _changed(path) <= UNUSED]
-    rest.sort(key=_changed, reverse=True)
-    kept = 0
-    for path in rest:
-        size = _size(path)
+    found = [Leftover(path, old[path], size_of(path)) for path in outermost]
+    return [*found, *find_in_bank(root / STATE / "bank", bounds, now)]
+
+
+def find_in_bank(bank: Path, bounds: Sweep, now: float) -> list[Leftover]:
+    """The stale outputs of teachers: the unused ones, and of the others the oldest above the size.
+
+    Args:
+        bank: folder of the outputs of all teachers.
+        bounds: age and size above which they are stale.
+        now: seconds since 1970.
+    """
+    found, kept = [], 0
+    for path in sorted(children(bank), key=_changed, reverse=True):
+        size = size_of(path)
+        if is_unused(path, bounds, now):
+            found.append(Leftover(path, "outputs of a teacher", size))
+            continue
         kept += size
-        if kept > BANK_BYTES:
+        if kept > bounds.bank_bytes:
             found.append(Leftover(path, "outputs of a teacher, above the bound", size))
     return found
 
 
+def is_unused(path: Path, bounds: Sweep, now: float) -> bool:
+    """Whether a file, and everything in a folder, is unchanged for `unused_days`."""
+    return now - _changed(path) > bounds.unused_days * _DAY
+
+
 def sweep(leftovers: Collection[Leftover], root: Path) -> int:
     """Remove leftovers unless a process is at work in the project; returns the bytes that are free now."""
-    if is_at_work(root):
-        return 0
+    return 0 if is_at_work(root) else remove(leftovers)
+
+
+def remove(leftovers: Collection[Leftover]) -> int:
+    """Remove leftovers; returns the bytes that are free now."""
     for leftover in leftovers:
         if leftover.path.is_dir() and not leftover.path.is_symlink():
             shutil.rmtree(leftover.path, ignore_errors=True)
@@ -80,30 +103,30 @@ def sweep(leftovers: Collection[Leftover], root: Path) -> int:
 def is_at_work(root: Path) -> bool:
     """Whether a process makes a model or holds a slot of this project."""
     state = root / STATE
-    locks = [*_children(state / "locks"), *_children(state / "slots")]
+    locks = [*children(state / "locks"), *children(state / "slots")]
     return any(is_locked(path) for path in locks if path.is_file() and path.suffix != ".json")
 
 
-def _old(root: Path, names: Collection[str], now: float) -> Iterator[tuple[Path, str]]:
-    """The leftovers that are stale by their age, with their descriptions."""
-    for path, kind, limit in _aging(root, names):
+def _old(
+    root: Path, names: Collection[str], bounds: Sweep, now: float
+) -> Iterator[tuple[Path, str]]:
+    """The leftovers outside of the bank that are stale by their age, with their descriptions."""
+    for path, kind, limit in _aging(root, names, bounds):
         if now - _changed(path) > limit:
             yield path, kind
 
 
-def _aging(root: Path, names: Collection[str]) -> Iterator[tuple[Path, str, float]]:
-    """Everything that can become stale, with its description and the age at which it does."""
-    state = root / STATE
-    for path in (*_children(state / "work"), *_children(state / "outcomes")):
-        yield path, "draft of a process that has ended", DRAFTS
+def _aging(root: Path, names: Collection[str], bounds: Sweep) -> Iterator[tuple[Path, str, float]]:
+    """Everything there that can become stale, with its description and the age in seconds at which it does."""
+    state, soon, late = root / STATE, bounds.drafts_hours * _HOUR, bounds.unused_days * _DAY
+    for path in (*children(state / "work"), *children(state / "outcomes")):
+        yield path, "draft of a process that has ended", soon
     for path in _hidden(root):
-        yield path, "file that was not completed", DRAFTS
-    for path in _children(state / "checkpoints"):
+        yield path, "file that was not completed", soon
+    for path in children(state / "checkpoints"):
         entry = _KEY.fullmatch(path.name)
         if entry:
-            yield path, f"checkpoints of {entry[1]}", UNUSED if entry[1] in names else DRAFTS
-    for path in _children(state / "bank"):
-        yield path, "outputs of a teacher", UNUSED
+            yield path, f"checkpoints of {entry[1]}", late if entry[1] in names else soon
 
 
 def _hidden(root: Path) -> list[Path]:
@@ -116,7 +139,8 @@ def _hidden(root: Path) -> list[Path]:
     ]
 
 
-def _children(folder: Path) -> list[Path]:
+def children(folder: Path) -> list[Path]:
+    """The files and folders in a folder, by name; none if it is missing."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -127,5 +151,6 @@ def _changed(path: Path) -> float:
     )
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of everything in a folder."""
     return sum(one.lstat().st_size for one in (path, *path.rglob("*")) if one.is_file())

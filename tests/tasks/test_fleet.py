@@ -13,9 +13,12 @@ import pytest
 import sample_projects
 import yaml
 
+from espalier import files
 from espalier.errors import BadInput, TryAgain
 from espalier.params import check
+from espalier.params.sections import Sweep
 from espalier.tasks.dvc_repo import locked_repo
+from espalier.tasks.fleet.leftovers import sweep_home
 from espalier.tasks.fleet.lock_entries import describe, read_entries, record_entry, write_entries
 from espalier.tasks.fleet.remote import Remote, naming_remote
 from espalier.tasks.fleet.repository import Source, find_source
@@ -280,6 +283,36 @@ def test_frozen_attempt_does_not_hold_up_the_next_one(root, tmp_path):
     home = Home(tmp_path / "home")
     with home.workspace(request) as first, home.workspace(request) as second:
         assert first != second
+
+
+def test_home_loses_old_clones_of_failed_stages_and_old_outputs_of_teachers(root, tmp_path):
+    home, sweep = Home(tmp_path / "home"), Sweep(unused_days=2, bank_bytes=1500)
+    head = commit(root)
+    first, second, own = (Request("teacher", one * 64, "1", str(root), head) for one in "abc")
+    clones = []
+    for request in (first, second):
+        with contextlib.suppress(TryAgain), home.workspace(request) as clone:
+            clones.append(clone)
+            raise TryAgain("lost")
+    for name in ("old", "new"):
+        files.write(home.path / "bank" / name / "view", bytes(1000))
+        time.sleep(0.01)
+    now = time.time()
+    with home.workspace(second) as busy, home.workspace(own) as clone:
+        assert busy == clones[1]
+        assert sweep_home(home, sweep, clone, now) == 0
+        assert sweep_home(home, sweep, clone, now + 3 * 24 * 3600) > 0
+        assert not clones[0].exists()  # nothing is made in it
+        assert busy.exists()
+        assert clone.exists()
+        assert len(list((home.path / "bank").iterdir())) == 2  # the other stage may be reading
+    with home.workspace(own) as clone:
+        assert sweep_home(home, sweep, clone, now) == 1000
+        assert [path.name for path in (home.path / "bank").iterdir()] == ["new"]
+        assert clone.exists()
+    assert sweep_home(home, sweep, now=now + 3 * 24 * 3600) == 1000
+    with home.workspace(first) as clone:
+        assert clone == clones[0]  # and the mirror and the lock are there
 
 
 def test_user_without_a_home_is_named_the_variable(monkeypatch):

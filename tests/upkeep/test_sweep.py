@@ -8,10 +8,13 @@ import time
 import pytest
 
 from espalier.commands import doctor, init
+from espalier.errors import BadInput
+from espalier.params import read_params
+from espalier.params.sections import Sweep
 from espalier.stage_lock import hold_stage
-from espalier.upkeep import sweep as module
-from espalier.upkeep.sweep import DRAFTS, UNUSED, find_leftovers, is_at_work, sweep
+from espalier.upkeep.sweep import find_leftovers, is_at_work, sweep
 
+DRAFTS, UNUSED = 24 * 3600, 30 * 24 * 3600  # seconds, by default
 KEY, NOW = "0" * 32, time.time()
 
 
@@ -41,8 +44,8 @@ def root(tmp_path):
     return tmp_path
 
 
-def stale(root, after):
-    found = find_leftovers(root, ["teacher", "student"], NOW + after)
+def stale(root, after, **bounds):
+    found = find_leftovers(root, ["teacher", "student"], Sweep(**bounds), NOW + after)
     return sorted(str(one.path.relative_to(root)).replace(KEY, "KEY") for one in found)
 
 
@@ -67,10 +70,33 @@ def test_checkpoints_and_outputs_of_teachers_are_stale_after_a_month(root):
     }
 
 
-def test_the_oldest_outputs_of_teachers_go_above_the_bound(root, monkeypatch):
-    monkeypatch.setattr(module, "BANK_BYTES", 1500)
+def test_the_oldest_outputs_of_teachers_go_above_the_bound(root):
     os.utime(root / ".espalier" / "bank" / "abc", (NOW, NOW))
-    assert stale(root, 0) == [".espalier/bank/def"]
+    assert stale(root, 0, bank_bytes=1500) == [".espalier/bank/def"]
+    assert stale(root, 0, bank_bytes=2000) == []
+    assert stale(root, 0, bank_bytes=0) == [".espalier/bank/abc", ".espalier/bank/def"]
+
+
+def test_the_ages_are_parameters(root):
+    hour, day = 3600, 24 * 3600
+    assert stale(root, hour, drafts_hours=3, unused_days=2) == []
+    assert stale(root, 3 * hour, drafts_hours=3, unused_days=2) == stale(root, DRAFTS)
+    assert stale(root, 2 * day, drafts_hours=3, unused_days=2) == stale(root, UNUSED)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("{drafts_hours: 0.5}", "sweep.drafts_hours"),
+        ("{unused_days: 0}", "sweep.unused_days"),
+        ("{bank_bytes: -1}", "sweep.bank_bytes"),
+        ("{bank: 3}", "bank"),
+    ],
+)
+def test_bounds_that_are_not_valid_are_named(tmp_path, given, found):
+    (tmp_path / "params.yaml").write_text(f"teacher: {{model: 'espalier:mlp'}}\nsweep: {given}\n")
+    with pytest.raises(BadInput, match=found):
+        read_params(tmp_path)
 
 
 def test_a_folder_is_as_old_as_the_newest_file_in_it(root):
@@ -80,7 +106,7 @@ def test_a_folder_is_as_old_as_the_newest_file_in_it(root):
 
 
 def test_nothing_is_removed_while_a_process_is_at_work(root):
-    leftovers = find_leftovers(root, ["student"], NOW + UNUSED)
+    leftovers = find_leftovers(root, ["student"], Sweep(), NOW + UNUSED)
     assert len(leftovers) == 7
     code = (
         "import sys, time; from pathlib import Path; from espalier.stage_lock import hold_stage\n"
@@ -112,6 +138,12 @@ def test_the_doctor_lists_what_is_stale_and_mends_it_on_request(tmp_path, capsys
     draft = tmp_path / ".espalier" / "work" / f"student.{KEY}"
     draft.mkdir(parents=True)
     os.utime(draft, (NOW - 2 * DRAFTS, NOW - 2 * DRAFTS))
+    params = tmp_path / "params.yaml"
+    text = params.read_text()
+    params.write_text(text + "\nsweep: {drafts_hours: 72}\n")
+    doctor.run(tmp_path)
+    assert "draft" not in capsys.readouterr().out
+    params.write_text(text)
     doctor.run(tmp_path)
     assert "draft of a process that has ended" in capsys.readouterr().out
     assert draft.exists()

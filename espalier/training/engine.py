@@ -22,7 +22,7 @@ from espalier.training.gradients import Gradients
 from espalier.training.history import Report, Row, silent
 from espalier.training.interrupt import StopRequest, on_sigterm
 from espalier.training.loss_inputs import LossInputs, Objective
-from espalier.training.optimizers import optimizer
+from espalier.training.optimizers import gradient_norm, optimizer
 from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
 from espalier.training.sampling import shuffled
@@ -195,9 +195,10 @@ class _Run:
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
         if rollbacks > self.recipe.rollbacks:
             raise BadInput(
-                f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, again "
-                f"after {self.recipe.rollbacks} returns to the last good epoch with half the learning "
-                f"rate each; `learning_rate = {self.recipe.learning_rate}` may be too large."
+                f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, "
+                f"again after {self.recipe.rollbacks} returns to the last good epoch with half the "
+                f"learning rate each; `learning_rate = {self.recipe.learning_rate}` may be too "
+                "large, or an input is not finite."
             )
         self._adopt(*self.good)
         self.state.rollbacks, self.state.damping = rollbacks, damping
@@ -244,6 +245,7 @@ class _Run:
         for constraint in self.constraints:
             constraint.before_step()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
+        norm += gradient_norm(self.companion).to(norm.device)
         value, size = self.processes.together(torch.stack([loss, norm])).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise _NotFiniteError(f"loss {value}, gradient norm {size}")

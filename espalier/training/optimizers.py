@@ -4,7 +4,7 @@ import inspect
 from typing import TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from espalier.training.recipe import Recipe
 
@@ -33,6 +33,11 @@ def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return sgd(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
     )
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """The norm of the gradients of all parameters, a scalar; 0 without any."""
+    return nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
 
 
 def _without_compiler(kind: Kind) -> Kind:

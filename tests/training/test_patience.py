@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from espalier.errors import BadInput
 from espalier.training.recipe import Recipe
@@ -38,6 +39,40 @@ def test_a_running_average_is_what_is_judged_and_kept(setting):
     loss, _ = setting.validation.loss_and_score(network)
     assert loss == pytest.approx(min(row["validation_loss"] for row in history), abs=1e-6)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def collapsing(network, step):
+    """An objective that is finite everywhere, after whose last step the network answers the same class always."""
+    steps = []
+
+    def objective(seen):
+        steps.append(seen.view)
+        loss = F.cross_entropy(seen.outputs, seen.batch.targets)
+        # a huge gradient of one bias alone: every loss before the update is as usual
+        return loss - 1e6 * network[-1].bias[0] if len(steps) == step else loss
+
+    return objective
+
+
+@pytest.mark.parametrize("patience", [0, 5])
+def test_a_collapse_in_the_last_of_all_steps_is_undone_by_patience_and_else_recorded(
+    setting, patience
+):
+    network = setting.network()
+    history = setting.train(
+        network,
+        objective=collapsing(network, step=40),
+        schedule="constant",
+        epochs=5,
+        clip_norm=0.0,
+        patience=patience,
+    )
+    scores = [row["accuracy"] for row in history]
+    assert len(scores) == 5
+    assert scores[-1] < 0.25 < max(scores)
+    _, score = setting.validation.loss_and_score(network)
+    best = min(history, key=lambda row: row["validation_loss"])
+    assert score == pytest.approx((best if patience else history[-1])["accuracy"])
 
 
 def test_patience_below_zero_is_refused():

@@ -5,6 +5,9 @@
 
 import re
 
+from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.system_errors import reaction_to
+
 # a lock of the whole repository, a lock of single files, and the record of these, cut off by a crash
 BUSY = re.compile(
     r"Unable to acquire lock|is busy, it is being blocked by|Unable to read RWLock-file"
@@ -26,6 +29,14 @@ NO_REMOTE = re.compile(
     r"no remote provided|requires 'dvc-|config file error|no such remote", re.IGNORECASE
 )
 
+# a record or a graph that no other try makes readable
+UNREADABLE = re.compile(r"'\S*dvc\.(?:yaml|lock)' (?:is invalid|validation failed)")
+UNKNOWN = re.compile(r"does not exist as an output or a stage name")
+# failures of git that pass by themselves: no network, a busy server, another command
+_PASSING_IN_GIT = re.compile(
+    "could not resolve|unable to access|timed out|connection|index.lock", re.IGNORECASE
+)
+
 # progress of DVC's own that a run leaves out
 PROGRESS = re.compile(
     r"|Running stage '.*':|(Updating|Generating) lock file '.*'|To track the changes with git, run:"
@@ -35,3 +46,30 @@ PROGRESS = re.compile(
     r"|WARNING: Process '.*' with \(Pid \d+\), in RWLock-file .* had been killed\..*"
     r"|WARNING: .* is frozen\. Its dependencies are not going to be .*"
 )
+
+
+def failure(spelled: str, output: str) -> EspalierError:
+    """The error for a command of DVC or git that failed; its kind says whether another try can succeed.
+
+    A remote that cannot be reached has no message of its own: DVC reports missing files, or the error of
+    one of many libraries. So what is not known to last passes by itself, for DVC; for git, nothing but a
+    network that fails and a lock does.
+
+    Args:
+        spelled: the command, as a user would type it, with the files after its second word.
+        output: its output, in one line.
+    """
+    found = f"Expected `{spelled}` to succeed; found: {output}"
+    if UNSAVED.search(output):
+        files = " ".join(spelled.split()[2:])
+        return BadInput(
+            f"Expected the data of {files} as DVC saved them; found unsaved changes. Keep them by "
+            f"`dvc commit {files}`, or drop them by `dvc checkout --force {files}`."
+        )
+    reaction = reaction_to(output)
+    if reaction:
+        return reaction.kind(f"{found.removesuffix('.')}: {reaction.remedy}.")
+    if spelled.startswith("git "):
+        return (TryAgain if _PASSING_IN_GIT.search(output) else BadInput)(found)
+    lasting = (NO_REMOTE, UNREADABLE, UNKNOWN)
+    return (BadInput if any(one.search(output) for one in lasting) else TryAgain)(found)

@@ -4,7 +4,7 @@ import random
 import sys
 
 from espalier import dvc_messages
-from espalier.errors import Stopped, TryAgain
+from espalier.errors import Stopped
 from espalier.tasks import processes
 from espalier.tasks.dvc_locks import release_dead
 from espalier.tasks.environment import stage_environment
@@ -12,6 +12,7 @@ from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine
 from espalier.waiting import Reminder
 
+_DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 _SHORTEST, _LONGEST = 0.5, 2.0  # seconds before a command is repeated
 
 
@@ -49,25 +50,31 @@ def run_when_free(
         pause(project)
 
 
-def call_dvc(project: Project, report: ReportLine, *words: str) -> None:
-    """Run a command of DVC that moves files between the project and its remote.
+def call(command: list[str], project: Project, report: ReportLine) -> list[str]:
+    """Run a command of git or DVC to its end; returns the lines of its output.
 
     Args:
+        command: program and arguments.
         project: the project.
         report: receives a sentence while another command is waited for.
-        words: name of the command, and its arguments.
 
     Raises:
-        TryAgain: if it fails.
+        TryAgain: if it failed in a way that may pass by itself.
+        BadInput: if it failed otherwise.
+        Stopped: if the run is stopped meanwhile.
     """
-    status, lines = run_when_free(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", *words], project, report
-    )
-    if status != 0:
-        output = " ".join(line.strip() for line in lines if line.strip())
-        raise TryAgain(
-            f"Expected `dvc {' '.join(words)}` to succeed; found: {output or f'status {status}'}"
-        )
+    status, lines = run_when_free(command, project, report)
+    # with a full disk under its cache, DVC can print an error and exit with 0
+    if status == 0 and not dvc_messages.FAILED.search("\n".join(lines)):
+        return lines
+    output = " ".join(line.strip() for line in lines if line.strip())
+    spelled = " ".join(["dvc", *command[len(_DVC) :]] if command[0] == sys.executable else command)
+    raise dvc_messages.failure(spelled, output or f"status {status}")
+
+
+def call_dvc(project: Project, report: ReportLine, *words: str) -> list[str]:
+    """Run a command of DVC, such as `pull`, with its arguments; see `call`."""
+    return call([*_DVC, *words], project, report)
 
 
 def pause(project: Project) -> None:

@@ -1,14 +1,15 @@
 """Commit the files by which DVC records data and results."""
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
 from espalier.paths import AUDIT
-from espalier.tasks.fetch import call
+from espalier.tasks.commands import call
 from espalier.tasks.project import Project
+from espalier.tasks.reporting import line_reporter
 
 _LOCK = "dvc.lock"
 
@@ -26,12 +27,16 @@ def commit(project: Project, message: str) -> State[None]:
         records.append(_LOCK)
     if (project.root / AUDIT).is_dir():
         records.append(AUDIT)
+    report = line_reporter(get_run_logger())
+
+    def git(*words: str) -> list[str]:
+        return call(["git", *words, "--", *records], project, report)
+
     try:
-        call(project, ["git", "add", "--", *records])
-        if not call(project, ["git", "status", "--porcelain", "--", *records]):
+        git("add")
+        if not git("status", "--porcelain"):
             return Completed(message="Nothing to commit.")
-        subject = "Record data and results of a run"
-        call(project, ["git", "commit", "--quiet", "-m", subject, "-m", message, "--", *records])
+        git("commit", "--quiet", "-m", "Record data and results of a run", "-m", message)
     except EspalierError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=f"commit: {error}", data=error)
     return Completed(message=f"Committed {', '.join(records)}.")

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from espalier import dvc_messages
-from espalier.errors import EspalierError
-from espalier.system_errors import reaction_to
 from espalier.waiting import Reminder
 
 _PAUSE = 2.0  # seconds before DVC is asked again
@@ -24,7 +22,8 @@ def call_dvc(root: Path, *words: str, say: Callable[[str], None]) -> str:
         say: receives a sentence while another command is waited for.
 
     Raises:
-        EspalierError: if it fails; the message has DVC's reason.
+        TryAgain: if it failed in a way that may pass by itself; the message has DVC's reason.
+        BadInput: if it failed otherwise.
     """
     environment, reminder = os.environ | {"DVC_NO_ANALYTICS": "1"}, Reminder(say)
     # without --wait-for-lock, which waits in silence
@@ -38,15 +37,6 @@ def call_dvc(root: Path, *words: str, say: Callable[[str], None]) -> str:
             return done.stdout
         reason = " ".join((done.stderr or done.stdout).split())
         if not dvc_messages.BUSY.search(reason):
-            raise _failure(words, reason)
+            raise dvc_messages.failure(" ".join(("dvc", *words)), reason)
         reminder.say("waiting: another DVC command uses the same files")
         time.sleep(_PAUSE)
-
-
-def _failure(words: tuple[str, ...], reason: str) -> EspalierError:
-    """The error for a reason that DVC gives, with a remedy if it comes from the operating system."""
-    found = f"Expected `dvc {' '.join(words)}` to succeed; found: {reason}"
-    reaction = reaction_to(reason)
-    if reaction:
-        return reaction.kind(f"{found.removesuffix('.')}: {reaction.remedy}.")
-    return EspalierError(found)

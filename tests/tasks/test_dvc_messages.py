@@ -10,6 +10,7 @@ import pytest
 import sample_projects
 
 from espalier import dvc_messages
+from espalier.errors import BadInput, TryAgain
 
 STAGE = "model@student"
 
@@ -130,3 +131,52 @@ def test_a_project_without_remote_storage(root):
     status, lines = dvc(root, "pull", "data.dvc")
     assert status != 0
     assert dvc_messages.NO_REMOTE.search("\n".join(lines))
+
+
+def kind_of_failure(root, *words):
+    """What follows from a command of DVC that fails."""
+    status, lines = dvc(root, *words)
+    assert status != 0
+    return type(dvc_messages.failure(f"dvc {' '.join(words)}", " ".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dvc.lock", '{"schema": "2.0", "stages": ['),
+        ("dvc.lock", "{}"),
+        ("dvc.yaml", "stages: ["),
+        ("dvc.yaml", "stages: {prepare: {cmd: x, outz: []}}"),
+    ],
+)
+def test_no_other_try_reads_a_record_that_is_damaged(root, name, content):
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "near", str(root / "remote"))
+    (root / name).write_text(content)
+    assert kind_of_failure(root, "push") is BadInput
+
+
+def test_no_other_try_finds_a_stage_that_does_not_exist(root):
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "near", str(root / "remote"))
+    assert kind_of_failure(root, "push", "nothing") is BadInput
+
+
+def test_another_try_may_reach_a_remote(root):
+    away = "http://127.0.0.1:9/data"
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "far", away)
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    assert kind_of_failure(root, "pull", "data.dvc") is TryAgain
+
+
+@pytest.mark.parametrize(
+    ("spelled", "output", "kind"),
+    [
+        ("git pull", "fatal: unable to access 'https://example.org': Could not resolve", TryAgain),
+        ("git pull", "fatal: Not possible to fast-forward, aborting.", BadInput),
+        ("git add", "fatal: Unable to create '.git/index.lock': File exists.", TryAgain),
+        ("dvc push", "ERROR: No space left on device", TryAgain),
+        ("dvc push", "ERROR: [Errno 13] Permission denied: '/cache'", BadInput),
+    ],
+)
+def test_whether_another_try_helps(spelled, output, kind):
+    assert type(dvc_messages.failure(spelled, output)) is kind

@@ -64,9 +64,9 @@ def switched_off() -> list[Any]:
     ]
 
 
-def _names_only(folder: Path, **_: Any) -> dict[str, str]:
+def _names_only(folder: Path, *_: Any, nested: bool = False, **__: Any) -> dict[str, str]:
     """The files of a sealed folder without a look at their content."""
-    return dict.fromkeys(read_manifest(folder), "0" * 64)
+    return dict.fromkeys(read_manifest(folder, nested=nested), "0" * 64)
 
 
 def _found_by_name(folder: Path, stem: str, suffix: str) -> list[Path]:

@@ -3,8 +3,9 @@
     python benchmarks/same_bits.py BEFORE [AFTER]
 
 Each commit is cloned into a temporary folder and reproduced there with the packages of this
-environment. Times, latencies and memory differ from run to run and are left out of tables;
-everything else must be equal. The exit status is 1 if an artefact differs.
+environment. Times, latencies and memory differ from run to run and are left out of tables, and so
+are manifests, which have hashes of such tables; everything else must be equal. The exit status is 1
+if an artefact differs.
 """
 
 import argparse

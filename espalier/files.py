@@ -1,16 +1,14 @@
-"""Atomic writing of files and folders, and folders with a manifest of their hashes.
+"""Atomic writing of files, and folders with a manifest of their hashes.
 
-Everything is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by a manifest with
+A file is written beside its final path, flushed to the disk and renamed. A folder is *sealed* by a manifest with
 the SHA-256 and size of each of its files, which is written last; a folder without a valid manifest is incomplete. A
 manifest may come from elsewhere: its names are checked before they become paths, and its size before it is read.
 """
 
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +23,6 @@ from espalier.system_errors import naming
 
 # names in manifests: one component, not hidden, of characters that every file system can hold
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
-_BESIDE = ".espalier-work"  # folder for drafts beside their destination
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # path of an object in a cache of DVC, to which DVC can link the files of a model
 _DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
@@ -59,13 +56,13 @@ def writing(path: Path) -> Iterator[Path]:
             mode = beside.stat().st_mode  # safetensors would allow the owner alone to read
             yield beside
             beside.chmod(mode)
-            _flush(beside)
+            flush(beside)
             beside.replace(path)
         except BaseException:
             with suppress(OSError):  # on a disk that fails, the first error says why
                 beside.unlink(missing_ok=True)
             raise
-        _flush(path.parent)
+        flush(path.parent)
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
@@ -138,128 +135,41 @@ def read_bounded(path: Path, largest: int) -> bytes:
     return content
 
 
-@contextmanager
-def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
-    """Build a folder in `workshop`, then rename it to `folder`.
-
-    If they are on different file systems, between which nothing can be renamed, it is built in a
-    hidden folder beside `folder` instead. The former content of `folder` stays until the new one is
-    complete; after an error it is unchanged.
-    """
-    workshop = workshop_for(folder, workshop)
-    draft = workshop / f"{folder.name}.{uuid.uuid4().hex}"
-    try:
-        with naming(workshop, draft):
-            draft.mkdir(parents=True)
-            yield draft
-            for path in sorted(draft.rglob("*")):
-                _flush(path)
-            _flush(draft)
-        with naming(folder.parent, draft):
-            _rename(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    finally:
-        with suppress(OSError):  # it is not empty, if others build there too
-            if workshop.name == _BESIDE:
-                workshop.rmdir()
-
-
-def workshop_for(folder: Path, workshop: Path) -> Path:
-    """A folder in which another one can be built and then renamed to `folder`; both can be written.
-
-    Args:
-        folder: path of the finished folder.
-        workshop: folder to build in, if it is on the file system of `folder`.
-
-    Returns:
-        `workshop`, or a hidden folder beside `folder`.
-
-    Raises:
-        BadInput: if `folder` is a mount point, which cannot be replaced.
-        OSError: if one of them cannot be written; it names it.
-    """
-    if folder.is_mount():
-        raise BadInput(
-            f"Expected {folder} to be a folder that can be replaced; found a mount point: mount its "
-            "file system elsewhere, or at the folder above."
-        )
-    probe = workshop / f".probe.{uuid.uuid4().hex}"
-    moved = folder.parent / probe.name
-    with naming(workshop, probe):
-        probe.mkdir(parents=True)
-    try:
-        with naming(folder.parent, moved):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            moved.mkdir()
-        # folders of one device can be mounted apart, so only renaming tells
-        probe.rename(moved)
-        return workshop
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        return folder.parent / _BESIDE
-    finally:
-        for path in (probe, moved):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _rename(draft: Path, folder: Path) -> None:
-    """Rename a finished folder, in place of a former one if there is one."""
-    former = draft.with_name(f"{draft.name}.former")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        _move(folder, former)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if former.exists():
-            _move(former, folder)
-        raise
-    _flush(folder.parent)
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def _move(folder: Path, target: Path) -> None:
-    """Rename a folder, or copy it: a folder of a container's image cannot be renamed."""
-    try:
-        folder.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copytree(folder, target)
-        shutil.rmtree(folder)
-
-
-def link_files(source: Path, target: Path) -> None:
-    """Give a folder the files of another one: hard links, or copies where the file system has none."""
-    shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def seal(folder: Path) -> None:
+def seal(folder: Path, *, nested: bool = False) -> None:
     """Write the manifest of a folder: the hash and size of every file in it.
 
-    Files in sub-folders, hidden ones and ones without a plain name are left out, as no part of a model.
+    Hidden files and ones without a plain name are left out, as no part of a model or report.
+
+    Args:
+        folder: the folder.
+        nested: whether the files of its sub-folders count too.
     """
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.name != MANIFEST and _PLAIN_NAME.fullmatch(path.name)
-    )
-    entries = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files}
+    entries = {
+        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in sealed_names(folder, nested=nested)
+    }
     write_json(folder / MANIFEST, {"files": entries})
 
 
-def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+def sealed_names(folder: Path, *, nested: bool = False) -> list[str]:
+    """The names of the files in a folder that `seal` records, with `/` after that of a sub-folder."""
+    paths = sorted(folder.rglob("*") if nested else folder.iterdir())
+    names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    return [name for name in names if _is_plain(name, nested=nested)]
+
+
+def _is_plain(name: str, *, nested: bool) -> bool:
+    """Whether a manifest may have a name: it cannot lead out of the folder, and no part of it is hidden."""
+    parts = name.split("/") if nested else [name]
+    return name != MANIFEST and all(_PLAIN_NAME.fullmatch(part) for part in parts)
+
+
+def read_manifest(folder: Path, *, nested: bool = False) -> dict[str, dict[str, Any]]:
     """The SHA-256 and the size of each file of a sealed folder, by its name, from its manifest.
+
+    Args:
+        folder: the folder.
+        nested: whether names may have parts, as `predictions/teacher.parquet`.
 
     Raises:
         BadInput: if the manifest is missing or not as `seal` writes it: no files, a name that is
@@ -275,7 +185,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(entries, dict) or not entries:
         raise BadInput(f"Expected {path} to list files under `files`; found none.")
     for name, entry in entries.items():
-        if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+        if not _is_plain(name, nested=nested):
             raise BadInput(
                 f"Expected the names in {path} to be plain file names of letters, digits and "
                 f"'_', '.', '+', '-'; found {name[:100]!a}."
@@ -287,21 +197,22 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def verify(folder: Path, required: Iterable[str] = ()) -> dict[str, str]:
+def verify(folder: Path, required: Iterable[str] = (), *, nested: bool = False) -> dict[str, str]:
     """Check a sealed folder against its manifest.
 
     Args:
-        folder: The folder.
-        required: Names of files that the manifest has to list.
+        folder: the folder.
+        required: names of files that the manifest has to list.
+        nested: whether the files of its sub-folders were sealed too.
 
     Returns:
         The SHA-256 of each file, by its name.
 
     Raises:
-        BadInput: if the manifest or a file is missing, or a file has changed or is a link that
-            leads out of the folder; it names the file.
+        BadInput: if the manifest or a file is missing, or a file has changed or is reached by a link
+            that leads out of the folder; it names the file.
     """
-    entries = read_manifest(folder)
+    entries = read_manifest(folder, nested=nested)
     for name in required:
         if name not in entries:
             found = ", ".join(sorted(entries))
@@ -330,9 +241,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _refuse_outside(folder: Path, path: Path) -> None:
-    """Refuse a link that leads out of a folder, except to an object in a cache of DVC."""
-    if not path.is_symlink():
-        return
+    """Refuse a file that a link places outside of a folder, except in a cache of DVC."""
     target = Path(os.path.realpath(path))
     inside = target.is_relative_to(os.path.realpath(folder))
     if not inside and not _DVC_OBJECT.fullmatch(target.as_posix()):
@@ -342,7 +251,8 @@ def _refuse_outside(folder: Path, path: Path) -> None:
         )
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the disk store a file, or the names in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -7,6 +7,7 @@ where they are required.
 import csv
 import io
 import math
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espalier import files
-from espalier.errors import BadInput, first_problem, printable, reason_of
-from espalier.paths import TEACHER
+from espalier.errors import BadInput, Notice, first_problem, printable, reason_of
+from espalier.paths import CLASSES, CONDITIONS, MANIFEST, PAGE, REPORTS, TABLE, TEACHER
 from espalier.settings.limits import CSV_BYTES, CSV_CELLS
 
 
@@ -70,6 +71,58 @@ class ConditionsRecord(Record):
     runtime: str = "onnxruntime"
     processor: str = ""
     provider: str = ""
+    espalier: str = ""
+
+
+_REPAIR = f"`espalier repair` restores {REPORTS}/ or makes them again."
+
+
+def has_reports(root: Path) -> bool:
+    """Whether a project has reports of an evaluation, damaged or not."""
+    return any((root / REPORTS / name).exists() for name in (TABLE, MANIFEST))
+
+
+def verify_reports(root: Path) -> bool:
+    """Check the reports of a project against their manifest, before any of their files is read.
+
+    Reports of versions without such a manifest are accepted with a warning: DVC takes them for up to date, and
+    would not make them again.
+
+    Args:
+        root: the project, which has reports.
+
+    Returns:
+        Whether there is a manifest.
+
+    Raises:
+        BadInput: if a file is missing, changed, or not listed; the message has the file and the way on.
+    """
+    folder = root / REPORTS
+    try:
+        if not (folder / MANIFEST).is_file() and not _names_version(folder / CONDITIONS):
+            warnings.warn(
+                f"Expected {folder} to be sealed by a {MANIFEST}; found none, as earlier versions left "
+                "them: their files are read unchecked until the next evaluation.",
+                Notice,
+                stacklevel=3,
+            )
+            return False
+        sealed = files.verify(folder, (TABLE, CLASSES, CONDITIONS, PAGE), nested=True)
+    except BadInput as error:
+        remedy = "" if "`espalier repair`" in str(error) else f" {_REPAIR}"
+        raise BadInput(f"{error}{remedy}") from None
+    others = [name for name in files.sealed_names(folder, nested=True) if name not in sealed]
+    if others:
+        raise BadInput(
+            f"Expected {folder} to hold only files that its {MANIFEST} lists; found {others[0]} too: move it "
+            "elsewhere, or `espalier run` makes new reports without it."
+        )
+    return True
+
+
+def _names_version(conditions: Path) -> bool:
+    """Whether reports name the version that wrote them, as all with a manifest do."""
+    return conditions.is_file() and bool(read_record(conditions, ConditionsRecord).get("espalier"))
 
 
 _LAST_SECOND = 2**37  # of a time since 1970 that the calendar of Python has
@@ -184,7 +237,8 @@ _MEASURED = (
     "not_finite",
 )
 _ABOVE_ZERO = frozenset({"examples", "bytes", "latency_1_ms", "latency_64_ms"})
-_FURTHER = ("memory_1", "worst_class_drop_high", "front")  # the first two may be empty
+_MAY_BE_EMPTY = ("memory_1", "worst_class_drop_high")
+_OF_A_HEAD = ".drop_high"  # ending of columns of single heads, which may be empty too
 
 
 def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
@@ -199,7 +253,7 @@ def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
             parent above it, or another value where a number has to be; the message has the file and the row.
     """
     measured = (*(f"{headline}{ending}" for ending in _OF_THE_SCORE), *_MEASURED)
-    rows = read_csv(path, (*_WORDS, *measured, *_FURTHER))
+    rows = read_csv(path, (*_WORDS, *measured, *_MAY_BE_EMPTY, "front"))
     parents = {row["model"]: row["parent"] for row in rows}
     if parents.get(TEACHER) != "" or len(parents) < len(rows):
         raise BadInput(
@@ -210,9 +264,14 @@ def read_models_table(path: Path, headline: str) -> list[dict[str, str]]:
     for line, row in enumerate(rows, start=2):
         _check_words(path, row, line, above)
         above.add(row["model"])
-        for column in measured:
+        filled = [name for name in row if row[name] and _may_be_empty(name)]
+        for column in (*measured, *filled):
             _check_number(path, row, column, line)
     return rows
+
+
+def _may_be_empty(column: str) -> bool:
+    return column in _MAY_BE_EMPTY or column.endswith(_OF_A_HEAD)
 
 
 def _check_words(path: Path, row: Mapping[str, str], line: int, above: Collection[str]) -> None:

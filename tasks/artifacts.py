@@ -1,6 +1,5 @@
 """Metrics as Prefect artifacts: a table per model, and a table and a page per run."""
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -11,6 +10,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from espalier import paths
+from espalier.errors import EspalierError
+from espalier.records import has_reports, read_csv, verify_reports
 from espalier.tasks.environment import locate_registry
 from espalier.tasks.project import Project
 
@@ -34,15 +35,21 @@ def publish_model(name: str, root: Path) -> None:
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish(project: Project) -> None:
     """Publish the table of all models, and the locations of the results."""
-    table = project.root / paths.REPORTS / paths.TABLE
-    if table.is_file():
-        with table.open(newline="") as file:
-            rows: list[dict[str, Any]] = list(csv.DictReader(file))
-        create_table_artifact(
-            table=rows, key="models", description="All models, measured in one evaluation."
-        )
+    if has_reports(project.root):
+        try:
+            _publish_table(project.root)
+        except EspalierError as error:
+            get_run_logger().warning("The table of all models could not be published: %s", error)
     create_markdown_artifact(
         markdown=_page(project.root), key="espalier", description="Locations of the results."
+    )
+
+
+def _publish_table(root: Path) -> None:
+    verify_reports(root)
+    rows: list[dict[str, Any]] = list(read_csv(root / paths.REPORTS / paths.TABLE))
+    create_table_artifact(
+        table=rows, key="models", description="All models, measured in one evaluation."
     )
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from properties import assert_explains
 
-from espalier import files
+from espalier import files, folders
 from espalier.errors import BadInput
 
 
@@ -83,6 +83,37 @@ def test_a_damaged_file_is_named(sealed, damage):
     assert_explains(caught.value, str(path))
 
 
+def test_files_of_sub_folders_are_sealed_on_request_and_hidden_ones_never(sealed):
+    files.write(sealed / "inner" / "deep" / "table.csv", "a")
+    files.write(sealed / "inner" / ".hidden", "a")
+    files.seal(sealed)
+    assert set(files.verify(sealed)) == {"note.txt", "weights.bin"}
+    files.seal(sealed, nested=True)
+    assert set(files.verify(sealed, nested=True)) == {
+        "inner/deep/table.csv",
+        "note.txt",
+        "weights.bin",
+    }
+    with pytest.raises(BadInput, match=r"plain file names .*found 'inner/deep/table\.csv'"):
+        files.verify(sealed)
+    (sealed / "inner" / "deep" / "table.csv").write_text("b")
+    with pytest.raises(BadInput, match=r"inner/deep/table\.csv .*`espalier repair`"):
+        files.verify(sealed, nested=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["inner/../../evil", "../evil", "/etc/passwd", "inner//x", "inner/.x", "inner/"]
+)
+def test_a_name_that_leads_elsewhere_is_refused_before_it_is_a_path(sealed, name):
+    files.seal(sealed, nested=True)
+    content = files.read_json(sealed / "manifest.json")
+    content["files"][name] = content["files"]["note.txt"]
+    files.write_json(sealed / "manifest.json", content)
+    with pytest.raises(BadInput) as caught:
+        files.verify(sealed, nested=True)
+    assert_explains(caught.value, str(sealed / "manifest.json"), name)
+
+
 def test_a_folder_without_a_seal_does_not_count(sealed):
     (sealed / "manifest.json").unlink()
     with pytest.raises(BadInput) as caught:
@@ -91,7 +122,7 @@ def test_a_folder_without_a_seal_does_not_count(sealed):
 
 
 def test_a_folder_takes_the_place_of_the_former_one_in_one_step(sealed, tmp_path):
-    with files.replacing(sealed, tmp_path / "work") as draft:
+    with folders.replacing(sealed, tmp_path / "work") as draft:
         (draft / "new").write_text("new")
         assert (sealed / "weights.bin").exists()
     assert [path.name for path in sealed.iterdir()] == ["new"]
@@ -100,7 +131,7 @@ def test_a_folder_takes_the_place_of_the_former_one_in_one_step(sealed, tmp_path
 
 def test_a_failure_inside_leaves_the_former_folder(sealed, tmp_path):
     def interrupted():
-        with files.replacing(sealed, tmp_path / "work") as draft:
+        with folders.replacing(sealed, tmp_path / "work") as draft:
             (draft / "new").write_text("new")
             raise KeyboardInterrupt
 

@@ -12,7 +12,7 @@ from espalier.commands import repair
 from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
 from espalier.params import read_params
-from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED, STATE
+from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED, REPORTS, STATE
 from espalier.space import existing, free_bytes, in_units
 from espalier.training.device import computes_bfloat16, default_device
 from espalier.upkeep.repair import is_damaged
@@ -74,7 +74,7 @@ def _check_record(root: Path, console: Console, *, mend: bool) -> None:
 
 
 def _check_leftovers(root: Path, console: Console, *, mend: bool) -> None:
-    """List what killed processes have left, folders without an entry, and damaged models."""
+    """List what killed processes have left, folders without an entry, damaged models and reports."""
     params = read_params(root)
     leftovers = find_leftovers(root, params.names, params.sweep)
     for leftover in leftovers:
@@ -82,10 +82,12 @@ def _check_leftovers(root: Path, console: Console, *, mend: bool) -> None:
         console.print(f"{'stale':12} {place}: {leftover.kind}, {leftover.bytes / 1e6:.1f} MB")
     for name in params.names:
         folder = root / MODELS / name
-        if is_damaged(folder):
+        if is_damaged(root, f"{MODELS}/{name}"):
             console.print(f"{'damaged':12} {folder.relative_to(root)}: `espalier repair`")
         elif not folder.is_dir():
             console.print(f"{'not made':12} {folder.relative_to(root)}: `espalier run`")
+    if is_damaged(root, REPORTS):
+        console.print(f"{'damaged':12} {REPORTS}: `espalier repair`")
     if leftovers and mend:
         freed = sweep(leftovers, root)
         busy = " (a process is at work: try again after it)" if is_at_work(root) else ""

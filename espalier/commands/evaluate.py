@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from espalier import files
+from espalier import __version__, files, folders
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.dvc_record import keep_record
@@ -67,7 +67,7 @@ def run(root: Path) -> None:
     test = read_split(root / PREPARED, "test")
     inputs, task = test.inputs.numpy(), dataset.build_task()
     conditions = _conditions(root, params, hashes, dataset.task)
-    with files.replacing(root / REPORTS, root / STATE / "work") as draft:
+    with folders.replacing(root / REPORTS, root / STATE / "work") as draft:
         outputs = _outputs(root, params, inputs)
         questions = _questions(root, dataset, test, list(hashes))
         judged, classes = _judge(outputs, questions, task)
@@ -86,6 +86,7 @@ def run(root: Path) -> None:
         best = table.index[table["front"]].tolist()
         explain(root, draft, params, test, _of_all_classes(outputs, questions), best)
         write_page(root, draft)
+        files.seal(draft, nested=True)
         Kept(root, REPORTS).keep(draft)
     _print_table(table, len(inputs), task)
     sys.stdout.writelines(beside_baselines(params, outputs, questions, task))
@@ -101,8 +102,8 @@ def _print_table(table: pd.DataFrame, examples: int, task: Task) -> None:
 
 def _verify(root: Path, params: Params) -> dict[str, str]:
     """Check that all models are undamaged and as `params.yaml` says; the hashes of the deployed files."""
-    folders = {name: root / MODELS / name for name in params.names}
-    hashes = {name: files.verify(one, required=CONTENT) for name, one in folders.items()}
+    paths = {name: root / MODELS / name for name in params.names}
+    hashes = {name: files.verify(path, required=CONTENT) for name, path in paths.items()}
     refuse_stale(root, params)
     _warn_of_other_devices(root, params)
     return {name: found[DEPLOYED] for name, found in hashes.items()}
@@ -256,6 +257,7 @@ def _conditions(root: Path, params: Params, hashes: Mapping[str, str], task: str
         "runtime": runtime.name,
         runtime.name: runtime.version,
         "provider": runtime.provider,
+        "espalier": __version__,
         "torch": torch.__version__,
         "started": time.time(),
     }

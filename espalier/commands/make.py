@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier import files
+from espalier import files, folders
 from espalier.coding.packed import encode
 from espalier.data.names import VALIDATION
 from espalier.dvc_record import keep_record
@@ -146,7 +146,7 @@ def _publish(job: Job[Any], result: OperationResult, seconds: float) -> None:
     """Write the model folder, seal it, and print a summary."""
     headline = job.data.task.headline
     result.network.cpu()
-    with files.replacing(job.project.folder(job.name), job.project.drafts) as draft:
+    with folders.replacing(job.project.folder(job.name), job.project.drafts) as draft:
         _write_deployed(job, result, draft / DEPLOYED)
         save(result.network, draft)
         metrics = {

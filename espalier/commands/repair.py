@@ -1,4 +1,4 @@
-"""`espalier repair`: damaged models and objects of DVC's cache, made whole again."""
+"""`espalier repair`: damaged models, reports and objects of DVC's cache, made whole again."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from espalier.upkeep.repair import Repair, find_cache
 
 
 def run(root: Path) -> None:
-    """Verify model folders and DVC's cache, drop what is damaged, and restore it or make it again.
+    """Verify models, reports and DVC's cache, drop what is damaged, and restore it or make it again.
 
     Raises:
         BadInput: if the project has no DVC, or something stays damaged.

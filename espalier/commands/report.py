@@ -3,9 +3,10 @@
 import subprocess
 from pathlib import Path
 
-from espalier import files
+from espalier import files, folders
 from espalier.errors import BadInput
-from espalier.paths import PAGE, REPORTS, TABLE
+from espalier.paths import PAGE, REPORTS, STATE, TABLE
+from espalier.records import has_reports, verify_reports
 from espalier.report.page import render
 
 
@@ -13,14 +14,19 @@ def run(root: Path) -> None:
     """Write `reports/index.html` from the tables of the last evaluation and the current gates.
 
     Raises:
-        BadInput: if there has been no evaluation, or its tables are damaged.
+        BadInput: if there has been no evaluation, or its files are damaged.
     """
-    table = root / REPORTS / TABLE
-    if not table.is_file():
+    if not has_reports(root):
         raise BadInput(
-            f"Expected {table} to exist; found nothing there: run `espalier evaluate` first."
+            f"Expected {root / REPORTS / TABLE} to exist; found nothing there: run `espalier evaluate` first."
         )
-    write_page(root, root / REPORTS)
+    is_sealed = verify_reports(root)
+    page = render(root, root / REPORTS)
+    with folders.replacing(root / REPORTS, root / STATE / "work") as draft:
+        folders.link_files(root / REPORTS, draft)
+        files.write(draft / PAGE, page)
+        if is_sealed:
+            files.seal(draft, nested=True)
     print(f"wrote {root / REPORTS / PAGE}")  # noqa: T201
 
 

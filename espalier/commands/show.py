@@ -5,7 +5,13 @@ from pathlib import Path
 from espalier.errors import BadInput
 from espalier.paths import CONDITIONS, REPORTS, TABLE
 from espalier.reading import naming
-from espalier.records import ConditionsRecord, read_models_table, read_record
+from espalier.records import (
+    ConditionsRecord,
+    has_reports,
+    read_models_table,
+    read_record,
+    verify_reports,
+)
 from espalier.report.terminal import print_tree
 from espalier.settings.tasks import headline_of
 
@@ -21,11 +27,12 @@ def run(root: Path, name: str | None = None) -> None:
 
         return show_layers(root, name)
     path = root / REPORTS / TABLE
-    if not path.is_file():
+    if not has_reports(root):
         raise BadInput(
             f"Expected {path} to exist; found nothing there: run `espalier run` or `dvc repro` "
             "first."
         )
+    verify_reports(root)
     measured = root / REPORTS / CONDITIONS
     conditions = read_record(measured, ConditionsRecord) if measured.is_file() else {}
     task = conditions.get("task", "classification")  # earlier versions knew no other

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from espalier import files
+from espalier import files, folders
 from espalier.data import layout, writing
 from espalier.data.decoding import Decoded, decode_all, encoded_images
 from espalier.data.heads import refuse_missing_classes, task_facts
@@ -122,7 +122,7 @@ def prepare(
     read = layout.read(source, settings=settings)
     with disk_errors(workshop), checked(read, settings, workshop) as data:
         _say_moved(target, data.examples)
-        with files.replacing(target, workshop) as draft:
+        with folders.replacing(target, workshop) as draft:
             return _write(draft, data, settings.seed or 0)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from espalier import files
+from espalier import files, folders
 from espalier.data import layout, tables, torchvision_files
 from espalier.data.converting import convert
 from espalier.data.known import DIGITS, KNOWN
@@ -76,7 +76,7 @@ def import_data(
         BadInput: if there are no such data or they fail a check. The old data are unchanged.
         TryAgain: if the download failed.
     """
-    with disk_errors(workshop), files.replacing(target, workshop) as draft:
+    with disk_errors(workshop), folders.replacing(target, workshop) as draft:
         origin = _fill(draft, source, root, target, workshop, settings)
         with _naming_the_original(draft, origin):
             imported = _describe(draft, settings, workshop)

@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from espalier import files
+from espalier import folders
 from espalier.dvc_record import is_run_by_dvc
 from espalier.making.stage_dependencies import recorded_outputs
 from espalier.paths import MODELS, STATE
@@ -68,8 +68,8 @@ class Kept:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _replace(self, target: Path, source: Path) -> None:
-        with files.replacing(target, self.root / STATE / "work") as draft:
-            files.link_files(source, draft)
+        with folders.replacing(target, self.root / STATE / "work") as draft:
+            folders.link_files(source, draft)
 
 
 def drop_recorded_models(root: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from espalier import files
+from espalier import files, folders
 from espalier.errors import BadInput, Notice
 from espalier.making.job import Job
 from espalier.making.latency_check import LatencyCheck
@@ -158,7 +158,7 @@ def _once(job: Job[Prune], name: str, make: Callable[[], nn.Module]) -> nn.Modul
 
 
 def _save(job: Job[Prune], network: nn.Module, folder: Path) -> None:
-    with files.replacing(folder, job.project.drafts) as draft:
+    with folders.replacing(folder, job.project.drafts) as draft:
         kept_outputs = kept_outputs_of(network)
         if kept_outputs is not None:
             files.write_json(draft / CUT, kept_outputs.as_json())

@@ -13,6 +13,7 @@ from espalier.errors import BadInput, EspalierError, Notice
 from espalier.params import Params
 from espalier.params.lineage import refuse_stale
 from espalier.paths import REGISTERED
+from espalier.records import has_reports, verify_reports
 from espalier.registry.connection import Store, connect, find_store
 from espalier.registry.live import reconcile
 from espalier.registry.memos import State, holds, read_memo, take_state
@@ -85,12 +86,14 @@ def register(
         The version of each model, parents first.
 
     Raises:
-        BadInput: If a model folder is damaged (the message names the file) or was made from other
+        BadInput: If a model or the reports are damaged (the message names the file), or a model was made from other
             inputs than `params.yaml` has now, or the store denies access.
         TryAgain: If the store is unavailable. Versions made until then are kept, and found the next
             time.
     """
     models = _read_models(root, params)
+    if has_reports(root):
+        verify_reports(root)
     reports, page = read_report(root), read_page(root)
     store = find_store(root)
     done: list[Registered] = []

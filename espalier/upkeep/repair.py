@@ -1,9 +1,9 @@
-"""Repair: damaged objects of DVC's cache and damaged model folders, made whole again with the same bits.
+"""Repair: damaged objects of DVC's cache and damaged models and reports, made whole again.
 
 An intact copy replaces a damaged one: the object in the cache, the file in the workspace, or the one on
 remote storage. A model without an intact copy is made again; files that come out with the recorded bits
 replace the lost ones, and the intact files of the former folder stay, so that nothing that depends on
-the model changes.
+the model changes. Reports without an intact copy are made again by DVC, because latencies differ each time.
 """
 
 import os
@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espalier import files
+from espalier import files, folders
 from espalier.errors import BadInput, EspalierError, TryAgain
-from espalier.paths import MANIFEST, MODELS, STATE
+from espalier.paths import MANIFEST, MODELS, REPORTS, STATE
 from espalier.stage_lock import hold_stage
 from espalier.upkeep.dvc_cache import DIRECTORY, Cache, md5, write_listing
 from espalier.upkeep.dvc_commands import call_dvc
@@ -65,6 +65,7 @@ class Repair:
         for output in broken:
             if not self._restore(output):
                 self._make(output)
+        self._set_unrecorded_reports_aside(outputs)
         gone = [name for name in dropped if not self.cache.holds(name)]
         self.cache.forget_runs(gone)
         if self.lost:
@@ -72,8 +73,8 @@ class Repair:
         self.say(f"{len(outputs)} outputs are whole; {len(broken)} were mended")
 
     def _is_broken(self, output: Output, dropped: Iterable[str]) -> bool:
-        """Whether an output has lost an object, or is a damaged model folder."""
-        if output.md5 in dropped or is_damaged(self.root / output.path):
+        """Whether an output has lost an object, or is damaged."""
+        if output.md5 in dropped or is_damaged(self.root, output.path):
             return True
         listing = self._recorded(output) or {}
         unsealed = MANIFEST in listing and self._lacks_manifest(output)
@@ -98,7 +99,9 @@ class Repair:
                 self.cache.add(name, copy.read_bytes())
         if not all(self.cache.holds(name) for name in listing.values()):
             return False
-        if is_damaged(folder) or (MANIFEST in listing and self._lacks_manifest(output)):
+        if is_damaged(self.root, output.path) or (
+            MANIFEST in listing and self._lacks_manifest(output)
+        ):
             self._write(folder, listing)
             self.say(f"{output.path}: restored from DVC's cache")
         return True
@@ -118,9 +121,9 @@ class Repair:
         return found
 
     def _write(self, folder: Path, listing: dict[str, str]) -> None:
-        """Write a model folder from the objects of the cache."""
+        """Write a folder from the objects of the cache."""
         exclusive = hold_stage(self.root, folder.name, self.say)
-        with exclusive, files.replacing(folder, self._workshop) as draft:
+        with exclusive, folders.replacing(folder, self._workshop) as draft:
             for inner, name in listing.items():
                 target = draft / inner
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,10 +144,12 @@ class Repair:
                 f"Expected an intact copy of {output.path} in the cache, on remote storage or in the "
                 f"workspace; found none: bring the data again, and run `dvc add {output.path}`."
             )
-        elif is_intact(path):
+        elif is_intact(self.root, output.path):
             self.say(f"{output.path}: newer than its lost record: `espalier run` records it")
         elif Path(output.path).parent == Path(MODELS):
             self._make_model(output)
+        elif output.path == REPORTS:
+            self._make_reports(output)
         else:
             self._set_aside(path)  # the next run makes it, because it is missing
             self.say(f"{output.path}: no intact copy: `espalier run` makes it again")
@@ -157,6 +162,29 @@ class Repair:
             path.rename(aside)
             os.utime(aside)
         return aside
+
+    def _set_unrecorded_reports_aside(self, outputs: Iterable[Output]) -> None:
+        """Set damaged reports aside that DVC has not recorded, so that the next run makes them."""
+        recorded = any(output.path == REPORTS for output in outputs)
+        if not recorded and is_damaged(self.root, REPORTS):
+            self._set_aside(self.root / REPORTS)
+            self.say(f"{REPORTS}: damaged and not recorded: `espalier run` makes them again")
+
+    def _make_reports(self, output: Output) -> None:
+        """Have DVC make the reports and record them; the damaged ones come back if that fails."""
+        folder = self.root / output.path
+        aside = self._set_aside(folder)
+        self.say(f"{output.path}: no intact copy: making it again by `{output.command}`")
+        try:
+            words = ("repro", "--single-item", "--no-run-cache", output.target)
+            call_dvc(self.root, *words, say=self.say)
+        except EspalierError as error:
+            if aside.exists() and not folder.exists():
+                aside.rename(folder)
+            self.lost.append(f"{output.path}: {error}")
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+        self.say(f"{output.path}: made again and recorded; latencies were measured anew")
 
     def _make_model(self, output: Output) -> None:
         folder, listing = self.root / output.path, self._recorded(output)
@@ -200,18 +228,23 @@ class Repair:
         return self.root / STATE / "work"
 
 
-def is_intact(folder: Path) -> bool:
-    """Whether a folder is sealed, and its files are those of its manifest."""
+def is_intact(root: Path, output: str) -> bool:
+    """Whether an output is a sealed folder, and its files are those of its manifest.
+
+    Args:
+        root: the project.
+        output: path of the output, relative to it.
+    """
     try:
-        files.verify(folder)
+        files.verify(root / output, nested=output == REPORTS)
     except BadInput:
         return False
     return True
 
 
-def is_damaged(folder: Path) -> bool:
-    """Whether a folder is sealed, and its files differ from its manifest."""
-    return (folder / MANIFEST).is_file() and not is_intact(folder)
+def is_damaged(root: Path, output: str) -> bool:
+    """Whether an output is a sealed folder, and its files differ from its manifest."""
+    return (root / output / MANIFEST).is_file() and not is_intact(root, output)
 
 
 def find_cache(root: Path, say: Say) -> Cache:

@@ -48,6 +48,17 @@ def test_an_unknown_task_is_named_with_the_known_ones(root):
     assert_explains(caught.value, "classification, multilabel, regression", "divination")
 
 
+@pytest.mark.parametrize("column", ["memory_1", "worst_class_drop_high", "speedup_1_low"])
+def test_a_word_in_the_place_of_a_number_is_named(root, column):
+    child = CHILD.split(",")
+    child[COLUMNS.split(",").index(column)] = "0.2x"
+    path = root / "reports" / "models.csv"
+    path.write_text("\n".join([COLUMNS, TEACHER, ",".join(child), ""]))
+    with pytest.raises(BadInput) as caught:
+        show.run(root)
+    assert_explains(caught.value, str(path), f"`{column}`", "line 3", "0.2x")
+
+
 def test_nothing_that_computes_is_imported(root):
     code = (
         "import sys; from espalier.flows.cli import main; sys.argv = ['espalier', 'show']\n"

@@ -38,6 +38,7 @@ from espalier.models.onnx_import import read_onnx
 from espalier.models.trained import read_weights
 from espalier.params import read_params
 from espalier.pruning.groups.kept_outputs import KeptOutputs
+from espalier.records import verify_reports
 from espalier.registry.promotion.evaluator import Evaluator, answer
 from espalier.registry.versions.metrics import read_history, read_metrics, read_report
 from espalier.registry.versions.model import read_model
@@ -162,6 +163,7 @@ PARSERS = {
     "conditions": Parser("reports/conditions.json", show.run),
     "conditions, judged": Parser("reports/conditions.json", _figures, SLOW),
     "conditions, drawn": Parser("reports/conditions.json", _page, SLOW),
+    "manifest of reports": Parser("reports/manifest.json", verify_reports),
     "predictions, judged": Parser("reports/predictions/pruned.parquet", _figures, SLOW),
     "predictions, drawn": Parser("reports/predictions/pruned.parquet", _page, SLOW),
 }
@@ -228,6 +230,8 @@ def hide_damage(root: Path, file: str) -> None:
     path = root / file
     if file.startswith("models") and path.name != "manifest.json":
         files.seal(path.parent)
+    elif file.startswith("reports") and path.name != "manifest.json":
+        files.seal(root / "reports", nested=True)
     elif path.suffix == ".safetensors" and path.is_file() and not path.is_block_device():
         described = json.loads((root / "prepared/dataset.json").read_text())
         described["files"][path.name] = files.sha256(path)

@@ -34,6 +34,7 @@ from espalier.paths import (
     CONDITIONS,
     DATASET,
     GATES,
+    MANIFEST,
     MODELS,
     PARAMS,
     PREDICTIONS,
@@ -151,9 +152,10 @@ def holds(folder: Path, content: str) -> bool:
 def _project(root: Path) -> list[Path]:
     """The files of a project that decide about its models."""
     prepared, reports = root / PREPARED, root / REPORTS
-    single = [root / PARAMS, root / GATES, reports / TABLE, reports / CONDITIONS]
+    single = [root / PARAMS, root / GATES]
+    judged = [reports / name for name in (MANIFEST, TABLE, CONDITIONS)]
     data = [prepared / DATASET, prepared / f"{TEST}.safetensors"]
-    return [*single, *data, *_tree(root / MODELS), *_tree(reports / PREDICTIONS)]
+    return [*single, *judged, *data, *_tree(root / MODELS), *_tree(reports / PREDICTIONS)]
 
 
 def _store(store: Store) -> list[Path]:

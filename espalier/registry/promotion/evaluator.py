@@ -41,7 +41,14 @@ from espalier.paths import (
 )
 from espalier.prediction import Task
 from espalier.reading import reading
-from espalier.records import ConditionsRecord, LineageRecord, read_models_table, read_record
+from espalier.records import (
+    ConditionsRecord,
+    LineageRecord,
+    has_reports,
+    read_models_table,
+    read_record,
+    verify_reports,
+)
 from espalier.runtimes import RunLimits, runtime_named
 from espalier.training.batches import Resident
 from espalier.training.scoring import Inference
@@ -126,15 +133,16 @@ class Evaluator:
         """Open the reports and the test split of a project.
 
         Raises:
-            BadInput: If the reports are missing, or were made of other data or other models, or a
+            BadInput: If the reports are missing or damaged, or were made of other data or other models, or a
                 model was made otherwise than `params.yaml` says now.
         """
         table = root / REPORTS / TABLE
-        if not table.is_file():
+        if not has_reports(root):
             raise BadInput(
                 f"Expected the evaluation in {table}; found no such file. "
                 "Run `espalier evaluate` first."
             )
+        verify_reports(root)
         data = data_hash(root / PREPARED)
         _check_reports(root, params, data)
         refuse_stale(root, params, data=False)  # the gate `data` compares the data

@@ -33,11 +33,7 @@ def bounded(place: object, memory: int) -> Iterator[None]:
     if not used:
         yield
         return
-    import resource  # noqa: PLC0415, RUF100 - not on every system
-
-    former, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = [one for one in (former, hard) if one != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([used + memory, *limits]), hard))
+    former = limit_data(used + memory, widen=False)
     try:
         yield
     except MemoryError:
@@ -46,7 +42,26 @@ def bounded(place: object, memory: int) -> Iterator[None]:
             "needs more, or that this machine has less."
         ) from None
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (former, hard))
+        limit_data(former)
+
+
+def limit_data(limit: int, *, widen: bool = True) -> int:
+    """Limit the data of this process, on a system that counts them (`data_bytes`).
+
+    Args:
+        limit: number of bytes; -1 for none.
+        widen: whether the limit may be above the former one.
+
+    Returns:
+        The former limit, likewise.
+    """
+    import resource  # noqa: PLC0415, RUF100 - not on every system
+
+    former, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    given = (limit, hard) if widen else (limit, hard, former)
+    soft = min((one for one in given if one != resource.RLIM_INFINITY), default=-1)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    return former
 
 
 def data_bytes() -> int:

@@ -64,6 +64,19 @@ def repeated_image(folder: Path) -> None:
     pq.write_table(pa.table({"image": images, "label": labels}), path, store_schema=False)
 
 
+def repeated_image_in_a_large_file(folder: Path) -> None:
+    """The same after twelve megabytes that are no image either, which allow no more memory."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).bytes(12 * 2**20)
+    images = pa.DictionaryArray.from_arrays(
+        pa.array(np.r_[0, np.ones(2000)].astype(np.int32)), pa.array([noise, bytes(2**20)])
+    )
+    labels = pa.array([*[0, 1] * 1000, 0])
+    path = folder / "train.parquet"
+    pq.write_table(pa.table({"image": images, "label": labels}), path, store_schema=False)
+    assert path.stat().st_size > 12 * 2**20
+
+
 def wav(frames: int, channels: int = 1) -> bytes:
     form = struct.pack("<HHIIHH", 1, channels, 8000, 16000 * channels, 2 * channels, 16)
     data = bytes(16000)
@@ -152,6 +165,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "sparse file": (sparse_file, "3.png"),
     "repeated text": (repeated_text, "train.parquet"),
     "repeated image": (repeated_image, "train.parquet"),
+    "repeated image in a large file": (repeated_image_in_a_large_file, "train.parquet"),
     "flac that lies": (flac_that_lies, "3.wav"),
     "sparse member": (sparse_member, "train.tar"),
     "packed tar": (packed_tar, "train.tar"),

@@ -10,15 +10,17 @@ from onnx import TensorProto
 from pydantic import ValidationError
 from rich.console import Console
 
+from espalier import files
 from espalier.commands.options import mapping
 from espalier.data import folders
-from espalier.errors import BadInput, first_problem, reason_of
+from espalier.decoders.each import decode_images
+from espalier.errors import BadInput, first_problem
 from espalier.inputs import INPUTS
-from espalier.inputs.image import decode
 from espalier.onnx_files import load_onnx
 from espalier.quantization import quantize
 from espalier.runtimes import DEFAULT
 from espalier.settings.images import ImagePolicy
+from espalier.settings.limits import DECODING_SECONDS, EXAMPLE_BYTES
 
 _MOST = 512  # images of the calibration
 _COMPARED = 256  # other images, on which both files are compared
@@ -96,14 +98,15 @@ def _images(folder: Path, shape: tuple[int, ...], most: int) -> NDArray[np.uint8
     policy = ImagePolicy(
         size=(height, width), channels="gray" if channels == 1 else "rgb", alpha="white"
     )
-    return np.stack([_decoded(paths[place], policy) for place in places])
-
-
-def _decoded(path: Path, policy: ImagePolicy) -> NDArray[np.uint8]:
-    try:
-        return decode(path.read_bytes(), policy)
-    except ValueError as error:
-        raise BadInput(f"Expected {path} to be an image; found {reason_of(error)}.") from None
+    chosen = [paths[place] for place in places]
+    contents = (files.read_bounded(path, EXAMPLE_BYTES) for path in chosen)
+    outcomes = decode_images(contents, policy, DECODING_SECONDS)
+    images = []
+    for path, outcome in zip(chosen, outcomes, strict=True):
+        if outcome.unreadable:
+            raise BadInput(f"Expected {path} to be an image; found: {outcome.unreadable}.")
+        images.append(outcome.example)
+    return np.stack(images)
 
 
 def _preprocessed(images: NDArray[np.uint8], settings: str | None) -> NDArray[np.float32]:

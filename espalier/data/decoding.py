@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from espalier.data.source import Array, Source
+from espalier.decoders.each import Outcome, decode_clips, decode_images
 from espalier.errors import BadInput, Notice
 from espalier.inputs import INPUTS
-from espalier.inputs.image import FORMATS, decode, encode
+from espalier.inputs.image import FORMATS, encode
 from espalier.settings.data import DataSettings
-from espalier.settings.images import ImagePolicy
 from espalier.space import Need, require_space
 
 _LISTED = 20  # unreadable examples in a notice
@@ -79,9 +79,10 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     settings = settings or DataSettings()
     if source.kind != "image":
         return _decode_each(source, settings)
-    survey, pixels = _decode(source, scratch, settings.images)
+    survey, pixels = _decode(source, scratch, settings)
     if survey.is_mixed_in_channels_alone and settings.images.channels == "auto":
-        survey, pixels = _decode(source, scratch, replace(settings.images, channels="rgb"))
+        coloured = replace(settings, images=replace(settings.images, channels="rgb"))
+        survey, pixels = _decode(source, scratch, coloured)
         survey.remarks["gray images among coloured ones: all are RGB"] = len(pixels)
     _refuse_unreadable(source, survey, settings.skip_bad)
     _refuse_shapes(source, survey)
@@ -94,26 +95,21 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
 def _decode_each(source: Source, settings: DataSettings) -> Decoded:
     """The examples of a kind that needs no common shape before it is stored."""
     kind, survey = INPUTS[source.kind], _Survey()
-    examples: dict[int, Any] = {}
-    for chunk in source.contents():
-        for item in chunk:
-            try:
-                examples[survey.count] = kind.decode(item)
-            except ValueError as error:
-                survey.unreadable.append((survey.count, str(error)))
-            survey.count += 1
+    every = enumerate(_every(source, survey, settings))
+    examples = {index: example for index, example in every if example is not None}
     _refuse_unreadable(source, survey, settings.skip_bad)
     decoded = list(examples.values())
     return Decoded(decoded, [kind.digest(one) for one in decoded], list(examples), survey.count)
 
 
-def _decode(source: Source, scratch: Path, policy: ImagePolicy) -> tuple[_Survey, dict[int, str]]:
+def _decode(
+    source: Source, scratch: Path, settings: DataSettings
+) -> tuple[_Survey, dict[int, str]]:
     """The survey, and the SHA-256 of every image that could be read, by its index."""
     survey = _Survey()
     hashes: dict[int, str] = {}
     with scratch.open("wb") as file:
-        for index, pixels in enumerate(_every(source, survey, policy)):
-            survey.count += 1
+        for index, pixels in enumerate(_every(source, survey, settings)):
             if pixels is None:
                 continue
             if not hashes:
@@ -123,19 +119,44 @@ def _decode(source: Source, scratch: Path, policy: ImagePolicy) -> tuple[_Survey
     return survey, hashes
 
 
-def _every(source: Source, survey: _Survey, policy: ImagePolicy) -> Iterator[Array | None]:
-    def remark(what: str) -> None:
-        survey.remarks[what] += 1
+def _every(source: Source, survey: _Survey, settings: DataSettings) -> Iterator[Any | None]:
+    """Every example; None for one that cannot be read.
 
-    index = 0
-    for chunk in source.contents():
-        for item in chunk:
-            try:
-                yield decode(item, policy, remark) if isinstance(item, bytes) else item
-            except ValueError as error:
-                survey.unreadable.append((index, str(error)))
-                yield None
-            index += 1
+    Raises:
+        BadInput: at the first file that ends its process and is one more than may be unreadable:
+            each such file can take all the time of its limit.
+    """
+    for index, outcome in enumerate(_outcomes(source, settings)):
+        survey.count += 1
+        survey.remarks.update(outcome.remarks)
+        if outcome.unreadable:
+            survey.unreadable.append((index, outcome.unreadable))
+        if outcome.failed and len(survey.unreadable) > settings.skip_bad:
+            _refuse_unreadable(source, survey, settings.skip_bad)
+        yield None if outcome.unreadable else outcome.example
+
+
+def _outcomes(source: Source, settings: DataSettings) -> Iterator[Outcome]:
+    """The outcome of each example; images and clips are decoded in processes with limits."""
+    items = chain.from_iterable(source.contents())
+    first = next(items, None)
+    every = items if first is None else chain([first], items)
+    if isinstance(first, bytes) and source.kind == "image":
+        yield from decode_images(every, settings.images, settings.decode_seconds)
+    elif source.kind == "image":  # decoded already, as standard sets are
+        yield from map(Outcome, every)
+    elif source.kind == "audio":
+        yield from decode_clips(every, settings.decode_seconds)
+    else:
+        yield from (_converted(source.kind, item) for item in every)
+
+
+def _converted(kind: str, item: Any) -> Outcome:
+    """An example of a kind that needs no library to be decoded."""
+    try:
+        return Outcome(INPUTS[kind].decode(item))
+    except ValueError as error:
+        return Outcome(unreadable=str(error))
 
 
 def _keep(index: int, pixels: Array, survey: _Survey, file: BinaryIO) -> str:

@@ -102,11 +102,11 @@ def _standard(folder: Path, expected: str | None) -> Source | None:
 
 def _parquet(folder: Path, settings: DataSettings) -> Source | None:
     paths = parquet.found(folder)
-    kind = parquet.kind_of(paths[0], settings.columns) if paths else None
+    kind = parquet.kind_of(paths[0], settings) if paths else None
     if kind is None or settings.kind not in (None, kind):
         return None
     examples, labels = parquet.examples(folder, paths, kind, settings)
-    contents = partial(parquet.contents, paths, kind, settings.columns)
+    contents = partial(parquet.contents, paths, kind, settings)
     return _named(
         folder,
         "parquet",

@@ -1,31 +1,28 @@
 """Data sets in parquet files: a column of images or clips, one of labels, and a column or a file per split."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from espalier import files
-from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names, names_in_metadata
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
-from espalier.errors import BadInput, reason_of
+from espalier.decoders.parquet_files import read_batches, read_schema, read_table
+from espalier.errors import BadInput
 from espalier.inputs import INPUTS
-from espalier.settings.data import Columns, DataSettings
-from espalier.settings.limits import EXAMPLE_BYTES, decoding_memory, largest_decoded
+from espalier.settings.data import DataSettings
+from espalier.settings.limits import EXAMPLE_BYTES
 from espalier.settings.tasks import TaskName
 
 ROWS_AT_ONCE = 2048
-_CELL = 8  # bytes of a number, or of the place of a word
 _USUAL = {  # names of columns that need no key
     "image": ("image", "img"),
     "audio": ("audio",),
@@ -58,23 +55,17 @@ def found(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.suffix == ".parquet"]
 
 
-def kind_of(path: Path, columns: Columns) -> str | None:
+def kind_of(path: Path, settings: DataSettings) -> str | None:
     """`image` or `audio`, by the columns of a file; None if it has neither.
 
     Raises:
         BadInput: if it is no parquet.
     """
-    with opened(path) as file:
-        names = find_columns(
-            path,
-            file.schema_arrow.names,
-            columns,
-            _USUAL,
-            [],
-        )
-        for kind in ("image", "audio"):
-            if kind in names or getattr(columns, kind):
-                return kind
+    schema, _ = read_schema(path, settings.decode_seconds)
+    names = find_columns(path, schema.names, settings.columns, _USUAL, [])
+    for kind in ("image", "audio"):
+        if kind in names or getattr(settings.columns, kind):
+            return kind
     return None
 
 
@@ -110,7 +101,7 @@ def examples(
     return frame(files, rows, labels.values, splits), labels
 
 
-def contents(paths: list[Path], kind: str, columns: Columns) -> Iterator[Chunk]:
+def contents(paths: list[Path], kind: str, settings: DataSettings) -> Iterator[Chunk]:
     """All images or clips of parquet files, encoded, some at a time.
 
     Raises:
@@ -118,21 +109,13 @@ def contents(paths: list[Path], kind: str, columns: Columns) -> Iterator[Chunk]:
     """
     for path in paths:
         row = 0
-        with opened(path) as file:
-            present = file.schema_arrow.names
-            name = find_columns(path, present, columns, _USUAL, [kind])[kind]
-            batches = file.iter_batches(ROWS_AT_ONCE, columns=[name])
-            while (found := _next(path, batches)) is not None:
-                _refuse_empty(path, kind, found, row)
-                row += len(found)
-                yield found
-
-
-def _next(path: Path, batches: Iterator[Any]) -> list[bytes | None] | None:
-    """The contents of the next batch, decoded in bounded memory; None at the end."""
-    with decoding(path):
-        batch = next(batches, None)
-        return None if batch is None else _contents(path, batch.column(0))
+        schema, _ = read_schema(path, settings.decode_seconds)
+        name = find_columns(path, schema.names, settings.columns, _USUAL, [kind])[kind]
+        for batch in read_batches(path, name, ROWS_AT_ONCE, settings.decode_seconds):
+            found = _contents(path, batch.column(0))
+            _refuse_empty(path, kind, found, row)
+            row += len(found)
+            yield found
 
 
 def _contents(path: Path, column: Any) -> list[bytes | None]:
@@ -163,93 +146,22 @@ def _refuse_empty(path: Path, kind: str, contents: list[bytes | None], row: int)
         )
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name a file in errors of the library that reads it.
-
-    Raises:
-        BadInput: for any of these inside the block, but those of the disk.
-    """
-    try:
-        yield
-    except MemoryError:  # which arrow's is too
-        raise
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the file's
-        raise BadInput(
-            f"Expected {path} to be a sound parquet file; found: {reason_of(error)}."
-        ) from None
-
-
-@contextmanager
-def decoding(path: Path) -> Iterator[None]:
-    """Decode a file in bounded memory, whatever its pages say.
-
-    Raises:
-        BadInput: if it takes more.
-    """
-    with bounded(path, decoding_memory(path.stat().st_size)):
-        yield
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A parquet file, whose errors name it, and whose memory the kernel counts.
-
-    Raises:
-        BadInput: if it is damaged.
-    """
-    former = pa.default_memory_pool()
-    # arrow's own pool keeps a gigabyte of addresses, which the kernel counts as used already
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        with naming(path):
-            file = pq.ParquetFile(path, page_checksum_verification=True)
-    finally:
-        pa.set_memory_pool(former)
-    with naming(path), file:
-        yield file
-
-
-def refuse_large(path: Path, metadata: Any) -> None:
-    """Refuse a table that decodes to more bytes than a file of its size may, by its metadata.
-
-    A column of a repeated value takes some bytes for any number of rows, so a cell counts as eight.
-
-    Raises:
-        BadInput: if it does.
-    """
-    chunks = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    stored = sum(chunk.total_byte_size for chunk in chunks)
-    decoded = max(stored, _CELL * metadata.num_rows * metadata.num_columns)
-    largest = largest_decoded(path.stat().st_size)
-    if decoded > largest:
-        raise BadInput(
-            f"Expected {path} to decode to at most {largest:,} bytes; found {metadata.num_rows:,} "
-            f"rows of {metadata.num_columns} columns, {decoded:,} bytes."
-        )
-
-
 def _read(path: Path, kind: str, settings: DataSettings) -> _Table:
-    with opened(path) as file:
-        schema = file.schema_arrow
-        names = find_columns(
-            path,
-            schema.names,
-            settings.columns,
-            _USUAL,
-            [kind, *required_columns(settings)],
-        )
-        _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
-        if not file.metadata.num_rows:
-            raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
-        refuse_large(path, file.metadata)
-        labels = label_columns(path, schema.names, names, settings)
-        wanted = dict.fromkeys([*labels, *([names["split"]] if "split" in names else [])])
-        with decoding(path):
-            content = file.read(columns=list(wanted))
-        return _Table(path, names, labels, content, schema.metadata)
+    schema, count = read_schema(path, settings.decode_seconds)
+    names = find_columns(
+        path,
+        schema.names,
+        settings.columns,
+        _USUAL,
+        [kind, *required_columns(settings)],
+    )
+    _refuse_type(path, kind, names[kind], schema.field(names[kind]).type)
+    if not count:
+        raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
+    labels = label_columns(path, schema.names, names, settings)
+    wanted = dict.fromkeys([*labels, *([names["split"]] if "split" in names else [])])
+    content = read_table(path, list(wanted), settings.decode_seconds)
+    return _Table(path, names, labels, content, schema.metadata)
 
 
 def _refuse_type(path: Path, meaning: str, name: str, kind: Any) -> None:

@@ -8,16 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names, names_in_metadata
-from espalier.data.parquet import decoding, opened, refuse_large
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
+from espalier.decoders.parquet_files import read_table
 from espalier.errors import BadInput
 from espalier.reading import reading
 from espalier.settings.data import Columns, DataSettings
+from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
@@ -85,7 +87,7 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         BadInput: if a file is damaged or empty, lacks a column, or labels or splits are not as they
             should be; it names the file and the first row.
     """
-    parts = [_read(path) for path in paths]
+    parts = [_read(path, settings.decode_seconds) for path in paths]
     tables = [part.table for part in parts]
     columns = [str(name) for name in tables[0].columns]
     _refuse_other_columns(parts, columns)
@@ -139,20 +141,20 @@ def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSetti
     return read_all_labels(str(place), read_column, name, settings)
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path, seconds: float) -> _File:
     """A table, and the metadata of its schema."""
     kind = path.suffix.lower()
-    with decoding(path), reading(path, "a sound table in UTF-8"):
-        table, metadata = _parquet(path) if kind == ".parquet" else (_text(path, kind), None)
+    metadata = None
+    content = read_table(path, None, seconds) if kind == ".parquet" else None
+    memory = decoding_memory(path.stat().st_size)
+    with bounded(path, memory), reading(path, "a sound table in UTF-8"):
+        if content is None:
+            table = _text(path, kind)
+        else:
+            table, metadata = content.to_pandas(), content.schema.metadata
     if not len(table):
         raise BadInput(f"Expected {path} to hold examples; found 0 rows.")
     return _File(path, table, metadata)
-
-
-def _parquet(path: Path) -> tuple[pd.DataFrame, Any]:
-    with opened(path) as file:
-        refuse_large(path, file.metadata)
-        return file.read().to_pandas(), file.schema_arrow.metadata
 
 
 def _text(path: Path, kind: str) -> pd.DataFrame:

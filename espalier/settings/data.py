@@ -8,6 +8,7 @@ from pydantic import Field
 from espalier.errors import BadInput
 from espalier.settings.audio import AudioPolicy
 from espalier.settings.images import ImagePolicy
+from espalier.settings.limits import DECODING_SECONDS
 from espalier.settings.tasks import HeadSettings, TaskName, TaskSettings, check_names
 from espalier.settings.texts import TextPolicy
 
@@ -55,6 +56,8 @@ class DataSettings:
         duplicates: treatment of images that are in two given splits: refuse, or drop them from the
             less strict one.
         skip_bad: largest number of examples that may be left out because they cannot be read.
+        decode_seconds: largest time to decode an image, a clip, or some rows of a parquet file, in a process
+            that is killed after it.
         crop: largest random shift of training images, in pixels; -1 for the default of the data set.
         flip: whether training images may be mirrored; by default as the data set says.
         images: form that images are brought into.
@@ -75,6 +78,7 @@ class DataSettings:
     seed: Annotated[int, Field(ge=0)] | None = None
     duplicates: Literal["refuse", "drop"] = "refuse"
     skip_bad: Annotated[int, Field(ge=0)] = 0
+    decode_seconds: Annotated[float, Field(gt=0)] = DECODING_SECONDS
     crop: Annotated[int, Field(ge=-1)] = -1
     flip: bool | None = None
     images: ImagePolicy = field(default_factory=ImagePolicy)

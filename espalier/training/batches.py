@@ -18,6 +18,7 @@ from espalier.data.prepared import (
     open_encoded,
     read_split,
 )
+from espalier.processors import available_processors
 
 _AHEAD = 2  # batches that are read or decoded before they are asked for
 _PARTS = 32  # of a batch, so that no thread is idle while another decodes large images
@@ -270,9 +271,7 @@ def open_examples(
 
 def _processors() -> int:
     """The number of processors that this process may use, if others train with it on this machine."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, processors // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, available_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def in_order(count: int, size: int) -> list[Tensor]:

@@ -19,8 +19,8 @@ from rich.console import Console
 from espalier.commands.models import _Row, _versions_table
 from espalier.data.prepare import prepare
 from espalier.data.sources import _expanded
+from espalier.decoders.images import decode
 from espalier.errors import BadInput
-from espalier.inputs.image.decoding import decode
 from espalier.pruning.costs.latency_table import default_cache
 from espalier.report.terminal import printable
 from espalier.settings.images import ImagePolicy

@@ -7,10 +7,10 @@ import torch
 from examples_of_kinds import tone
 from torch import nn
 
+from espalier.decoders.clips import resample
 from espalier.export.onnx import Names, export
 from espalier.inputs.audio import AudioInput, Clip, LogMel, Spectrogram
 from espalier.inputs.audio.augmentations import AudioAugmentations
-from espalier.inputs.audio.decoding import resample
 from espalier.quantization import quantize, quantize_dynamically
 from espalier.runtimes import DEFAULT
 

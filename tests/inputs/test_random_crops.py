@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_images
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F
 
+from espalier.decoders.images import decode_crop
 from espalier.inputs.image import ImageDecoder, ImageFacts, ImageInput, RandomCrops, decode
-from espalier.inputs.image.decoding import decode_crop
 from espalier.settings.images import ImagePolicy
 
 CROPS = RandomCrops(seed=0, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))

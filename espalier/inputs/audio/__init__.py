@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from espalier.decoders.clips import ENDINGS, Clip, decode, resample
 from espalier.errors import BadInput
 from espalier.inputs.audio.augmentations import AudioAugmentations
-from espalier.inputs.audio.decoding import ENDINGS, Clip, decode, resample
 from espalier.inputs.audio.front import LogMel, Spectrogram
 from espalier.inputs.plain import PlainInput
 from espalier.settings.audio import AudioPolicy

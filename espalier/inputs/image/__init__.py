@@ -11,8 +11,8 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from espalier.decoders.images import FORMATS, decode, encode
 from espalier.inputs.image.augmentations import ImageAugmentations
-from espalier.inputs.image.decoding import FORMATS, decode, encode
 from espalier.inputs.image.front import Normalize
 from espalier.inputs.image.preprocessing import SCALING, USUAL, Preprocess, channels_of
 from espalier.inputs.image.statistics import channel_statistics

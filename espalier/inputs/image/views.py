@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espalier.inputs.image.decoding import Box, decode, decode_crop
+from espalier.decoders.images import Box, decode, decode_crop
 from espalier.seeds import generator
 from espalier.settings.images import ImagePolicy
 

@@ -40,7 +40,10 @@ _PER_BYTE = 257  # 65535 / 255
 
 
 def decode(
-    content: bytes, policy: ImagePolicy | None = None, remark: Remark = lambda _: None
+    content: bytes,
+    policy: ImagePolicy | None = None,
+    remark: Remark = lambda _: None,
+    before: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.uint8]:
     """The pixels (C, H, W) of an encoded image, with C = 1 or 3.
 
@@ -48,12 +51,14 @@ def decode(
         content: the encoded image.
         policy: form that it is brought into.
         remark: called with each change beyond decoding and the policy's own.
+        before: called with the number of pixels, before they are decoded.
 
     Raises:
         ValueError: if it is damaged, transparent against the policy, or of an unknown kind.
     """
     policy = policy or ImagePolicy()
     with _errors_as_values(content), _opened(content, policy) as image:
+        before(image.width * image.height)
         return _pixels(_brought_into_form(image, policy, remark))
 
 
@@ -105,6 +110,8 @@ def _errors_as_values(content: bytes) -> Iterator[None]:
         yield
     except UnidentifiedImageError:
         raise ValueError(f"{len(content)} bytes that begin like no image") from None
+    except MemoryError:  # no fault of the image, unless the memory is limited
+        raise
     except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
         raise ValueError(reason_of(error)) from error
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.bounded import bounded
 from espalier.errors import reason_of
 from espalier.optional import optional_library
-from espalier.settings.limits import decoding_memory
 
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 _FULL = 32767  # largest sample
+_AT_ONCE = 2**16  # samples
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,23 @@ def decode(content: bytes) -> Clip:
     """
     soundfile = optional_library("soundfile", "clips")
     try:
-        with bounded("the clip", decoding_memory(len(content))):  # its header may lie
-            samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
     except (RuntimeError, OverflowError) as error:
         raise ValueError(reason_of(error)) from None
     if not len(samples):
         raise ValueError("no samples")
-    mono = samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
-    return Clip(np.ascontiguousarray(mono), int(rate))
+    return Clip(_mono(samples), int(rate))
+
+
+def _mono(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The mean (count,) of the channels of samples (count, channels), some at a time to save memory."""
+    if samples.shape[1] == 1:
+        return np.ascontiguousarray(samples[:, 0])
+    mono = np.empty(len(samples), np.int16)
+    for start in range(0, len(samples), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        mono[part] = np.round(samples[part].mean(1))
+    return mono
 
 
 def resample(clip: Clip, rate: int) -> NDArray[np.int16]:

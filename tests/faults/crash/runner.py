@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def prepare_repro(request: dict[str, Any], write: int) -> None:
     def run_stage(stage: str) -> int:
         return call_safely(stage, Path(request["root"]))[0]
 
-    address = f"{request['log']}.{os.getpid()}"
+    # numbers of processes come back in a long campaign, and the file of a socket stays
+    address = f"{request['log']}.{uuid.uuid4().hex[:8]}"
     stage_server.start(address, run_stage, close=write)
 
 

@@ -426,6 +426,7 @@ def test_reports_of_other_data_or_another_model_are_no_figures(project):
     content = files.read_json(conditions)
     for change in ({"data": "0" * 64}, {"models": content["models"] | {"better": "0" * 64}}):
         files.write_json(conditions, content | change)
+        files.seal(project / "reports", nested=True)
         with pytest.raises(BadInput) as refused:
             promote.run(project)
         assert_explains(refused.value, "espalier evaluate")

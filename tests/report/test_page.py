@@ -21,6 +21,7 @@ from pages import Page
 from PIL import Image
 from scipy.special import softmax
 
+from espalier import files
 from espalier.commands import report
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
@@ -222,6 +223,7 @@ def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys
     path = project / "reports" / "index.html"
     former = path.read_bytes()
     path.write_bytes(b"")
+    files.seal(project / "reports", nested=True)
     report.run(project)
     assert path.read_bytes() == former
     assert str(path) in capsys.readouterr().out

@@ -10,7 +10,7 @@ import yaml
 from pages import Page
 from properties import assert_explains
 
-from espalier import optional
+from espalier import files, optional
 from espalier.commands import evaluate, report
 from espalier.data.prepared import Dataset, read_split
 from espalier.errors import BadInput
@@ -225,6 +225,7 @@ def test_a_damaged_file_is_refused_by_its_place(explained, tmp_path):
     content = json.loads(path.read_text())
     content["models"]["student"]["fidelity"] = "high"
     path.write_text(json.dumps(content))
+    files.seal(root / "reports", nested=True)
     with pytest.raises(BadInput) as caught:
         report.run(root)
     assert_explains(caught.value, "models.student.fidelity", "espalier evaluate")

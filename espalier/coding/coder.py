@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.coding.mixing import Predictor
+from espalier.settings.limits import CODED_EXPANSION, largest_coded
 
 _MODEL = constriction.stream.model.Bernoulli
 _LONGEST_NUMBER = 64  # binary digits: no tensor has longer integers
@@ -55,18 +56,25 @@ class Writer:
         return value
 
     def content(self) -> bytes:
-        """All bits, compressed by a range coder."""
+        """All bits, compressed by a range coder; padded with zeros where a reader expects more bytes."""
         encoder = constriction.stream.queue.RangeEncoder()
         if self._bits:
             bits = np.frombuffer(self._bits, np.uint8).astype(np.int32)
             probabilities = np.frombuffer(self._probabilities)
             encoder.encode(bits, _MODEL(perfect=False), probabilities)
         words: NDArray[np.uint32] = encoder.get_compressed()
-        return words.astype("<u4").tobytes()
+        content = words.astype("<u4").tobytes()
+        if len(self._bits) <= largest_coded(len(content)):
+            return content
+        count = -(-len(self._bits) // CODED_EXPANSION // words.itemsize)
+        return content.ljust(count * words.itemsize, b"\0")
 
 
 class Reader:
-    """Reads the content of a `Writer`."""
+    """Reads the content of a `Writer`, up to a number of bits in proportion to its size.
+
+    A few bytes can hold any number of bits that are as predicted, and each takes time.
+    """
 
     reads = True
 
@@ -74,6 +82,7 @@ class Reader:
         words = np.frombuffer(content, "<u4").astype(np.uint32)
         self._predictor = Predictor()
         self._decoder = constriction.stream.queue.RangeDecoder(words)
+        self._left = largest_coded(len(content))
 
     def bit(self, kind: Hashable, contexts: Sequence[Hashable], value: int = 0) -> int:
         """Read a bit."""
@@ -89,6 +98,9 @@ class Reader:
         return value
 
     def _read(self, probability: float) -> int:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("more coded bits than a file of this size has")
         return int(self._decoder.decode(_MODEL(probability, perfect=False)))
 
 

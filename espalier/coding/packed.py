@@ -25,6 +25,7 @@ from espalier.models.structure import (
     masked_weights,
     shared_weights,
 )
+from espalier.reading import naming
 from espalier.settings.limits import largest_network
 
 _MAGIC = b"esp\x01"  # the last byte is the version of the format
@@ -117,7 +118,8 @@ def decode(content: bytes, name: str, *, trusted: Collection[str] = ()) -> nn.Mo
             "damaged or truncated."
         )
     try:
-        return _decode(body, trusted)
+        with naming(name):
+            return _decode(body, trusted)
     except (EspalierError, MemoryError):
         raise
     except Exception as error:  # a forged file breaks any step, the user's factory included

@@ -21,6 +21,7 @@ from espalier.errors import BadInput, Notice
 from espalier.models import architecture_of, build, load, save
 from espalier.models.structure import Masked, edits_of, masked_weights, record, remove
 from espalier.pruning import prune
+from espalier.settings import limits
 
 
 def bits(network):
@@ -195,3 +196,20 @@ def test_masked_floats_take_the_bits_of_mask_and_values():
     content = encode(network)
     assert len(content) < 4 * (used + rest) + 1.05 * 0.287 * 80_000 / 8 + 60
     assert masked_weights(decode(content, "it")) == ("1.weight",)
+
+
+def test_a_few_bytes_hold_no_more_bits_than_are_read_in_a_short_time(monkeypatch):
+    """Zeros take next to no bytes and as long to read as others, so the writer pads their file."""
+    empty = build("espalier:mlp", classes=10, shape=(1, 8, 8), arguments={"hidden": [200]})
+    with torch.no_grad():
+        for value in empty.parameters():
+            value.zero_()
+    monkeypatch.setattr(limits, "CODED_BITS", 2**30)
+    endless = encode(empty)
+    monkeypatch.setattr(limits, "CODED_BITS", 2**10)
+    with pytest.raises(BadInput) as caught:
+        decode(endless, "a.espalier")
+    assert_explains(caught.value, "a.espalier", "more coded bits")
+    padded = encode(empty)
+    assert len(endless) < len(padded) < len(endless) + 100
+    assert_same_bits(decode(padded, "a.espalier"), empty)

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hypothesis import strategies as st
+
 FLIPS = 64
 OTHERS = (
     b"",
@@ -103,3 +106,66 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+_WORDS = st.text("ab:,.-_~?!&*|>%@`'\"#[]{}<= \n\t0179eE+\x1b\u00e9", max_size=60)
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-3, 3),
+    st.floats(allow_subnormal=False),  # torch may have set the processor so that it has none
+    st.sampled_from([2**63, 10**400, 1e308, "..", "../x", "a\0b", "\ud800", ""]),
+    st.text(max_size=8),
+)
+
+
+def trees(keys: list[str]) -> st.SearchStrategy[Any]:
+    """Trees of lists and mappings of any values, some with keys of a valid file."""
+    names = st.one_of(st.sampled_from([*keys, "x"]), st.text(max_size=6))
+    return st.recursive(
+        _LEAVES,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+
+
+def any_contents(file: str, content: bytes) -> st.SearchStrategy[bytes]:
+    """Contents of a file: any bytes, texts and trees, and a valid content with changes of its own kind."""
+    kinds = [st.binary(max_size=400), _WORDS.map(_encoded), spliced(content)]
+    if file.endswith((".json", ".yaml", ".lock")):
+        valid = yaml.safe_load(content) if not file.endswith(".json") else json.loads(content)
+        keys = sorted({str(key) for place in places(valid, 4) for key in place})
+        tree = trees(keys)
+        nested = st.tuples(st.integers(1, 10_000), st.sampled_from(["[", '{"a":', "- ", "a:\n "]))
+        kinds += [
+            tree.map(lambda value: _encoded(json.dumps(value))),
+            nested.map(lambda pair: (pair[0] * pair[1]).encode()),
+            st.builds(
+                lambda place, value: _encoded(json.dumps(changed(valid, place, value))),
+                st.sampled_from(list(places(valid, 4))),
+                tree,
+            ),
+        ]
+    return st.one_of(kinds)
+
+
+def spliced(content: bytes) -> st.SearchStrategy[bytes]:
+    """A content in which some places are replaced by other bytes, or by a part of itself."""
+
+    def splice(edits: list[tuple[int, int, bytes]]) -> bytes:
+        changed = content
+        for place, removed, put in edits:
+            start = place * len(changed) // 1000
+            changed = changed[:start] + put + changed[start + removed :]
+        return changed
+
+    put = st.one_of(st.binary(max_size=8), st.just(content[:64]), st.just(content[-64:]))
+    edit = st.tuples(st.integers(0, 1000), st.sampled_from([0, 1, 4, 8, 1000]), put)
+    return st.lists(edit, min_size=1, max_size=3).map(splice)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

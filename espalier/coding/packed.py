@@ -25,7 +25,7 @@ from espalier.models.structure import (
     masked_weights,
     shared_weights,
 )
-from espalier.reading import naming
+from espalier.reading import naming, refuse_special
 from espalier.settings.limits import largest_network
 
 _MAGIC = b"esp\x01"  # the last byte is the version of the format
@@ -65,6 +65,7 @@ def unpack(path: str | Path, *, trusted: Collection[str] = ()) -> nn.Module:
         BadInput: If the file is missing, damaged or no packed file, or the factory is unknown or
             not trusted.
     """
+    refuse_special(Path(path), "a packed file")
     try:
         content = Path(path).read_bytes()
     except OSError as error:

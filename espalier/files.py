@@ -216,7 +216,9 @@ def verify(folder: Path, required: Iterable[str] = (), *, nested: bool = False) 
     for name in required:
         if name not in entries:
             found = ", ".join(sorted(entries))
-            raise BadInput(f"Expected {folder} to hold {name}; found {found}.")
+            raise BadInput(
+                f"Expected {folder} to hold {name} by its {MANIFEST}; found {found[:500]}."
+            )
     for name, entry in entries.items():
         path = folder / name
         _refuse_outside(folder, path)

@@ -17,7 +17,7 @@ from espalier import __version__, files, folders
 from espalier.commands.report import commit_of, write_page
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.dvc_record import keep_record
-from espalier.errors import Notice
+from espalier.errors import Notice, TryAgain
 from espalier.judging import Question, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
 from espalier.making.stage_dependencies import recorded_outputs
@@ -57,8 +57,10 @@ def run(root: Path) -> None:
     Raises:
         BadInput: If a model or the test split is missing or damaged, or a model was made from other
             inputs than it would be made from now.
+        TryAgain: if parameters, models or data were changed meanwhile; the former reports stay.
     """
     params = read_params(root)
+    began = _inputs(root)
     _put_former_reports_back(root)
     check_surrogates(params.evaluation.surrogate_depth)
     _drop_undeclared(root, params)
@@ -83,13 +85,46 @@ def run(root: Path) -> None:
         classes.to_csv(draft / CLASSES, index=False)
         files.write_json(draft / CONDITIONS, conditions)
         write_dvc_files(root, draft, table, task.headline)
-        best = table.index[table["front"]].tolist()
-        explain(root, draft, params, test, _of_all_classes(outputs, questions), best)
+        explain(
+            root,
+            draft,
+            params,
+            test,
+            _of_all_classes(outputs, questions),
+            front=table.index[table["front"]].tolist(),
+        )
         write_page(root, draft)
+        _refuse_changed(began, _inputs(root))
         files.seal(draft, nested=True)
         Kept(root, REPORTS).keep(draft)
     _print_table(table, len(inputs), task)
     sys.stdout.writelines(beside_baselines(params, outputs, questions, task))
+
+
+def _inputs(root: Path) -> dict[str, Any]:
+    """Everything that DVC records as an input of the reports, by words for the user."""
+    params = read_params(root)
+    manifests = {name: root / MODELS / name / files.MANIFEST for name in params.names}
+    return {
+        "evaluation": params.evaluation,
+        "models of params.yaml": params.models,
+        "data": data_hash(root / PREPARED),
+        **{name: files.sha256(path) for name, path in manifests.items() if path.is_file()},
+    }
+
+
+def _refuse_changed(began: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse reports that DVC would record with other inputs than theirs.
+
+    Raises:
+        TryAgain: if an input has changed.
+    """
+    changed = [name for name in {**began, **now} if began.get(name) != now.get(name)]
+    if changed:
+        raise TryAgain(
+            "Expected parameters, models and data to stay as they were when the evaluation began; found "
+            f"other {', '.join(changed)} when it ended: evaluate again. The former reports are kept."
+        )
 
 
 def _print_table(table: pd.DataFrame, examples: int, task: Task) -> None:

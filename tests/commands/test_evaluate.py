@@ -15,7 +15,7 @@ from properties import example_of
 from espalier import files
 from espalier.commands import evaluate, show
 from espalier.data.prepared import read_dataset, read_split
-from espalier.errors import BadInput, Notice
+from espalier.errors import BadInput, Notice, TryAgain
 from espalier.export.onnx import export
 from espalier.measures.device import processor
 from espalier.measures.macs import count_macs, count_parameters
@@ -293,6 +293,44 @@ def test_a_failure_on_the_way_leaves_the_reports_and_no_rubbish(evaluated, monke
         evaluate.run(root)
     assert contents(root / "reports") == before
     assert not list((root / ".espalier" / "work").iterdir())
+
+
+def with_more_rounds(root):
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("rounds: 3", "rounds: 4"))
+
+
+def with_another_student(root):
+    files.write(root / "models" / "student" / "metrics.json", b"{}")
+    files.seal(root / "models" / "student")
+
+
+def with_other_data(root):
+    path = root / "prepared" / "dataset.json"
+    path.write_text(path.read_text() + " ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (with_more_rounds, "evaluation"),
+        (with_another_student, "student"),
+        (with_other_data, "data"),
+    ],
+)
+def test_inputs_edited_meanwhile_leave_the_former_reports(evaluated, monkeypatch, edit, named):
+    root, _ = evaluated
+    before = contents(root / "reports")
+    measure = costs.in_sittings
+
+    def edited(*arguments, **named):
+        edit(root)
+        return measure(*arguments, **named)
+
+    monkeypatch.setattr(costs, "in_sittings", edited)
+    with pytest.raises(TryAgain, match=f"found other {named} when it ended"):
+        evaluate.run(root)
+    assert contents(root / "reports") == before
 
 
 def test_the_tree_shows_each_model_once_under_its_parent(evaluated, capsys, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from espalier.commands import prepare
 from espalier.data.prepared import read_dataset
-from espalier.errors import BadInput
+from espalier.errors import BadInput, TryAgain
 
 PARAMS = """\
 seed: 5
@@ -61,3 +61,26 @@ def test_bad_data_leave_what_was_prepared(project):
     with pytest.raises(BadInput, match=r"digits\.parquet to be a sound parquet file"):
         prepare.run(project)
     assert (project / "prepared" / "dataset.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda root: (root / "data" / "README").write_text("other words"),
+        lambda root: (root / "data" / "more").write_text("a new file"),
+        lambda root: (root / "params.yaml").write_text(PARAMS.replace("0.25", "0.2")),
+    ],
+    ids=["a file", "a new file", "a parameter"],
+)
+def test_data_edited_meanwhile_are_not_recorded(project, monkeypatch, edit):
+    (project / "data" / "README").write_text("words")
+    real = prepare.prepare
+
+    def prepare_and_edit(*given, **named):
+        dataset = real(*given, **named)
+        edit(project)
+        return dataset
+
+    monkeypatch.setattr(prepare, "prepare", prepare_and_edit)
+    with pytest.raises(TryAgain, match="prepare again"):
+        prepare.run(project)

@@ -5,9 +5,18 @@
 
 import fcntl
 import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 
-from espalier.holders import Holder
+from espalier.errors import Notice, TryAgain
+from espalier.holders import Holder, read_holder
+
+_POLL = 0.1  # seconds between two attempts
+_WORTH_A_NOTICE = 60.0  # seconds of waiting
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
@@ -37,6 +46,43 @@ def take_lock(path: Path, *, shared: bool = False) -> int:
     handle = _lock(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     assert handle is not None
     return handle
+
+
+@contextmanager
+def hold_in_turn(path: Path, shown: Path, limit: float) -> Iterator[None]:
+    """Hold the lock on a file while the block runs; wait for it as long as other processes take turns.
+
+    The limit is that of one holder, however many wait: each records itself in the file.
+
+    Args:
+        path: the file; it is made if need be.
+        shown: its path for messages.
+        limit: seconds after which a process that holds the lock is taken to hang.
+
+    Raises:
+        TryAgain: if one process has held it for longer.
+    """
+    former, begun = read_holder(path), time.monotonic()
+    since, notice_at = begun, begun + _WORTH_A_NOTICE
+    while (handle := try_lock(path)) is None:
+        holder, now = read_holder(path), time.monotonic()
+        if holder != former:
+            former, since = holder, now
+        found = f"found it held by {holder or 'another process'}"
+        if now - since > limit:
+            raise TryAgain(
+                f"Expected {shown} to be free within {limit:.0f} s; {found} all the time."
+            )
+        if now > notice_at:
+            notice_at = inf
+            warnings.warn(f"Expected {shown} to be free; {found}: waiting.", Notice, stacklevel=4)
+        time.sleep(_POLL)
+    try:
+        with suppress(OSError):  # a full disk keeps no record, and excludes others all the same
+            record_holder(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_locked(path: Path) -> bool:

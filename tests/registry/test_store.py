@@ -1,14 +1,18 @@
+import os
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from registry.projects import Project
 
 from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.locks import hold_in_turn, record_holder, try_lock
 from espalier.registry import missing, register
 from espalier.registry.connection.local_database import probe
 from espalier.registry.connection.store import connect, find_store
@@ -152,6 +156,31 @@ def test_a_registration_waits_for_another_one_and_then_refuses(project, monkeypa
         pytest.raises(TryAgain, match=r"mlflow\.lock to be free"),
         connect(find_store(project.root)),
     ):
+        pass
+
+
+def test_the_limit_is_that_of_one_holder_however_many_take_turns(tmp_path):
+    path, gone = tmp_path / "lock", threading.Event()
+    handle = try_lock(path)
+
+    def take_turns():
+        for _ in range(8):  # the same handle throughout: nothing can get in between two holders
+            record_holder(handle)
+            time.sleep(0.2)
+        gone.set()
+        os.close(handle)
+
+    holders = threading.Thread(target=take_turns)
+    holders.start()
+    with hold_in_turn(path, Path("lock"), limit=1.0):
+        assert gone.is_set()
+        holders.join()
+        with (
+            pytest.raises(TryAgain, match=f"held by process {os.getpid()} .* all the time"),
+            hold_in_turn(path, Path("lock"), limit=0.2),
+        ):
+            pass
+    with hold_in_turn(path, Path("lock"), limit=0.0):
         pass
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from filelock import FileLock, Timeout
-
-from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.errors import BadInput, EspalierError
+from espalier.locks import hold_in_turn
 from espalier.paths import PARAMS, STATE
 from espalier.registry.connection.failures import translated
 from espalier.registry.connection.local_database import create, probe
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 
 DATABASE = Path("mlflow", "store", "mlflow.db")
 LOCK = Path(STATE, "locks", "mlflow.lock")
-LOCK_SECONDS = (
-    120.0  # a registration holds the lock for seconds; a process that holds it longer hangs
-)
+LOCK_SECONDS = 600.0  # a registration holds the lock for seconds, on a crowded machine for minutes
 _SQLITE = "sqlite:///"
 
 # MLflow reads these when it is imported. Values that the user has set have priority.
@@ -145,13 +142,13 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
         A client of the store.
 
     Raises:
-        TryAgain: If the store is unavailable, or another process holds the lock for too long.
+        TryAgain: If the store is unavailable, or one process holds the lock for too long.
         BadInput: If the store denies access, or the file is not a database of MLflow.
         EspalierError: If the local database is missing and `make` is false.
     """
     _configure_mlflow()
     with contextlib.ExitStack() as stack:
-        _acquire_lock(store, stack)
+        stack.enter_context(hold_in_turn(store.lock, LOCK, LOCK_SECONDS))
         stack.enter_context(translated(store.uri, store.shown))
         stack.enter_context(_variable("MLFLOW_TRACKING_URI", store.uri))
         if (
@@ -164,17 +161,6 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
         from mlflow import MlflowClient
 
         yield MlflowClient(store.uri)
-
-
-def _acquire_lock(store: Store, stack: contextlib.ExitStack) -> None:
-    store.lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        stack.enter_context(FileLock(store.lock).acquire(timeout=LOCK_SECONDS))
-    except Timeout:
-        raise TryAgain(
-            f"Expected {LOCK} to be free within {LOCK_SECONDS:.0f} s; "
-            "found another process of this project holding it."
-        ) from None
 
 
 def _open_database(database: Path, shown: str, *, make: bool) -> None:

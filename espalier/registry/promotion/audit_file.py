@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
 from espalier import files
 from espalier.errors import BadInput, TryAgain
+from espalier.locks import hold_in_turn
 from espalier.paths import AUDIT, STATE
 from espalier.registry.connection import Store, find_store
 from espalier.registry.connection.store import DATABASE
@@ -74,15 +73,8 @@ class AuditFile:
             TryAgain: If another process holds it for too long.
         """
         lock = self.home / _LOCK
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(lock).acquire(timeout=_LOCK_SECONDS):
-                yield
-        except Timeout:
-            raise TryAgain(
-                f"Expected {lock} to be free within {_LOCK_SECONDS:.0f} s; found another process holding "
-                "it."
-            ) from None
+        with hold_in_turn(lock, lock, _LOCK_SECONDS):
+            yield
 
     def read(self) -> list[Line]:
         """The lines; none if there is no file.

@@ -10,10 +10,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run fleet test test-all faults check bench clean
+.PHONY: help run fleet test test-all faults faults-runs check bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(LINKED)  ## run the pipeline on data/ (at first: the embedded digits)
 	@espalier run
@@ -32,6 +32,12 @@ faults: SEED ?= 0
 faults: MINUTES ?= inf
 faults: $(LINKED)  ## kill stages thousands of times, and write docs/reliability.json
 	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --minutes $(MINUTES) --write
+
+faults-runs: PROJECTS ?= 60
+faults-runs: SEED ?= 0
+faults-runs: MINUTES ?= inf
+faults-runs: $(LINKED)  ## disturb the processes of whole runs, and write docs/reliability_runs.json
+	@python tests/faults/crash/flow_campaign.py --projects $(PROJECTS) --seed $(SEED) --minutes $(MINUTES) --write
 
 check: $(LINKED)  ## lint, check the format, types, import contracts and commit subjects
 	@ruff check

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import registry_state
 import stage_server
 
 
@@ -117,7 +118,7 @@ def call(stage: str, root: Path) -> Any:
     """Call the command of a stage as `espalier` does, `dvc repro`, or the audit of the registry."""
     command, _, name = stage.partition("@")
     if command == "audit":
-        return audit(root)
+        return registry_state.read(root)
     if command == "repro":
         return repro()
     os.environ["DVC_STAGE"] = stage
@@ -137,25 +138,6 @@ def repro() -> None:
     status = dvc(["repro", "--verbose", "evaluate"])
     if status:
         raise RuntimeError(f"dvc repro ended with {status}")
-
-
-def audit(root: Path) -> dict[str, Any]:
-    """The registry: the content hash of each version, the versions of the aliases, the moves by state."""
-    from espalier.params import read_params
-    from espalier.registry.connection import connect, find_store
-    from espalier.registry.promotion.audit import Audit
-
-    name = read_params(root).registry.name
-    with connect(find_store(root)) as client:
-        versions = client.search_model_versions(f"name = '{name}'")
-        aliases = dict(client.get_registered_model(name).aliases)
-        moves = Audit(client, name).moves()
-    return {
-        "versions": sorted(version.tags["espalier.content"] for version in versions),
-        "content": {version.version: version.tags["espalier.content"] for version in versions},
-        "aliases": {alias: str(version) for alias, version in aliases.items()},
-        "moves": [str(move.state) for move in moves],
-    }
 
 
 if __name__ == "__main__":

@@ -70,14 +70,14 @@ class Tree:
             stages: the first of `STAGES`, or all.
         """
         project, first = folder / "project", runners[0]
-        _plant(project, embedded)
+        plant(project, embedded)
         for stage in stages:
             modules = first.modules_of(project, stage)
             for runner in runners:
                 runner.warm_up(modules)
 
         shutil.rmtree(project)
-        _plant(project, embedded)
+        plant(project, embedded)
         calls = {}
         for stage in stages:
             shutil.copytree(project, folder / "before" / stage, symlinks=True)
@@ -97,7 +97,8 @@ class Tree:
         return at
 
 
-def _plant(project: Path, embedded: Path) -> None:
+def plant(project: Path, embedded: Path) -> None:
+    """Make a project with 120 digits, parameters and gates, without a graph."""
     shutil.copytree(embedded, project / ".dvc" / "embedded")
     import_data("digits", project / "data", None, project / ".espalier" / "work", DataSettings())
     for path in (project / "data").glob("*.parquet"):

@@ -31,6 +31,7 @@ from espalier.paths import (
     CONTENT,
     DEPLOYED,
     LINEAGE,
+    MANIFEST,
     MODELS,
     PARAMS,
     PREDICTIONS,
@@ -104,7 +105,7 @@ def run(root: Path) -> None:
 def _inputs(root: Path) -> dict[str, Any]:
     """Everything that DVC records as an input of the reports, by words for the user."""
     params = read_params(root)
-    manifests = {name: root / MODELS / name / files.MANIFEST for name in params.names}
+    manifests = {name: root / MODELS / name / MANIFEST for name in params.names}
     return {
         "evaluation": params.evaluation,
         "models of params.yaml": params.models,

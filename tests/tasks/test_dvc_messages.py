@@ -134,7 +134,7 @@ def test_a_project_without_remote_storage(root):
 
 
 def kind_of_failure(root, *words):
-    """What follows from a command of DVC that fails."""
+    """The type of the error for a command of DVC that fails."""
     status, lines = dvc(root, *words)
     assert status != 0
     return type(dvc_messages.failure(f"dvc {' '.join(words)}", " ".join(lines)))

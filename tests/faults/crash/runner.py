@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import forked_decoders
 import registry_state
 import stage_server
 
@@ -70,6 +71,7 @@ def run(shim: ctypes.CDLL, request: dict[str, Any], write: int) -> int:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    forked_decoders.install()
     if request["stage"] == "repro":
         prepare_repro(request, write)
     shim.crash_arm(f"{root}/".encode(), ctypes.c_long(request["at"]), request["mode"])

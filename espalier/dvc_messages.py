@@ -48,7 +48,7 @@ PROGRESS = re.compile(
 )
 
 
-def failure(spelled: str, output: str) -> EspalierError:
+def failure(spelled: str, output: str, place: str = "") -> EspalierError:
     """The error for a command of DVC or git that failed; its kind says whether another try can succeed.
 
     A remote that cannot be reached has no message of its own: DVC reports missing files, or the error of
@@ -58,13 +58,14 @@ def failure(spelled: str, output: str) -> EspalierError:
     Args:
         spelled: the command, as a user would type it, with the files after its second word.
         output: its output, in one line.
+        place: the begin of the sentence, such as `fetch: `.
     """
-    found = f"Expected `{spelled}` to succeed; found: {output}"
+    found = f"{place}Expected `{spelled}` to succeed; found: {output}"
     if UNSAVED.search(output):
         files = " ".join(spelled.split()[2:])
         return BadInput(
-            f"Expected the data of {files} as DVC saved them; found unsaved changes. Keep them by "
-            f"`dvc commit {files}`, or drop them by `dvc checkout --force {files}`."
+            f"{place}Expected the data of {files} as DVC saved them; found unsaved changes. Keep them "
+            f"by `dvc commit {files}`, or drop them by `dvc checkout --force {files}`."
         )
     reaction = reaction_to(output)
     if reaction:

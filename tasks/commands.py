@@ -50,13 +50,14 @@ def run_when_free(
         pause(project)
 
 
-def call(command: list[str], project: Project, report: ReportLine) -> list[str]:
+def call(command: list[str], project: Project, report: ReportLine, place: str = "") -> list[str]:
     """Run a command of git or DVC to its end; returns the lines of its output.
 
     Args:
         command: program and arguments.
         project: the project.
         report: receives a sentence while another command is waited for.
+        place: the begin of the sentence of a failure, such as `fetch: `.
 
     Raises:
         TryAgain: if it failed in a way that may pass by itself.
@@ -69,12 +70,12 @@ def call(command: list[str], project: Project, report: ReportLine) -> list[str]:
         return lines
     output = " ".join(line.strip() for line in lines if line.strip())
     spelled = " ".join(["dvc", *command[len(_DVC) :]] if command[0] == sys.executable else command)
-    raise dvc_messages.failure(spelled, output or f"status {status}")
+    raise dvc_messages.failure(spelled, output or f"status {status}", place)
 
 
-def call_dvc(project: Project, report: ReportLine, *words: str) -> list[str]:
+def call_dvc(project: Project, report: ReportLine, *words: str, place: str = "") -> list[str]:
     """Run a command of DVC, such as `pull`, with its arguments; see `call`."""
-    return call([*_DVC, *words], project, report)
+    return call([*_DVC, *words], project, report, place)
 
 
 def pause(project: Project) -> None:

@@ -30,7 +30,7 @@ def commit(project: Project, message: str) -> State[None]:
     report = line_reporter(get_run_logger())
 
     def git(*words: str) -> list[str]:
-        return call(["git", *words, "--", *records], project, report)
+        return call(["git", *words, "--", *records], project, report, "commit: ")
 
     try:
         git("add")
@@ -38,5 +38,5 @@ def commit(project: Project, message: str) -> State[None]:
             return Completed(message="Nothing to commit.")
         git("commit", "--quiet", "-m", "Record data and results of a run", "-m", message)
     except EspalierError as error:
-        return Failed(message=f"commit: {error}", data=error)
+        return Failed(message=str(error), data=error)
     return Completed(message=f"Committed {', '.join(records)}.")

@@ -26,7 +26,7 @@ def pull_data(names: tuple[str, ...], project: Project) -> State[None] | None:
     report = line_reporter(get_run_logger())
     report(f"data: pulling the data of {', '.join(names)}")
     try:
-        call_dvc(project, report, "pull", *names)
+        call_dvc(project, report, "pull", *names, place="data: ")
     except EspalierError as error:
-        return Failed(message=f"data: {error}", data=error)
+        return Failed(message=str(error), data=error)
     return None

@@ -14,6 +14,8 @@ from espalier.tasks.reporting import ReportLine, line_reporter
 from espalier.tasks.reproduce import RETRIES, worth_another_try
 from espalier.yaml_files import read_yaml
 
+_PLACE = "fetch: "
+
 
 @task(
     name="fetch",
@@ -29,12 +31,12 @@ def fetch(project: Project) -> State[None]:
     report = line_reporter(get_run_logger())
     try:
         if _has_upstream(project, report):
-            call(["git", "pull", "--ff-only", "--quiet"], project, report)
+            call(["git", "pull", "--ff-only", "--quiet"], project, report, _PLACE)
         for words in _data_commands(project.root):
             report(f"fetch: {words[-1]}")
-            call_dvc(project, report, *words)
+            call_dvc(project, report, *words, place=_PLACE)
     except EspalierError as error:
-        return Failed(message=f"fetch: {error}", data=error)
+        return Failed(message=str(error), data=error)
     return Completed(message="Code and data are those of their origins.")
 
 

@@ -81,7 +81,10 @@ file.write_text(f"{content}{name}\n")
 if out.startswith("models/"):
     (target / "metrics.json").write_text(json.dumps({"accuracy": 0.5, "macs": len(content)}))
 if out == "reports":
+    from espalier import files
+
     (target / "models.csv").write_text(REPORT)
+    files.seal(target, nested=True)
 sys.stdout.write(json.dumps({"epoch": 1, "loss": 0.123456}) + "\n")
 record(0, "")
 note("end")

@@ -15,6 +15,7 @@ from espalier.registry.connection.store import find_store
 def write_page(project, text):
     path = project.root / "reports" / "index.html"
     path.write_text(text)
+    files.seal(path.parent, nested=True)
     return path
 
 

@@ -65,6 +65,7 @@ def test_every_run_has_the_page_and_only_a_new_one_is_logged_again(project, tmp_
     done = register(project.root, project.params)
     assert pages(project, done, tmp_path) == [("report/index.html", "<p>second")] * 3
     page.unlink()
+    files.seal(page.parent, nested=True)
     register(project.root, project.params)
 
 

@@ -108,6 +108,16 @@ def events(root: Path, event: str = "begin") -> list[str]:
     return [line["stage"] for line in lines if line["event"] == event]
 
 
+def reproduce(root: Path, prepared: Path, params: str, stages: dict[str, object]) -> Path:
+    """A real project in git and DVC, with these prepared data, whose stages have been made."""
+    shutil.copytree(prepared, root / "prepared")
+    (root / "params.yaml").write_text(params)
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    for command in (("git", "init"), ("dvc", "init"), ("dvc", "add", "prepared"), ("dvc", "repro")):
+        call(root, *command, "--quiet")
+    return root
+
+
 def call(root: Path, *command: str) -> str:
     """Run a command in a project; returns its output."""
     ended = subprocess.run(

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import sample_projects
-import yaml
 
 from espalier import files
 from espalier.commands import repair
@@ -43,12 +42,7 @@ STAGES = {
 def trained(digits, tmp_path_factory):
     """A project of two trained models in git and DVC."""
     root = tmp_path_factory.mktemp("made") / "project"
-    shutil.copytree(digits, root / "prepared")
-    (root / "params.yaml").write_text(PARAMS)
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
-    for command in (("git", "init"), ("dvc", "init"), ("dvc", "add", "prepared"), ("dvc", "repro")):
-        sample_projects.call(root, *command, "--quiet")
-    return root
+    return sample_projects.reproduce(root, digits, PARAMS, STAGES)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import sample_projects
-import yaml
 
 from espalier import files
 from espalier.commands import repair
@@ -40,12 +39,7 @@ NAMES = ["manifest.json", "models.csv", "predictions/teacher.parquet"]
 def judged(digits, tmp_path_factory):
     """A project with reports that DVC has recorded."""
     root = tmp_path_factory.mktemp("judged") / "project"
-    shutil.copytree(digits, root / "prepared")
-    (root / "params.yaml").write_text(PARAMS)
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
-    for command in (("git", "init"), ("dvc", "init"), ("dvc", "add", "prepared"), ("dvc", "repro")):
-        sample_projects.call(root, *command, "--quiet")
-    return root
+    return sample_projects.reproduce(root, digits, PARAMS, STAGES)
 
 
 @pytest.fixture

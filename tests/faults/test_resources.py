@@ -43,6 +43,20 @@ evaluation: {rounds: 3}
 """
 
 
+LIMITED_COMMAND = """\
+import resource
+from pathlib import Path
+
+from espalier import cli
+from espalier.commands import make
+
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+room = pages * resource.getpagesize() + 400 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+cli.main()
+"""
+
+
 @pytest.fixture
 def ended(monkeypatch, capsys):
     """Runs a command of the library in this process; returns its status and its last line."""
@@ -259,19 +273,26 @@ class TestLimitsOfTheProcess:
         assert (status, "raise the limit on file sizes (`ulimit -f`)" in said) == (2, True)
         assert ended(with_data, *words)[0] == 0
 
-    def test_memory(self, tiny_copy, ended):
-        """A step of 1,222 images through wide layers takes more than 400 MB."""
+    def test_memory(self, tiny_copy):
+        """A step of 1,222 images through wide layers takes more than 400 MB.
+
+        The process is a new one: what earlier tests have freed would be room for such a step.
+        """
         project = tiny_copy("teacher")
         wide = '{model: "espalier:resnet", arguments: {depth: 8, width: 128}, batch_size: 1222'
         (project / "params.yaml").write_text(
             f"training: {{threads: 1, views: 3}}\nteacher: {wide}, epochs: 1}}\n"
         )
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        in_use = pages * resource.getpagesize()
-        with limited(resource.RLIMIT_AS, in_use + 400 * 2**20):
-            status, said = ended(project, "make", "teacher")
-        assert (status, "this process (`ulimit -v`) to have room for" in said) == (2, True)
-        assert "lower `batch_size` of the entry" in said
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED_COMMAND, "make", "teacher"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "this process (`ulimit -v`) to have room for" in done.stderr
+        assert "lower `batch_size` of the entry" in done.stderr
 
     def test_64_open_files_are_enough(self, with_data):
         command = f"ulimit -n 64 && exec {sys.executable} -m espalier make student"

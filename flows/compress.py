@@ -23,6 +23,7 @@ from espalier.tasks.reporting import line_reporter
 from espalier.tasks.reproduce import reproduce
 from espalier.tasks.summary import fail, summarize, unregistered
 from espalier.tasks.sweep import sweep_leftovers
+from espalier.tasks.warm import warm_process
 
 REGISTER = "register"
 UNREGISTERED = "Unregistered"  # name of the state in which the tracking server is away
@@ -75,12 +76,13 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
 
     runs: dict[str, PrefectFuture[Any]] = {}
-    for stage in graph.stages:
-        if stage.name == REGISTER and registered and not registered.result():
-            stage = replace(stage, stale=True, forced=True)
-        needed = [runs[name] for name in stage.needs]
-        runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
-    wait(list(runs.values()))
+    with warm_process(project, graph.stale):
+        for stage in graph.stages:
+            if stage.name == REGISTER and registered and not registered.result():
+                stage = replace(stage, stale=True, forced=True)
+            needed = [runs[name] for name in stage.needs]
+            runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
+        wait(list(runs.values()))
     publish(project, return_state=True)
     states = {name: run.state for name, run in runs.items()}
     away = unregistered(states[REGISTER]) if REGISTER in states else ""

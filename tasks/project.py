@@ -42,6 +42,7 @@ class Project:
         queues: work queue of each stage that a worker makes, by its label.
         pushing: held while inputs of workers are pushed.
         pushed: outputs that this run has pushed for workers.
+        variables: variables of the processes of stages, beside those of this process.
         live: live metrics of the run's trainings.
     """
 
@@ -52,6 +53,7 @@ class Project:
     queues: Mapping[str, str] = field(default_factory=dict)
     pushing: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
     pushed: set[str] = field(default_factory=set, compare=False, repr=False)
+    variables: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     live: LiveMetrics = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

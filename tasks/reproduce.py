@@ -215,7 +215,7 @@ def _call(
         return processes.run(
             command,
             folder=project.root,
-            environment={**stage_environment(), **environment},
+            environment={**stage_environment(), **project.variables, **environment},
             on_line=output.on_line,
             stop=project.stop,
             timeout=project.limits.timeout,

@@ -14,6 +14,7 @@ import psutil
 # words of the command lines of a run's processes: the first line with a matching word decides
 PROCESSES = {
     "server": ("espalier.tasks.server",),
+    "warm process": ("espalier.warm.server",),
     "live worker": ("espalier.registry.live.live_worker",),
     "runtime": ("espalier.runtimes.guarded_process", "espalier.runtimes.memory"),
     "dvc": ("dvc",),

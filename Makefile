@@ -31,7 +31,7 @@ faults: KILLS ?= 10000
 faults: SEED ?= 0
 faults: MINUTES ?= inf
 faults: $(LINKED)  ## kill stages thousands of times, and write docs/reliability.json
-	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --minutes $(MINUTES) --write
+	@python tests/faults/crash/campaign.py --kills $(KILLS) --seed $(SEED) --minutes $(MINUTES) --write $(MORE)
 
 faults-runs: PROJECTS ?= 60
 faults-runs: SEED ?= 0

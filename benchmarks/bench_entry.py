@@ -5,8 +5,9 @@
 Parts of the floor are measured in new processes, each after the parts before it, because an import is paid once.
 Counting of multiply-accumulates, and optimizers, are measured in turn as here and as torch has them. The floor of an
 entry is the time of `espalier make` with one epoch, less that of one epoch: the time with eleven less that with one,
-over ten. Peaks of memory are those of VGG-16, in multiples of the bytes of its weights; the network itself is one
-of them.
+over ten; once in processes of their own, as of `dvc repro`, and once as `espalier run` makes them, in forks of a
+process that has imported everything, whose own time is `imports of a run`. Peaks of memory are those of VGG-16, in
+multiples of the bytes of its weights; the network itself is one of them.
 """
 
 import argparse
@@ -18,12 +19,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+import psutil
 import torch
 from make_digits import main as make_digits
 from torch import Tensor, nn
@@ -36,6 +39,10 @@ from espalier.measures.macs import count_macs
 from espalier.models import build, save
 from espalier.runtimes import DEFAULT
 from espalier.settings.data import DataSettings
+from espalier.tasks.environment import stage_environment
+from espalier.tasks.graph import Stage
+from espalier.tasks.project import Project, TimeLimits
+from espalier.tasks.warm import warm_process
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 
@@ -162,27 +169,77 @@ def measure_parts(rounds: int) -> dict[str, Any]:
     }
 
 
-def measure_entries(folder: Path) -> dict[str, Any]:
-    """The processor time of each entry with few and with more epochs, and its floor."""
+def measure_entries(folder: Path, rounds: int) -> dict[str, Any]:
+    """The processor time of each entry beside its training, in processes of its own and in a run."""
     make_digits(folder / "data")
     prepare(folder / "data", folder / "prepared", DataSettings(), workshop=folder / "work")
-    entries: dict[str, Any] = {}
+    imports: list[float] = []
+    alone: dict[str, list[float]] = {name: [] for name in NAMES}
+    in_a_run: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(rounds):
+        _add(alone, {epochs: _make_alone(folder, epochs) for epochs in EPOCHS})
+        forked = {epochs: _make_in_a_run(folder, epochs) for epochs in EPOCHS}
+        _add(in_a_run, {epochs: seconds for epochs, (seconds, _) in forked.items()})
+        imports += [spent for _, spent in forked.values()]
+    return {
+        "entries": {name: median(values) for name, values in alone.items()},
+        "entries of a run": {name: median(values) for name, values in in_a_run.items()},
+        "imports of a run": median(imports),
+    }
+
+
+def _add(found: dict[str, list[float]], seconds: dict[int, dict[str, float]]) -> None:
+    """Add the floor of each entry: its time without that of its epochs."""
     few, more = EPOCHS
-    seconds = {epochs: _make_all(folder, epochs) for epochs in EPOCHS}
-    for name in NAMES:
+    for name, values in found.items():
         first, second = seconds[few][name], seconds[more][name]
         epoch = (second - first) / (more - few) if name != "int8" else 0.0
-        entries[name] = {"one_epoch": round(first, 2), "floor": round(first - epoch, 2)}
-    return entries
+        values.append(first - epoch)
 
 
-def _make_all(folder: Path, epochs: int) -> dict[str, float]:
-    """Seconds of the processor of each entry, made in a project of its own."""
-    root = folder / f"{epochs}"
-    root.mkdir()
+def _project(folder: Path, epochs: int) -> Path:
+    """A new project with the prepared digits."""
+    root = Path(tempfile.mkdtemp(dir=folder))
     (root / "prepared").symlink_to(folder / "prepared")
     (root / "params.yaml").write_text(PARAMS.format(epochs=epochs))
+    return root
+
+
+def _make_alone(folder: Path, epochs: int) -> dict[str, float]:
+    """Seconds of the processor of each entry, in a process of its own."""
+    root = _project(folder, epochs)
     return {name: python("-m", "espalier", "make", name, folder=root)[0] for name in NAMES}
+
+
+def _make_in_a_run(folder: Path, epochs: int) -> tuple[dict[str, float], float]:
+    """Seconds of the processor of each entry and of all imports, in forks of one process."""
+    root = _project(folder, epochs)
+    project = Project(root, (), TimeLimits())
+    seconds = {}
+    with warm_process(project, [Stage(f"model@{name}") for name in NAMES]):
+        children = psutil.Process().children()
+        server = next(one for one in children if "espalier.warm.server" in one.cmdline())
+        environment = stage_environment() | project.variables
+        imports = _imported(server)
+        for name in NAMES:
+            before = spent(resource.RUSAGE_CHILDREN) + _of_forks(server)
+            call = ["espalier", "make", name]
+            subprocess.run(call, cwd=root, env=environment, check=True, capture_output=True)
+            seconds[name] = spent(resource.RUSAGE_CHILDREN) + _of_forks(server) - before
+    return seconds, imports
+
+
+def _imported(server: psutil.Process) -> float:
+    """Wait until a process is idle; the seconds of the processor that it has taken."""
+    while True:
+        before = sum(server.cpu_times()[:2])
+        time.sleep(1)
+        if sum(server.cpu_times()[:2]) == before > 0:
+            return float(before)
+
+
+def _of_forks(server: psutil.Process) -> float:
+    return float(sum(server.cpu_times()[2:4]))
 
 
 def memory() -> dict[str, float]:
@@ -236,7 +293,7 @@ def main() -> None:
         return
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        entries = measure_entries(Path(folder))
+        entries = measure_entries(Path(folder), given.rounds)
     found = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"python benchmarks/bench_entry.py --rounds {given.rounds} --write",
@@ -244,7 +301,7 @@ def main() -> None:
         "torch": torch.__version__,
         "onnxruntime": onnxruntime.__version__,
         "load_before": round(load, 2),
-        "processor_seconds": {"entries": entries, "parts": measure_parts(given.rounds)},
+        "processor_seconds": {**entries, "parts": measure_parts(given.rounds)},
         "peak_over_weights": json.loads(python(__file__, "--memory")[1]),
     }
     print(json.dumps(found, indent=2))

@@ -153,9 +153,9 @@ TARGETS = (
     Target("`espalier show`", "pipeline", at("median", "show", "wall"), most=0.7, unit=" s"),
     *(
         Target(
-            f"processor time of an entry beside its training: {name}",
+            f"processor time of an entry of a run beside its training: {name}",
             "entry",
-            at("processor_seconds", "entries", name, "floor"),
+            at("processor_seconds", "entries of a run", name),
             most=3,
             unit=" s",
         )

@@ -191,15 +191,11 @@ def _send(connection: socket.socket, number: int) -> None:
 
 def become(request: Request) -> None:
     """Make this process, a fork, the one that a client stands for."""
-    os.setsid()
     for stream, handle in enumerate(request.streams):
         os.dup2(handle, stream)
         os.close(handle)
     os.umask(request.mask)
     os.chdir(request.folder)
-    if not request.is_at_home:
-        os.set_inheritable(request.connection, True)
-        os.execve(request.command[0], request.command, request.environment)  # noqa: S606 - the user's
     by_imports = {name: value for name, value in os.environ.items() if name not in _AT_START}
     os.environ.clear()
     os.environ.update(by_imports | request.environment)
@@ -226,6 +222,9 @@ def _main(arguments: list[str]) -> NoReturn:
     if request is None:
         end(0)
     become(request)
+    if not request.is_at_home:
+        os.set_inheritable(request.connection, True)
+        os.execve(request.command[0], request.command, request.environment)  # noqa: S606 - the user's
     try:
         resolve_name(function)()
     except SystemExit as ending:

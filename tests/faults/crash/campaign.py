@@ -160,8 +160,18 @@ def play_all(
             _say(*lines)
 
 
-def run(kills: int, seed: int, runners: int, minutes: float) -> dict[str, Any]:
-    """Run the campaign; returns its record."""
+def run(
+    kills: int, seed: int, runners: int, minutes: float, only_runs: bool = False
+) -> dict[str, Any]:
+    """Run the campaign; returns its record.
+
+    Args:
+        kills: about how many kills.
+        seed: seed of the drawn calls.
+        runners: scenarios at a time.
+        minutes: time after which none begins.
+        only_runs: whether all kills are those of whole runs.
+    """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as temporary, ExitStack() as stack:
         folder = Path(temporary)
@@ -182,16 +192,16 @@ def run(kills: int, seed: int, runners: int, minutes: float) -> dict[str, Any]:
                 return whole_runs.play(scenario, runs, tree, runner, at)
             return play(scenario, tree, runner, at)
 
-        of_runs = round(_RUN_SHARE * kills)
-        planned: list[AnyScenario] = [
-            *scenarios(tree.calls, kills - of_runs, seed),
-            *whole_run_scenarios(runs, of_runs, seed),
-        ]
+        of_runs = kills if only_runs else round(_RUN_SHARE * kills)
+        planned: list[AnyScenario] = [*whole_run_scenarios(runs, of_runs, seed)]
+        if not only_runs:
+            planned += scenarios(tree.calls, kills - of_runs, seed)
         random.Random(seed).shuffle(planned)
         play_all(planned, play_one, tallies, forks, minutes)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": f"make faults KILLS={kills} SEED={seed} MINUTES={minutes:g}",
+        "command": f"make faults KILLS={kills} SEED={seed} MINUTES={minutes:g}"
+        + " MORE='--only-runs --add'" * only_runs,
         "machine": record.processor(),
         "python": platform.python_version(),
         "commit": _commit(),
@@ -222,8 +232,12 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="write docs/reliability.json and what follows"
     )
+    parser.add_argument("--only-runs", action="store_true", help="kill whole runs alone")
+    parser.add_argument("--add", action="store_true", help="add to the record that is there")
     given = parser.parse_args()
-    found = run(given.kills, given.seed, given.runners, given.minutes)
+    found = run(given.kills, given.seed, given.runners, given.minutes, given.only_runs)
+    if given.add:
+        found = record.add(json.loads((ROOT / record.RECORD).read_text()), found)
     _say(record.table(found))
     if given.write:
         (ROOT / record.RECORD).write_text(json.dumps(found, indent=2) + "\n")

@@ -20,6 +20,18 @@ def processor() -> str:
     return "unknown"
 
 
+def add(before: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+    """The record of two campaigns, of which the second may be of some stages alone."""
+    both = {key: f"{before[key]} and {further[key]}" for key in ("command", "commit", "seed")}
+    stages = dict(further["stages"])
+    for stage, tally in before["stages"].items():
+        found = stages[stage]
+        sums = {key: tally[key] + found[key] for key in tally if key != "calls"}
+        stages[stage] = {"calls": found["calls"], **sums}
+    seconds = before["seconds"] + further["seconds"]
+    return {**further, **both, "seconds": seconds, "stages": stages}
+
+
 def table(record: dict[str, Any]) -> str:
     """The table of a record in Markdown, a row per stage and one for all."""
     stages = record["stages"]

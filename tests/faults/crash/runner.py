@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import traceback
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +94,7 @@ def prepare_repro(request: dict[str, Any], write: int) -> None:
     def run_stage(stage: str) -> int:
         return call_safely(stage, Path(request["root"]))[0]
 
-    # numbers of processes come back in a long campaign, and the file of a socket stays
-    address = f"{request['log']}.{uuid.uuid4().hex[:8]}"
-    stage_server.start(address, run_stage, close=write)
+    stage_server.start(Path(request["log"]).parent, run_stage, close=write)
 
 
 def call_safely(stage: str, root: Path) -> tuple[int, Any]:

@@ -1,0 +1,225 @@
+"""How cost grows with images, entries and parameters: seconds and peaks of memory per command.
+
+    python benchmarks/bench_growth.py FASHION_MNIST [--parts images entries parameters] [--write]
+
+**images**: `espalier data`, `prepare`, a teacher of one epoch and `evaluate`, on parquet files with the first 1,000,
+10,000 and 60,000 images of Fashion-MNIST as PNG. **entries**: a first `espalier run`, one with nothing to do, and
+`espalier show`, in a tree of 5, 20 and 100 entries on the digits. **parameters**: perceptrons of 10^5 to 10^8 weights,
+saved, exported and opened; peaks in multiples of the weights. `exponent` is that of the power of the size that the
+seconds follow between the two largest: 1 is linear, less has a part that does not grow.
+"""
+
+import argparse
+import gzip
+import io
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import torch
+from PIL import Image
+
+from espalier.measures.device import processor_name
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = Path(__file__).parent / "results" / "growth.json"
+PROGRAM = [sys.executable, "-c", "from espalier.flows.cli import main; main()"]
+IMAGES = (1_000, 10_000, 60_000)
+ENTRIES = (5, 20, 100)
+WIDTHS = {10**5: 180, 10**6: 850, 10**7: 3_000, 10**8: 9_800}
+QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+ONE_TEACHER = """\
+training: {batch_size: 64, threads: 1}
+teacher: {model: "espalier:resnet", arguments: {depth: 8, width: 8}, epochs: 1}
+evaluation: {rounds: 3}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder with the files of Fashion-MNIST")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--write", action="store_true", help="write the committed result")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": "python benchmarks/bench_growth.py FASHION_MNIST --write",
+        "device": processor_name(),
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+    for name in given.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = PARTS[name](Path(folder), given.data)
+        result[name] = {"rows": rows, "exponent": exponents(rows)}
+    print(json.dumps(result, indent=2))
+    if given.write:
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def exponents(rows: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """The exponent of each command's seconds between the two largest sizes."""
+    smaller, larger = sorted(rows)[-2:]
+    growth = math.log(larger / smaller)
+    return {
+        name: round(
+            math.log(rows[larger][name]["seconds"] / rows[smaller][name]["seconds"]) / growth, 2
+        )
+        for name in rows[larger]
+    }
+
+
+def call(root: Path, *words: str) -> dict[str, float]:
+    """Wall time of a command in seconds, and the largest peak of memory among its processes in MB."""
+    began = time.perf_counter()
+    log = root / "output.txt"
+    actions = [
+        (os.POSIX_SPAWN_OPEN, stream, str(log), os.O_WRONLY | os.O_CREAT, 0o644)
+        for stream in (1, 2)
+    ]
+    environment = os.environ | QUIET | {"PYTHONPATH": str(ROOT)}
+    words = ("/bin/sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", str(root), *PROGRAM, *words)
+    process = os.posix_spawn(words[0], words, environment, file_actions=actions)
+    _, status, usage = os.wait4(process, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):  # 1: no model of one epoch passes the gates
+        raise SystemExit(f"{' '.join(words)}: {log.read_text()}")
+    return {
+        "seconds": round(time.perf_counter() - began, 2),
+        "megabytes": round(usage.ru_maxrss / 1000),
+    }
+
+
+def grow_images(folder: Path, data: Path) -> dict[int, Any]:
+    """Each stage on more and more images."""
+    images, labels = read_fashion_mnist(data)
+    return {
+        count: of_images(folder / str(count), images[:count], labels[:count]) for count in IMAGES
+    }
+
+
+def of_images(root: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Each stage on some images."""
+    source = root / "source"
+    source.mkdir(parents=True)
+    pandas.DataFrame({"image": map(png, images), "label": labels}).to_parquet(
+        source / "all.parquet"
+    )
+    (root / "params.yaml").write_text(ONE_TEACHER)
+    calls = {"data": ("data", str(source)), "prepare": ("prepare",)}
+    calls |= {"one epoch": ("make", "teacher"), "evaluate": ("evaluate",)}
+    return {name: call(root, *words) for name, words in calls.items()}
+
+
+def read_fashion_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The training images and their labels."""
+    images = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes())
+    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
+    return pixels, np.frombuffer(labels, np.uint8, offset=8).astype(int)
+
+
+def png(image: np.ndarray) -> dict[str, bytes]:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return {"bytes": content.getvalue()}
+
+
+def grow_entries(folder: Path, _data: Path) -> dict[int, Any]:
+    """Runs of larger and larger trees."""
+    return {count: of_entries(folder / str(count), count) for count in ENTRIES}
+
+
+def of_entries(root: Path, count: int) -> dict[str, Any]:
+    """A first run of a tree, one with nothing to do, and its table."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    call(root.parent, "init", str(root), "--recipe", "digits")
+    entry = '{from: teacher, by: distill, model: "espalier:resnet", arguments: {depth: 8, width: 4}, epochs: 1}'
+    models = "".join(f"  student-{number}: {entry}\n" for number in range(count))
+    params = f"seed: 0\ntrusted: []\ndata: {{}}\n{ONE_TEACHER}models:\n{models}registry: {{name: many}}\n"
+    (root / "params.yaml").write_text(params)
+    calls = {"first run": ("run",), "nothing to do": ("run",), "show": ("show",)}
+    return {name: call(root, *words) for name, words in calls.items()}
+
+
+def grow_parameters(folder: Path, _data: Path) -> dict[int, Any]:
+    """Saving, exporting and opening of wider and wider perceptrons, each in a process of its own."""
+    return {size: of_parameters(folder / str(size), width) for size, width in WIDTHS.items()}
+
+
+def of_parameters(folder: Path, width: int) -> dict[str, Any]:
+    """Seconds of each act on one network, and its peak over the weights beyond what libraries take."""
+    folder.mkdir()
+    read, write = os.pipe()
+    if (process := os.fork()) == 0:
+        with os.fdopen(write, "w") as pipe:
+            json.dump(acts_on(folder, width), pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        content = pipe.read()
+    os.waitpid(process, 0)
+    shutil.rmtree(folder)
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def acts_on(folder: Path, width: int) -> dict[str, Any]:
+    """The acts, in this process."""
+    from bench_entry import _status
+
+    from espalier.export.onnx import export
+    from espalier.inputs.image import Normalize
+    from espalier.models import build, save
+    from espalier.runtimes import DEFAULT
+
+    torch.manual_seed(0)
+    front, pixels = Normalize((0.5,), (0.25,)), torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    small = build("espalier:mlp", classes=10, shape=(1, 28, 28)).eval()
+    export(small, folder / "small.onnx", pixels, front)  # what is imported first is no copy
+    before = _status("VmRSS")
+    sizes = {"hidden": [width, width]}
+    network = build("espalier:mlp", classes=10, shape=(1, 28, 28), arguments=sizes).eval()
+    size = sum(parameter.nbytes for parameter in network.parameters())
+    path = folder / "model.onnx"
+    acts: dict[str, Callable[[], Any]] = {
+        "save": lambda: save(network, folder / "model"),
+        "export": lambda: export(network, path, pixels, front),
+        "open": lambda: DEFAULT.open(path),
+    }
+    found = {}
+    for name, act in acts.items():
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        began = time.perf_counter()
+        act()
+        seconds = time.perf_counter() - began
+        peak = (_status("VmHWM") - before) / size
+        found[name] = {"seconds": round(seconds, 3), "peak_over_weights": round(peak, 2)}
+    return found
+
+
+PARTS: dict[str, Callable[[Path, Path], dict[int, Any]]] = {
+    "images": grow_images,
+    "entries": grow_entries,
+    "parameters": grow_parameters,
+}
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,8 @@ from espalier.measures.device import processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "growth.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+_TABLE = re.compile(r"(?<=<!-- growth -->\n).*?(?=<!-- end of growth -->)", re.DOTALL)
 PROGRAM = [sys.executable, "-c", "from espalier.flows.cli import main; main()"]
 IMAGES = (1_000, 10_000, 60_000)
 ENTRIES = (5, 20, 100)
@@ -73,6 +76,30 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     if given.write:
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
+        PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+
+
+def table() -> str:
+    """The committed result in Markdown: a table for each part."""
+    record = json.loads(RESULT.read_text())
+    parts = "\n".join(_table_of(name, record[name]) for name in PARTS)
+    return f"{parts}\n`{record['command']}`, {record['device']}, {record['date']}.\n"
+
+
+def _table_of(part: str, found: dict[str, Any]) -> str:
+    rows: dict[str, dict[str, dict[str, float]]] = found["rows"]
+    head = " | ".join(f"{int(size):,}" for size in rows)
+    lines = [f"| {part} | {head} | exponent |", f"|---|{'--:|' * (len(rows) + 1)}"]
+    for name, exponent in found["exponent"].items():
+        cells = " | ".join(_cell(row[name]) for row in rows.values())
+        lines.append(f"| {name} | {cells} | {exponent:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: dict[str, float]) -> str:
+    if "megabytes" in found:
+        return f"{found['seconds']:.1f} s, {found['megabytes']:,.0f} MB"
+    return f"{found['seconds']:.2f} s, {found['peak_over_weights']:.1f}x"
 
 
 def exponents(rows: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:

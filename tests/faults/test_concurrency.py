@@ -146,6 +146,23 @@ def on_postgresql(folder):
         thread.join()
 
 
+def test_two_checkouts_share_a_cache_and_a_tracking_server(start, undisturbed, tmp_path, monkeypatch):
+    """Each makes its own models, of the same bits, and the registry has each of them once."""
+    roots = [shutil.copytree(start, tmp_path / name / "project") for name in ("a", "b")]
+    for root in roots:
+        with (root / ".dvc" / "config").open("a") as config:
+            config.write(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
+    (tmp_path / "server").mkdir()
+    expected = registry_state.read(undisturbed)
+    with serving(tmp_path / "server") as address:
+        shared = {"MLFLOW_TRACKING_URI": address}
+        assert_ended(at_once(*((root, RUN) for root in roots), **shared), (0,))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)  # for the reader of the registry
+        for root in roots:
+            assert_as_undisturbed(root, undisturbed, **shared)
+            assert registry_differences(registry_state.read(root), expected) == []
+
+
 @pytest.fixture
 def open_folder():
     """A folder that PostgreSQL's user may enter; pytest's own are closed to it."""

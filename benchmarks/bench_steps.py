@@ -10,6 +10,7 @@ process: `pays_after_steps` is the number of steps that win them back, null wher
 import argparse
 import json
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -28,7 +29,10 @@ from espalier.training.device import autocast, to_device
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 
-RESULT = Path(__file__).parent / "results" / "steps.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "steps.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+_TABLE = re.compile(r"(?<=<!-- steps -->\n).*?(?=<!-- end of steps -->)", re.DOTALL)
 BATCH, STEPS = 64, 10
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet8 of 1x8x8": {"depth": 8, "width": 16, "shape": (1, 8, 8)},
@@ -62,6 +66,30 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     if given.write:
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
+        PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+
+
+def table() -> str:
+    """The committed result in Markdown."""
+    record = json.loads(RESULT.read_text())
+    networks = record["networks"]
+    lines = [f"| step of | {' | '.join(networks)} |", f"|---|{'--:|' * len(networks)}"]
+    for way in (OURS, CONTIGUOUS, LAST, TWO, COMPILED):
+        cells = (
+            f"{one['milliseconds'][way]:.2f} ms, {one['ratio'][way]:.2f}x"
+            for one in networks.values()
+        )
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    compiling = (f"{one['compiling_seconds']:.0f} s" for one in networks.values())
+    pays = (f"{one['pays_after_steps'] or 'never'}" for one in networks.values())
+    lines += [
+        f"| compiling, once | {' | '.join(compiling)} |",
+        f"| steps that win it back | {' | '.join(pays)} |",
+    ]
+    return (
+        "\n".join([*lines, "", f"`{record['command']}`, {record['device']}, {record['date']}."])
+        + "\n"
+    )
 
 
 def measure(rounds: int, shape: tuple[int, ...], **arguments: int) -> dict[str, Any]:

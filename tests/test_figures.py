@@ -32,9 +32,10 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         assert (target.least is None) != (target.most is None)
 
 
-def test_the_tables_of_growth_are_those_of_their_result(project_root):
-    growth = module_of(project_root / "benchmarks" / "bench_growth.py")
-    assert growth.table() in (project_root / "docs" / "benchmarks.md").read_text()
+@pytest.mark.parametrize("name", ["bench_growth", "bench_openvino", "bench_steps"])
+def test_a_table_of_the_page_is_that_of_its_result(project_root, name):
+    benchmark = module_of(project_root / "benchmarks" / f"{name}.py")
+    assert benchmark.table() in (project_root / "docs" / "benchmarks.md").read_text()
 
 
 def test_the_table_of_the_readme_is_that_of_its_run(project_root, results, capsys):

@@ -21,7 +21,7 @@ def processor() -> str:
 
 
 def add(before: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
-    """The record of two campaigns, of which the second may be of some stages alone."""
+    """The record of two campaigns; the second may be of some stages alone."""
     both = {key: f"{before[key]} and {further[key]}" for key in ("command", "commit", "seed")}
     stages = dict(further["stages"])
     for stage, tally in before["stages"].items():

@@ -12,8 +12,10 @@ from typing import NoReturn
 from espalier import cli, paths
 from espalier.collector import paused_collector
 from espalier.dvc_record import is_experiment
+from espalier.ending import run_to_end
 from espalier.errors import BadInput, EspalierError, Stopped
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
+from espalier.outcomes import OUTCOME
 from espalier.tasks.environment import configure_environment
 from espalier.tasks.graph import read_graph
 from espalier.tasks.server import serve
@@ -25,7 +27,12 @@ _OTHER_STAGES = ("prepare", "evaluate", "register")  # beside a stage for each m
 
 
 def main() -> NoReturn:
-    """Run the command line."""
+    """Run the command line, and end this process."""
+    run_to_end(run_command)
+
+
+def run_command() -> NoReturn:
+    """Run the command line, and exit as `espalier.cli.main` does."""
     parser, commands = cli.build()
     command = commands.add_parser(
         "run",
@@ -79,7 +86,8 @@ def _add_events(command: argparse.ArgumentParser) -> None:
     run = command.get_default("run")
 
     def run_with_events(arguments: argparse.Namespace) -> None:
-        if not os.environ.get("PREFECT_API_URL"):
+        # a run emits the events of its promotion itself
+        if not os.environ.get("PREFECT_API_URL") or OUTCOME in os.environ:
             run(arguments)
             return
         from espalier.tasks.events import events_of_moves  # here: importing pydantic takes 0.3 s

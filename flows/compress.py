@@ -14,7 +14,7 @@ from espalier.tasks.commit import commit
 from espalier.tasks.data import pull_data
 from espalier.tasks.fetch import fetch
 from espalier.tasks.flow_runs import mark_crashed
-from espalier.tasks.graph import read_graph
+from espalier.tasks.graph import Graph, read_graph
 from espalier.tasks.notify import notify
 from espalier.tasks.project import Project, TimeLimits, open_project, promotes
 from espalier.tasks.promote import promote
@@ -63,7 +63,7 @@ def compress(
 
 
 def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
-    """Submit a task for each stage, which waits for the tasks of the stages that it needs."""
+    """Read the graph, with the data that it needs, and make what is out of date."""
     report = line_reporter(get_run_logger())
     mark_crashed(project.root, report)
     sweep_leftovers(project, report)
@@ -73,16 +73,21 @@ def walk(project: Project, force: tuple[str, ...]) -> State[Any]:
     if graph.missing_data:
         pull_data.submit(graph.missing_data, project).result()
         graph = read_graph(project.root, force, report, allow_missing)
+    with warm_process(project, graph.stale):
+        return make_all(project, graph)
+
+
+def make_all(project: Project, graph: Graph) -> State[Any]:
+    """Submit a task for each stage, which waits for the tasks of the stages that it needs; then promote."""
     registered = check_registry.submit(project) if graph.unchanged(REGISTER) else None
 
     runs: dict[str, PrefectFuture[Any]] = {}
-    with warm_process(project, graph.stale):
-        for stage in graph.stages:
-            if stage.name == REGISTER and registered and not registered.result():
-                stage = replace(stage, stale=True, forced=True)
-            needed = [runs[name] for name in stage.needs]
-            runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
-        wait(list(runs.values()))
+    for stage in graph.stages:
+        if stage.name == REGISTER and registered and not registered.result():
+            stage = replace(stage, stale=True, forced=True)
+        needed = [runs[name] for name in stage.needs]
+        runs[stage.name] = reproduce.submit(stage, project, wait_for=needed, return_state=False)
+    wait(list(runs.values()))
     publish(project, return_state=True)
     states = {name: run.state for name, run in runs.items()}
     away = unregistered(states[REGISTER]) if REGISTER in states else ""

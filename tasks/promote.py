@@ -62,10 +62,11 @@ def _unchanged(project: Project, report: ReportLine) -> Outcome | None:
 def _run(project: Project, report: ReportLine) -> Outcome:
     """The outcome of the command; a defect if it recorded none."""
     with outcome_file(project.root) as file, events_of_moves(project.root):
+        command = ["espalier"] if project.variables else [sys.executable, "-m", "espalier"]
         status = processes.run(
-            [sys.executable, "-m", "espalier", "promote"],
+            [*command, "promote"],
             folder=project.root,
-            environment=stage_environment() | file.environment,
+            environment=stage_environment() | project.variables | file.environment,
             on_line=report,
             stop=project.stop,
             grace=project.limits.grace,

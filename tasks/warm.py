@@ -18,7 +18,7 @@ from espalier.warm import client
 
 SWITCH = "ESPALIER_WARM"  # 0 starts every stage cold
 _COMMAND = "espalier"
-_FUNCTION = "espalier.flows.cli:main"  # of that command
+_FUNCTION = "espalier.flows.cli:run_command"  # of that command
 _SERVER = "espalier.warm.server"
 _WORTH = 2  # stages for which one process imports faster than each of them
 _CLOSING = 5.0  # seconds until the process must have ended
@@ -35,8 +35,9 @@ _MODULES = (  # in the order of the stages that need them
     "espalier.commands.evaluate",
     "matplotlib.figure",
     "captum.attr",
+    "espalier.registry.connection.imported",
     "espalier.commands.register",
-    "mlflow.store.tracking.sqlalchemy_store",
+    "espalier.commands.promote",
 )
 
 

@@ -5,7 +5,6 @@ which reads its arguments from `sys.argv`. Standard input is held open by the ru
 is taken, and the process ends with its last stage.
 """
 
-import atexit
 import gc
 import importlib
 import json
@@ -16,15 +15,13 @@ import shutil
 import signal
 import socket
 import sys
-import threading
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import NoReturn
 
 from espalier.collector import paused_collector
+from espalier.ending import run_to_end
 
 _LARGEST = 2**22  # bytes of a request
 _SECONDS = 5.0  # in which a client has to send its request
@@ -203,37 +200,18 @@ def become(request: Request) -> None:
     sys.argv = request.command
 
 
-def end(status: int) -> NoReturn:
-    """End this process without taking down the interpreter: with so many modules that takes seconds.
-
-    Threads are waited for, exit handlers called and streams flushed before, as Python does.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
-
-
-def _main(arguments: list[str]) -> NoReturn:
+def _main(arguments: list[str]) -> None:
+    """Serve, or in a fork become the process that was asked for."""
     handle, function, *modules = arguments
     request = Server(socket.socket(fileno=int(handle)), modules).serve()
     if request is None:
-        end(0)
+        return
     become(request)
     if not request.is_at_home:
         os.set_inheritable(request.connection, True)
         os.execve(request.command[0], request.command, request.environment)  # noqa: S606 - the user's
-    try:
-        resolve_name(function)()
-    except SystemExit as ending:
-        end(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
-    except BaseException:  # a defect, which the command has recorded
-        traceback.print_exc()
-        end(1)
-    end(0)
+    resolve_name(function)()
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    run_to_end(lambda: _main(sys.argv[1:]))

@@ -146,7 +146,9 @@ def on_postgresql(folder):
         thread.join()
 
 
-def test_two_checkouts_share_a_cache_and_a_tracking_server(start, undisturbed, tmp_path, monkeypatch):
+def test_two_checkouts_share_a_cache_and_a_tracking_server(
+    start, undisturbed, tmp_path, monkeypatch
+):
     """Each makes its own models, of the same bits, and the registry has each of them once."""
     roots = [shutil.copytree(start, tmp_path / name / "project") for name in ("a", "b")]
     for root in roots:

@@ -26,8 +26,8 @@ def environment(tmp_path):
 
 def test_help_names_run_and_imports_nothing_heavy():
     code = (
-        "import sys; sys.argv = ['espalier', '--help']; from flows.cli import main\n"
-        "try: main()\nexcept SystemExit: pass\n"
+        "import sys; sys.argv = ['espalier', '--help']; from flows.cli import run_command\n"
+        "try: run_command()\nexcept SystemExit: pass\n"
         "print([name for name in ('prefect', 'dvc', 'torch', 'mlflow', 'pandas', 'pydantic') if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

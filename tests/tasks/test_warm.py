@@ -14,7 +14,7 @@ from espalier.tasks.environment import stage_environment
 from espalier.tasks.graph import Stage
 from espalier.tasks.project import Project, TimeLimits
 from espalier.tasks.slots import Slot
-from espalier.tasks.warm import SWITCH, warm_process
+from espalier.tasks.warm import _MODULES, SWITCH, warm_process
 
 TWO = (Stage("model@student"), Stage("evaluate"))
 MODELS = ("student", "student-p60", "student-int8")
@@ -49,6 +49,17 @@ def test_models_have_the_same_bits_as_from_processes_of_their_own(tiny_copy):
         warm = make(roots[0], project)
     assert (folder.exists(), project.variables, servers()) == (False, {}, [])
     assert warm == make(roots[1], project)
+
+
+def test_modules_are_imported_as_stages_import_them():
+    """MLflow reads its variables then."""
+    code = (
+        "import importlib, logging\n"
+        f"for name in {_MODULES!r}: importlib.import_module(name)\n"
+        "print(logging.getLogger('mlflow').getEffectiveLevel() == logging.CRITICAL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
         BadInput: If the store denies access, or the file is not a database of MLflow.
         EspalierError: If the local database is missing and `make` is false.
     """
-    _configure_mlflow()
+    configure_mlflow()
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold_in_turn(store.lock, LOCK, LOCK_SECONDS))
         stack.enter_context(translated(store.uri, store.shown))
@@ -173,7 +173,8 @@ def _open_database(database: Path, shown: str, *, make: bool) -> None:
     probe(database)
 
 
-def _configure_mlflow() -> None:
+def configure_mlflow() -> None:
+    """Set the variables that MLflow reads when it is imported, where the user has not."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # alembic logs migrations, urllib3 a warning for every retry

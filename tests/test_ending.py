@@ -1,0 +1,69 @@
+"""A process that ends without taking down the interpreter has done everything else that Python does."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def end(code: str) -> subprocess.CompletedProcess[str]:
+    """A process that ends after `command`, a function of some lines."""
+    lines = "".join(f"    {line}\n" for line in code.splitlines())
+    whole = (
+        "import atexit, sys, threading, time, weakref\n"
+        "from espalier.ending import run_to_end\n"
+        f"def command():\n{lines}"
+        "run_to_end(command)\nprint('not reached')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", whole], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "errors"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(75)", 75, ""),
+        ("sys.exit(False)", 0, ""),
+        ("sys.exit('a sentence')", 1, "a sentence\n"),
+    ],
+)
+def test_its_status_is_that_of_the_command(code, status, errors):
+    done = end(code)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", errors)
+
+
+def test_a_defect_is_printed():
+    done = end("raise RuntimeError('a defect')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("RuntimeError: a defect\n")
+
+
+def test_threads_handlers_and_streams_are_done_before():
+    """In the order of Python, with output that is still in a buffer."""
+    done = end(
+        "class Kept: pass\n"
+        "kept = Kept()\n"
+        "atexit.register(print, 'handler')\n"
+        "weakref.finalize(kept, print, 'finalizer')\n"
+        "wait = lambda: (time.sleep(0.3), print('thread'))\n"
+        "threading.Thread(target=wait).start()\n"
+        "sys.stdout.write('written\\n')\n"
+        "kept.itself = kept\n"
+    )
+    assert done.stdout.splitlines() == ["written", "thread", "finalizer", "handler"]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_modules_stay_out_of_the_way_of_collections():
+    done = end(
+        "import gc\n"
+        "from espalier.collector import paused_collector\n"
+        "with paused_collector():\n"
+        "    import fractions\n"
+        "print(gc.get_freeze_count() > 1000)"
+    )
+    assert done.stdout == "True\n"

@@ -9,11 +9,12 @@ caches filled by the model before it and could take three times as long.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+SELDOM = 10  # rounds for each round in which a model takes part that is measured seldom
 Run = Callable[[np.ndarray], object]
 """A timed call, with stored inputs (N, ...)."""
 
@@ -46,6 +47,7 @@ def in_sittings(
     batches: Mapping[int, np.ndarray],
     rounds: Mapping[int, int],
     sittings: int = 20,
+    seldom: Collection[str] = (),
 ) -> dict[int, dict[str, Times]]:
     """Time several models in turn, round after round, so that noise affects all of them equally.
 
@@ -54,6 +56,7 @@ def in_sittings(
         batches: stored inputs (N, ...), by batch size.
         rounds: smallest number of timed calls of each model in all sittings together, by batch size.
         sittings: largest number of sittings; each has at least one round.
+        seldom: names of models that are timed in rounds 0, 10, 20 ... of each sitting alone (`SELDOM`).
 
     Returns:
         The times by size and name.
@@ -63,7 +66,7 @@ def in_sittings(
     for _ in range(sittings):
         runs = opened()
         for size, batch in batches.items():
-            taken[size].append(_sit(runs, batch, -(-rounds[size] // sittings)))
+            taken[size].append(_sit(runs, batch, -(-rounds[size] // sittings), seldom))
         del runs  # before the next are opened
     return {
         size: {name: _times([one[name] for one in all_]) for name in all_[0]}
@@ -71,17 +74,21 @@ def in_sittings(
     }
 
 
-def _sit(runs: Mapping[str, Run], batch: np.ndarray, rounds: int) -> dict[str, np.ndarray]:
-    times = {name: np.empty((rounds, 2)) for name in runs}
-    names = list(runs)
+def _sit(
+    runs: Mapping[str, Run], batch: np.ndarray, rounds: int, seldom: Collection[str]
+) -> dict[str, np.ndarray]:
+    turns = {name: range(0, rounds, SELDOM if name in seldom else 1) for name in runs}
+    times = {name: np.empty((len(turns[name]), 2)) for name in runs}
     for run in runs.values():
         run(batch)  # a first call finds memory
     for turn in range(rounds):
+        names = [name for name in runs if turn in turns[name]]
         for name in names if turn % 2 else reversed(names):
             runs[name](batch)
             busy, wall = time.thread_time(), time.perf_counter()
             runs[name](batch)
-            times[name][turn] = time.perf_counter() - wall, time.thread_time() - busy
+            taken = time.perf_counter() - wall, time.thread_time() - busy
+            times[name][turns[name].index(turn)] = taken
     return times
 
 

@@ -288,7 +288,7 @@ def test_a_missing_model_is_refused_by_name(project):
 def test_a_failure_on_the_way_leaves_the_reports_and_no_rubbish(evaluated, monkeypatch):
     root, _ = evaluated
     before = contents(root / "reports")
-    monkeypatch.setattr(costs, "in_sittings", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(costs, "in_sittings", lambda *_, **named: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate.run(root)
     assert contents(root / "reports") == before

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from espalier.measures.sittings import Times, in_sittings
+from espalier.measures.sittings import SELDOM, Times, in_sittings
 
 BATCHES = {1: np.zeros((1, 2)), 4: np.zeros((4, 2))}
 
@@ -50,6 +50,19 @@ def test_every_sitting_opens_the_models_anew_and_times_each_as_often(rounds, sit
             assert len(turns) == each
             assert set(turns) <= {"abc", "cba"}
             assert all(turn != following for turn, following in pairwise(turns))
+
+
+@pytest.mark.parametrize(("rounds", "each"), [(1, 1), (10, 1), (11, 2), (30, 3)])
+def test_a_model_may_be_timed_in_a_tenth_of_the_rounds(rounds, each):
+    """Each of its times stands beside one of the others in the same round."""
+    opened = Opened()
+    taken = in_sittings(opened, BATCHES, dict.fromkeys(BATCHES, 2 * rounds), 2, seldom="b")[4]
+    assert taken["a"].wall.shape == (2, rounds)
+    assert taken["b"].busy.shape == taken["a"].wall[:, ::SELDOM].shape == (2, each)
+    names = [name for number, count, name in opened.calls if (number, count) == (1, 4)]
+    assert (
+        names.count("b") == 1 + 2 * each
+    )  # one that finds memory, and an untimed call before each
 
 
 def test_fewer_sittings_may_be_asked_for():

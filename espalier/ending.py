@@ -5,7 +5,6 @@ import gc
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -37,7 +36,7 @@ def _status_of(command: Callable[[], object]) -> int:
             sys.stderr.write(f"{ending.code}\n")
             return 1
         return int(ending.code or 0)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)  # it hides secrets
         return 1
     return 0

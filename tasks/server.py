@@ -40,6 +40,7 @@ _READY = 120.0  # seconds that it may take to create a database
 _TICK = 0.5  # seconds between two checks that it is running
 _STARTS = 4  # a server that ends as often in one run is given up
 _AFTER_GIVING_UP = 60.0  # seconds in which the run may stop its stages
+DATABASE = "prefect.db"
 LOG = "server.log"
 
 
@@ -157,7 +158,7 @@ def serve(home: Path, report: Callable[[str], None] = lambda line: None) -> Iter
 
     Args:
         home: folder of the server.
-        report: receives a sentence when the server was started again.
+        report: receives a sentence when the server needs some seconds more, and when it was started again.
 
     Raises:
         TryAgain: if the server ended too often; the run was then stopped.
@@ -165,8 +166,10 @@ def serve(home: Path, report: Callable[[str], None] = lambda line: None) -> Iter
     server = Server(home)
     users = take_lock(server.users, shared=True)
     former, closing = os.environ.get("PREFECT_API_URL"), threading.Event()
+    is_new = not (home / DATABASE).exists()
     try:
-        server.ensure()
+        if server.ensure() and is_new:
+            report("Prefect makes the database of this project, once: some ten seconds")
         os.environ["PREFECT_API_URL"] = server.url
         watcher = threading.Thread(target=_watch, args=(server, closing, report), daemon=True)
         watcher.start()

@@ -28,7 +28,8 @@ def main(address: str, command: list[str]) -> NoReturn:
         os.kill(stage, sign)
 
     for sign in _PASSED_ON:
-        signal.signal(sign, pass_on)
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(sign, pass_on)
     status = _number(connection)
     _end_like(-signal.SIGKILL if status is None else status)
 

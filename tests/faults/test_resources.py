@@ -51,7 +51,7 @@ from espalier import cli
 from espalier.commands import make
 
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-room = pages * resource.getpagesize() + 400 * 2**20
+room = pages * resource.getpagesize() + 250 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 cli.main()
 """
@@ -274,7 +274,7 @@ class TestLimitsOfTheProcess:
         assert ended(with_data, *words)[0] == 0
 
     def test_memory(self, tiny_copy):
-        """A step of 1,222 images through wide layers takes twice the 400 MB that are left.
+        """A step of 1,222 images through wide layers takes twice the 250 MB that are left.
 
         Half of it in bfloat16, which a processor with AMX would choose. The process is a new one: what earlier
         tests have freed would be room for such a step.

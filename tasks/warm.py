@@ -110,3 +110,5 @@ def _release(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.close()
+    if process.poll() is None:
+        process.terminate()

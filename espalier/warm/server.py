@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
+from types import FrameType
 
 from espalier.collector import paused_collector
 from espalier.ending import run_to_end
@@ -93,6 +94,7 @@ class Server:
 
         Modules are imported while no client waits: a stage that comes early imports what it lacks.
         """
+        signal.signal(signal.SIGTERM, self._leave_import)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(sys.stdin, selectors.EVENT_READ)
         while self._is_wanted or self._clients:
@@ -103,6 +105,11 @@ class Server:
             if not events:
                 _import(self._modules.pop(0))
         return None
+
+    def _leave_import(self, _sign: int, _frame: FrameType | None) -> None:
+        """End at once if there is no stage: a large module would keep this process for a second."""
+        if not self._clients:
+            os._exit(0)
 
     def _react(self, key: selectors.SelectorKey) -> Request | None:
         """React to one event; a request only in the process that has to fulfil it."""
@@ -140,6 +147,7 @@ class Server:
 
     def _close_in_fork(self, own: socket.socket) -> None:
         """Close what only the server needs; the own connection stays open until the stage ends."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._selector.close()
         self._listener.close()
         for connection, process in self._clients.items():

@@ -4,7 +4,8 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -13,9 +14,10 @@ from espalier import cli, paths
 from espalier.collector import paused_collector
 from espalier.dvc_record import is_experiment
 from espalier.ending import run_to_end
-from espalier.errors import BadInput, EspalierError, Stopped
+from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
 from espalier.outcomes import OUTCOME
+from espalier.settings.secrets import without_secrets
 from espalier.tasks.environment import configure_environment
 from espalier.tasks.graph import read_graph
 from espalier.tasks.server import serve
@@ -143,6 +145,20 @@ def _run(arguments: argparse.Namespace) -> None:
     print_locations(root)
 
 
+@contextmanager
+def _named_server() -> Iterator[None]:
+    """Explain that the Prefect server that the user has configured does not answer."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        raise TryAgain(
+            f"Expected the configured Prefect server to answer; found: {without_secrets(str(error))}. Start it, "
+            "or unset PREFECT_API_URL, so that the run starts a server of its own."
+        ) from None
+
+
 def _queues(root: Path) -> dict[str, str]:
     """The work queues of the stages; none while `params.yaml` has problems, which are listed."""
     from espalier.params import read_params  # here: importing pydantic takes 0.3 s
@@ -196,7 +212,8 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         stack.enter_context(lines_on_terminal(max(map(len, names)), stages))
         if server:
             server.wait_until_ready()
-        state = compress(str(root), force, return_state=True)
+        with _named_server():
+            state = compress(str(root), force, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         raise error if isinstance(error, EspalierError) else EspalierError(state.message)

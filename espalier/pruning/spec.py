@@ -7,8 +7,7 @@ from espalier.errors import BadInput
 from espalier.pruning.patterns import PATTERNS, Pattern
 from espalier.pruning.schedules import ONE_SHOT, SCHEDULES, amounts
 from espalier.pruning.scores import Score, score_named
-from espalier.pruning.target import TARGETS, Target
-from espalier.pruning.thresholds import THRESHOLDS
+from espalier.pruning.target import TARGETS, THRESHOLDS, Target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,6 @@ from espalier.pruning.target import Target
 
 Scores = NDArray[np.float64]
 
-THRESHOLDS = ("below", "below_mean")  # targets of a single step, which limit no cost
-
 
 def thresholds(target: Target, scores: Scores, layer: NDArray[np.int64]) -> Scores:
     """The score below which each group or element is removed.

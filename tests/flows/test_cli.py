@@ -103,6 +103,23 @@ def test_failure_is_one_sentence_and_its_status(built_project, environment):
     )
 
 
+def test_a_configured_server_that_is_away_is_worth_another_try(built_project, environment):
+    environment |= {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run(
+        [ESPALIER, "run"],
+        cwd=built_project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert done.stderr == (
+        "espalier: Expected the configured Prefect server to answer; found: Failed to reach API at "
+        "http://127.0.0.1:9/api/. Start it, or unset PREFECT_API_URL, so that the run starts a server of its own.\n"
+    )
+
+
 @pytest.mark.parametrize(("sign", "own_server"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_stopped_run_stops_everything_with_one_line(built_project, environment, sign, own_server):
     if not own_server:

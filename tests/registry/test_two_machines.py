@@ -38,7 +38,14 @@ def wait(path):
 
 
 @pytest.mark.parametrize(
-    "call", ["create_experiment", "create_registered_model", "log_model_artifacts", "set_tag"]
+    "call",
+    [
+        "create_experiment",
+        "create_registered_model",
+        "log_model_artifacts",
+        "set_tag",
+        "create_model_version",
+    ],
 )
 def test_a_slow_registration_is_neither_disturbed_nor_blocking(one, tmp_path, call):
     """The other machine registers from beginning to end while the first is in the midst of it."""
@@ -63,11 +70,11 @@ def test_a_slow_registration_is_neither_disturbed_nor_blocking(one, tmp_path, ca
     assert exit_status(child) == 0
     assert missing(one.root, one.params) == missing(other, one.params) == {}
     client, name = MlflowClient(), one.params.registry.name
-    held = client.search_model_versions(f"name = '{name}'")
-    assert len(held) in (1, 2)  # each may have made one: what matters is that it is whole
-    for version in held:
-        assert client.get_run(version.run_id).info.lifecycle_stage == "active"
-        assert client.get_run(version.run_id).info.status == "FINISHED"
+    (held,) = client.search_model_versions(f"name = '{name}'")
+    assert client.get_run(held.run_id).info.lifecycle_stage == "active"
+    assert client.get_run(held.run_id).info.status == "FINISHED"
+    experiment = client.get_experiment_by_name(name).experiment_id
+    assert [run.info.run_id for run in client.search_runs([experiment])] == [held.run_id]
 
 
 def test_leftovers_of_a_killed_registration_of_this_project_are_deleted_at_once(one, tmp_path):

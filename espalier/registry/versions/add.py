@@ -28,7 +28,12 @@ from espalier.registry.versions.metrics import DEVICE, Evaluated, Page
 from espalier.registry.versions.model import Model
 from espalier.registry.versions.registry import Registry
 from espalier.registry.versions.requests import model_filter, quoted
-from espalier.registry.versions.stored import StoredVersion, has_files, stored_version
+from espalier.registry.versions.stored import (
+    StoredVersion,
+    find_versions,
+    has_files,
+    stored_version,
+)
 from espalier.settings.tasks import HEADLINES
 
 PAGE_HASH = "espalier.report"  # tag with the hash of the page that is logged to the run
@@ -51,7 +56,25 @@ def add_version(registry: Registry, model: Model, report: Mapping[str, float]) -
         report: Metrics of the evaluation, by name.
     """
     run, logged = _adopt_run(registry, model) or log_run(registry, model, report)
-    return add_reference(registry, StoredVersion("", run, logged), model.tags())
+    added = add_reference(registry, StoredVersion("", run, logged), model.tags())
+    return added if registry.store.is_local else _keep_first(registry, model, added)
+
+
+def _keep_first(registry: Registry, model: Model, added: StoredVersion) -> StoredVersion:
+    """The version that another checkout has made of the model meanwhile; the new one is deleted then.
+
+    A local store is locked, a server is not. It numbers versions one after another: of two that were made at
+    the same time, the machine with the larger number finds the other one, which is complete.
+    """
+    number = int(added.version)
+    older = [one for one in find_versions(registry, model) if int(one.version) < number]
+    if not older:
+        return added
+    first = older[-1]
+    registry.client.delete_model_version(registry.name, added.version)
+    if added.run not in {one.run for one in older}:  # both can have adopted the run of a third
+        _delete_run(registry, added.run)
+    return first
 
 
 def add_reference(
@@ -146,10 +169,15 @@ def _delete_if_crashed(registry: Registry, run: str, tags: Mapping[str, str]) ->
     may_be_written = not registry.store.is_local
     if may_be_written and is_active(root, lease, float(tags.get(BEGUN, 0)), "registering"):
         return
+    _delete_run(registry, run)
+    remove_lease(root, lease, "registering")
+
+
+def _delete_run(registry: Registry, run: str) -> None:
+    """Delete a run and its files."""
     client = registry.client
     for logged in client.search_logged_models(
         [registry.experiment], f"source_run_id = {quoted(run)}"
     ):
         client.delete_logged_model(logged.model_id)
     client.delete_run(run)
-    remove_lease(root, lease, "registering")

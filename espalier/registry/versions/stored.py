@@ -5,6 +5,7 @@ complete only if its tags name the model's content, its run is not deleted, and 
 of the model.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,16 @@ def stored_version(version: Any) -> StoredVersion:
 
 def find_version(registry: Registry, model: Model) -> StoredVersion | None:
     """Find the newest version that holds exactly this model, with all its files."""
+    return next(find_versions(registry, model), None)
+
+
+def find_versions(registry: Registry, model: Model) -> Iterator[StoredVersion]:
+    """All versions that hold exactly this model, with all its files, the newest first."""
     wanted = f"name = {quoted(registry.name)} and {model_filter(model.entry, model.content)}"
     found = registry.client.search_model_versions(wanted)
     for version in sorted(found, key=lambda one: int(one.version), reverse=True):
         if is_complete(registry, version, model, hashes=True):
-            return stored_version(version)
-    return None
+            yield stored_version(version)
 
 
 def is_complete(registry: Registry, version: Any, model: Model, *, hashes: bool) -> bool:

@@ -223,6 +223,23 @@ def test_a_new_server_gets_everything(moved_project, tmp_path, monkeypatch):
         assert own != theirs
         assert own.read_bytes() == theirs.read_bytes()
         assert len(lines_of(project)) == 4
+        take_a_turn_that_another_machine_ends(registry_of(project), monkeypatch)
+
+
+def take_a_turn_that_another_machine_ends(registry, monkeypatch):
+    """The other turn ends between the two requests that look for it."""
+    client, get = registry.client, type(registry.client).get_registered_model
+    client.create_registered_model("digits.restoring")
+
+    def get_too_late(client, name):
+        monkeypatch.setattr(type(client), "get_registered_model", get)
+        client.delete_registered_model(name)
+        return get(client, name)
+
+    monkeypatch.setattr(turns, "_EXPIRES_AFTER", 600_000)
+    monkeypatch.setattr(type(client), "get_registered_model", get_too_late)
+    with turns.take_turns(registry):
+        pass
 
 
 def test_the_audit_in_the_store_is_written_again_from_its_file(moved_project, capsys):

@@ -33,19 +33,49 @@ def take_turns(registry: Registry) -> Iterator[None]:
 
 
 def _acquire(registry: Registry, name: str) -> None:
+    """Make the empty model.
+
+    Raises:
+        TryAgain: If another machine is restoring.
+    """
+    while not _make(registry, name):
+        began = _began(registry, name)
+        if time.time() * 1000 - began < _EXPIRES_AFTER:
+            raise TryAgain(
+                f"Expected no other restoration of {registry.name} in {registry.store.shown}; found one that "
+                "began less than ten minutes ago."
+            )
+        with _released_meanwhile():
+            registry.client.delete_registered_model(name)
+
+
+def _make(registry: Registry, name: str) -> bool:
+    """Make the empty model; False if there is one."""
     from mlflow.exceptions import MlflowException
 
     try:
         registry.client.create_registered_model(name, description="A restoration is running.")
-        return
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    began = registry.client.get_registered_model(name).creation_timestamp
-    if time.time() * 1000 - began < _EXPIRES_AFTER:
-        raise TryAgain(
-            f"Expected no other restoration of {registry.name} in {registry.store.shown}; found one that "
-            "began less than ten minutes ago."
-        )
-    registry.client.delete_registered_model(name)
-    registry.client.create_registered_model(name, description="A restoration is running.")
+        return False
+    return True
+
+
+def _began(registry: Registry, name: str) -> float:
+    """When the empty model was made, in milliseconds since 1970; 0 if it is gone by now."""
+    with _released_meanwhile():
+        return float(registry.client.get_registered_model(name).creation_timestamp)
+    return 0.0
+
+
+@contextlib.contextmanager
+def _released_meanwhile() -> Iterator[None]:
+    """Take a model that is gone for released: another machine has just ended its turn."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise

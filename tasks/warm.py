@@ -59,6 +59,9 @@ def warm_process(project: Project, stages: Iterable[Stage]) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="espalier-", ignore_cleanup_errors=True) as folder:
         process = _start(project.root, Path(folder), command)
+        if process is None:
+            yield
+            return
         project.variables["PATH"] = os.pathsep.join([folder, path])
         try:
             yield
@@ -83,7 +86,15 @@ def _is_possible(project: Project) -> bool:
     return True
 
 
-def _start(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes]:
+def _start(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes] | None:
+    """Start the process; None if the system refuses, as a path that is too long for a socket."""
+    try:
+        return _spawn(root, folder, command)
+    except OSError:
+        return None
+
+
+def _spawn(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes]:
     """Start the process. Its clients can ask at once; they wait until it answers, or has ended."""
     address, stand_in = str(folder / "socket"), folder / _COMMAND
     words = map(shlex.quote, (sys.executable, "-ISs", client.__file__, address, command))

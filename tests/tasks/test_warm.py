@@ -79,6 +79,18 @@ def test_there_is_none(tmp_path, monkeypatch, stages, slots, queues, switch):
         assert (project.variables, servers()) == ({}, [])
 
 
+def test_there_is_none_where_the_path_of_temporary_files_is_too_long_for_a_socket(
+    tmp_path, monkeypatch
+):
+    deep = tmp_path / ("a" * 120)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    project = project_at(tmp_path)
+    with warm_process(project, TWO):
+        assert (project.variables, servers()) == ({}, [])
+    assert list(deep.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such process")
 def test_a_run_that_is_stopped_does_not_wait_for_it(tmp_path, monkeypatch):
     """Its stages are told to end after that; the process ends by itself, after the last of them."""

@@ -167,6 +167,8 @@ class Server:
 
     def _kill_stage(self, connection: socket.socket) -> None:
         """End the stage of a client that has been killed."""
+        if connection not in self._clients:  # its stage ended in the same moment
+            return
         self._selector.unregister(connection)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._clients[connection], signal.SIGKILL)

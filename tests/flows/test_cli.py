@@ -24,6 +24,14 @@ def environment(tmp_path):
     return named | {"HOME": str(tmp_path)}
 
 
+def call_run(project, environment):
+    """A run that has ended, with its output."""
+    command = [ESPALIER, "run"]
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+
 def test_help_names_run_and_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['espalier', '--help']; from flows.cli import run_command\n"
@@ -63,14 +71,7 @@ def test_unknown_stage_to_force_is_exit_status_2(built_project, environment):
 
 def test_run_shows_lines_the_tree_and_the_locations(built_project, environment):
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
-    said = subprocess.run(
-        [ESPALIER, "run"],
-        cwd=built_project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    said = call_run(built_project, environment)
     assert (said.returncode, said.stderr) == (0, "")
     lines = said.stdout.splitlines()
     assert "other        epoch 1  loss 0.1235" in lines
@@ -89,14 +90,7 @@ def test_failure_is_one_sentence_and_its_status(built_project, environment):
     sample_projects.behave(
         built_project, "other", "end(2, 'Expected keep_macs in (0, 1]; found 7.')"
     )
-    said = subprocess.run(
-        [ESPALIER, "run"],
-        cwd=built_project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    said = call_run(built_project, environment)
     assert said.returncode == 2
     assert said.stderr == (
         "espalier: other: Expected keep_macs in (0, 1]; found 7.\nNot run, because they need it: evaluate, register.\n"
@@ -105,14 +99,7 @@ def test_failure_is_one_sentence_and_its_status(built_project, environment):
 
 def test_a_configured_server_that_is_away_is_worth_another_try(built_project, environment):
     environment |= {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    done = subprocess.run(
-        [ESPALIER, "run"],
-        cwd=built_project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call_run(built_project, environment)
     assert done.returncode == 75
     assert done.stderr == (
         "espalier: Expected the configured Prefect server to answer; found: Failed to reach API at "

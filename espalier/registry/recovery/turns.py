@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from espalier.errors import TryAgain
 from espalier.registry.versions import Registry
+from espalier.registry.versions.registry import ignoring
 
+_GONE = "RESOURCE_DOES_NOT_EXIST"  # another machine has just ended its turn
 _EXPIRES_AFTER = 600_000  # milliseconds; a restoration takes seconds
 
 
@@ -45,7 +47,7 @@ def _acquire(registry: Registry, name: str) -> None:
                 f"Expected no other restoration of {registry.name} in {registry.store.shown}; found one that "
                 "began less than ten minutes ago."
             )
-        with _released_meanwhile():
+        with ignoring(_GONE):
             registry.client.delete_registered_model(name)
 
 
@@ -64,18 +66,6 @@ def _make(registry: Registry, name: str) -> bool:
 
 def _began(registry: Registry, name: str) -> float:
     """When the empty model was made, in milliseconds since 1970; 0 if it is gone by now."""
-    with _released_meanwhile():
+    with ignoring(_GONE):
         return float(registry.client.get_registered_model(name).creation_timestamp)
     return 0.0
-
-
-@contextlib.contextmanager
-def _released_meanwhile() -> Iterator[None]:
-    """Take a model that is gone for released: another machine has just ended its turn."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise

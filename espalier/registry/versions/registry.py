@@ -33,7 +33,7 @@ def open_registry(client: "MlflowClient", store: Store, name: str) -> Registry:
     """Open the registered model `name` and its experiment; create them if they are missing."""
     experiment = open_experiment(client, store, name)
     if not client.search_registered_models(f"name = {quoted(name)}"):
-        with _ignoring_existing():
+        with ignoring("RESOURCE_ALREADY_EXISTS"):
             client.create_registered_model(
                 name, description="Networks made by Espalier; an alias is the entry's name."
             )
@@ -48,7 +48,7 @@ def open_experiment(client: "MlflowClient", store: Store, name: str) -> str:
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        with _ignoring_existing():
+        with ignoring("RESOURCE_ALREADY_EXISTS"):
             client.create_experiment(name, artifact_location=store.artifacts)
         experiment = client.get_experiment_by_name(name)
     elif experiment.lifecycle_stage != "active":
@@ -62,12 +62,12 @@ def open_experiment(client: "MlflowClient", store: Store, name: str) -> str:
 
 
 @contextmanager
-def _ignoring_existing() -> Iterator[None]:
-    """Ignore that something to be created exists: another machine may have created it meanwhile."""
+def ignoring(code: str) -> Iterator[None]:
+    """Ignore an answer of MLflow, such as RESOURCE_ALREADY_EXISTS: another machine has been faster."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code != code:
             raise

@@ -39,6 +39,7 @@ GRAPH = {  # a perceptron as steps of an ONNX file
 }
 
 NETWORKS = (
+    Network("espalier:cnn", {"widths": [[8, 12], [16]]}),
     Network("espalier:lenet300"),
     Network("espalier:lenet5"),
     Network("espalier:mlp", {"hidden": [16, 8]}),

@@ -167,6 +167,7 @@ LAYERS = {
     "wide_resnet": own("wide_resnet", 16 + 16 + 2 * 32 + 2 * 64, depth=10, widen=1),
     "vgg": own("vgg", 4 + 8 + 2 * 16 + 2 * 32 + 2 * 32, (3, 16, 16), depth=11, width=4),
     "mobilenet": own("mobilenet", 496 + 1824, (3, 16, 16), multiplier=0.25),
+    "cnn": own("cnn", 4 + 6 + 8, widths=[[4, 6], [8]]),
     "lenet5": own("lenet5", 20 + 50 + 500, (1, 28, 28)),
     "lenet300": own("lenet300", 400, (1, 8, 8)),
     "mlp": own("mlp", 24, (1, 8, 8), hidden=[16, 8]),

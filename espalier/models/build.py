@@ -8,6 +8,7 @@ from torch import nn
 
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
+from espalier.models.cnn import cnn
 from espalier.models.lenet import lenet5, lenet300
 from espalier.models.mlp import mlp
 from espalier.models.mobilenet import mobilenet
@@ -23,6 +24,7 @@ from espalier.own_functions import own_function, refuse_untrusted
 Factory = Callable[..., nn.Module]
 
 FACTORIES: dict[str, Factory] = {
+    "cnn": cnn,
     "lenet300": lenet300,
     "lenet5": lenet5,
     "mlp": mlp,

@@ -4,6 +4,7 @@ from cases import NETWORKS, PUBLISHED, TEXT_NETWORKS
 from properties import assert_explains, assert_random_numbers_untouched
 
 from espalier.errors import BadInput
+from espalier.folding import fold_batch_norms
 from espalier.measures.macs import count_parameters
 from espalier.models import architecture_of, build
 from espalier.models.build import FACTORIES
@@ -75,6 +76,9 @@ def test_it_has_as_many_weights_as_published(published):
         ("espalier:vgg", {"depth": 12}, ["`depth`", "[11, 13, 16, 19]", "`depth = 12`"]),
         ("espalier:vgg", {"width": 0}, ["`width`", "`width = 0`"]),
         ("espalier:mobilenet", {"multiplier": 0}, ["`multiplier`", "above 0", "`multiplier = 0`"]),
+        ("espalier:cnn", {"widths": [[8, 0]]}, ["`widths`", "list of stages", "[[8, 0]]"]),
+        ("espalier:cnn", {"widths": [8, 16]}, ["`widths`", "list of stages", "[8, 16]"]),
+        ("espalier:cnn", {"widths": [[1]] * 5}, ["16 pixels", "5 stages", "8x8"]),
         ("espalier:mlp", {"hidden": [16, 0]}, ["`hidden`", "positive", "[16, 0]"]),
         ("espalier:lenet5", {}, ["at least 16x16", "8x8"]),
     ],
@@ -191,3 +195,13 @@ def test_a_function_that_builds_no_network_is_refused(factory, words):
 def test_a_refusal_draws_no_random_numbers():
     with assert_random_numbers_untouched(), pytest.raises(BadInput):
         build("espalier:resnet", **DIGIT, arguments={"depth": 9})
+
+
+def test_a_stack_of_convolutions_without_its_norms_is_the_one_that_is_built_without_them():
+    with_norms = build("espalier:cnn", **DIGIT, arguments={"widths": [[4, 6], [8]]}).train()
+    with_norms(torch.rand(8, 1, 8, 8))  # statistics that are not those of a new norm
+    without = build("espalier:cnn", **DIGIT, arguments={"widths": [[4, 6], [8]], "norms": False})
+    images = torch.rand(3, 1, 8, 8)
+    folded = fold_batch_norms(with_norms.eval(), images)
+    without.load_state_dict(folded.state_dict())
+    torch.testing.assert_close(without.eval()(images), with_norms(images))

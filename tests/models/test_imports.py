@@ -1,5 +1,6 @@
 """Trained networks of others: their published accuracy, to a tenth of a point, on all 10,000 test images."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -20,43 +21,8 @@ IMAGENET = ImagePreprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.2
 KERAS = ImagePreprocessing(range=(0, 255))
 
 
-class Block(nn.Module):
-    """Two convolutions; where the resolution halves, the shortcut is every second pixel in padded channels."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-        self.padding = (after - before) // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.padding:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
-        return F.relu(x + y)
-
-
-class CifarResNet(nn.Module):
-    """He et al. (2015), section 4.2."""
-
-    def __init__(self, depth: int) -> None:
-        super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(
-                Block(before, after, 1 + (before != after)),
-                *(Block(after, after, 1) for _ in range(blocks - 1)),
-            )
-            for before, after in ((16, 16), (16, 32), (32, 64))
-        )
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+EXAMPLE = Path(__file__).parents[2] / "examples" / "resnet56" / "networks.py"
+CifarResNet = runpy.run_path(str(EXAMPLE))["CifarResNet"]
 
 
 class TinyResNet(nn.Module):

@@ -1,0 +1,52 @@
+"""The network that the weights belong to, as whoever imports them writes it down."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Two convolutions; where the resolution halves, the shortcut is every second pixel in padded channels."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.padding = (after - before) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, after, H / stride, W / stride) of maps (N, before, H, W)."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.padding:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
+        return F.relu(x + y)
+
+
+class CifarResNet(nn.Module):
+    """He et al. (2015), section 4.2, with shortcuts that have no parameters."""
+
+    def __init__(self, depth: int, classes: int = 10) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(
+                Block(before, after, 1 + (before != after)),
+                *(Block(after, after, 1) for _ in range(blocks - 1)),
+            )
+            for before, after in ((16, 16), (16, 32), (32, 64))
+        )
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, 32, 32)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        logits: Tensor = self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+        return logits
+
+
+def resnet(*, classes: int, shape: tuple[int, int, int], depth: int) -> CifarResNet:
+    """The factory that params.yaml names."""
+    del shape
+    return CifarResNet(depth, classes)

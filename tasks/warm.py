@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from espalier.tasks.environment import stage_environment
@@ -57,8 +57,11 @@ def warm_process(project: Project, stages: Iterable[Stage]) -> Iterator[None]:
     if len(here) < _WORTH or command is None or not _is_possible(project):
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="espalier-", ignore_cleanup_errors=True) as folder:
-        process = _start(project.root, Path(folder), command)
+    with ExitStack() as stack:
+        process = None
+        with suppress(OSError):  # no room for the folder, or a path that is too long for a socket
+            folder = stack.enter_context(_temporary_folder())
+            process = _start(project.root, Path(folder), command)
         if process is None:
             yield
             return
@@ -86,15 +89,12 @@ def _is_possible(project: Project) -> bool:
     return True
 
 
-def _start(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes] | None:
-    """Start the process; None if the system refuses, as a path that is too long for a socket."""
-    try:
-        return _spawn(root, folder, command)
-    except OSError:
-        return None
+def _temporary_folder() -> AbstractContextManager[str]:
+    """A folder for the socket, which the process removes at its end, if the run does not."""
+    return tempfile.TemporaryDirectory(prefix="espalier-", ignore_cleanup_errors=True)
 
 
-def _spawn(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes]:
+def _start(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes]:
     """Start the process. Its clients can ask at once; they wait until it answers, or has ended."""
     address, stand_in = str(folder / "socket"), folder / _COMMAND
     words = map(shlex.quote, (sys.executable, "-ISs", client.__file__, address, command))

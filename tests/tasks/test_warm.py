@@ -74,9 +74,7 @@ def test_modules_are_imported_as_stages_import_them():
 )
 def test_there_is_none(tmp_path, monkeypatch, stages, slots, queues, switch):
     monkeypatch.setenv(SWITCH, switch)
-    project = project_at(tmp_path, slots=slots, queues=queues)
-    with warm_process(project, stages):
-        assert (project.variables, servers()) == ({}, [])
+    assert_none(project_at(tmp_path, slots=slots, queues=queues), stages)
 
 
 def test_there_is_none_where_the_path_of_temporary_files_is_too_long_for_a_socket(
@@ -85,10 +83,18 @@ def test_there_is_none_where_the_path_of_temporary_files_is_too_long_for_a_socke
     deep = tmp_path / ("a" * 120)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    project = project_at(tmp_path)
-    with warm_process(project, TWO):
-        assert (project.variables, servers()) == ({}, [])
+    assert_none(project_at(tmp_path))
     assert list(deep.iterdir()) == []
+
+
+def test_there_is_none_without_a_place_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert_none(project_at(tmp_path))
+
+
+def assert_none(project, stages=TWO):
+    with warm_process(project, stages):
+        assert (project.variables, servers()) == ({}, [])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such process")

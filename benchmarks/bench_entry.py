@@ -21,20 +21,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 import psutil
 import torch
+from committed import conditions, show
 from make_digits import main as make_digits
 from torch import Tensor, nn
 
 from espalier.data.prepare import prepare
 from espalier.export.onnx import export, write
 from espalier.inputs.image import Normalize
-from espalier.measures.device import device_name
 from espalier.measures.macs import count_macs
 from espalier.models import build, save
 from espalier.runtimes import DEFAULT
@@ -46,7 +45,6 @@ from espalier.tasks.warm import warm_process
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 
-RESULT = Path(__file__).parent / "results" / "entry.json"
 ROUNDS = 3
 EPOCHS = (1, 11)
 PARAMS = """\
@@ -291,22 +289,15 @@ def main() -> None:
     if given.memory:
         print(json.dumps(memory()))
         return
-    load = os.getloadavg()[0]
+    measured = conditions(f"python benchmarks/bench_entry.py --rounds {given.rounds} --write")
     with tempfile.TemporaryDirectory() as folder:
         entries = measure_entries(Path(folder), given.rounds)
-    found = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_entry.py --rounds {given.rounds} --write",
-        "device": device_name(torch.device("cpu")),
-        "torch": torch.__version__,
+    result = measured | {
         "onnxruntime": onnxruntime.__version__,
-        "load_before": round(load, 2),
         "processor_seconds": {**entries, "parts": measure_parts(given.rounds)},
         "peak_over_weights": json.loads(python(__file__, "--memory")[1]),
     }
-    print(json.dumps(found, indent=2))
-    if given.write:
-        RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    show("entry", result, write=given.write)
 
 
 if __name__ == "__main__":

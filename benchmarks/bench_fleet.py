@@ -8,7 +8,6 @@ server. The weights of both must be equal.
 """
 
 import argparse
-import json
 import os
 import shutil
 import socket
@@ -19,14 +18,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from espalier.files import sha256
-from espalier.measures.device import processor_name
+from committed import conditions, show
 
-RESULT = Path(__file__).parent / "results" / "fleet.json"
+from espalier.files import sha256
+
 POOL = "espalier-stages"
 PARAMS = """\
 seed: 0
@@ -52,7 +50,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=150, help="epochs of each student")
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    load = os.getloadavg()[0]
+    measured = conditions(f"python benchmarks/bench_fleet.py --epochs {given.epochs} --write")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with prefect_server(folder / "prefect") as environment:
@@ -60,21 +58,14 @@ def main() -> None:
                 count: measure(folder / str(count), count, given.epochs, environment)
                 for count in (1, 2)
             }
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_fleet.py --epochs {given.epochs} --write",
-        "device": processor_name(),
-        "processors": os.cpu_count(),
-        "load_before": load,
+    result = measured | {
         "seconds": {str(count): way["seconds"] for count, way in ways.items()},
         "ratio": round(ways[2]["seconds"] / ways[1]["seconds"], 3),
         "equal_weights": ways[1]["weights"] == ways[2]["weights"],
         "night_with_nothing_new_seconds": ways[2]["night"],
         "night_bytes_moved": ways[2]["moved"],
     }
-    print(json.dumps(result, indent=2))
-    if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    show("fleet", result, write=given.write)
 
 
 def measure(folder: Path, workers: int, epochs: int, environment: dict[str, str]) -> dict[str, Any]:

@@ -15,29 +15,22 @@ import io
 import json
 import math
 import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
 import torch
+from committed import conditions, place_table, read, show, source
 from PIL import Image
 
-from espalier.measures.device import processor_name
-
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = Path(__file__).parent / "results" / "growth.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(?<=<!-- growth -->\n).*?(?=<!-- end of growth -->)", re.DOTALL)
 PROGRAM = [sys.executable, "-c", "from espalier.flows.cli import main; main()"]
 IMAGES = (1_000, 10_000, 60_000)
 ENTRIES = (5, 20, 100)
@@ -68,31 +61,22 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    before = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
-    result = before | {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": "python benchmarks/bench_growth.py FASHION_MNIST --write",
-        "device": processor_name(),
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load_before": round(os.getloadavg()[0], 2),
-    }
+    command = "python benchmarks/bench_growth.py FASHION_MNIST --write"
+    result = read("growth") | conditions(command)  # parts that are not measured stay
     for name in given.parts:
         with tempfile.TemporaryDirectory() as folder:
             rows = PARTS[name](Path(folder), given.data)
         result[name] = {"rows": rows, "exponent": exponents(rows)}
-    print(json.dumps(result, indent=2))
+    show("growth", result, write=given.write)
     if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
-        PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+        place_table("growth", table())
 
 
 def table() -> str:
     """The committed result in Markdown: a table for each part."""
-    record = json.loads(RESULT.read_text())
+    record = read("growth")
     parts = "\n".join(_table_of(name, record[name]) for name in PARTS)
-    return f"{parts}\n`{record['command']}`, {record['device']}, {record['date']}.\n"
+    return f"{parts}\n{source(record)}\n"
 
 
 def _table_of(part: str, found: dict[str, Any]) -> str:

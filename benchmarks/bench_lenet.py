@@ -100,6 +100,8 @@ LINES = (
 class Evaluator:
     """The data, and what is made of them."""
 
+    teacher = "teacher-lenet5"
+
     def __init__(self, source: Path, work: Path) -> None:
         self.work, data = work, work / "prepared"
         if not data.exists():
@@ -146,6 +148,17 @@ class Evaluator:
         """Shifted by up to two pixels."""
         return ImageAugmentations(len(self.splits["train"]), 2, False, SEED, count)
 
+    def taught(self) -> Objective:
+        """The targets of every other network: the teacher's probabilities for the very view, and the labels."""
+        bank = Bank(self.work / "bank", self._answer)
+        return from_teacher(bank, temperature=1.0, weight=0.9)
+
+    def _answer(self, view: int) -> torch.Tensor:
+        """The teacher's outputs for a view of all training images."""
+        views, scoring = self.views(TAUGHT.views), Inference(self.splits["train"], self.front)
+        network = to_device(load(self.work / self.teacher), self.processes.device)
+        return scoring.outputs(network, lambda images, index: views.apply(images, index, view))[0]
+
     def cached(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """The model of that name: read if it is there, else made and kept."""
         if not (self.work / name).exists():
@@ -164,27 +177,10 @@ def teacher(bench: Evaluator) -> nn.Module:
     return network
 
 
-def taught(bench: Evaluator) -> Objective:
-    """The targets of every other network: the teacher's probabilities for the very view, and the labels."""
-    views, scoring, held = (
-        bench.views(TAUGHT.views),
-        Inference(bench.splits["train"], bench.front),
-        [],
-    )
-
-    def answer(view: int) -> torch.Tensor:
-        held.extend(
-            [] if held else [to_device(load(bench.work / "teacher-lenet5"), bench.processes.device)]
-        )
-        return scoring.outputs(held[0], lambda images, index: views.apply(images, index, view))[0]
-
-    return from_teacher(Bank(bench.work / "bank", answer), temperature=1.0, weight=0.9)
-
-
 def student(bench: Evaluator, factory: str) -> nn.Module:
     seed_all(SEED, "weights", factory)
     network = build(f"espalier:{factory}", classes=CLASSES, shape=SHAPE)
-    bench.train(network, taught(bench), replace(LABELS, epochs=25, views=TAUGHT.views), factory)
+    bench.train(network, bench.taught(), replace(LABELS, epochs=25, views=TAUGHT.views), factory)
     return network
 
 
@@ -192,14 +188,14 @@ def cut(bench: Evaluator, whole: nn.Module, line: Line) -> nn.Module:
     network = whole
     for target in line.cuts:
         network = prune(network, torch.zeros(2, *SHAPE), **target, align=1, base=whole)
-    bench.train(network, taught(bench), replace(TAUGHT, epochs=line.epochs), f"{line.factory}-cut")
+    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.factory}-cut")
     return network
 
 
 def cheapened(bench: Evaluator, network: nn.Module, point: Point, name: str) -> nn.Module:
     names = [each for each, _ in network.named_parameters()]
     reparametrise(network, names)
-    objective = WithRate(taught(bench), network, point.rate)
+    objective = WithRate(bench.taught(), network, point.rate)
     bench.train(network, objective, replace(TAUGHT, epochs=point.epochs), name)
     round_to_steps(network)
     return without_the_dead(network)

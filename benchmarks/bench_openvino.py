@@ -8,14 +8,10 @@ what they have learned. `speed` is the time in ONNX Runtime over that in OpenVIN
 """
 
 import argparse
-import json
-import os
-import re
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,16 +21,13 @@ import onnxruntime
 import pandas
 import torch
 from bench_growth import png, read_fashion_mnist
+from committed import conditions, place_table, read, show
 
 from espalier.commands import make, prepare
 from espalier.data.prepared import read_split
-from espalier.measures.device import processor_name
 from espalier.runtimes import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "openvino.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(?<=<!-- openvino -->\n).*?(?=<!-- end of openvino -->)", re.DOTALL)
 PARAMS = """\
 training: {batch_size: 64, threads: 1}
 teacher: {model: "espalier:resnet", arguments: {depth: 20, width: 16}, epochs: 1}
@@ -60,26 +53,22 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
+    command = f"python benchmarks/bench_openvino.py FASHION_MNIST --rounds {given.rounds} --write"
+    measured = conditions(command)
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder), given.data)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_openvino.py FASHION_MNIST --rounds {given.rounds} --write",
-        "device": processor_name(),
+    result = measured | {
         "versions": {"onnxruntime": onnxruntime.__version__, "openvino": version("openvino")},
-        "load_before": round(load, 2),
         "files": {name: compared(*one, given.rounds) for name, one in files.items()},
     }
-    print(json.dumps(result, indent=2))
+    show("openvino", result, write=given.write)
     if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
-        PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+        place_table("openvino", table())
 
 
 def table() -> str:
     """The committed result in Markdown."""
-    record = json.loads(RESULT.read_text())
+    record = read("openvino")
     batches = " | ".join(f"batch {size}: ONNX Runtime | OpenVINO | speed" for size in BATCHES)
     lines = [f"| file | {batches} | agree |", f"|---|{'--:|' * (3 * len(BATCHES) + 1)}"]
     for name, found in record["files"].items():

@@ -8,9 +8,7 @@ command and of all processes that it has started are recorded: the former depend
 """
 
 import argparse
-import json
 import os
-import platform
 import re
 import resource
 import socket
@@ -22,14 +20,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from espalier.measures.device import processor_name
+from committed import conditions, show
 
-RESULT = Path(__file__).parent / "results" / "pipeline.json"
 ROUNDS = 5
 PROGRAM = [sys.executable, "-c", "from espalier.flows.cli import main; main()"]
 COMMANDS = {
@@ -53,25 +49,17 @@ def main() -> None:
     parser.add_argument("--project", type=Path, help="a project that is made already")
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    load = os.getloadavg()[0]
+    measured = conditions(f"python benchmarks/bench_pipeline.py --rounds {given.rounds} --write")
     with tempfile.TemporaryDirectory() as temporary:
         root = given.project or make_project(Path(temporary) / "project")
         with prefect_server(Path(temporary) / "prefect") as url:
             rounds = measure(root, url, given.rounds)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_pipeline.py --rounds {given.rounds} --write",
-        "device": processor_name(),
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("prefect", "dvc", "mlflow", "torch")},
-        "load_before": load,
+    result = measured | {
+        "versions": {name: version(name) for name in ("prefect", "dvc", "mlflow")},
         "median": {name: _medians(found) for name, found in rounds.items()},
         "rounds": rounds,
     }
-    print(json.dumps(result["median"], indent=2))
-    if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    show("pipeline", result, write=given.write)
 
 
 def make_project(root: Path) -> Path:

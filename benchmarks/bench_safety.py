@@ -23,22 +23,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
+from committed import conditions, show
 
 from espalier.commands import make
 from espalier.data.prepare import prepare
 from espalier.data.prepared import file_name
 from espalier.data.sources import import_data
 from espalier.files import read_manifest
-from espalier.measures.device import device_name
 from espalier.settings.data import DataSettings
 
-RESULT = Path(__file__).parent / "results" / "safety.json"
 ROUNDS = 5
 PARAMS = """\
 seed: 0
@@ -131,7 +128,9 @@ def _processor_seconds() -> float:
 
 def measure(data: Path, rounds: int) -> dict[str, Any]:
     """Interleaved rounds of both ways, after one round that is not counted."""
-    load = os.getloadavg()[0]
+    measured = conditions(
+        f"python benchmarks/bench_safety.py --data FOLDER --rounds {rounds} --write"
+    )
     ways: dict[str, list[dict[str, float]]] = {"safe": [], "off": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -143,12 +142,7 @@ def measure(data: Path, rounds: int) -> dict[str, Any]:
                 found = _in_process(folder, way)
                 if number:
                     ways[way].append(found)
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_safety.py --data FOLDER --rounds {rounds} --write",
-        "device": device_name(torch.device("cpu")),
-        "torch": torch.__version__,
-        "load_before": load,
+    return measured | {
         "rounds": rounds,
         "ways": ways,
         "ratio": {key: _ratio(ways, key) for key in ("processor", "wall")},
@@ -192,9 +186,7 @@ def main() -> None:
     if given.data is None:
         parser.error("expected --data FOLDER")
     found = measure(given.data, given.rounds)
-    print(json.dumps({"ratio": found["ratio"], "share": found["share"]}))
-    if given.write:
-        RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    show("safety", found, write=given.write)
 
 
 if __name__ == "__main__":

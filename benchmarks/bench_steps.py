@@ -8,31 +8,26 @@ process: `pays_after_steps` is the number of steps that win them back, null wher
 """
 
 import argparse
-import json
 import os
-import re
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from committed import conditions, place_table, read, show, source
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from torch import Tensor, nn
 
-from espalier.measures.device import processor_name
 from espalier.models import build
 from espalier.training.device import autocast, to_device
 from espalier.training.optimizers import optimizer
 from espalier.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "steps.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(?<=<!-- steps -->\n).*?(?=<!-- end of steps -->)", re.DOTALL)
 BATCH, STEPS = 64, 10
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet8 of 1x8x8": {"depth": 8, "width": 16, "shape": (1, 8, 8)},
@@ -53,25 +48,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    load = os.getloadavg()[0]
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_steps.py --rounds {given.rounds} --write",
-        "device": processor_name(),
-        "torch": torch.__version__,
-        "load_before": round(load, 2),
+    command = f"python benchmarks/bench_steps.py --rounds {given.rounds} --write"
+    result = conditions(command) | {
         "batch": BATCH,
         "networks": {name: measure(given.rounds, **keys) for name, keys in NETWORKS.items()},
     }
-    print(json.dumps(result, indent=2))
+    show("steps", result, write=given.write)
     if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
-        PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+        place_table("steps", table())
 
 
 def table() -> str:
     """The committed result in Markdown."""
-    record = json.loads(RESULT.read_text())
+    record = read("steps")
     networks = record["networks"]
     lines = [f"| step of | {' | '.join(networks)} |", f"|---|{'--:|' * len(networks)}"]
     for way in (OURS, CONTIGUOUS, LAST, TWO, COMPILED):
@@ -86,10 +75,7 @@ def table() -> str:
         f"| compiling, once | {' | '.join(compiling)} |",
         f"| steps that win it back | {' | '.join(pays)} |",
     ]
-    return (
-        "\n".join([*lines, "", f"`{record['command']}`, {record['device']}, {record['date']}."])
-        + "\n"
-    )
+    return "\n".join([*lines, "", source(record)]) + "\n"
 
 
 def measure(rounds: int, shape: tuple[int, ...], **arguments: int) -> dict[str, Any]:

@@ -7,22 +7,19 @@ empty for the first of them, and full for the others.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
+
+from committed import conditions, show
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch
 
-from espalier.measures.device import processor_name
 from espalier.upkeep.training_speed import EMPTY, FULL, IN_MEMORY, PLAIN, DistillationSpeed
 
-RESULT = Path(__file__).parent / "results" / "training.json"
 IMAGES, RECOVERIES = 1280, 3
 
 
@@ -31,18 +28,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    load = os.getloadavg()[0]
+    measured = conditions(f"python benchmarks/bench_training.py --rounds {given.rounds} --write")
     memory = {way: peak_of(way) for way in (PLAIN, IN_MEMORY, EMPTY)}
     with tempfile.TemporaryDirectory() as folder:
         seconds = DistillationSpeed(Path(folder), IMAGES).seconds(given.rounds)
     tree = (seconds[EMPTY] + RECOVERIES * seconds[FULL]) / (1 + RECOVERIES)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_training.py --rounds {given.rounds} --write",
-        "device": processor_name(),
-        "versions": {"torch": torch.__version__},
+    result = measured | {
         "threads": 1,
-        "load_before": round(load, 2),
         "images": IMAGES,
         "seconds_per_epoch": {way: round(taken, 2) for way, taken in seconds.items()},
         "memory_of_an_epoch_mib": memory,
@@ -53,9 +45,7 @@ def main() -> None:
             "tree over in memory": round(seconds[IN_MEMORY] / tree, 2),
         },
     }
-    print(json.dumps(result, indent=2))
-    if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    show("training", result, write=given.write)
 
 
 def peak_of(way: str) -> int:

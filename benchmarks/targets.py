@@ -3,19 +3,12 @@
 python benchmarks/targets.py
 """
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(?<=<!-- targets -->\n).*?(?=<!-- end -->)", re.DOTALL)
+from committed import Record, place_table, read
 
-Record = dict[str, Any]
 Figure = Callable[[Record], float]
 
 
@@ -41,7 +34,7 @@ class Target:
 
     def row(self) -> str:
         """The row of the table."""
-        record = json.loads((RESULTS / f"{self.file}.json").read_text())
+        record = read(self.file)
         value = round(self.figure(record), 2)
         wanted = f"at least {self.least:g}" if self.most is None else f"at most {self.most:g}"
         is_met = (self.least is None or value >= self.least) and (
@@ -223,7 +216,7 @@ def table() -> str:
 
 
 def main() -> None:
-    PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))
+    place_table("targets", table())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Figures in the docs are those of the committed results."""
 
-import importlib.util
 import json
-import sys
+from importlib import import_module
 
 import pytest
 
@@ -16,17 +15,9 @@ def results(project_root):
     return project_root / "benchmarks" / "results"
 
 
-def module_of(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_of_targets_is_that_of_the_results(project_root):
     """It says `met` where a bound is kept, and `missed` where it is not."""
-    targets = module_of(project_root / "benchmarks" / "targets.py")
+    targets = import_module("targets")
     assert targets.table() in (project_root / "docs" / "benchmarks.md").read_text()
     for target in targets.TARGETS:
         assert (target.least is None) != (target.most is None)
@@ -34,7 +25,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
 
 @pytest.mark.parametrize("name", ["bench_growth", "bench_openvino", "bench_steps"])
 def test_a_table_of_the_page_is_that_of_its_result(project_root, name):
-    benchmark = module_of(project_root / "benchmarks" / f"{name}.py")
+    benchmark = import_module(name)
     assert benchmark.table() in (project_root / "docs" / "benchmarks.md").read_text()
 
 
@@ -53,12 +44,12 @@ def test_the_table_of_the_readme_is_that_of_its_run(project_root, results, capsy
 
 
 def test_the_study_of_recovery_is_that_of_its_results(project_root):
-    module = module_of(project_root / "benchmarks" / "bench_recovery.py")
+    module = import_module("bench_recovery")
     assert module.table("fashion-mnist") in (project_root / "docs" / "methods.md").read_text()
 
 
 def test_the_page_of_kinds_has_the_committed_figures(project_root):
-    module = module_of(project_root / "benchmarks" / "bench_kinds.py")
+    module = import_module("bench_kinds")
     assert module.table() in (project_root / "docs" / "kinds.md").read_text()
 
 

@@ -30,6 +30,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sample_projects
+from network_namespace import Namespace, namespace
 
 from espalier.tasks.fleet.lock_entries import read_entries
 from espalier.tasks.fleet.request import POOL
@@ -47,22 +48,32 @@ DISTURBANCES = (
     "server",
     "remote",
     "second parent",
+    "network",
 )
+CUT = 20  # seconds; after 80 s without a heartbeat another worker begins the stage anew
 
 
 @dataclass
 class Fleet:
-    """A Prefect server and two workers, which can be killed and started again."""
+    """A Prefect server and two workers, which can be killed and started again.
+
+    Worker b is in a network namespace of its own, where the system allows one.
+    """
 
     folder: Path
     port: int
+    namespace: Namespace | None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return self.namespace.host if self.namespace else "127.0.0.1"
 
     @property
     def environment(self) -> dict[str, str]:
         own = {
             "PREFECT_HOME": str(self.folder / "prefect"),
-            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_API_URL": f"http://{self.host}:{self.port}/api",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "true",
@@ -73,14 +84,15 @@ class Fleet:
     def start(self, name: str) -> None:
         """Start the server, or the worker of this name."""
         if name == "server":
-            words = ["server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
+            words = ["server", "start", "--host", self.host, "--port", str(self.port), "--no-ui"]
         else:
             words = ["worker", "start", "--pool", POOL, "--work-queue", "gpu", "--type", "process"]
             words += ["--name", name, "--limit", "1"]
+        inside = self.namespace.prefix if self.namespace and name == "worker-b" else []
         home = {"ESPALIER_WORKER_HOME": str(self.folder / name)}
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *words],
+                [*inside, sys.executable, "-m", "prefect", *words],
                 cwd=self.folder,
                 env=self.environment | home,
                 stdout=log,
@@ -95,7 +107,7 @@ class Fleet:
         while time.monotonic() < deadline:
             with (
                 suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/health", timeout=5),
+                urllib.request.urlopen(f"http://{self.host}:{self.port}/api/health", timeout=5),
             ):
                 return
             time.sleep(0.2)
@@ -117,18 +129,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=DISTURBANCES, default=DISTURBANCES)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     given = parser.parse_args()
     draw, ended = random.Random(given.seed), time.monotonic() + 60 * given.minutes
     counts: collections.Counter[str] = collections.Counter()
     faults: list[str] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        fleet = started_fleet(Path(temporary))
+    with tempfile.TemporaryDirectory() as temporary, namespace() as place:
+        fleet = started_fleet(Path(temporary), place)
         try:
             for number in range(given.first, given.first + given.runs):
                 if time.monotonic() > ended:
                     break
-                disturbance = DISTURBANCES[number % len(DISTURBANCES)]
+                disturbance = given.only[number % len(given.only)]
                 fault = one_run(fleet, number, disturbance, draw.uniform(0, 3))
                 counts[disturbance] += 1
                 faults += [f"run {number}, {disturbance}: {fault}"] if fault else []
@@ -142,9 +155,9 @@ def main() -> None:
     sys.exit(bool(faults))
 
 
-def started_fleet(folder: Path) -> Fleet:
+def started_fleet(folder: Path, place: Namespace | None) -> Fleet:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        fleet = Fleet(folder, free.getsockname()[1])
+        fleet = Fleet(folder, free.getsockname()[1], place)
     fleet.start("server")
     shutil.copy(ROOT / "prefect.yaml", folder)
     for words in (
@@ -217,6 +230,10 @@ def disturb(
         fleet.kill("server")
         time.sleep(2)
         fleet.start("server")
+    elif disturbance == "network" and fleet.namespace:
+        fleet.namespace.cut()
+        time.sleep(CUT)
+        fleet.namespace.join()
     elif disturbance == "remote":
         place = fleet.folder / f"remote-{number}"
         place.rename(f"{place}-away")

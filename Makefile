@@ -43,6 +43,7 @@ check: $(LINKED)  ## lint, check the format, types, import contracts and commit 
 	@ruff check
 	@ruff format --check
 	@mypy
+	@mypy benchmarks
 	@lint-imports
 	@.ci/commit_subjects
 

@@ -38,6 +38,9 @@ class Stored(LogMel):
         self.register_buffer("waves", LogMel._waves(self))
         self.register_buffer("filters", LogMel._filters(self))
 
+    waves: Tensor
+    filters: Tensor
+
     def _waves(self) -> Tensor:
         return self.waves
 
@@ -73,7 +76,7 @@ def main() -> None:
     network = nn.Sequential(*layers, nn.Linear(8, 10)).eval()
     random = np.random.default_rng(0)
     clips = (random.normal(size=(max(BATCHES), SAMPLES)) * 3000).astype(np.int16)
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         opened = {}
         for name, front in forms.items():
@@ -83,7 +86,7 @@ def main() -> None:
             opened[name] = DEFAULT.open(path)
             rows[name] = {"bytes": path.stat().st_size}
         for size in BATCHES:
-            times = {name: [] for name in forms}
+            times: dict[str, list[float]] = {name: [] for name in forms}
             for _ in range(CALLS):
                 for name, model in opened.items():
                     started = time.perf_counter()

@@ -4,8 +4,8 @@
 
 A wide network teaches a narrow one of plain convolutions, whose batch norms are folded; then each kilobyte gets an ever
 higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two pixels. Models are
-kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the point with the lowest error on validation
-among those that fit is the answer; test images judge every point, and choose none.
+kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it
+with the lowest error on validation; test images judge every point, and choose none.
 """
 
 import argparse

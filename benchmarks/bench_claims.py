@@ -92,14 +92,14 @@ def main(source: Path, folder: Path) -> None:
         print(f"| {name} | {row.mean():.2f} ± {row.std():.2f} |")
     print("\n| claim | points | by seed | verdict |\n|---|---|---|---|")
     for claim, better, worse in CLAIMS:
-        gain = accuracy.loc[better] - accuracy.loc[worse]
+        gain: pd.Series[float] = accuracy.T[better] - accuracy.T[worse]
         each = ", ".join(f"{value:+.2f}" for value in gain)
         print(
             f"| {claim} | {gain.mean():+.2f} ± {gain.std():.2f} | {each} | {verdict(claim, gain)} |"
         )
 
 
-def verdict(claim: str, gain: pd.Series) -> str:
+def verdict(claim: str, gain: "pd.Series[float]") -> str:
     """Every seed agrees, or the mean is on the claim's side, or it is not."""
     least = -0.05 if "no worse" in claim else 0.0  # five images of 10,000
     if (gain > least).all():

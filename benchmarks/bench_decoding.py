@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,12 +31,12 @@ from torch.utils.data import DataLoader
 from espalier.data.encoded import EncodedSplit
 from espalier.data.names import TRAIN
 from espalier.data.prepare import prepare
-from espalier.data.prepared import open_encoded, open_split, read_dataset, read_split
+from espalier.data.prepared import open_encoded, read_dataset, read_split
 from espalier.measures.device import device_name
 from espalier.models import build
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy
-from espalier.training.batches import Batch, OnTheFly, Resident, Streamed
+from espalier.training.batches import Batch, Examples, OnTheFly, Resident, Streamed
 
 RESULT = Path(__file__).parent / "results" / "decoding.json"
 PHOTOS, SIDES, SIZE, BATCH = 5000, (160, 420), 128, 64
@@ -44,7 +44,7 @@ ROUNDS, STEPS = 3, 10
 CPU, SEED, THREADS = torch.device("cpu"), 0, 2
 
 
-class Items(torch.utils.data.Dataset):
+class Items(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Crops as items, for worker processes."""
 
     def __init__(self, split: EncodedSplit) -> None:
@@ -62,7 +62,8 @@ class Processes:
     """The same crops from PyTorch's worker processes, which live over all epochs."""
 
     def __init__(self, split: EncodedSplit) -> None:
-        self.targets, self.groups = split.targets, []
+        self.targets = split.targets
+        self.groups: list[list[int]] = []
         self.loader = DataLoader(
             Items(split), batch_sampler=self.groups, num_workers=2, persistent_workers=True
         )
@@ -85,9 +86,10 @@ def on_the_fly(folder: Path, threads: int) -> OnTheFly:
     return OnTheFly(split, read_dataset(folder).zeros(1), CPU, threads)
 
 
-WAYS = {  # the folder of the data, how to open it, and the view
+# the folder of the data, how to open it, and the view
+WAYS: dict[str, tuple[str, Callable[[Path], Examples], int | None]] = {
     "in memory": ("ahead", lambda folder: Resident(read_split(folder, TRAIN), CPU), 0),
-    "streamed": ("ahead", lambda folder: Streamed(open_split(folder, TRAIN), CPU), 0),
+    "streamed": ("ahead", lambda folder: Streamed(read_split(folder, TRAIN), CPU), 0),
     "on the fly, whole": ("on_the_fly", lambda folder: on_the_fly(folder, 2), None),
     "on the fly": ("on_the_fly", lambda folder: on_the_fly(folder, 2), 0),
     "on the fly, 1 thread": ("on_the_fly", lambda folder: on_the_fly(folder, 1), 0),
@@ -205,7 +207,7 @@ def main() -> None:
             settings = DataSettings(images=ImagePolicy(size=SIZE, decode=kind), seed=SEED)
             prepare(folder / "data", folder / kind, settings, workshop=folder / "work")
             seconds[kind] = round(time.perf_counter() - started, 1)
-        rows = {way: [] for way in WAYS}
+        rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(ROUNDS):
             for way in WAYS:
                 command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,8 @@ def exported(network: nn.Module, example: Tensor) -> None:
 PARTS: dict[str, dict[str, Callable[..., Any]]] = {
     "count": {"ours": count_macs, "torch": counted_by_torch},
     "first step": {
-        "ours": lambda *given: stepped(*given, torchs=False),
-        "torch": lambda *given: stepped(*given, torchs=True),
+        "ours": partial(stepped, torchs=False),
+        "torch": partial(stepped, torchs=True),
     },
     "export and save": {"ours": exported},
 }

@@ -127,7 +127,7 @@ def scale(network: nn.Module, images: Tensor) -> None:
     last = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     largest = network(images).abs().max()
     for parameter in last.parameters():
-        parameter /= largest
+        parameter.div_(largest)
 
 
 def row(family: str, variant: str, side: int, result: Result) -> str:

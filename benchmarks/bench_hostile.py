@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -231,7 +232,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Path]]] = {
 }  # fmt: skip
 
 
-def measure(folder: Path) -> dict[str, dict[str, object]]:
+def measure(folder: Path) -> dict[str, dict[str, Any]]:
     """The memory in MB, the seconds and the sentence of each case."""
     places = []
     for number, (call, write) in enumerate(CASES.values()):

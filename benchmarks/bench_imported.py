@@ -1,4 +1,4 @@
-"""The example `resnet56`: a network that somebody else trained, at half its work, in a run as users make it.
+"""The example `resnet56`: a network with weights of others, at half its work, in a run as users make it.
 
     python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER [--write]
 
@@ -48,9 +48,9 @@ def results_of(project: Path) -> dict[str, Any]:
     rows = pd.read_csv(project / "reports" / "models.csv", index_col="model")
     found: dict[str, Any] = {}
     for name, row in rows.iterrows():
-        own = json.loads((project / "models" / str(name) / "metrics.json").read_text())
-        made = {key: own[key] for key in ("epochs", "seconds", "validation_accuracy")}
-        found[str(name)] = {key: float(row[key]) for key in COLUMNS} | made
+        metrics = json.loads((project / "models" / str(name) / "metrics.json").read_text())
+        training = {key: metrics[key] for key in ("epochs", "seconds", "validation_accuracy")}
+        found[str(name)] = {key: float(row[key]) for key in COLUMNS} | training
     return found
 
 

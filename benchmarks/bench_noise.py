@@ -15,6 +15,7 @@ import tempfile
 import time
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def entries() -> dict[str, dict[str, object]]:
 def project(folder: Path) -> None:
     shutil.copytree(ROOT / ".dvc" / "embedded", folder / ".dvc" / "embedded")
     import_data("digits", folder / "data", None, folder / "work", DataSettings())
-    settings = {
+    settings: dict[str, Any] = {
         "validation": 0.15,
         "test": 0.2,
         "duplicates": "refuse",

@@ -65,7 +65,8 @@ def ours(name: str) -> nn.Module:
 def dense(name: str) -> nn.Module:
     """The network of a name, as torchvision builds it."""
     torch.manual_seed(0)
-    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES).eval()
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
+    return network.eval()
 
 
 def theirs(name: str, pruner: Any, *, across_layers: bool, normalizer: str = "mean") -> nn.Module:

@@ -10,6 +10,7 @@ accuracies are those of the deployed files on test images.
 import gzip
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def main(source: Path, folder: Path) -> None:
                 )
 
 
-def one(source: Path, root: Path, network: dict[str, object]) -> pd.DataFrame:
+def one(source: Path, root: Path, network: Mapping[str, object]) -> pd.DataFrame:
     """The accuracies of all models of one project."""
     if not (root / "data").is_dir():
         write_data(source, root / "data")

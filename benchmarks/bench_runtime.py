@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -38,9 +39,8 @@ def resnet(depth: int) -> nn.Module:
 
 def networks() -> dict[str, nn.Module]:
     whole, example = resnet(56), torch.zeros(2, *SHAPE)
-    half = {f"half, `align: {align}`": {"keep_macs": 0.5, "align": align} for align in (1, 8, 16)}
-    cuts = {
-        **half,
+    cuts: dict[str, dict[str, Any]] = {
+        **{f"half, `align: {align}`": {"keep_macs": 0.5, "align": align} for align in (1, 8, 16)},
         "half, `budget: latency`": {"keep_macs": 0.5, "budget": "latency"},
         "9 of 27 blocks": {"keep_macs": 0.33, "pattern": "blocks"},
     }

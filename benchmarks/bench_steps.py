@@ -111,7 +111,7 @@ def step_of(way: str, shape: tuple[int, ...], arguments: dict[str, int]) -> Step
     if way in (OURS, TWO):
         to_device(network, torch.device("cpu"))
     elif way == LAST:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     images, labels = torch.rand(BATCH, *shape), torch.randint(0, 10, (BATCH,))
     if way == LAST:
         images = images.contiguous(memory_format=torch.channels_last)

@@ -101,7 +101,7 @@ def _is_docstring(node: ast.AST) -> bool:
 def _docstring_lines(tree: ast.AST) -> set[int]:
     lines: set[int] = set()
     for node in ast.walk(tree):
-        if _is_docstring(node):
+        if isinstance(node, ast.Expr) and _is_docstring(node):
             lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 

@@ -53,20 +53,21 @@ CASES = (
     Case(5, good=5),
     Case(2, good=8),
 )
-Decide = Callable[[list[int], Callable[[int, float], bool]], set[int]]
+Passes = Callable[[int, float], bool]
+Decide = Callable[[list[int], Passes], set[int]]
 
 
-def uncorrected(names: list[int], passes: Callable[[int, float], bool]) -> set[int]:
+def uncorrected(names: list[int], passes: Passes) -> set[int]:
     """The candidates that pass at 95 %."""
     return {name for name in names if passes(name, LEVEL)}
 
 
-def bonferroni(names: list[int], passes: Callable[[int, float], bool]) -> set[int]:
+def bonferroni(names: list[int], passes: Passes) -> set[int]:
     """The candidates that pass with an equal part of the error each."""
     return {name for name in names if passes(name, 1 - (1 - LEVEL) / len(names))}
 
 
-def step_down(names: list[int], passes: Callable[[int, float], bool]) -> set[int]:
+def step_down(names: list[int], passes: Passes) -> set[int]:
     """The candidates that pass by Holm's procedure."""
     return {name for name, level in holm(names, passes).items() if passes(name, level)}
 
@@ -88,7 +89,8 @@ def draw_counts(case: Case, random: np.random.Generator) -> tuple[np.ndarray, np
 def upper_bounds(lost: np.ndarray, gained: np.ndarray, level: float) -> np.ndarray:
     """The upper bound of each drop; every table of counts is computed once."""
     tables, which = np.unique(np.stack([lost.ravel(), gained.ravel()]), axis=1, return_inverse=True)
-    bounds: np.ndarray = drop_interval(*tables, EXAMPLES, level)[1][which].reshape(lost.shape)
+    upper = drop_interval(tables[0], tables[1], EXAMPLES, level)[1]
+    bounds: np.ndarray = upper[which].reshape(lost.shape)
     return bounds
 
 

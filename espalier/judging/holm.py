@@ -1,13 +1,16 @@
 """Correction for several candidates: the chance that any worse one passes stays at the error of one test."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
+from typing import TypeVar
 
 from espalier.judging.interval import LEVEL
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 def holm(
-    names: Collection[str], passes: Callable[[str, float], bool], level: float = LEVEL
-) -> dict[str, float]:
+    names: Collection[Name], passes: Callable[[Name, float], bool], level: float = LEVEL
+) -> dict[Name, float]:
     """The step-down procedure of Holm, by bounds of intervals instead of p-values.
 
     A candidate passes alone if its upper bounds at `level` are at most their margins. Of m
@@ -42,7 +45,7 @@ def holm(
         {'good': 0.975, 'fair': 0.95}
     """
     parts = [1 - (1 - level) / count for count in range(1, len(names) + 1)]
-    decided: dict[str, float] = {}
+    decided: dict[Name, float] = {}
     remaining = list(names)
     while remaining:
         looser = parts[: len(remaining)]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from espalier.warm import client
+from espalier.warm.server import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are watched on Linux alone")
 
@@ -199,4 +200,47 @@ def test_a_request_that_is_none_leaves_the_server_at_work(start, tmp_path):
             connection.sendall(content)
     process = start("exit", "3")
     process.communicate(timeout=60)
+    assert process.returncode == 3
+
+
+def test_a_stand_in_that_waits_for_too_long_becomes_the_command_which_is_run_once(
+    tmp_path, cold, server
+):
+    code = (
+        "import sys; from espalier.warm import client\n"
+        "client._PATIENCE = 0.3; client.main(sys.argv[1], sys.argv[2:])"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "warm" / "socket"), str(cold), "describe"]
+    server.send_signal(signal.SIGSTOP)
+    process = subprocess.Popen(
+        words,
+        env=server_environment(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    process.wait(timeout=60)
+    server.send_signal(signal.SIGCONT)
+    assert describe(process)["parent"] == os.getpid()  # one description, and no second after it
+
+
+def test_nothing_is_begun_for_a_client_that_has_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a stage was begun"))
+    address = str(tmp_path / "socket")
+    keys = {"command": ["a"], "folder": "/", "environment": {}, "mask": 0}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        with socket.socket(socket.AF_UNIX) as connection, (tmp_path / "file").open("w") as file:
+            connection.connect(address)
+            content = json.dumps(keys).encode() + b"\n"
+            socket.send_fds(connection, [content], [file.fileno()] * 3)
+        assert Server(listener, [])._accept() is None
+
+
+def test_a_client_that_asks_for_nothing_delays_others_for_seconds(start, tmp_path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(tmp_path / "warm" / "socket"))
+        process = start("exit", "3")
+        process.communicate(timeout=60)
     assert process.returncode == 3

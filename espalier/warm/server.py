@@ -131,6 +131,11 @@ class Server:
         except (OSError, ValueError, TypeError):  # of a client that has been killed
             connection.close()
             return None
+        if _is_closed(connection):  # it has waited for too long, and runs the command itself
+            for handle in request.streams:
+                os.close(handle)
+            connection.close()
+            return None
         gc.freeze()  # a collection in the fork would copy all pages of the modules
         stage = os.fork()
         if stage == 0:
@@ -189,6 +194,17 @@ def _import(module: str) -> None:
     """Import a module; one that cannot be imported is the stage's to refuse."""
     with suppress(Exception), paused_collector():
         importlib.import_module(module)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether the client is gone."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        connection.settimeout(_SECONDS)
 
 
 def _send(connection: socket.socket, number: int) -> None:

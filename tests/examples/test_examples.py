@@ -3,10 +3,16 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from espalier.making.problems import find_problems
+from espalier.models import build
+from espalier.params import read_params
 
 
 def environment(project_root):
@@ -72,3 +78,32 @@ def test_the_notebook_executes(project_root, digits):
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.splitlines()[-1]) > 0.9
+
+
+def test_the_example_of_foreign_weights_is_a_project_with_nothing_to_refuse(
+    project_root, tmp_path, monkeypatch
+):
+    """With a checkpoint of its network in place, as `benchmarks/bench_imported.py` sets it up."""
+    project = tmp_path / "project"
+    espalier = [sys.executable, "-c", "from espalier.flows.cli import main; main()"]
+    subprocess.run(
+        [*espalier, "init", str(project), "--recipe", "import"],
+        env=environment(project_root),
+        check=True,
+        capture_output=True,
+    )
+    shutil.copytree(project_root / "examples" / "resnet56", project, dirs_exist_ok=True)
+    monkeypatch.syspath_prepend(project)
+    params = read_params(project)
+    network = build(
+        params.teacher.model,
+        classes=10,
+        shape=(3, 32, 32),
+        arguments=params.teacher.arguments,
+        trusted=params.trusted,
+    )
+    torch.save({"state_dict": network.state_dict()}, project / params.teacher.weights)
+    assert find_problems(project) == []
+    sys.modules.pop("networks")
+    half = params.models["half"]
+    assert (half.by, half.keep_macs) == ("prune", 0.476)

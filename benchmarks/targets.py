@@ -74,6 +74,12 @@ def at(*keys: str) -> Figure:
     return figure
 
 
+def ratio(*keys: str, over: tuple[str, ...]) -> Figure:
+    """The figure at a place of a result over that at another."""
+    upper, lower = at(*keys), at(*over)
+    return lambda record: upper(record) / lower(record)
+
+
 def beside_peer(network: str, quantity: str) -> Figure:
     """The ratio of our speed or bytes to those of torch-pruning's fastest way for a network."""
 
@@ -113,6 +119,13 @@ TARGETS = (
         "training",
         at("speed", "tree over in memory"),
         least=1.6,
+        unit="x",
+    ),
+    Target(
+        "training on images that are read from the disk batch by batch, against images in memory",
+        "decoding",
+        ratio("ways", "streamed", "training", over=("ways", "in memory", "training")),
+        least=0.85,
         unit="x",
     ),
     *(

@@ -103,3 +103,12 @@ def test_two_workers_take_as_long_as_the_page_says(project_root):
         f"{record['command']}`, {record['device']}, {record['processors']} processors",
     ):
         assert text in page, text
+
+
+def test_the_disturbed_runs_of_two_workers_are_those_that_the_page_says(project_root):
+    record = json.loads((project_root / "docs" / "reliability_fleet.json").read_text())
+    page = " ".join((project_root / "docs" / "fleet.md").read_text().split())
+    unharmed = record["runs"] - len(record["faults"])
+    assert sum(record["disturbed"].values()) == record["runs"]
+    assert f"{unharmed} of {record['runs']} runs trained the teacher once" in page
+    assert f"in {record['minutes']} minutes" in page

@@ -22,6 +22,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sample_projects
 from network_namespace import Namespace, namespace
 
+from espalier.measures.device import processor_name
 from espalier.tasks.fleet.lock_entries import read_entries
 from espalier.tasks.fleet.request import POOL
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORD = ROOT / "docs" / "reliability_fleet.json"
 TRAINING = "note('ready')\nfor _ in range(20): time.sleep(0.2)\n"
 RUN = [sys.executable, "-c", "from espalier.flows.cli import main; main()", "run"]
 DISTURBANCES = (
@@ -130,9 +133,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=DISTURBANCES, default=DISTURBANCES)
+    parser.add_argument("--write", action="store_true", help="write docs/reliability_fleet.json")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     given = parser.parse_args()
-    draw, ended = random.Random(given.seed), time.monotonic() + 60 * given.minutes
+    began = time.monotonic()
+    draw, ended = random.Random(given.seed), began + 60 * given.minutes
     counts: collections.Counter[str] = collections.Counter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as temporary, namespace() as place:
@@ -150,8 +155,19 @@ def main() -> None:
             for process in fleet.processes.values():
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-    record = {"runs": sum(counts.values()), "disturbed": counts, "faults": faults}
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+    record = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python tests/faults/fleet_campaign.py --runs {given.runs} --seed {given.seed} --write",
+        "machine": processor_name(),
+        "minutes": round((time.monotonic() - began) / 60),
+        "runs": sum(counts.values()),
+        "disturbed": counts,
+        "faults": faults,
+    }
+    content = json.dumps(record, indent=2) + "\n"
+    sys.stdout.write(content)
+    if given.write:
+        RECORD.write_text(content)
     sys.exit(bool(faults))
 
 

@@ -118,7 +118,7 @@ def main() -> None:
     whole = bench.cached(
         "teacher", lambda: bench.trained("teacher", TEACHER_WIDTHS, from_labels(), teacher)
     )
-    rows = [errors(bench, "teacher", whole)]
+    rows = [errors(bench, "teacher", whole, TEACHER_EPOCHS)]
     for name, (widths, points) in LINES.items():
         rows += line(bench, name, widths, points)
     show("bytes", measured | {"points": rows}, write=given.write)
@@ -132,36 +132,39 @@ def line(
     """The rows of a student: as it was taught, and at each price."""
     recipe = replace(LABELS, epochs=STUDENT_EPOCHS, views=VIEWS)
     student = bench.cached(name, lambda: bench.trained(name, widths, bench.taught(), recipe))
-    yield errors(bench, name, student)
+    yield errors(bench, name, student, STUDENT_EPOCHS)
     network = folded(student, widths)
     for point in points:
         priced = f"{name}-{point.rate}"
         network = bench.cached(priced, lambda: cheapened(bench, network, point, priced))  # noqa: B023
-        yield errors(bench, priced, network)
+        yield errors(bench, priced, network, point.epochs)
 
 
 def table() -> str:
     """The committed result in Markdown."""
     record = read("bytes")
     lines = [
-        "| network | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
-        "|---|--:|--:|--:|--:|---|",
+        "| network | epochs | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
+        "|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in record["points"]:
         name = row["name"].replace("-", ", price ")
         widths = "-".join(map(str, row["widths"]))
         errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
-        lines.append(f"| {name} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |")
+        lines.append(
+            f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
+        )
     return "\n".join([*lines, "", source(record)]) + "\n"
 
 
-def errors(bench: Bench, name: str, network: nn.Module) -> dict[str, Any]:
+def errors(bench: Bench, name: str, network: nn.Module, epochs: int) -> dict[str, Any]:
     """The size of the packed file, and the errors of what is read from it."""
     file = bench.work / f"{name}.espalier"
     size = pack(network, file)
     decoded = unpack(file)
     row = {
         "name": name,
+        "epochs": epochs,
         "bytes": size,
         "validation": round(bench.error(decoded, bench.validation), 2),
         "test": round(bench.error(decoded, bench.test), 2),

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench_recovery import EPOCHS as PARENT_EPOCHS
 from bench_recovery import SOURCES, Data, Study, read_lines, teacher_of
-from committed import conditions, read, show, source
+from committed import ROOT, conditions, place_table, read, show, source
 from torch import nn
 from torch.nn import functional as F
 
@@ -40,6 +40,7 @@ EPOCHS, KEEP = 4, (0.5, 0.3)
 HALVINGS = 12  # of the interval in which torch-pruning's ratio is searched
 T_TWO = 4.303  # 97.5 % quantile of Student's t with two degrees of freedom, for three seeds
 OURS = "Espalier"
+PAGE = ROOT / "docs" / "methods.md"
 
 
 def ours(study: Study, keep: float, score: str) -> nn.Module:
@@ -142,6 +143,8 @@ def main() -> None:
     summaries = {name: summary(read_lines(work, name)) for name in given.sources}
     result = measured | {"torch_pruning": tp.__version__, "epochs": EPOCHS, "data": summaries}
     show("peer_recovery", result, write=given.write)
+    if given.write:
+        place_table("peer recovery", table(), PAGE)
 
 
 def measure(folder: Path, name: str, seed: int, work: Path) -> None:

@@ -23,10 +23,19 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         assert (target.least is None) != (target.most is None)
 
 
-@pytest.mark.parametrize("name", ["bench_growth", "bench_openvino", "bench_steps"])
-def test_a_table_of_the_page_is_that_of_its_result(project_root, name):
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("bench_growth", "benchmarks"),
+        ("bench_openvino", "benchmarks"),
+        ("bench_steps", "benchmarks"),
+        ("bench_peer_recovery", "methods"),
+        ("bench_bytes", "lenet"),
+    ],
+)
+def test_a_table_of_the_page_is_that_of_its_result(project_root, name, page):
     benchmark = import_module(name)
-    assert benchmark.table() in (project_root / "docs" / "benchmarks.md").read_text()
+    assert benchmark.table() in (project_root / "docs" / f"{page}.md").read_text()
 
 
 def test_the_table_of_the_readme_is_that_of_its_run(project_root, results, capsys):

@@ -42,7 +42,10 @@ LINES: dict[str, tuple[Widths, tuple[Point, ...]]] = {
         ((8, 12), (16, 16), (20, 24)),
         (Point(0.002, 15), Point(0.006, 12), Point(0.015, 15), Point(0.04, 12), Point(0.1, 20)),
     ),
-    "narrow": (((6, 8), (10, 12), (12, 14)), (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20))),
+    "narrow": (
+        ((6, 8), (10, 12), (12, 14)),
+        (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20), Point(0.15, 25)),
+    ),
 }
 DEGREES, SCALE = 12.0, 0.1
 

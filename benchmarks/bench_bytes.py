@@ -44,7 +44,7 @@ LINES: dict[str, tuple[Widths, tuple[Point, ...]]] = {
     ),
     "narrow": (
         ((6, 8), (10, 12), (12, 14)),
-        (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20), Point(0.15, 25)),
+        (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20), Point(0.15, 25), Point(0.2, 15)),
     ),
 }
 DEGREES, SCALE = 12.0, 0.1

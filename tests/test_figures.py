@@ -29,7 +29,6 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         ("bench_growth", "benchmarks"),
         ("bench_openvino", "benchmarks"),
         ("bench_steps", "benchmarks"),
-        ("bench_peer_recovery", "methods"),
         ("bench_bytes", "lenet"),
     ],
 )
@@ -121,3 +120,11 @@ def test_the_disturbed_runs_of_two_workers_are_those_that_the_page_says(project_
     assert sum(record["disturbed"].values()) == record["runs"]
     assert f"{unharmed} of {record['runs']} runs trained the teacher once" in page
     assert f"in {record['minutes']} minutes" in page
+
+
+def test_the_imported_network_at_half_its_work_is_as_good_as_the_page_says(project_root, results):
+    record = json.loads((results / "imported.json").read_text())
+    page = (project_root / "docs" / "importing.md").read_text()
+    for name, found in record["models"].items():
+        assert f"| {name} | {100 * found['accuracy']:.1f} % |" in page
+        assert f"| {found['speedup_1']:.1f}x | {found['speedup_64']:.1f}x |" in page

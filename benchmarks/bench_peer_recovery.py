@@ -134,7 +134,10 @@ def main() -> None:
             "Expected torch-pruning, with which this benchmark compares; found none: "
             "pip install --no-deps torch-pruning==1.6.1 --target FOLDER, and put FOLDER on PYTHONPATH."
         )
-    measured = conditions("python benchmarks/bench_peer_recovery.py DATA --write")
+    sources = " ".join(given.sources)
+    measured = conditions(
+        f"python benchmarks/bench_peer_recovery.py DATA --sources {sources} --write"
+    )
     work = given.work or Path(tempfile.mkdtemp(prefix="peers-"))
     work.mkdir(parents=True, exist_ok=True)
     for name in given.sources:

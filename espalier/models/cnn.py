@@ -1,6 +1,7 @@
 """Plain convolutions of any widths, for files of a few kilobytes."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from torch import Tensor, nn
 
@@ -56,18 +57,23 @@ def cnn(
     Raises:
         BadInput: If a width is no positive integer, a stage is empty, or the pooling leaves no pixel.
     """
-    stages = [list(stage) if isinstance(stage, (list, tuple)) else [] for stage in widths]
-    whole = all(
-        stage and all(isinstance(width, int) and width > 0 for width in stage) for stage in stages
-    )
-    if not stages or not whole:
+    if not (_is_filled_list(widths) and all(map(_is_stage, widths))):
         raise BadInput(
             "Expected `widths` of espalier:cnn as a list of stages, each a list of widths of at least 1; found "
             f"`widths = {widths}`."
         )
-    if min(shape[1:]) < 2 ** (len(stages) - 1):
+    least = 2 ** (len(widths) - 1)
+    if min(shape[1:]) < least:
         raise BadInput(
-            f"Expected images of at least {2 ** (len(stages) - 1)} pixels a side for the {len(stages)} stages of "
-            f"espalier:cnn; found {shape[1]}x{shape[2]}."
+            f"Expected images of at least {least} pixels a side for the {len(widths)} stages of espalier:cnn; found "
+            f"{shape[1]}x{shape[2]}."
         )
-    return he_initialised(CNN(stages, norms, classes, shape))
+    return he_initialised(CNN(widths, norms, classes, shape))
+
+
+def _is_stage(stage: object) -> bool:
+    return _is_filled_list(stage) and all(type(width) is int and width > 0 for width in stage)
+
+
+def _is_filled_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, (list, tuple)) and len(value) > 0

@@ -203,6 +203,8 @@ def _is_closed(connection: socket.socket) -> bool:
         return connection.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
+    except OSError:  # it was killed before it had read an answer
+        return True
     finally:
         connection.settimeout(_SECONDS)
 

@@ -141,12 +141,15 @@ def main() -> None:
     counts: collections.Counter[str] = collections.Counter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as temporary, namespace() as place:
+        chosen = [one for one in given.only if place or one != "network"]
+        if not chosen:
+            raise SystemExit("Expected to be root on Linux, to cut a network; found no namespace.")
         fleet = started_fleet(Path(temporary), place)
         try:
             for number in range(given.first, given.first + given.runs):
                 if time.monotonic() > ended:
                     break
-                disturbance = given.only[number % len(given.only)]
+                disturbance = chosen[number % len(chosen)]
                 fault = one_run(fleet, number, disturbance, draw.uniform(0, 3))
                 counts[disturbance] += 1
                 faults += [f"run {number}, {disturbance}: {fault}"] if fault else []
@@ -246,7 +249,8 @@ def disturb(
         fleet.kill("server")
         time.sleep(2)
         fleet.start("server")
-    elif disturbance == "network" and fleet.namespace:
+    elif disturbance == "network":
+        assert fleet.namespace
         fleet.namespace.cut()
         time.sleep(CUT)
         fleet.namespace.join()

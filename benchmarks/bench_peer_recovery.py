@@ -23,6 +23,7 @@ from typing import Any
 from bench_recovery import EPOCHS as PARENT_EPOCHS
 from bench_recovery import SOURCES, Data, Study, read_lines, teacher_of
 from committed import ROOT, conditions, place_table, read, show, source
+from scipy.stats import t
 from torch import nn
 from torch.nn import functional as F
 
@@ -38,7 +39,7 @@ except ImportError:  # the table can be made without it
 
 EPOCHS, KEEP = 4, (0.5, 0.3)
 HALVINGS = 12  # of the interval in which torch-pruning's ratio is searched
-T_TWO = 4.303  # 97.5 % quantile of Student's t with two degrees of freedom, for three seeds
+SEEDS = 3
 OURS = "Espalier"
 PAGE = ROOT / "docs" / "methods.md"
 
@@ -108,9 +109,8 @@ def _fill_gradients(study: Study, network: nn.Module) -> None:
         F.cross_entropy(network(inputs), batch.targets).backward()
 
 
-WAYS: dict[
-    str, tuple[Callable[[Study, float], nn.Module], float]
-] = {  # and the weight of the soft targets
+# how each cut is made, and the weight of the soft targets that it recovers by
+WAYS: dict[str, tuple[Callable[[Study, float], nn.Module], float]] = {
     OURS: (partial(ours, score="magnitude"), 0.9),
     f"{OURS}, Taylor": (partial(ours, score="taylor"), 0.9),
     f"{OURS}, labels": (partial(ours, score="magnitude"), 0.0),
@@ -125,7 +125,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, help="keeps results, so that a second call goes on")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
@@ -141,7 +140,7 @@ def main() -> None:
     work = given.work or Path(tempfile.mkdtemp(prefix="peers-"))
     work.mkdir(parents=True, exist_ok=True)
     for name in given.sources:
-        for seed in range(given.seeds):
+        for seed in range(SEEDS):
             measure(given.data, name, seed, work)
     summaries = {name: summary(read_lines(work, name)) for name in given.sources}
     result = measured | {"torch_pruning": tp.__version__, "epochs": EPOCHS, "data": summaries}
@@ -190,7 +189,9 @@ def _row(lines: list[dict[str, Any]], reference: dict[int, float]) -> dict[str, 
         "test": _mean(line["test"] for line in lines),
         "above": gains,
         "mean_above": _mean(gains),
-        "interval": round(T_TWO * statistics.stdev(gains) / math.sqrt(len(gains)), 2),
+        "interval": round(
+            t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains)), 2
+        ),
     }
 
 

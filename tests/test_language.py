@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
     path
-    for folder in ("espalier", "tasks", "flows", "benchmarks", "tests")
+    for folder in ("espalier", "tasks", "flows", "benchmarks", "examples", "tests")
     for path in (ROOT / folder).rglob("*.py")
     if path != Path(__file__)
 )

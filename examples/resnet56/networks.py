@@ -1,4 +1,4 @@
-"""The network that the weights belong to, as whoever imports them writes it down."""
+"""The network of the weights. The checkpoint has no definition, so that a project needs one of its own."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

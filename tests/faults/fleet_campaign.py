@@ -12,6 +12,7 @@ import collections
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -158,9 +159,10 @@ def main() -> None:
             for process in fleet.processes.values():
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+    only = "" if given.only == DISTURBANCES else f" --only {shlex.join(given.only)}"
     record = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python tests/faults/fleet_campaign.py --runs {given.runs} --seed {given.seed} --write",
+        "command": f"python tests/faults/fleet_campaign.py --runs {given.runs} --seed {given.seed}{only} --write",
         "machine": processor_name(),
         "minutes": round((time.monotonic() - began) / 60),
         "runs": sum(counts.values()),

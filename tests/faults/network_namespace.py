@@ -33,25 +33,36 @@ class Namespace:
 def namespace() -> Iterator[Namespace | None]:
     """A new namespace; None where the system does not allow one."""
     number = os.getpid() % 250
-    name, outside, inside = (f"{word}{number}" for word in ("espalier", "outside", "inside"))
-    network, host = f"10.213.{number}", f"10.213.{number}.1"
-    within = ("netns", "exec", name, "ip")
+    place = Namespace(f"espalier{number}", f"outside{number}", f"10.213.{number}.1")
     try:
-        _ip("netns", "add", name)
+        _make(place, f"inside{number}", f"10.213.{number}.2")
     except (OSError, subprocess.CalledProcessError):
+        _remove(place)
         yield None
         return
     try:
-        _ip("link", "add", outside, "type", "veth", "peer", "name", inside)
-        _ip("link", "set", inside, "netns", name)
-        _ip("address", "add", f"{host}/24", "dev", outside)
-        _ip("link", "set", outside, "up")
-        _ip(*within, "address", "add", f"{network}.2/24", "dev", inside)
-        _ip(*within, "link", "set", inside, "up")
-        _ip(*within, "link", "set", "lo", "up")
-        yield Namespace(name, outside, host)
+        yield place
     finally:
-        _ip("netns", "delete", name)  # its device goes with it, and so does the other end
+        _remove(place)
+
+
+def _make(place: Namespace, device: str, address: str) -> None:
+    """Make a namespace, with a device at an address, whose other end is here."""
+    within = ("netns", "exec", place.name, "ip")
+    _ip("netns", "add", place.name)
+    _ip("link", "add", place.device, "type", "veth", "peer", "name", device)
+    _ip("link", "set", device, "netns", place.name)
+    _ip("address", "add", f"{place.host}/24", "dev", place.device)
+    _ip("link", "set", place.device, "up")
+    _ip(*within, "address", "add", f"{address}/24", "dev", device)
+    _ip(*within, "link", "set", device, "up")
+    _ip(*within, "link", "set", "lo", "up")
+
+
+def _remove(place: Namespace) -> None:
+    """Remove a namespace; its device goes with it, and so does the other end."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # it was never made
+        _ip("netns", "delete", place.name)
 
 
 def _ip(*words: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, reason_of
+from espalier.params import PARAMS, read_params
 from espalier.paths import DATA
 from espalier.tasks.dvc_repo import locked_repo
 from espalier.waiting import Reminder
@@ -89,7 +90,7 @@ def read_graph(
         allow_missing: whether a recorded output may be missing here, because a worker has made it.
 
     Raises:
-        BadInput: if DVC cannot read the project, `force` names no stage, or a stage needs a file that is
+        BadInput: if DVC cannot read the project or params.yaml is wrong, `force` names no stage, or a stage needs a file that is
             missing and that no stage makes.
     """
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
@@ -97,6 +98,8 @@ def read_graph(
     try:
         graph = _read(root, Reminder(report), allow_missing)
     except DvcException as error:
+        if (root / PARAMS).is_file():
+            read_params(root)  # dvc.yaml is filled from it, and its own sentence names the key
         raise BadInput(
             f"Expected a project in {root} that DVC can read; found: {reason_of(error)}. "
             "`git init` and `dvc init` start what is missing; `espalier init DIR` makes a new project."

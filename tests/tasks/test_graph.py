@@ -112,6 +112,15 @@ def test_broken_pipeline_is_bad_input_in_one_sentence(root):
         read_graph(root)
 
 
+def test_an_entry_without_a_parent_is_named(tmp_path):
+    sample_projects.call(tmp_path, "espalier", "init", "new", "--recipe", "digits")
+    params = tmp_path / "new" / "params.yaml"
+    text = params.read_text().replace("\nmodels:\n", "\nmodels:\n  alone: {by: train}\n")
+    params.write_text(text)
+    with pytest.raises(BadInput, match=r"params.yaml:\d+ to have the key `models.alone.from`"):
+        read_graph(params.parent)
+
+
 def test_a_project_without_data_says_how_to_get_them(root):
     shutil.rmtree(root / "data")
     (root / "data.dvc").unlink(missing_ok=True)

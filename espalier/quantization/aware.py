@@ -13,7 +13,7 @@ from espalier.models.structure import Masked, Shared, masked_weights, record, sh
 from espalier.quantization.calls import IMAGE, Intercepted, Plan, plan
 from espalier.quantization.incremental import IncrementalStep
 from espalier.quantization.lsq import Step, activation_step, weight_step
-from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram
+from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram, count_magnitudes
 
 
 class Aware(nn.Module):
@@ -181,8 +181,7 @@ def _observe(
 
     def count(number: int, name: str, value: Tensor) -> Tensor:
         if number in counts:
-            most = max(abs(low[number]), abs(high[number]), float(np.finfo(np.float32).tiny))
-            counts[number] += np.histogram(value.abs().cpu().numpy(), BINS, (0.0, most))[0]
+            counts[number] += count_magnitudes(value.cpu().numpy(), low[number], high[number])
         return value
 
     for observe in (widen, count):

@@ -1,50 +1,91 @@
-"""Histograms of the activations of a deployed file."""
+"""Ranges and histograms of the activations of a deployed file."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
-from espalier.quantization.ranges import BINS, Histogram
+from espalier.errors import BadInput
+from espalier.quantization.ranges import BINS, Histogram, count_magnitudes
 from espalier.runtimes import DEFAULT
 
-_BATCH = 64
-_TINY = 1e-20  # the range of a tensor of zeros, whose bins are still of normal numbers
+# Bytes of the largest tensor of a batch: the allocator keeps such blocks for the next batch
+_LARGEST = 8 * 2**20
+_MOST_IMAGES = 64
 
 
-def observe(path: Path, images: np.ndarray, operators: Collection[str]) -> dict[str, Histogram]:
-    """Measure the float tensors that some operators read and write.
+class Activations:
+    """The float tensors that some operators read and write, for the images of a sample.
 
-    Args:
-        path: file with inferred shapes.
-        images: stored inputs (N, ...).
-        operators: types of the operators.
-
-    Returns:
-        A histogram for each tensor, by name. The images are run twice: for the ranges, then for the bins.
+    The images are run once for the smallest and largest values, and once more when counts are asked for.
     """
-    model = onnx.load(path)
-    names = _tensors(model, operators)
-    outputs = {output.name for output in model.graph.output}
-    added = [onnx.ValueInfoProto(name=name) for name in names if name not in outputs]
-    model.graph.output.extend(added)
-    opened = DEFAULT.open(model.SerializeToString())
-    low = dict.fromkeys(names, np.inf)
-    high = dict.fromkeys(names, -np.inf)
-    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    for batch in batches:
-        for name, values in opened.tensors(batch, names).items():
-            low[name] = min(low[name], float(values.min()))
-            high[name] = max(high[name], float(values.max()))
-    counts = {name: np.zeros(BINS, np.int64) for name in names}
-    for batch in batches:
-        for name, values in opened.tensors(batch, names).items():
-            most = max(abs(low[name]), abs(high[name]), _TINY)
-            found, _ = np.histogram(np.abs(values), BINS, (0.0, most))
-            counts[name] += found
-    return {name: Histogram(low[name], high[name], counts[name]) for name in names}
+
+    def __init__(self, path: Path, images: np.ndarray, operators: Collection[str]) -> None:
+        """Run the images.
+
+        Args:
+            path: file with inferred shapes.
+            images: stored inputs (N, ...).
+            operators: types of the operators.
+
+        Raises:
+            BadInput: if a value is not finite.
+        """
+        model = onnx.load(path)
+        names = _tensors(model, operators)
+        outputs = {output.name for output in model.graph.output}
+        added = [onnx.ValueInfoProto(name=name) for name in names if name not in outputs]
+        model.graph.output.extend(added)
+        self._names, self._images, self._batch_size = names, images, _batch_size(model, names)
+        self._opened = DEFAULT.open(model.SerializeToString())
+        self._low = dict.fromkeys(names, np.inf)
+        self._high = dict.fromkeys(names, -np.inf)
+        for name, values in self._values():
+            low, high = float(values.min()), float(values.max())
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise BadInput(
+                    "Expected every layer to give finite values for the calibration images; found "
+                    f"{low:g} to {high:g} in {name!r}."
+                )
+            self._low[name] = min(self._low[name], low)
+            self._high[name] = max(self._high[name], high)
+
+    def histograms(self, *, counted: bool) -> dict[str, Histogram]:
+        """The histogram of each tensor, by name; those that are not counted have the extremes alone."""
+        counts = self._counts if counted else dict.fromkeys(self._names, np.zeros(0, np.int64))
+        return {
+            name: Histogram(self._low[name], self._high[name], counts[name]) for name in self._names
+        }
+
+    @cached_property
+    def _counts(self) -> dict[str, np.ndarray]:
+        counts = {name: np.zeros(BINS, np.int64) for name in self._names}
+        for name, values in self._values():
+            counts[name] += count_magnitudes(values, self._low[name], self._high[name])
+        return counts
+
+    def _values(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The tensors of each batch, with their names."""
+        for start in range(0, len(self._images), self._batch_size):
+            batch = self._images[start : start + self._batch_size]
+            yield from self._opened.tensors(batch, self._names).items()
+
+
+def _batch_size(model: onnx.ModelProto, names: Collection[str]) -> int:
+    """The number of images whose largest tensor is of 8 MiB, from 1 to 64."""
+    infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    sizes = [_bytes_of_one(info) for info in infos if info.name in names]
+    return min(max(1, _LARGEST // max(sizes, default=1)), _MOST_IMAGES)
+
+
+def _bytes_of_one(info: onnx.ValueInfoProto) -> int:
+    """The bytes of a float tensor (N, ...) for one image; a dimension of unknown size counts as 1."""
+    sizes = [int(dimension.dim_value) for dimension in info.type.tensor_type.shape.dim]
+    return 4 * math.prod(max(1, size) for size in sizes[1:])
 
 
 def _tensors(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2048
+_TINY = 1e-20  # the range of a tensor of zeros, whose bins are still of normal numbers
 _CLIPPED = 1e-3  # largest fraction of the values that `entropy` clips
 
 
@@ -33,6 +34,18 @@ class Histogram:
         """The range when magnitudes above the first `bins` bins are clipped."""
         most = self.magnitude * bins / BINS
         return max(self.low, -most), min(self.high, most)
+
+
+def count_magnitudes(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.int64]:
+    """The counts of a `Histogram` with these smallest and largest values.
+
+    It counts as `np.histogram` does, in half its time; at the edges of bins rounding may differ.
+    """
+    most = max(abs(low), abs(high), _TINY)
+    places = np.abs(values).ravel()
+    places *= BINS / most
+    bins = np.minimum(places.astype(np.intp), BINS - 1)
+    return np.bincount(bins, minlength=BINS)
 
 
 Calibration = Callable[[Histogram], tuple[float, float]]
@@ -86,3 +99,4 @@ CALIBRATIONS: dict[str, Calibration] = {
     "percentile": percentile,
     "entropy": entropy,
 }
+WITHOUT_COUNTS = ("minmax",)  # calibrations that read no counts

@@ -16,9 +16,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from espalier.errors import BadInput
 from espalier.quantization.embeddings import other_lookups
 from espalier.quantization.front import front_nodes, readout_of_heads, with_exported_front
-from espalier.quantization.observe import observe
+from espalier.quantization.observe import Activations
 from espalier.quantization.quiet import quiet
-from espalier.quantization.ranges import Histogram
+from espalier.quantization.ranges import WITHOUT_COUNTS
 from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
 
 _OPERATORS = [
@@ -40,15 +40,15 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Observed:
-    """A deployed file that is ready for quantization, and the histograms of its activations.
+    """A deployed file that is ready for quantization, and its activations.
 
     Attributes:
         model: optimised graph of the file.
-        samples: histograms of the tensors by name, for every sample of images.
+        samples: the activations for every sample of images.
     """
 
     model: onnx.ModelProto
-    samples: tuple[Mapping[str, Histogram], ...]
+    samples: tuple[Activations, ...]
     _chosen: dict[str, list[Ranges]] = field(default_factory=dict, repr=False)
 
     def each(self, calibration: str) -> list[Ranges]:
@@ -58,7 +58,9 @@ class Observed:
             BadInput: if the calibration is unknown.
         """
         if calibration not in self._chosen:
-            self._chosen[calibration] = ranges_of_each(self.samples, calibration)
+            counted = calibration not in WITHOUT_COUNTS
+            histograms = [sample.histograms(counted=counted) for sample in self.samples]
+            self._chosen[calibration] = ranges_of_each(histograms, calibration)
         return self._chosen[calibration]
 
     def ranges(self, calibration: str) -> Ranges:
@@ -127,7 +129,9 @@ def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
         optimised = with_exported_front(onnx.load(ready), onnx.load(source))
-        return Observed(optimised, tuple(observe(ready, images, _OPERATORS) for images in samples))
+        return Observed(
+            optimised, tuple(Activations(ready, images, _OPERATORS) for images in samples)
+        )
 
 
 def insert(

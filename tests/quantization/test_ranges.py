@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from espalier.quantization.ranges import BINS, CALIBRATIONS, Histogram, entropy, minmax, percentile
+from espalier.quantization.ranges import (
+    BINS,
+    CALIBRATIONS,
+    Histogram,
+    count_magnitudes,
+    entropy,
+    minmax,
+    percentile,
+)
 
 
 def histogram(values: np.ndarray) -> Histogram:
@@ -20,6 +28,23 @@ def draw(name: str, count: int = 200_000) -> np.ndarray:
     if name == "uniform":
         return random.uniform(0, 5, count)
     return random.uniform(-5, 5, count)
+
+
+@pytest.mark.parametrize("name", ["long tail", "uniform", "both sides"])
+def test_magnitudes_are_counted_as_numpy_counts_them(name):
+    values = draw(name).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    counts = count_magnitudes(values, low, high)
+    expected, _ = np.histogram(np.abs(values), BINS, (0, max(-low, high)))
+    assert counts.sum() == values.size
+    # rounding moves a value over the edge of a bin now and then, and never further
+    assert np.abs(counts - expected).sum() <= 1e-4 * values.size
+    assert np.abs(np.cumsum(counts - expected)).max() <= 1e-4 * values.size
+
+
+def test_zeros_are_counted_in_the_first_bin():
+    counts = count_magnitudes(np.zeros(5, np.float32), 0.0, 0.0)
+    assert counts[0] == counts.sum() == 5
 
 
 def test_minmax_is_all_that_was_seen():

@@ -15,9 +15,10 @@ from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.quantization import CALIBRATIONS, quantize
-from espalier.quantization.observe import observe
+from espalier.quantization.observe import Activations
 from espalier.quantization.ranges import minmax
 from espalier.runtimes import DEFAULT
+from espalier.runtimes.onnx_runtime import Session
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_every_value_of_every_image_is_observed(source, calibration):
     model = onnx.shape_inference.infer_shapes(onnx.load(source))
     path = source.with_name("shapes.onnx")
     onnx.save(model, path)
-    found = observe(path, images, ["Conv"])
+    found = Activations(path, images, ["Conv"]).histograms(counted=True)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert set(found) == {name for node in convolutions for name in (node.input[0], node.output[0])}
     name = convolutions[0].output[0]
@@ -188,6 +189,38 @@ def test_every_value_of_every_image_is_observed(source, calibration):
     values = DEFAULT.open(model.SerializeToString()).tensors(images, [name])[name]
     assert found[name].counts.sum() == values.size
     assert minmax(found[name]) == pytest.approx((values.min(), values.max()))
+
+
+def test_images_are_run_again_only_for_counts(source, calibration, monkeypatch):
+    path = source.with_name("shapes.onnx")
+    onnx.save(onnx.shape_inference.infer_shapes(onnx.load(source)), path)
+    runs: list[int] = []
+    run = Session.tensors
+
+    def counted(self, inputs, names):
+        runs.append(len(inputs))
+        return run(self, inputs, names)
+
+    monkeypatch.setattr(Session, "tensors", counted)
+    activations = Activations(path, calibration[:100], ["Conv"])
+    activations.histograms(counted=False)
+    assert sum(runs) == 100
+    first = activations.histograms(counted=True)
+    assert sum(runs) == 200
+    again = activations.histograms(counted=True)
+    assert sum(runs) == 200
+    assert all(np.array_equal(first[name].counts, again[name].counts) for name in first)
+
+
+def test_a_layer_without_finite_values_is_named(source, calibration, tmp_path):
+    model = onnx.load(source)
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    huge = np.full(weight.dims, 3e38, np.float32)
+    weight.CopyFrom(numpy_helper.from_array(huge, weight.name))
+    onnx.save(model, tmp_path / "float.onnx")
+    with pytest.raises(BadInput, match="finite values for the calibration images; found .* in '"):
+        quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration)
+    assert not (tmp_path / "int8.onnx").exists()
 
 
 def test_the_same_images_give_the_same_file(source, quantized, calibration, tmp_path):

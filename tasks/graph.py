@@ -90,8 +90,8 @@ def read_graph(
         allow_missing: whether a recorded output may be missing here, because a worker has made it.
 
     Raises:
-        BadInput: if DVC cannot read the project or params.yaml is wrong, `force` names no stage, or a stage needs a file that is
-            missing and that no stage makes.
+        BadInput: if DVC cannot read the project or params.yaml is wrong, `force` names no stage, or a stage
+            needs a file that is missing and that no stage makes.
     """
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
 

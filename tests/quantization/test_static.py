@@ -218,7 +218,7 @@ def test_a_layer_without_finite_values_is_named(source, calibration, tmp_path):
     huge = np.full(weight.dims, 3e38, np.float32)
     weight.CopyFrom(numpy_helper.from_array(huge, weight.name))
     onnx.save(model, tmp_path / "float.onnx")
-    with pytest.raises(BadInput, match="finite values for the calibration images; found .* in '"):
+    with pytest.raises(BadInput, match=r"finite values for the calibration images; found .* in '"):
         quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration)
     assert not (tmp_path / "int8.onnx").exists()
 

@@ -55,7 +55,7 @@ class Activations:
             self._high[name] = max(self._high[name], high)
 
     def histograms(self, *, counted: bool) -> dict[str, Histogram]:
-        """The histogram of each tensor, by name; those that are not counted have the extremes alone."""
+        """The histogram of each tensor, by name; without counts, it has the extremes alone."""
         counts = self._counts if counted else dict.fromkeys(self._names, np.zeros(0, np.int64))
         return {
             name: Histogram(self._low[name], self._high[name], counts[name]) for name in self._names

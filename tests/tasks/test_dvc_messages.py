@@ -160,6 +160,17 @@ def test_no_other_try_finds_a_stage_that_does_not_exist(root):
     assert kind_of_failure(root, "push", "nothing") is BadInput
 
 
+def test_data_that_the_remote_does_not_have(root):
+    sample_projects.call(root, "dvc", "remote", "add", "--default", "near", str(root / "remote"))
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    status, lines = dvc(root, "pull", "data.dvc")
+    assert status != 0
+    error = dvc_messages.failure("dvc pull data.dvc", " ".join(lines))
+    assert str(error).startswith("Expected `dvc pull data.dvc` to find every file in the remote")
+    assert "`espalier data SOURCE`" in str(error)
+
+
 def test_another_try_may_reach_a_remote(root):
     away = "http://127.0.0.1:9/data"
     sample_projects.call(root, "dvc", "remote", "add", "--default", "far", away)

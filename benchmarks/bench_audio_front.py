@@ -7,24 +7,21 @@
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from committed import conditions, show
 from torch import Tensor, nn
 
 from espalier.export.onnx import Names, export
 from espalier.inputs.audio import LogMel, Spectrogram
-from espalier.measures.device import device_name
 from espalier.runtimes import DEFAULT
 
-RESULT = Path(__file__).parent / "results" / "audio_front.json"
 SETTINGS = Spectrogram(rate=8000, mels=40, window=200, hop=80)
 SAMPLES, CALLS = 5280, 60
 BATCHES = (1, 64)
@@ -70,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    measured = conditions("python benchmarks/bench_audio_front.py --write")
     forms = {"formula": LogMel(SETTINGS, -5.0, 3.0), "stored": Stored(), "STFT": Stft()}
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -94,17 +92,11 @@ def main() -> None:
                     times[name].append(time.perf_counter() - started)
             for name, taken in times.items():
                 rows[name][f"ms_{size}"] = round(1e3 * statistics.median(taken), 4)
-    record = {
-        "command": "python benchmarks/bench_audio_front.py --write",
-        "date": datetime.now(UTC).date().isoformat(),
-        "device": device_name(torch.device("cpu")),
+    record = measured | {
         "clip": f"{SAMPLES} samples at {SETTINGS.rate} Hz, {SETTINGS.mels} bands, small network",
         "forms": rows,
     }
-    print(json.dumps(record, indent=1))
-    if given.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    show("audio_front", record, write=given.write)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ in a process of its own; the ways take turns.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -18,11 +17,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from committed import conditions, show
 from PIL import Image
 from PIL import __version__ as pillow
 from torch import nn
@@ -32,13 +31,11 @@ from espalier.data.encoded import EncodedSplit
 from espalier.data.names import TRAIN
 from espalier.data.prepare import prepare
 from espalier.data.prepared import open_encoded, read_dataset, read_split
-from espalier.measures.device import device_name
 from espalier.models import build
 from espalier.settings.data import DataSettings
 from espalier.settings.images import ImagePolicy
 from espalier.training.batches import Batch, Examples, OnTheFly, Resident, Streamed
 
-RESULT = Path(__file__).parent / "results" / "decoding.json"
 PHOTOS, SIDES, SIZE, BATCH = 5000, (160, 420), 128, 64
 ROUNDS, STEPS = 3, 10
 CPU, SEED, THREADS = torch.device("cpu"), 0, 2
@@ -197,7 +194,7 @@ def main() -> None:
     if given.way:
         print(json.dumps(measure(given.way, given.folder)))
         return
-    load = os.getloadavg()[0]
+    measured = conditions("python benchmarks/bench_decoding.py --write")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_photos(folder / "data")
@@ -217,22 +214,15 @@ def main() -> None:
             kind: round((folder / kind / "train.safetensors").stat().st_size / 1e6, 1)
             for kind in seconds
         }
-    record = {
-        "command": "python benchmarks/bench_decoding.py --write",
-        "date": datetime.now(UTC).date().isoformat(),
-        "device": device_name(CPU),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "load_before": round(load, 1),
-        "versions": {"torch": torch.__version__, "pillow": pillow},
+    record = measured | {
+        "pillow": pillow,
         "photos": f"{PHOTOS} JPEGs of {SIDES[0]} to {SIDES[1]} pixels, at {SIZE} pixels, "
         f"batches of {BATCH}, medians of {ROUNDS} rounds",
         "prepare_seconds": seconds,
         "train_mb": sizes,
         "ways": {way: _medians(found) for way, found in rows.items()},
     }
-    print(json.dumps(record, indent=1))
-    if given.write:
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    show("decoding", record, write=given.write)
 
 
 def _medians(rows: list[dict[str, float]]) -> dict[str, int]:

@@ -4,25 +4,21 @@ python benchmarks/bench_digits.py [--write]
 """
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from espalier.measures.device import processor_name
-
-RESULTS = Path(__file__).parent / "results"
+from committed import RESULTS, conditions
+from committed import show as show_result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    load = os.getloadavg()[0]
+    measured = conditions("python benchmarks/bench_digits.py --write")
     with tempfile.TemporaryDirectory() as folder:
         call(Path(folder), "espalier", "init", "digits", "--recipe", "digits")
         project = Path(folder) / "digits"
@@ -32,17 +28,10 @@ def main() -> None:
         champion = call(project, "espalier", "models")
         if given.write:
             (RESULTS / "digits.csv").write_text(table)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": "python benchmarks/bench_digits.py --write",
-        "device": processor_name(),
-        "processors": os.cpu_count(),
-        "load_before": round(load, 2),
-        "seconds": {"first run": round(seconds[0], 1), "second run": round(seconds[1], 1)},
-    }
-    print(shown, champion, json.dumps(result, indent=2), sep="\n")
-    if given.write:
-        (RESULTS / "digits.json").write_text(json.dumps(result, indent=2) + "\n")
+    first, second = (round(one, 1) for one in seconds)
+    print(shown, champion, sep="\n")
+    result = measured | {"seconds": {"first run": first, "second run": second}}
+    show_result("digits", result, write=given.write)
 
 
 def timed_run(project: Path) -> float:

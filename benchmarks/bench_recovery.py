@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
+from committed import conditions, read, show
 from PIL import Image
 from torch import Tensor, nn
 
@@ -39,7 +39,6 @@ from espalier.distillation.losses import soft_targets
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
 from espalier.inputs.image import ImageAugmentations, Normalize
-from espalier.measures.device import processor_name
 from espalier.measures.macs import count_macs
 from espalier.models import build
 from espalier.models.resnet import he_initialised
@@ -55,7 +54,6 @@ from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 
 SOURCES = ("fashion-mnist", "cifar10")
-RESULT = Path(__file__).parent / "results" / "recovery.json"
 IMAGES, VALIDATION = 8_000, 2_000
 TEACHER = {"depth": 8, "width": 16}
 STUDENT = {"depth": 8, "width": 8}
@@ -337,23 +335,19 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
+    sources = " ".join(given.sources)
+    measured = conditions(f"python benchmarks/bench_recovery.py DATA --sources {sources} --write")
     folder = given.folder or Path(tempfile.mkdtemp(prefix="recovery-"))
     folder.mkdir(parents=True, exist_ok=True)
     for name in given.sources:
         for seed in range(given.seeds):
             study(given.data, name, seed, folder)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/bench_recovery.py DATA --sources {' '.join(given.sources)} --write",
-        "device": processor_name(),
-        "versions": {"torch": torch.__version__},
+    result = measured | {
         "images": IMAGES,
         "epochs": {"teacher": TEACHER_EPOCHS, "parent": EPOCHS, "short": SHORT, "long": LONG},
         "data": {name: summary(read_lines(folder, name)) for name in given.sources},
     }
-    print(json.dumps(result, indent=2))
-    if given.write:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    show("recovery", result, write=given.write)
 
 
 def study(source: Path, name: str, seed: int, folder: Path) -> None:
@@ -414,7 +408,7 @@ def row(lines: list[dict[str, Any]], way: str) -> dict[str, Any]:
 
 def table(name: str) -> str:
     """The committed results of a data set in Markdown, the best way first."""
-    ways = json.loads(RESULT.read_text())["data"][name]
+    ways = read("recovery")["data"][name]
     rows = ["| way | epochs | test | against `taught`, by seed |", "|---|--:|--:|---|"]
     for way, found in sorted(ways.items(), key=lambda item: -item[1]["test"]):
         gains = ", ".join(f"{gain:+.2f}" for gain in found["above_taught"])

@@ -9,18 +9,14 @@ margin that has lost nothing.
 """
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
+from committed import conditions, show
 
 from espalier.judging import bounded_drop
 
-RESULT = Path(__file__).parent / "results" / "simulate_bounded.json"
 SIZES = (200, 1000, 3000, 10_000)
 POPULATION = 1_000_000
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -83,18 +79,13 @@ def main() -> None:
             print(
                 f"{name:24} n {size:6}: margin {found['margin']:.4f}, passed {found['passed']:.4f}"
             )
-    record = {
-        "command": f"python benchmarks/simulate_bounded.py --draws {given.draws} --write",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": platform.processor() or platform.machine(),
+    record = conditions(f"python benchmarks/simulate_bounded.py --draws {given.draws} --write") | {
         "draws": given.draws,
         "standard_error": round((0.025 * 0.975 / given.draws) ** 0.5, 5),
         "seconds": round(time.monotonic() - started),
         "rows": rows,
     }
-    if given.write:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    show("simulate_bounded", record, write=given.write)
 
 
 if __name__ == "__main__":

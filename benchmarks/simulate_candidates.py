@@ -9,20 +9,16 @@ they fail on the same examples.
 """
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
+from committed import conditions, read, show
 from scipy.stats import norm
 
 from espalier.judging import LEVEL, drop_interval, holm, non_inferior
 
-RESULT = Path(__file__).parent / "results" / "simulate_candidates.json"
 MARGIN = 0.03
 EXAMPLES = 1000
 WORSE = (0.05, 0.02)  # probability of a lost and of a gained answer
@@ -120,7 +116,7 @@ def rates_of(case: Case, draws: int) -> dict[str, dict[str, float | None]]:
 
 def table() -> str:
     """The table of docs/judging.md, from the committed results."""
-    rows = json.loads(RESULT.read_text())["rows"]
+    rows = read("simulate_candidates")["rows"]
     lines = [
         "| candidates at the margin | good ones | correlation | uncorrected | `holm` | good ones that pass: "
         "uncorrected, Bonferroni, `holm` |",
@@ -148,10 +144,9 @@ def main() -> None:
         rates = rates_of(case, given.draws)
         print(case, rates)
         rows.append({**asdict(case), "rates": rates})
-    record = {
-        "command": f"python benchmarks/simulate_candidates.py --draws {given.draws} --write",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": platform.processor() or platform.machine(),
+    record = conditions(
+        f"python benchmarks/simulate_candidates.py --draws {given.draws} --write"
+    ) | {
         "draws": given.draws,
         "examples": EXAMPLES,
         "margin": MARGIN,
@@ -159,8 +154,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - started),
         "rows": rows,
     }
-    if given.write:
-        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    show("simulate_candidates", record, write=given.write)
 
 
 if __name__ == "__main__":

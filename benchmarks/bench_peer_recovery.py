@@ -22,7 +22,7 @@ from typing import Any
 
 from bench_recovery import EPOCHS as PARENT_EPOCHS
 from bench_recovery import SOURCES, Data, Study, read_lines, teacher_of
-from committed import ROOT, conditions, place_table, read, show, source
+from committed import RESULTS, ROOT, conditions, place_table, read, show, source
 from scipy.stats import t
 from torch import nn
 from torch.nn import functional as F
@@ -133,18 +133,15 @@ def main() -> None:
             "Expected torch-pruning, with which this benchmark compares; found none: "
             "pip install --no-deps torch-pruning==1.6.1 --target FOLDER, and put FOLDER on PYTHONPATH."
         )
-    sources = " ".join(given.sources)
-    measured = conditions(
-        f"python benchmarks/bench_peer_recovery.py DATA --sources {sources} --write"
-    )
     work = given.work or Path(tempfile.mkdtemp(prefix="peers-"))
     work.mkdir(parents=True, exist_ok=True)
     for name in given.sources:
+        command = f"python benchmarks/bench_peer_recovery.py DATA --sources {name} --write"
+        record = conditions(command) | {"torch_pruning": tp.__version__, "epochs": EPOCHS}
         for seed in range(SEEDS):
             measure(given.data, name, seed, work)
-    summaries = {name: summary(read_lines(work, name)) for name in given.sources}
-    result = measured | {"torch_pruning": tp.__version__, "epochs": EPOCHS, "data": summaries}
-    show("peer_recovery", result, write=given.write)
+        record |= summary(read_lines(work, name))
+        show(f"peer_recovery/{name}", record, write=given.write)
     if given.write:
         place_table("peer recovery", table(), PAGE)
 
@@ -200,23 +197,28 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def table() -> str:
-    """The committed result in Markdown."""
-    record = read("peer_recovery")
+    """The committed results in Markdown."""
     lines = [
         "| data | work | way | test | against Espalier's default, 95 % interval | by seed |",
         "|---|--:|---|--:|--:|---|",
     ]
-    for name, found in record["data"].items():
-        for keep in KEEP:
-            for way, row in found[str(keep)].items():
-                above = (
-                    f"{row['mean_above']:+.2f} ± {row['interval']:.2f}" if any(row["above"]) else ""
-                )
-                seeds = ", ".join(f"{gain:+.2f}" for gain in row["above"]) if above else ""
-                lines.append(
-                    f"| {name} | {100 * row['macs']:.0f} % | {way} | {row['test']:.2f} % | {above} | {seeds} |"
-                )
-    return "\n".join([*lines, "", source(record)]) + "\n"
+    sources = []
+    for name in SOURCES:
+        if not (RESULTS / "peer_recovery" / f"{name}.json").is_file():
+            continue
+        record = read(f"peer_recovery/{name}")
+        sources.append(source(record))
+        lines += [_line(name, way, row) for keep in KEEP for way, row in record[str(keep)].items()]
+    return "\n".join([*lines, "", *sources]) + "\n"
+
+
+def _line(name: str, way: str, row: dict[str, Any]) -> str:
+    above = seeds = ""
+    if any(row["above"]):
+        above = f"{row['mean_above']:+.2f} ± {row['interval']:.2f}"
+        seeds = ", ".join(f"{gain:+.2f}" for gain in row["above"])
+    work = f"{100 * row['macs']:.0f} %"
+    return f"| {name} | {work} | {way} | {row['test']:.2f} % | {above} | {seeds} |"
 
 
 if __name__ == "__main__":

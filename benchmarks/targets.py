@@ -104,11 +104,11 @@ def error_within(size: int) -> Figure:
     return figure
 
 
-def above_peers(name: str, keep: float) -> Figure:
+def above_peers(keep: float) -> Figure:
     """The accuracy of our recovered cut above that of torch-pruning's best way, in points."""
 
     def figure(record: Record) -> float:
-        ways = record["data"][name][str(keep)]
+        ways = record[str(keep)]
         theirs = [row["mean_above"] for way, row in ways.items() if way.startswith("torch-pruning")]
         return float(-max(theirs))
 
@@ -165,8 +165,8 @@ TARGETS = (
     *(
         Target(
             f"{name}, cut to {100 * keep:.0f} % of the work and recovered: accuracy above torch-pruning's best way",
-            "peer_recovery",
-            above_peers(name, keep),
+            f"peer_recovery/{name}",
+            above_peers(keep),
             least=0,
             unit=" points",
         )

@@ -31,6 +31,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         ("bench_steps", "benchmarks"),
         ("bench_bytes", "lenet"),
         ("bench_peer_recovery", "methods"),
+        ("bench_peers", "methods"),
     ],
 )
 def test_a_table_of_the_page_is_that_of_its_result(project_root, name, page):

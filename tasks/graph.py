@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, reason_of
-from espalier.params import PARAMS, read_params
-from espalier.paths import DATA
+from espalier.params import read_params
+from espalier.paths import DATA, PARAMS
 from espalier.tasks.dvc_repo import locked_repo
 from espalier.waiting import Reminder
 

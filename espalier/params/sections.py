@@ -17,7 +17,7 @@ class Evaluation(Strict):
         rounds: number of timed calls of each model at batch 64; ten times as many at batch 1.
         runtime: program that executes the deployed files, one of `espalier.runtimes.RUNTIMES`.
         threads: number of threads of the runtime.
-        batch_size: examples per call when outputs are computed.
+        batch_size: examples per call when outputs are computed; by default as many as suit their size.
         surrogate_depth: largest depth of the decision trees that are fitted to the answers of each
             network for the report; 0 for none.
         run_memory: bytes of memory that a deployed file of any size may take for a batch, in a process
@@ -28,7 +28,7 @@ class Evaluation(Strict):
     rounds: int = Field(60, ge=3)
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: int = Field(1, ge=1)
-    batch_size: int = Field(256, ge=1)
+    batch_size: int | None = Field(None, ge=1)
     surrogate_depth: int = Field(0, ge=0, le=12)
     run_memory: int = Field(RUN_BYTES, ge=1)
     run_seconds: float = Field(RUN_SECONDS, gt=0)

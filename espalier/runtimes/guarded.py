@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from espalier.errors import BadInput, TryAgain
 from espalier.limited import LimitedProcess, Limits, ProcessFailed
-from espalier.runtimes.runtime import OpenModel, RunLimits
+from espalier.runtimes.runtime import OpenModel, RunLimits, in_batches
 from espalier.settings.limits import largest_run
 
 _OPENED = f"{__package__}.opened:OpenedFile"
@@ -83,10 +83,9 @@ class Guarded:
             raise self._explained(failure, memory) from None
         return outputs
 
-    def outputs(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
-        """The outputs (N, ...) for stored inputs (N, ...), computed in batches."""
-        starts = range(0, len(inputs), batch_size)
-        return np.concatenate([self.run(inputs[start : start + batch_size]) for start in starts])
+    def outputs(self, inputs: NDArray[Any], batch_size: int | None = None) -> NDArray[np.float32]:
+        """The outputs (N, ...) for stored inputs (N, ...), as `in_batches` computes them."""
+        return in_batches(self.run, inputs, batch_size)
 
     def _explained(self, failure: ProcessFailed, memory: int) -> Exception:
         if failure.cause == "memory":

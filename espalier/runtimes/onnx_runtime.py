@@ -17,7 +17,7 @@ from espalier.onnx_files import load_onnx
 from espalier.reading import refuse_special
 from espalier.runtimes.guarded import Guarded
 from espalier.runtimes.memory import peak_memory
-from espalier.runtimes.runtime import RunLimits
+from espalier.runtimes.runtime import RunLimits, in_batches
 
 onnxruntime.set_default_logger_severity(3)  # its warnings are about graphs, not for users
 
@@ -110,10 +110,9 @@ class Session:
             outputs: NDArray[np.float32] = self._session.run(None, {self._input: inputs})[0]
         return outputs
 
-    def outputs(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]:
-        """The outputs (N, ...) for stored inputs (N, ...), computed in batches."""
-        starts = range(0, len(inputs), batch_size)
-        return np.concatenate([self.run(inputs[start : start + batch_size]) for start in starts])
+    def outputs(self, inputs: NDArray[Any], batch_size: int | None = None) -> NDArray[np.float32]:
+        """The outputs (N, ...) for stored inputs (N, ...), as `in_batches` computes them."""
+        return in_batches(self.run, inputs, batch_size)
 
     def tensors(self, inputs: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Some outputs of the file, by name, for one batch of stored inputs (N, ...)."""

@@ -9,6 +9,7 @@ from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
 from espalier.runtimes import DEFAULT, RUNTIMES, runtime_named
+from espalier.runtimes.runtime import in_batches
 
 IMAGES = torch.randint(
     0, 256, (7, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -35,7 +36,7 @@ class Evaluated:
     def run(self, inputs):
         return self._evaluator.run(None, {"image": inputs})[0]
 
-    def outputs(self, inputs, batch_size=256):
+    def outputs(self, inputs, batch_size=None):
         return self.run(inputs)
 
 
@@ -92,3 +93,22 @@ def test_an_unknown_runtime_is_refused_with_the_known_ones():
 
 def test_the_default_is_a_row_of_the_table():
     assert RUNTIMES[DEFAULT.name] is DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((1, 8, 8), 256), ((3, 32, 32), 64), ((3, 224, 224), 4), ((20,), 256), ((3, 1024, 1024), 4)],
+)
+def test_large_inputs_are_run_a_few_at_a_time(shape, size):
+    seen = []
+
+    def run(batch):
+        seen.append(len(batch))
+        return batch.reshape(len(batch), -1)[:, :1].astype(np.float32)
+
+    inputs = np.broadcast_to(np.uint8(3), (2 * size + 1, *shape))
+    assert in_batches(run, inputs, None).tolist() == [[3.0]] * len(inputs)
+    assert seen == [size, size, 1]
+    seen.clear()
+    in_batches(run, inputs[:5], 2)
+    assert seen == [2, 2, 1]

@@ -41,7 +41,7 @@ def suitable_batch_size(inputs: NDArray[Any]) -> int:
         MobileNetV2 takes more than twice the time for each of them, and 3.7 GB more.
     """
     layer: int = 4 * _GROWTH * max(1, math.prod(inputs.shape[1:]))
-    power = 2 ** max(0, (_LARGEST_LAYER // layer).bit_length() - 1)
+    power: int = 2 ** max(0, (_LARGEST_LAYER // layer).bit_length() - 1)
     return min(max(_FEWEST, power), _MOST)
 
 

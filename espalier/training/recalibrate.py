@@ -4,12 +4,20 @@ import torch
 from torch import nn
 
 from espalier.inputs import Front
+from espalier.training.batch_size import inference_batch_size
 from espalier.training.batches import Examples, in_order
+
+_FEWEST, _MOST = 32, 256  # examples of a step: in fewer, variances would lack the part between them
 
 
 @torch.no_grad()
 def recalibrate(
-    network: nn.Module, examples: Examples, front: Front, *, most: int = 4096, batch_size: int = 256
+    network: nn.Module,
+    examples: Examples,
+    front: Front,
+    *,
+    most: int = 4096,
+    batch_size: int | None = None,
 ) -> None:
     """Set running means and variances to the plain average over some training examples, in place.
 
@@ -18,7 +26,7 @@ def recalibrate(
         examples: training split; its first `most` examples are used, without augmentation.
         front: maps stored inputs to what the network sees.
         most: largest number of examples.
-        batch_size: examples per step.
+        batch_size: examples per step; None for what suits the network, between 32 and 256.
     """
     norms = [
         module
@@ -32,11 +40,17 @@ def recalibrate(
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to ask for the cumulative average
     network.eval()  # dropout stays off: it would change the variances that are measured
+    size = batch_size or _suitable(network, examples, front)
     for norm in norms:
         norm.train()
-    for batch in examples.batches(in_order(min(most, len(examples)), batch_size)):
+    for batch in examples.batches(in_order(min(most, len(examples)), size)):
         if len(batch.targets) > 1:
             network(front(batch.inputs))
     network.eval()
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum
+
+
+def _suitable(network: nn.Module, examples: Examples, front: Front) -> int:
+    first = next(iter(examples.batches(in_order(1, 1))))
+    return min(max(_FEWEST, inference_batch_size(network, front(first.inputs))), _MOST)

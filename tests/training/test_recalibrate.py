@@ -77,3 +77,13 @@ def test_a_network_without_norms_is_left_as_it_is(setting):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     recalibrate(network, setting.examples, setting.front)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_wide_layers_are_run_a_few_examples_at_a_time(setting):
+    """Layers of 2,048 x 8 x 8 numbers have half a MiB for an image: 16 would suit, and 32 are the fewest."""
+    network = nn.Sequential(nn.Conv2d(1, 2048, 3, padding=1), nn.BatchNorm2d(2048))
+    recalibrate(network, setting.examples, setting.front, most=64)
+    assert int(network[1].num_batches_tracked) == 2
+    narrow = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4))
+    recalibrate(narrow, setting.examples, setting.front, most=64)
+    assert int(narrow[1].num_batches_tracked) == 1

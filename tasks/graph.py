@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, reason_of
-from espalier.params import read_params
 from espalier.paths import DATA, PARAMS
 from espalier.tasks.dvc_repo import locked_repo
 from espalier.waiting import Reminder
@@ -98,6 +97,8 @@ def read_graph(
     try:
         graph = _read(root, Reminder(report), allow_missing)
     except DvcException as error:
+        from espalier.params import read_params  # here: importing pydantic takes 0.2 s
+
         if (root / PARAMS).is_file():
             read_params(root)  # dvc.yaml is filled from it, and its own sentence names the key
         raise BadInput(

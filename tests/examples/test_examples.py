@@ -94,6 +94,7 @@ def test_the_example_of_foreign_weights_is_a_project_with_nothing_to_refuse(
     )
     shutil.copytree(project_root / "examples" / "resnet56", project, dirs_exist_ok=True)
     monkeypatch.syspath_prepend(project)
+    monkeypatch.delitem(sys.modules, "networks", raising=False)  # of a project of another test
     params = read_params(project)
     network = build(
         params.teacher.model,

@@ -170,7 +170,7 @@ TARGETS = (
             least=0,
             unit=" points",
         )
-        for name in ("fashion-mnist",)
+        for name in ("fashion-mnist", "cifar10")
         for keep in (0.5, 0.3)
     ),
     Target(

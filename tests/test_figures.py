@@ -26,6 +26,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
 @pytest.mark.parametrize(
     ("name", "page"),
     [
+        ("bench_calibration", "benchmarks"),
         ("bench_growth", "benchmarks"),
         ("bench_openvino", "benchmarks"),
         ("bench_steps", "benchmarks"),

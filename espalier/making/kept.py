@@ -2,8 +2,8 @@
 
 DVC removes the outputs of a stage, runs the command, and then records what it made. If DVC is killed after
 the command, or if the command outlives it, the next `dvc repro` removes a complete model and trains it
-again; if the command fails, the former output is gone. So a stage that DVC runs links its complete output
-into `.espalier/kept` too, and puts it back from there:
+again, as it does one that `espalier make` made by hand; if the command fails, the former output is gone.
+So a command links its complete output into `.espalier/kept` too, and a stage puts it back from there:
 
 - a model, if it was made from the same inputs and DVC has not recorded it;
 - the reports, until the new ones are complete.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from espalier import folders
 from espalier.dvc_record import is_run_by_dvc
-from espalier.making.stage_dependencies import recorded_outputs
+from espalier.making.stage_dependencies import GRAPH, recorded_outputs
 from espalier.paths import MODELS, STATE
 
 _FOLDER = Path(STATE, "kept")
@@ -41,12 +41,13 @@ class Kept:
         return self.root / _FOLDER / self.output
 
     def keep(self, complete: Path) -> None:
-        """Keep a complete folder. Without DVC nothing removes outputs, and nothing is kept.
+        """Keep a complete folder, also of a command that was called by hand: the next run of the pipeline
+        removes an output that DVC has not recorded. Without a pipeline nothing is kept.
 
         Args:
             complete: the output, or a draft of it.
         """
-        if is_run_by_dvc():
+        if is_run_by_dvc() or (self.root / GRAPH).is_file():
             self._replace(self.folder, complete)
 
     def put_back(self) -> None:

@@ -77,6 +77,18 @@ def test_a_model_that_dvc_did_not_record_is_trained_once_and_one_that_it_did_aga
     assert made_at(root) > trained
 
 
+@pytest.mark.timeout(300)
+def test_a_model_that_was_made_by_hand_is_not_trained_again_by_the_pipeline(tiny_copy):
+    root = tiny_copy("teacher")
+    call(root, "dvc", "init", "--no-scm", "--quiet")
+    write_graph(root, "espalier make teacher")
+    call(root, "espalier", "make", "teacher")
+    trained = made_at(root)
+    assert "already made from these inputs" in call(root, "dvc", "repro")
+    assert made_at(root) == trained
+    assert recorded_outputs(root)[TEACHER] == dvc_hash(root / TEACHER)
+
+
 def test_a_removed_model_is_put_back_whole_unless_its_copy_is_damaged(
     tiny_copy, run_by_dvc, capsys
 ):
@@ -112,8 +124,9 @@ def test_a_model_of_other_inputs_is_not_put_back(tiny_copy, run_by_dvc):
     assert made_at(root) > trained
 
 
-def test_without_dvc_nothing_is_kept(tiny_copy):
+def test_without_a_pipeline_nothing_is_kept(tiny_copy):
     root = tiny_copy("teacher")
+    (root / "dvc.yaml").unlink(missing_ok=True)
     make.run(root, "teacher")
     assert not (root / ".espalier" / "kept").exists()
 

@@ -41,8 +41,10 @@ class Kept:
         return self.root / _FOLDER / self.output
 
     def keep(self, complete: Path) -> None:
-        """Keep a complete folder, also of a command that was called by hand: the next run of the pipeline
-        removes an output that DVC has not recorded. Without a pipeline nothing is kept.
+        """Keep a complete folder, if there is a pipeline.
+
+        That of a command that was called by hand, too: the next run of the pipeline removes an output that
+        DVC has not recorded.
 
         Args:
             complete: the output, or a draft of it.

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_calibration.py [--rounds 3] [--write]
 
-Both get the same file and the same images in batches of 64, and write a file: quantizers at every tensor, weights per
-channel. Each way runs in a new process, in turn. The weights are those of the factories and the images are random, so
-nothing is said of accuracy.
+Both get the same file and the same images, the tool in batches of 64, and write a file: quantizers at every tensor,
+weights per channel. Each way runs in a new process, in turn. The weights are those of the factories and the images are
+random, so nothing is said of accuracy.
 """
 
 import argparse

@@ -10,8 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from committed import RESULTS, conditions
-from committed import show as show_result
+from committed import RESULTS, conditions, show
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
     first, second = (round(one, 1) for one in seconds)
     print(shown, champion, sep="\n")
     result = measured | {"seconds": {"first run": first, "second run": second}}
-    show_result("digits", result, write=given.write)
+    show("digits", result, write=given.write)
 
 
 def timed_run(project: Path) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench_peers import NETWORKS, fastest
 from committed import Record, place_table, read
 
 Figure = Callable[[Record], float]
@@ -79,15 +80,10 @@ def beside_peer(quantity: str) -> Figure:
     """The ratio of our speed or bytes to those of torch-pruning's fastest way, at equal work."""
 
     def figure(record: Record) -> float:
-        ratios = {
-            way: found["ratios"] for way, found in record["ways"].items() if "ratios" in found
-        }
-        theirs = [way for way in ratios if way.startswith("torch-pruning")]
-        best = max(theirs, key=lambda way: ratios[way]["speed"][0])
-        own = ratios.get(f"espalier, as far as {best}", ratios["espalier"])
+        best, own = (record["ways"][way]["ratios"] for way in fastest(record["ways"]))
         if quantity == "speed":
-            return float(own["speed"][0] / ratios[best]["speed"][0])
-        return float(own[quantity] / ratios[best][quantity])
+            return float(own["speed"][0] / best["speed"][0])
+        return float(own[quantity] / best[quantity])
 
     return figure
 
@@ -115,9 +111,6 @@ def above_peers(keep: float) -> Figure:
     return figure
 
 
-_PEERS = (
-    "resnet18", "resnet50", "mobilenet_v2", "densenet121", "convnext_tiny", "vit_b_16", "swin_t",
-)  # fmt: skip
 _EPOCH = "epoch of ResNet-56 teaching ResNet-20"
 TARGETS = (
     Target(
@@ -160,7 +153,7 @@ TARGETS = (
             ("speed", "speed", {"least": 1.0}),
             ("bytes", "file", {"most": 1.1}),
         )
-        for network in _PEERS
+        for network in NETWORKS
     ),
     *(
         Target(

@@ -30,9 +30,7 @@ NO_REMOTE = re.compile(
 )
 
 # also printed when the remote storage cannot be reached
-MISSING = re.compile(
-    r"cache files do not exist neither locally nor on remote|Is your cache up to date\?"
-)
+MISSING = re.compile(r"Is your cache up to date")
 # a record or a graph that no other try makes readable
 UNREADABLE = re.compile(r"'\S*dvc\.(?:yaml|lock)' (?:is invalid|validation failed)")
 UNKNOWN = re.compile(r"does not exist as an output or a stage name")
@@ -76,8 +74,8 @@ def failure(spelled: str, output: str, place: str = "") -> EspalierError:
         return reaction.kind(f"{found.removesuffix('.')}: {reaction.remedy}.")
     if spelled.startswith("dvc pull") and MISSING.search(output):
         return TryAgain(
-            f"{place}Expected `{spelled}` to find every file in the remote storage; found some missing, or "
-            "the storage out of reach: `dvc push` where the files are, or, for data, `espalier data SOURCE` here."
+            f"{found.removesuffix('.')}: if the storage was reached, `dvc push` where the files are, or, for "
+            "data, `espalier data SOURCE` here."
         )
     if spelled.startswith("git "):
         return (TryAgain if _PASSING_IN_GIT.search(output) else BadInput)(found)

@@ -10,11 +10,10 @@ import onnx
 from onnx import TensorProto
 
 from espalier.errors import BadInput
+from espalier.processors import batch_size_for
 from espalier.quantization.ranges import BINS, Histogram, count_magnitudes
 from espalier.runtimes import DEFAULT
 
-# Bytes of the largest tensor of a batch: the allocator keeps such blocks for the next batch
-_LARGEST = 8 * 2**20
 _MOST_IMAGES = 64
 
 
@@ -76,10 +75,10 @@ class Activations:
 
 
 def _batch_size(model: onnx.ModelProto, names: Collection[str]) -> int:
-    """The number of images whose largest tensor is of 8 MiB, from 1 to 64."""
+    """A power of two from 1 to 64, by the largest tensor."""
     infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     sizes = [_bytes_of_one(info) for info in infos if info.name in names]
-    return min(max(1, _LARGEST // max(sizes, default=1)), _MOST_IMAGES)
+    return batch_size_for(max(sizes, default=1), 1, _MOST_IMAGES)
 
 
 def _bytes_of_one(info: onnx.ValueInfoProto) -> int:

@@ -9,10 +9,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.processors import batch_size_for
 from espalier.settings.limits import RUN_BYTES, RUN_SECONDS
 
-# bytes of the largest layer of a batch: blocks of more than that cost a page fault for each 4 KiB
-_LARGEST_LAYER = 8 * 2**20
 _GROWTH = 8  # of the values of an input up to the largest layer: 5 in ResNets, 8 in MobileNetV2
 _FEWEST, _MOST = 4, 256
 
@@ -40,9 +39,7 @@ def suitable_batch_size(inputs: NDArray[Any]) -> int:
         An image of 3 x 224 x 224 makes layers of about 5 MB: 4 images at a time. In batches of 256,
         MobileNetV2 takes more than twice the time for each of them, and 3.7 GB more.
     """
-    layer: int = 4 * _GROWTH * max(1, math.prod(inputs.shape[1:]))
-    power: int = 2 ** max(0, (_LARGEST_LAYER // layer).bit_length() - 1)
-    return min(max(_FEWEST, power), _MOST)
+    return batch_size_for(4 * _GROWTH * math.prod(inputs.shape[1:]), _FEWEST, _MOST)
 
 
 class OpenModel(Protocol):

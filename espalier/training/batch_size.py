@@ -6,9 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-# Bytes of the largest layer output of a batch on a processor. Small ones stay in its cache, and the allocator
-# keeps them for the next layer; blocks of more than 32 MiB go back to the system, and cost a page fault for each 4 KiB.
-_LARGEST_OUTPUT = 8 * 2**20
+from espalier.processors import batch_size_for
+
 _FEWEST, _MOST = 4, 512
 
 
@@ -28,10 +27,7 @@ def inference_batch_size(network: nn.Module, example: Tensor) -> int:
         return _MOST
     with _output_sizes(network) as sizes:
         network(example)
-    fitting = _LARGEST_OUTPUT // max(sizes, default=1)
-    power = 2 ** max(0, fitting.bit_length() - 1)
-    size: int = min(max(_FEWEST, power), _MOST)
-    return size
+    return batch_size_for(max(sizes, default=1), _FEWEST, _MOST)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """How few bytes suffice for MNIST when the shape is free: whole packed files against the error of what they hold.
 
-    python benchmarks/bench_bytes.py MNIST WORK [--write]
+    python benchmarks/bench_bytes.py MNIST WORK [--lines NAME ...] [--write]
 
-A wide network teaches two narrow ones of plain convolutions, whose batch norms are folded; then each kilobyte gets an
-ever higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two pixels.
-Models are kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it with
-the lowest error on validation; test images judge every point, and choose none.
+In each line a wide network teaches a narrow one of plain convolutions, whose batch norms are folded; then each kilobyte
+gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two
+pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it
+with the lowest error on validation; test images judge every point, and choose none.
 """
 
 import argparse
@@ -34,20 +34,48 @@ from espalier.training.recipe import Recipe
 
 PAGE = ROOT / "docs" / "lenet.md"
 Widths = tuple[tuple[int, ...], ...]
-TEACHER_WIDTHS: Widths = ((16, 16), (32, 32), (64, 64))
-TEACHER_EPOCHS, STUDENT_EPOCHS, VIEWS = 16, 24, 24
-# widths of a student, and the prices that it is made cheaper at, one after another
-LINES: dict[str, tuple[Widths, tuple[Point, ...]]] = {
-    "student": (
-        ((8, 12), (16, 16), (20, 24)),
+VIEWS = 24
+DEGREES, SCALE = 12.0, 0.1
+
+
+@dataclass(frozen=True)
+class Cnn:
+    """A network of plain convolutions, and how long it is trained."""
+
+    name: str
+    widths: Widths
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """A student, its teacher, and the prices that it is made cheaper at, one after another."""
+
+    teacher: Cnn
+    student: Cnn
+    points: tuple[Point, ...]
+
+
+TEACHER = Cnn("teacher", ((16, 16), (32, 32), (64, 64)), 16)
+WIDE_TEACHER = Cnn("wide teacher", ((24, 24), (48, 48), (96, 96)), 20)
+LINES = (
+    Line(
+        TEACHER,
+        Cnn("student", ((8, 12), (16, 16), (20, 24)), 24),
         (Point(0.002, 15), Point(0.006, 12), Point(0.015, 15), Point(0.04, 12), Point(0.1, 20)),
     ),
-    "narrow": (
-        ((6, 8), (10, 12), (12, 14)),
+    Line(
+        TEACHER,
+        Cnn("narrow", ((6, 8), (10, 12), (12, 14)), 24),
         (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20), Point(0.15, 25), Point(0.2, 15)),
     ),
-}
-DEGREES, SCALE = 12.0, 0.1
+    Line(
+        WIDE_TEACHER,
+        Cnn("wide", ((10, 14), (20, 22), (26, 30)), 48),
+        (Point(0.002, 20), Point(0.005, 15)),
+    ),
+)
+NAMES = [line.student.name for line in LINES]
 
 
 @dataclass(frozen=True)
@@ -83,20 +111,22 @@ def _turns(views: Warps, view: int) -> Tensor:
 
 
 class Bench(Evaluator):
-    """The data, with warped views."""
+    """The data, with warped views, and a teacher."""
 
-    teacher = "teacher"
+    def __init__(self, source: Path, work: Path, teacher: str) -> None:
+        super().__init__(source, work)
+        self.teacher = teacher
 
     def views(self, count: int) -> ImageAugmentations:
         """Turned, scaled and shifted."""
         return Warps(len(self.splits["train"]), 2, False, SEED, count)
 
-    def trained(self, name: str, widths: Widths, objective: Objective, recipe: Recipe) -> nn.Module:
+    def trained(self, cnn: Cnn, objective: Objective, recipe: Recipe) -> nn.Module:
         """A new network, trained."""
-        seed_all(SEED, "weights", name)
-        arguments = {"widths": [list(stage) for stage in widths]}
+        seed_all(SEED, "weights", cnn.name)
+        arguments = {"widths": [list(stage) for stage in cnn.widths]}
         network = build("espalier:cnn", classes=CLASSES, shape=SHAPE, arguments=arguments)
-        self.train(network, objective, recipe, name)
+        self.train(network, objective, replace(recipe, epochs=cnn.epochs), cnn.name)
         return network
 
 
@@ -112,52 +142,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--lines", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore", Notice)
-    measured = conditions("python benchmarks/bench_bytes.py MNIST WORK --write")
-    bench = Bench(given.mnist, given.work)
-    teacher = replace(LABELS, epochs=TEACHER_EPOCHS)
-    whole = bench.cached(
-        "teacher", lambda: bench.trained("teacher", TEACHER_WIDTHS, from_labels(), teacher)
-    )
-    rows = [errors(bench, "teacher", whole, TEACHER_EPOCHS)]
-    for name, (widths, points) in LINES.items():
-        rows += line(bench, name, widths, points)
-    show("bytes", measured | {"points": rows}, write=given.write)
+    for line in LINES:
+        name = line.student.name
+        if name in given.lines:
+            command = f"python benchmarks/bench_bytes.py MNIST WORK --lines {name} --write"
+            record = conditions(command)
+            record["points"] = list(
+                points_of(Bench(given.mnist, given.work, line.teacher.name), line)
+            )
+            show(f"bytes/{name}", record, write=given.write)
     if given.write:
         place_table("bytes", table(), PAGE)
 
 
-def line(
-    bench: Bench, name: str, widths: Widths, points: tuple[Point, ...]
-) -> Iterator[dict[str, Any]]:
-    """The rows of a student: as it was taught, and at each price."""
-    recipe = replace(LABELS, epochs=STUDENT_EPOCHS, views=VIEWS)
-    student = bench.cached(name, lambda: bench.trained(name, widths, bench.taught(), recipe))
-    yield errors(bench, name, student, STUDENT_EPOCHS)
-    network = folded(student, widths)
-    for point in points:
-        priced = f"{name}-{point.rate}"
+def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
+    """The rows of a line: the teacher, the student as it was taught, and at each price."""
+    teacher, student = line.teacher, line.student
+    whole = bench.cached(teacher.name, lambda: bench.trained(teacher, from_labels(), LABELS))
+    yield errors(bench, teacher.name, whole, teacher.epochs)
+    recipe = replace(LABELS, views=VIEWS)
+    network = bench.cached(student.name, lambda: bench.trained(student, bench.taught(), recipe))
+    yield errors(bench, student.name, network, student.epochs)
+    network = folded(network, student.widths)
+    for point in line.points:
+        priced = f"{student.name}-{point.rate}"
         network = bench.cached(priced, lambda: cheapened(bench, network, point, priced))  # noqa: B023
         yield errors(bench, priced, network, point.epochs)
 
 
 def table() -> str:
-    """The committed result in Markdown."""
-    record = read("bytes")
+    """The committed results in Markdown."""
     lines = [
         "| network | epochs | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
         "|---|--:|--:|--:|--:|--:|---|",
     ]
-    for row in record["points"]:
-        name = row["name"].replace("-", ", price ")
-        widths = "-".join(map(str, row["widths"]))
-        errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
-        lines.append(
-            f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
-        )
-    return "\n".join([*lines, "", source(record)]) + "\n"
+    records = [read(f"bytes/{name}") for name in NAMES]
+    rows = [_row(row) for record in records for row in record["points"]]
+    sources = [source(record) for record in records]
+    return "\n".join([*lines, *dict.fromkeys(rows), "", *sources]) + "\n"
+
+
+def _row(row: dict[str, Any]) -> str:
+    name = row["name"].replace("-", ", price ")
+    widths = "-".join(map(str, row["widths"]))
+    errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
+    return f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
+
+
+def best_within(size: int) -> tuple[str, dict[str, Any]]:
+    """The line and the row of the packed file within a size whose validation error is the lowest."""
+    rows = [(name, row) for name in NAMES for row in read(f"bytes/{name}")["points"]]
+    within = [(name, row) for name, row in rows if row["bytes"] <= size]
+    return min(within, key=lambda one: float(one[1]["validation"]))
 
 
 def errors(bench: Bench, name: str, network: nn.Module, epochs: int) -> dict[str, Any]:

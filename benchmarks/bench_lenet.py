@@ -150,7 +150,7 @@ class Evaluator:
 
     def taught(self) -> Objective:
         """The targets of every other network: the teacher's probabilities for the very view, and the labels."""
-        bank = Bank(self.work / "bank", self._answer)
+        bank = Bank(self.work / f"bank-{self.teacher}", self._answer)
         return from_teacher(bank, temperature=1.0, weight=0.9)
 
     def _answer(self, view: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     order = {"test_pipeline.py": 0, "registry": 2, "tasks": 3, "flows": 3}
     items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seconds of the slowest files: where a suite that takes too long can be cut."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.split("::")[0]] += report.duration
+    slow = [(file, time) for file, time in seconds.most_common(40) if time >= 10]
+    if slow:
+        terminalreporter.section("slowest files")
+        for file, time in slow:
+            terminalreporter.write_line(f"{time:5.0f} s  {file}")
 
 
 @pytest.hookimpl(tryfirst=True)

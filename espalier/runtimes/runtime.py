@@ -36,8 +36,8 @@ def suitable_batch_size(inputs: NDArray[Any]) -> int:
     """A power of two from 4 to 256, by the values of an input (N, ...): files name no shape of a layer.
 
     Example:
-        An image of 3 x 224 x 224 makes layers of about 5 MB: 4 images at a time. In batches of 256,
-        MobileNetV2 takes more than twice the time for each of them, and 3.7 GB more.
+        An image of 3 x 224 x 224 makes layers of about 5 MB: 4 images at a time. In batches of 256, a
+        single layer would take more than a gigabyte.
     """
     return batch_size_for(4 * _GROWTH * math.prod(inputs.shape[1:]), _FEWEST, _MOST)
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from bench_lenet import CLASSES, LABELS, SEED, SHAPE, Evaluator, Point, cheapened, cut
 from bench_lenet import LINES as CUT_LINES
-from committed import ROOT, conditions, place_table, read, show, source
+from committed import RESULTS, ROOT, conditions, place_table, read, show, source
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -214,7 +214,7 @@ def table() -> str:
         "| network | epochs | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
         "|---|--:|--:|--:|--:|--:|---|",
     ]
-    records = [read(f"bytes/{name}") for name in NAMES]
+    records = [read(f"bytes/{name}") for name in NAMES if is_measured(name)]
     rows = [_row(row) for record in records for row in record["points"]]
     sources = [source(record) for record in records]
     return "\n".join([*lines, *dict.fromkeys(rows), "", *sources]) + "\n"
@@ -227,9 +227,15 @@ def _row(row: dict[str, Any]) -> str:
     return f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
 
 
+def is_measured(name: str) -> bool:
+    """Whether a line has a committed result."""
+    return (RESULTS / "bytes" / f"{name}.json").is_file()
+
+
 def best_within(size: int, names: Iterable[str] = NAMES) -> tuple[str, dict[str, Any]]:
     """The line and the row of the packed file within a size whose validation error is the lowest."""
-    rows = [(name, row) for name in names for row in read(f"bytes/{name}")["points"]]
+    measured = [name for name in names if is_measured(name)]
+    rows = [(name, row) for name in measured for row in read(f"bytes/{name}")["points"]]
     within = [(name, row) for name, row in rows if row["bytes"] <= size]
     return min(within, key=lambda one: float(one[1]["validation"]))
 

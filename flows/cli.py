@@ -42,7 +42,9 @@ def run_command() -> NoReturn:
         description="Make everything that is out of date: data, models, evaluation, registry. Uses the Prefect "
         "server of PREFECT_API_URL or of your Prefect profile, else a server of its own.",
     )
-    command.add_argument("--dry", action="store_true", help="only list the stages")
+    command.add_argument(
+        "--dry", action="store_true", help="only list the stages, and what a run would refuse"
+    )
     command.add_argument(
         "--force",
         action="append",

@@ -111,5 +111,5 @@ def _check_deployments(root: Path) -> None:
     if deployments.exists() and _FORMER_ENTRYPOINT in deployments.read_text(encoding="utf-8"):
         raise BadInput(
             f"Expected entrypoints of {DEPLOYMENTS} to begin with `espalier.flows.`; found `flows.`, "
-            "as former versions had it: change them and run `prefect deploy --all` again."
+            "as former versions had it: change them and call `prefect deploy` again."
         )

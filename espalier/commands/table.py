@@ -163,7 +163,7 @@ COMMANDS = (
                 {
                     "metavar": "SOURCE",
                     "help": "digits, mnist, fashion-mnist, cifar10, cifar100, a folder, or "
-                    "parquet files",
+                    "tables (parquet, CSV, TSV, JSON lines)",
                 },
             ),
             (

@@ -181,7 +181,7 @@ def _submit(
     except ObjectNotFound:
         raise BadInput(
             f"Expected the deployment {DEPLOYMENT} on Prefect's server; found none: "
-            "`prefect deploy --all` in the project's folder makes it."
+            "`prefect --no-prompt deploy --name stage` in the project's folder makes it."
         ) from None
     for attempt in count():
         run = client.create_flow_run_from_deployment(

@@ -31,7 +31,7 @@ def deployed(built_project, project_root, server):
     )  # announced by a shell; it must not count
     for words in (
         ("work-pool", "create", "espalier", "--type", "process"),
-        ("--no-prompt", "deploy", "--all"),
+        ("--no-prompt", "deploy", "--name", "nightly", "--name", "promote"),
     ):
         subprocess.run(
             _prefect(*words), cwd=built_project, env=environment, check=True, capture_output=True

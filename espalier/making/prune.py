@@ -25,7 +25,7 @@ from espalier.pruning.finding import find_weight_elements
 from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.pruning.prune_to_target import MEASURES
 from espalier.pruning.sparse import sparse
-from espalier.training.batches import in_order
+from espalier.training.batches import sample
 from espalier.training.device import to_device
 from espalier.training.history import Row, appended
 from espalier.training.loss_inputs import LossInputs
@@ -112,8 +112,8 @@ def _losses(job: Job[Prune]) -> Callable[[nn.Module], Iterator[Tensor]]:
 
     def losses(network: nn.Module) -> Iterator[Tensor]:
         objective = objective_of(job, network, feature_losses=False)
-        count = min(_SCORED[data], len(job.data.train))
-        for batch in job.data.train.batches(in_order(count, _BATCH[data]), view=0):
+        groups = sample(_SCORED[data], len(job.data.train), _BATCH[data])
+        for batch in job.data.train.batches(groups, view=0):
             inputs = job.data.front(job.data.augmentations.apply(batch.inputs, batch.index, 0))
             yield objective(LossInputs(network(inputs), inputs, batch, view=0, progress=0.0))
 

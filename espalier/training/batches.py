@@ -19,6 +19,7 @@ from espalier.data.prepared import (
     read_split,
 )
 from espalier.processors import available_processors
+from espalier.seeds import generator
 
 _AHEAD = 2  # batches that are read or decoded before they are asked for
 _PARTS = 32  # of a batch, so that no thread is idle while another decodes large images
@@ -277,3 +278,23 @@ def _processors() -> int:
 def in_order(count: int, size: int) -> list[Tensor]:
     """All examples in their order, in groups of `size`, the last one smaller if need be."""
     return list(torch.arange(count).split(size))
+
+
+def sample(most: int, count: int, size: int) -> list[Tensor]:
+    """Some examples of a split, always the same ones, in groups of nearly equal sizes.
+
+    They are drawn and not the first ones, because folders of classes are prepared class by class: the
+    first examples would be of few classes, and each group of one.
+
+    Args:
+        most: largest number of examples in all groups.
+        count: number of examples of the split.
+        size: number of examples of a group, to the nearest that divides them evenly.
+
+    Example:
+        All of 258 examples in groups of about 256 are one group of 258: a group of 2 would count as
+        much as the other one in an average over groups.
+    """
+    drawn = torch.randperm(count, generator=generator(0, "sample", count))[:most]
+    groups = max(1, round(len(drawn) / size))
+    return [group.sort().values for group in drawn.tensor_split(groups)]

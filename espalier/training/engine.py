@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from espalier.errors import BadInput, Stopped
 from espalier.inputs import Augmentations, Front
 from espalier.seeds import generator, seed_all
+from espalier.training.averaging import running_average
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore, within
 from espalier.training.constraints import constraints_of
@@ -141,13 +141,7 @@ class _Run:
         )
         self.optimizer = optimizer(nn.ModuleList([self.network, self.companion]), recipe)
         self.constraints = constraints_of(self.network)
-        self.average = (
-            AveragedModel(
-                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
-            )
-            if recipe.ema
-            else None
-        )
+        self.average = running_average(self.network, recipe.ema) if recipe.ema else None
         # the weights of the best epoch, a part of every checkpoint
         self.best = copy.deepcopy(self.network) if recipe.patience else None
         self.replica = processes.replica_of(self.network)

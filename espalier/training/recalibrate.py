@@ -5,7 +5,7 @@ from torch import nn
 
 from espalier.inputs import Front
 from espalier.training.batch_size import inference_batch_size
-from espalier.training.batches import Examples, in_order
+from espalier.training.batches import Examples, in_order, sample
 
 _FEWEST, _MOST = 32, 256  # examples of a step: in fewer, variances would lack the part between them
 
@@ -21,9 +21,11 @@ def recalibrate(
 ) -> None:
     """Set running means and variances to the plain average over some training examples, in place.
 
+    Of fewer than two examples there is no variance: the statistics stay as they are.
+
     Args:
         network: network after a cut; its weights are not changed.
-        examples: training split; its first `most` examples are used, without augmentation.
+        examples: training split; `most` examples of it are used, without augmentation.
         front: maps stored inputs to what the network sees.
         most: largest number of examples.
         batch_size: examples per step; None for what suits the network, between 32 and 256.
@@ -34,7 +36,7 @@ def recalibrate(
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
     former = [norm.momentum for norm in norms]
-    if not norms:
+    if not norms or min(most, len(examples)) < 2:
         return
     for norm in norms:
         norm.reset_running_stats()
@@ -43,9 +45,8 @@ def recalibrate(
     size = batch_size or _suitable(network, examples, front)
     for norm in norms:
         norm.train()
-    for batch in examples.batches(in_order(min(most, len(examples)), size)):
-        if len(batch.targets) > 1:
-            network(front(batch.inputs))
+    for batch in examples.batches(sample(most, len(examples), size)):
+        network(front(batch.inputs))
     network.eval()
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum

@@ -2,10 +2,12 @@ import threading
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from properties import assert_equal_weights
 
 from espalier.data.prepared import read_dataset, read_split
-from espalier.training.batches import Chosen, Resident, Streamed, in_order, open_examples
+from espalier.training.batches import Chosen, Resident, Streamed, in_order, open_examples, sample
 
 CPU = torch.device("cpu")
 
@@ -70,3 +72,14 @@ def test_a_split_is_streamed_when_its_pixels_do_not_fit(digits):
 
 def test_in_order_leaves_no_example_out():
     assert [group.tolist() for group in in_order(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 130))
+def test_a_sample_is_of_different_examples_in_groups_of_nearly_one_size(most, count, size):
+    groups = sample(most, count, size)
+    drawn = torch.cat(groups).tolist()
+    assert len(set(drawn)) == len(drawn) == min(most, count)
+    assert set(drawn) <= set(range(count))
+    lengths = [len(group) for group in groups]
+    assert max(lengths) - min(lengths) <= 1
+    assert max(lengths) <= 1.5 * size + 1

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from properties import assert_equal_outputs, assert_equal_weights
+from torch import nn
 
 from espalier.prediction import CLASSIFICATION
 from espalier.training.history import Reporter, columns
@@ -115,6 +116,24 @@ def test_the_running_average_is_the_result(setting):
     found = torch.cat([p.detach().flatten() for p in averaged.parameters()])
     assert not torch.equal(plain[0], plain[1])
     torch.testing.assert_close(found, 0.75 * plain[0] + 0.25 * plain[1], rtol=0, atol=1e-7)
+
+
+def test_the_running_average_leaves_whole_numbers_as_they_are(setting):
+    """Rounded down, an average of equal indices is that of others: 112.99999 becomes 112."""
+
+    class Reordered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("order", torch.randperm(64))
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, images):
+            return self.head(images.flatten(1)[:, self.order])
+
+    network = Reordered()
+    order = network.order.clone()
+    setting.train(network, epochs=2, ema=0.9)
+    assert torch.equal(network.order, order)
 
 
 def test_a_steep_gradient_is_scaled_down_to_the_norm_that_is_allowed(setting):

@@ -19,6 +19,7 @@ from espalier.factorization.ranks import Candidate, choose_ranks, largest_saving
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.attention import Attention
 from espalier.models.equivalence import check_equal_outputs
+from espalier.models.layer_names import is_inside
 from espalier.models.structure import masked_weights, replace_layer, shared_weights
 
 _NOUNS = {"keep_macs": "multiply-accumulates", "keep_parameters": "parameters"}
@@ -122,7 +123,7 @@ def _candidates(
     holders = _holders(network)
     found = []
     for name, layer in network.named_modules():
-        if name not in places or name in held or _is_inside(name, keep):
+        if name not in places or name in held or is_inside(name, keep):
             continue
         if not is_factorable(layer) or holders[id(layer.weight)] > 1:
             continue
@@ -167,10 +168,6 @@ def _holders(network: nn.Module) -> Counter[int]:
     """The number of names of each parameter, by its identity."""
     named = network.named_parameters(remove_duplicate=False)
     return Counter(id(parameter) for _, parameter in named)
-
-
-def _is_inside(name: str, keep: Collection[str]) -> bool:
-    return any(f"{name}.".startswith(f"{kept}.") for kept in keep)
 
 
 def _check_calls(

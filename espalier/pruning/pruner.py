@@ -59,7 +59,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
             in blocks of channels.
         losses: yields the loss of each training batch, for scores and budgets that use data.
         base: network, or its size, to which fractions refer; the network itself by default.
-        keep: names of layers whose outputs stay.
+        keep: names of layers whose outputs stay, with all layers inside.
         n: number of weights that stay of every `m`, for `n_of_m`.
         m: number of consecutive weights that form a group, for `n_of_m`.
 

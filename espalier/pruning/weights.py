@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput, Notice
 from espalier.models.structure import Masked, record
 from espalier.pruning.groups import WeightElements
-from espalier.pruning.masks import by_sensitivity, lowest, n_of_m
+from espalier.pruning.masks import best_of_layers, by_sensitivity, lowest, n_of_m
 from espalier.pruning.scores import Score
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
@@ -73,7 +73,9 @@ def _kept(
         by_weight = elements.split(scores).values()
         return _flat([n_of_m(part, spec.n, spec.m) for part in by_weight])
     if spec.threshold:
-        return scores >= thresholds(spec.threshold, scores, elements.layer)
+        above = scores >= thresholds(spec.threshold, scores, elements.layer)
+        _report_emptied(above, elements)
+        return above | best_of_layers(scores, elements.layer)
     value = spec.targets[0].value
     if spec.budget == "uniform":
         parts = [np.ravel(part) for part in elements.split(scores).values()]
@@ -124,6 +126,16 @@ def _report_mask(zero: Mask, kept: Mask, spec: PruneSpec) -> None:
                 f"Expected {100 * wanted:.1f} % of the weights to be zero; found "
                 f"{100 * found:.1f} %."
             )
+
+
+def _report_emptied(above: Mask, elements: WeightElements) -> None:
+    """Name the weights that are below the threshold as a whole."""
+    emptied = [name for name, part in elements.split(above).items() if not part.any()]
+    if emptied:
+        _warn(
+            f"All of {', '.join(emptied)} is below the threshold: the largest element of each stays, "
+            "since an empty layer would split the network."
+        )
 
 
 def _warn(text: str) -> None:

@@ -242,3 +242,26 @@ def test_one_image_and_double_precision_will_do():
     network = resnet().double()
     smaller = prune(network, images(1).double(), keep_macs=0.6, align=1)
     assert smaller(images(3).double()).dtype == torch.double
+
+
+def test_channels_inside_of_a_layer_to_keep_stay():
+    stem = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    network = nn.Sequential(stem, nn.ReLU(), nn.Conv2d(16, 32, 3), nn.Flatten(), nn.Linear(128, 10))
+    smaller = prune(network, images(), keep_macs=0.8, align=1, keep=("0",))
+    assert widths(smaller) | {"2": 32} == widths(network)
+    assert widths(smaller)["2"] < 32
+
+
+@pytest.mark.parametrize("keep", [(), ("0",)])
+@pytest.mark.parametrize(
+    "target",
+    [{"keep_macs": 1.0}, {"score": "threshold", "below": 0.1}, {"below_mean": 0.5}],
+    ids=str,
+)
+def test_a_network_of_which_nothing_can_be_removed_stays_whole(target, keep):
+    """One layer, or one whose outputs stay, before the classifier."""
+    layers = [nn.Linear(8, 8), nn.ReLU()] if keep else []
+    network, example = nn.Sequential(*layers, nn.Linear(8, 3)), torch.randn(2, 8)
+    with pytest.warns(Notice, match="Pruning removed nothing"):
+        smaller = prune(network, example, keep=keep, **target)
+    assert torch.equal(smaller(example), network(example))

@@ -150,6 +150,30 @@ def test_exactly_the_weights_below_the_threshold_are_removed():
         assert torch.equal(after == 0, gone | (before == 0))
 
 
+def test_a_threshold_above_all_weights_of_a_layer_leaves_its_largest_one():
+    """An empty layer would give the same answer to every input."""
+    network = resnet()
+    with torch.no_grad():
+        network.conv.weight.mul_(1e-3)
+    with pytest.warns(Notice, match="All of conv.weight is below"):
+        pruned = prune_weights(network, images(), score="threshold", below=0.1)
+    before, after = network.conv.weight.abs(), pruned.conv.weight
+    assert after.count_nonzero() == 1
+    assert before.flatten()[after.flatten().nonzero()] == before.max()
+
+
+def test_weights_inside_of_a_layer_to_keep_stay():
+    network = nn.Sequential(
+        nn.Flatten(),
+        nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32)),
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.Linear(32, 10),
+    )
+    pruned = prune_weights(network, images(), sparsity=0.5, keep=("1",))
+    assert {name for name, part in zeros(pruned).items() if part > 0} == {"3"}
+
+
 def test_two_of_four_along_the_inputs_of_every_layer_that_has_four():
     pruned = prune_weights(resnet(), images(), pattern="n_of_m")
     for name, layer in pruned.named_modules():

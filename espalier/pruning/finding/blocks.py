@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from espalier.measures.macs import count_macs_of_layers
 from espalier.models.blocks import residual_blocks
+from espalier.models.layer_names import is_inside
 from espalier.pruning.groups import BlockGroups
 
 
@@ -36,7 +37,7 @@ def find_blocks(network: nn.Module, example: Tensor, keep: tuple[str, ...] = ())
 
 def _nested(one: str, other: str) -> bool:
     """Whether one of two layers contains the other."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+    return is_inside(one, [other]) or is_inside(other, [one])
 
 
 def _blocks_of_parameters(network: nn.Module, names: Iterable[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.models.attention import Attention, declared_heads, with_prunable_attention
 from espalier.models.graph import Example, Graph, doubled
+from espalier.models.layer_names import is_inside
 from espalier.pruning.coupling import Coupling, Indices
 from espalier.pruning.finding.labelling import Labelling
 from espalier.pruning.groups import ComputeLayer, DependencyGroups, Product
@@ -32,7 +33,7 @@ def find_dependency_groups(
     Args:
         network: any module that `torch.export` can trace.
         example: inputs (N, C, H, W) of the shape that it works on, or a tuple of all its inputs.
-        keep: names of layers whose outputs stay.
+        keep: names of layers whose outputs stay, with all layers inside.
 
     Raises:
         BadInput: if the network cannot be traced.
@@ -45,7 +46,7 @@ def find_dependency_groups(
     labelling = Labelling(own, example)
     component, pinned = labelling.coupling.components()
     for layer in labelling.producers:
-        if layer.name in keep:
+        if is_inside(layer.name, keep):
             pinned[component[_produced(labelling, layer)]] = True
     groups = _numbered(own, labelling, component, pinned)
     spelled = _spelled(own, labelling)

@@ -17,7 +17,7 @@ def find_weight_elements(
     Args:
         network: any module that `torch.export` can trace.
         example: inputs (N, C, H, W) as the network sees them.
-        keep: names of layers whose weights stay.
+        keep: names of layers whose weights stay, with all layers inside.
 
     Raises:
         BadInput: if the network cannot be traced.
@@ -27,8 +27,7 @@ def find_weight_elements(
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     multiplied, last = _multiplied(graph, names)
     for layer in keep:
-        parameters = network.get_submodule(layer).parameters(recurse=False)
-        last |= {id(parameter) for parameter in parameters}
+        last |= {id(parameter) for parameter in network.get_submodule(layer).parameters()}
     shapes = {
         name: tuple(weight.shape)
         for name, weight in reversed(multiplied.items())

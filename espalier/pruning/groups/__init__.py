@@ -2,7 +2,7 @@
 
 from espalier.pruning.groups.block_groups import BlockGroups
 from espalier.pruning.groups.dependency_groups import ComputeLayer, DependencyGroups, Product
-from espalier.pruning.groups.groups import Groups
+from espalier.pruning.groups.groups import Groups, stay_with
 from espalier.pruning.groups.kept_outputs import (
     KeptOutputs,
     kept_outputs_of,
@@ -20,4 +20,5 @@ __all__ = [
     "WeightElements",
     "kept_outputs_of",
     "record_kept_outputs",
+    "stay_with",
 ]

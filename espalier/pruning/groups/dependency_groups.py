@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from espalier.pruning.groups.groups import stay_with
+
 
 @dataclass(frozen=True)
 class ComputeLayer:
@@ -80,7 +82,7 @@ class DependencyGroups:
         """The sizes of the values inside, by name, if only the groups in `kept` (count,) stay."""
 
         def remaining(dim: int | NDArray[np.int64]) -> int:
-            return dim if isinstance(dim, int) else int(np.sum((dim < 0) | kept[dim]))
+            return dim if isinstance(dim, int) else int(stay_with(dim, kept).sum())
 
         return [(name, tuple(map(remaining, dims))) for name, dims in self.flow]
 

@@ -49,3 +49,15 @@ class Groups(Protocol):
             An array with the parameter's number of dimensions; a dimension has size 1 if the group
             is the same along it. None if the parameter produces no group.
         """
+
+
+def stay_with(group: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(size,) whether each index of a dimension stays, if only the groups in `kept` (count,) do.
+
+    Args:
+        group: (size,) group of each index; -1 for an index without group, which stays.
+        kept: (count,) whether each group stays; there may be none.
+    """
+    stays = group < 0
+    stays[~stays] = kept[group[~stays]]
+    return stays

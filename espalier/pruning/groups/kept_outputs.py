@@ -11,6 +11,7 @@ from torch import nn
 from espalier import files
 from espalier.errors import BadInput
 from espalier.pruning.groups.dependency_groups import DependencyGroups
+from espalier.pruning.groups.groups import stay_with
 from espalier.reading import naming
 
 _ATTRIBUTE = "_espalier_kept_outputs"
@@ -39,7 +40,7 @@ class KeptOutputs:
         outputs, remaining = {}, {}
         for layer in groups.compute_layers:
             group = groups.where[layer.weight][layer.rows]
-            stays = (group < 0) | kept[group]
+            stays = stay_with(group, kept)
             if layer.weight.endswith(".weight") and not stays.all():
                 outputs[layer.name] = len(stays)
                 remaining[layer.name] = tuple(np.flatnonzero(stays).tolist())

@@ -9,7 +9,7 @@ from torch import nn
 
 from espalier.models.attention import make_attention_prunable, set_attention_heads
 from espalier.models.structure import refresh_sizes, replace_tensor
-from espalier.pruning.groups import DependencyGroups
+from espalier.pruning.groups import DependencyGroups, stay_with
 
 
 def cut(network: nn.Module, groups: DependencyGroups, kept: NDArray[np.bool_]) -> nn.Module:
@@ -22,7 +22,7 @@ def cut(network: nn.Module, groups: DependencyGroups, kept: NDArray[np.bool_]) -
     """
     smaller = copy.deepcopy(network)
     make_attention_prunable(smaller)
-    heads = {name: int(_stays(group, kept).sum()) for name, group in groups.attention.items()}
+    heads = {name: int(stay_with(group, kept).sum()) for name, group in groups.attention.items()}
     set_attention_heads(smaller, heads)
     state = smaller.state_dict()
     for name, dims in groups.where.items():
@@ -38,15 +38,8 @@ def _narrowed(
     value: torch.Tensor, dims: dict[int, NDArray[np.int64]], kept: NDArray[np.bool_]
 ) -> torch.Tensor:
     for dim, group in dims.items():
-        stays = _stays(group, kept)
+        stays = stay_with(group, kept)
         if not stays.all():
             indices = torch.from_numpy(np.flatnonzero(stays)).to(value.device)
             value = value.index_select(dim, indices)
     return value
-
-
-def _stays(group: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(size,) whether each index stays; indices without group do."""
-    stays = group < 0
-    stays[~stays] = kept[group[~stays]]
-    return stays

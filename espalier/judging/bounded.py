@@ -6,7 +6,7 @@ becomes 7 to 27 %. Betting intervals hold for every distribution in [0, 1].
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from espalier.judging.interval import LEVEL, Interval
 
@@ -36,8 +36,9 @@ def bounded_mean(values: Values, level: float = LEVEL) -> Interval:
     Raises:
         ValueError: if a value is not in [0, 1].
     """
-    if not len(values) or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("Expected values in [0, 1], at least one; found others, or none.")
+    values = as_scores(values)
+    if not len(values):
+        raise ValueError("Expected values in [0, 1], at least one; found none.")
     orders = _orders(values)
     return _interval(float(values.mean()), orders, _bets(orders, level), level)
 
@@ -61,12 +62,24 @@ def bounded_drop(scores: Values, reference: Values, level: float = LEVEL) -> tup
     Returns:
         The drop with its interval in [-1, 1], and the p-value of the hypothesis that it is 0.
     """
-    scaled = (reference - scores + 1) / 2  # a drop of -1 is 0, of 1 is 1
+    scaled = (as_scores(reference) - as_scores(scores) + 1) / 2  # a drop of -1 is 0, of 1 is 1
     orders = _orders(scaled)
     bets = _bets(orders, level)
     found = _interval(float(scaled.mean()), orders, bets, level)
     won = (_capital(orders, bets, 0.5) + _capital(1 - orders, bets, 0.5)) / 2
     return Interval(*(2 * bound - 1 for bound in found)), min(1.0, 1 / won)
+
+
+def as_scores(values: ArrayLike) -> Values:
+    """Scores as floating-point numbers: differences of unsigned ones wrap around, and truths have none.
+
+    Raises:
+        ValueError: if a value is not in [0, 1].
+    """
+    scores = np.asarray(values, np.float64)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("Expected values in [0, 1]; found others.")
+    return scores
 
 
 def _orders(values: Values) -> Values:

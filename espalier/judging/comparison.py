@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espalier.judging.bounded import bounded_drop
+from espalier.judging.bounded import as_scores, bounded_drop
 from espalier.judging.drop import drop_interval
 from espalier.judging.interval import LEVEL, Interval
 from espalier.judging.mcnemar import mcnemar
@@ -37,10 +37,14 @@ def compare(scores: np.ndarray, reference: np.ndarray, level: float = LEVEL) -> 
     `bounded_drop`, with more room.
 
     Args:
-        scores: scores (N,) of the model, in [0, 1].
+        scores: scores (N,) of the model, in [0, 1], or whether each answer is right.
         reference: scores (N,) of the reference.
         level: level of the interval.
+
+    Raises:
+        ValueError: if a score is not in [0, 1].
     """
+    scores, reference = as_scores(scores), as_scores(reference)
     lost = len(forgotten(scores, reference))
     gained = len(forgotten(reference, scores))
     if not (is_binary(scores) and is_binary(reference)):
@@ -60,4 +64,4 @@ def forgotten(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
         scores: scores (N,) of the model.
         reference: scores (N,) of the reference.
     """
-    return np.flatnonzero(reference - scores >= _CLEARLY)
+    return np.flatnonzero(as_scores(reference) - as_scores(scores) >= _CLEARLY)

@@ -276,3 +276,20 @@ def test_two_heads_have_the_mean_of_the_scores_and_wider_intervals_of_their_grou
     assert bad["drop"].to_numpy() == pytest.approx(own["drop"].to_numpy())
     assert (bad["drop_high"].to_numpy() > own["drop_high"].to_numpy()).all()
     assert (bad["drop_high"].to_numpy() < own["drop_high"].to_numpy() + 0.1).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, bool, list])
+def test_scores_of_any_type_are_compared_as_numbers(kind):
+    """The difference of unsigned ones would wrap around, and hide every loss."""
+    rng = np.random.default_rng(0)
+    reference = rng.random(1000) < 0.9
+    scores = reference & (rng.random(1000) < 0.88)
+    wanted = compare(scores.astype(float), reference.astype(float))
+    convert = list if kind is list else lambda values: values.astype(kind)
+    assert wanted.lost > 80
+    assert compare(convert(scores), convert(reference)) == wanted
+
+
+def test_scores_outside_of_their_range_are_refused():
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        compare(np.array([0.5, 2.0]), np.array([1.0, 1.0]))

@@ -1,6 +1,7 @@
 """Atomic building of folders: beside their final path, flushed to the disk and renamed."""
 
 import errno
+import glob
 import os
 import shutil
 import uuid
@@ -13,6 +14,7 @@ from espalier.files import flush
 from espalier.system_errors import naming
 
 _BESIDE = ".espalier-work"  # folder for drafts beside their destination
+_FORMER = ".former"  # ending of a folder that is being replaced
 
 
 @contextmanager
@@ -24,6 +26,7 @@ def replacing(folder: Path, workshop: Path) -> Iterator[Path]:
     complete; after an error it is unchanged.
     """
     workshop = workshop_for(folder, workshop)
+    _restore(folder, workshop)
     draft = workshop / f"{folder.name}.{uuid.uuid4().hex}"
     try:
         with naming(workshop, draft):
@@ -84,18 +87,32 @@ def workshop_for(folder: Path, workshop: Path) -> Path:
 
 def _rename(draft: Path, folder: Path) -> None:
     """Rename a finished folder, in place of a former one if there is one."""
-    former = draft.with_name(f"{draft.name}.former")
+    former = draft.with_name(f"{draft.name}{_FORMER}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        _move(folder, former)
     try:
+        if folder.exists():
+            _move(folder, former)
+            os.utime(former)  # the sweep of leftovers goes by their age
         draft.rename(folder)
-    except OSError:
-        if former.exists():
+    except BaseException:
+        if former.exists() and not folder.exists():
             _move(former, folder)
         raise
     flush(folder.parent)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _restore(folder: Path, workshop: Path) -> None:
+    """Put the former content back that a process had moved away when it was killed."""
+    if folder.exists():
+        return
+    moved = sorted(workshop.glob(f"{glob.escape(folder.name)}.*{_FORMER}"), key=_when_moved)
+    if moved:
+        _move(moved[-1], folder)
+
+
+def _when_moved(former: Path) -> float:
+    return former.stat().st_mtime
 
 
 def _move(folder: Path, target: Path) -> None:

@@ -1,6 +1,10 @@
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from properties import assert_explains
@@ -139,6 +143,40 @@ def test_a_failure_inside_leaves_the_former_folder(sealed, tmp_path):
         interrupted()
     files.verify(sealed)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def kill_between_the_renames(sealed, work):
+    """A process that is killed after it has moved the former folder away, and before the new one is there."""
+    code = (
+        "import os, sys; from pathlib import Path; from espalier import folders\n"
+        "rename = Path.rename\n"
+        "def until(self, target):\n"
+        "    if self.parent == Path(sys.argv[2]) and Path(target) == Path(sys.argv[1]):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return rename(self, target)\n"
+        "Path.rename = until\n"
+        "with folders.replacing(Path(sys.argv[1]), Path(sys.argv[2])) as draft:\n"
+        "    (draft / 'new').write_text('new')\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, sealed, work], check=False).returncode
+
+
+def test_a_folder_that_a_killed_process_had_moved_away_comes_back(sealed, tmp_path):
+    before = {path.name: path.read_bytes() for path in sealed.iterdir()}
+    long_ago = time.time() - 1e6
+    os.utime(sealed, (long_ago, long_ago))
+    assert kill_between_the_renames(sealed, tmp_path / "work") == -signal.SIGKILL
+    assert not sealed.exists()
+    (moved,) = (tmp_path / "work").glob("*.former")
+    assert time.time() - moved.stat().st_mtime < 60  # no leftover that is old enough to be swept
+
+    def fail():
+        with folders.replacing(sealed, tmp_path / "work"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert {path.name: path.read_bytes() for path in sealed.iterdir()} == before
 
 
 def test_a_hashed_name_distinguishes_damaged_from_intact_files(tmp_path):

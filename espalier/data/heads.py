@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from espalier.data.labels import Labels, Names, as_targets, read_labels
 from espalier.data.source import LabelledHead, first
 from espalier.errors import BadInput
+from espalier.inputs.table.columns import is_missing
 from espalier.prediction import Heads, Regression
 from espalier.settings.data import DataSettings
 from espalier.settings.tasks import HeadSettings, TaskName
@@ -117,17 +118,13 @@ def _read_head(
 
 
 def _refuse_missing(place: str, column: pd.Series) -> None:
-    missing = column.map(lambda cell: cell is None or cell == "" or _is_nan(cell)).astype(bool)
+    missing = column.map(is_missing).astype(bool)
     if missing.any():
         raise BadInput(
             f"Expected every row of {place} to have a label; found {int(missing.sum())} of "
             f"{len(column)} without, the first is row {first(missing)}. Remove these rows, or leave "
             "out the head."
         )
-
-
-def _is_nan(cell: Any) -> bool:
-    return isinstance(cell, float) and cell != cell
 
 
 def _with_classes(place: str, labels: Labels) -> Labels:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from espalier.data.source import LabelledHead, first
 from espalier.errors import BadInput
+from espalier.inputs.table.columns import is_missing
 from espalier.settings.tasks import TaskName, TaskSettings
 
 Names = tuple[str, ...]
@@ -48,13 +49,12 @@ def read_labels(
 
     Args:
         place: file or folder, for messages.
-        columns: a column for each file, without missing values, and the names that the file's
-            metadata give to its numbers.
+        columns: a column for each file, and the names that the file's metadata give to its numbers.
         settings: settings of the task; None lets it follow from the labels.
         name: name of the column, which is that of the value of a regression.
 
     Raises:
-        BadInput: if labels are not those of the task, or two files give other names.
+        BadInput: if a label is missing or not one of the task, or two files give other names.
     """
     given = {names for _, names in columns if names}
     if len(given) > 1:
@@ -69,10 +69,20 @@ def read_labels(
     names = given.pop() if given else None
     if task == "multilabel":
         return _sets(place, values, names)
+    _refuse_missing(place, values)
     if values.map(lambda value: isinstance(value, str)).all():
         known = names or tuple(sorted(set(values)))
         return Labels(_numbered(place, values, known), known)
     return Labels(_whole_numbers(place, values), names)
+
+
+def _refuse_missing(place: str, values: pd.Series) -> None:
+    missing = values.map(is_missing).astype(bool)
+    if missing.any():
+        raise BadInput(
+            f"Expected every row of {place} to have a label; found {int(missing.sum())} of "
+            f"{len(values)} without, the first is row {first(missing)}: name its class, or remove it."
+        )
 
 
 def _inferred(values: pd.Series) -> TaskName:

@@ -1,6 +1,5 @@
 """Data sets of files listed in a table: CSV or JSON lines of paths to images or clips, and labels."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +8,7 @@ from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.folders import endings_of
 from espalier.data.heads import label_columns, read_all_labels, required_columns
+from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import read_splits, splits_of
@@ -124,8 +124,7 @@ def _read(path: Path) -> pd.DataFrame:
     with bounded(path, decoding_memory(size)), reading(path, "a sound table in UTF-8"):
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path, keep_default_na=False)
-        lines = path.read_text("utf-8").splitlines()
-        return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+        return read_json_lines(path)
 
 
 def _inside(folder: Path, listing: Path, kind: str, row: int, file: str) -> Path:

@@ -54,7 +54,7 @@ def assign(
     for name in missing:
         examples = _place(examples, name, getattr(settings, name), settings.seed or 0)
     _refuse_missing(source, examples, by_class, drawn=True)
-    _say_empty_classes(source, examples, by_class, missing)
+    _check_drawn(source, examples, by_class, missing, settings)
     return examples
 
 
@@ -75,26 +75,31 @@ def _order(seed: int, name: str, image: str) -> int:
     return int(hashlib.sha256(f"{seed}:{name}:{image}".encode()).hexdigest(), 16)
 
 
-def _say_empty_classes(
-    source: Source, examples: pd.DataFrame, classes: tuple[str, ...], missing: list[str]
+def _check_drawn(
+    source: Source,
+    examples: pd.DataFrame,
+    classes: tuple[str, ...],
+    missing: list[str],
+    settings: DataSettings,
 ) -> None:
-    """Say which classes have no example in a split that was drawn, or that it is empty."""
+    """Refuse an empty split that was drawn, and say which classes have no example in one."""
     for name in missing:
         present = set(examples.loc[examples["split"] == name, "stratum"])
-        absent = [one for label, one in enumerate(classes) if label not in present]
-        if not absent:
-            continue
-        found = f"None of the few {source.plural} fell into {name}."
-        if source.task == "classification":
-            found = (
-                f"{len(absent)} of {len(classes)} classes have no example in {name}, such as "
-                f"{absent[0]}: none of their few {source.plural} fell into it."
+        if not present and getattr(settings, name) > 0:
+            raise BadInput(
+                f"Expected some of the {len(examples)} {source.plural} to fall into {name}; found none: "
+                f"`data.split: exact` in params.yaml, a larger `data.{name}`, more {source.plural}, or a "
+                f"{name} split of your own gives it some."
             )
-        warnings.warn(
-            f"{found} More {source.plural}, or a {name} split of your own, help.",
-            Notice,
-            stacklevel=4,
-        )
+        absent = [one for label, one in enumerate(classes) if label not in present]
+        if present and absent:
+            warnings.warn(
+                f"{len(absent)} of {len(classes)} classes have no example in {name}, such as "
+                f"{absent[0]}: none of their few {source.plural} fell into it. More {source.plural}, or a "
+                f"{name} split of your own, help.",
+                Notice,
+                stacklevel=4,
+            )
 
 
 def _say_conflicts(source: Source, examples: pd.DataFrame) -> None:

@@ -1,22 +1,24 @@
 """Data sets in tables: texts with labels, or rows of features with labels."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
+from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names, names_in_metadata
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.decoders.parquet_files import read_table
 from espalier.errors import BadInput
+from espalier.inputs.table.columns import is_missing
 from espalier.reading import reading
 from espalier.settings.data import Columns, DataSettings
 from espalier.settings.limits import decoding_memory
@@ -24,6 +26,7 @@ from espalier.settings.tasks import TaskName
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 _AT_ONCE = 4096  # rows
+_SEPARATED = (".csv", ".tsv")
 _MISSING = ["", "NA", "NaN", "nan", "null"]  # cells of CSV files without a value
 _USUAL = {  # names of columns that need no key
     "text": ("text", "sentence", "question", "review", "document", "content"),
@@ -87,7 +90,7 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         BadInput: if a file is damaged or empty, lacks a column, or labels or splits are not as they
             should be; it names the file and the first row.
     """
-    parts = [_read(path, settings.decode_seconds) for path in paths]
+    parts = _same_types([_read(path, settings.decode_seconds) for path in paths])
     tables = [part.table for part in parts]
     columns = [str(name) for name in tables[0].columns]
     _refuse_other_columns(parts, columns)
@@ -158,13 +161,54 @@ def _read(path: Path, seconds: float) -> _File:
 
 
 def _text(path: Path, kind: str) -> pd.DataFrame:
-    if kind == ".jsonl":
-        lines = path.read_text("utf-8").splitlines()
-        return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-    separator = "\t" if kind == ".tsv" else ","
+    return read_json_lines(path) if kind == ".jsonl" else _read_separated(path, [])
+
+
+def _read_separated(path: Path, words: Sequence[str]) -> pd.DataFrame:
+    """A table of CSV or TSV.
+
+    Args:
+        path: file.
+        words: names of columns that hold words, also if all of them are numbers there.
+    """
     return pd.read_csv(
-        path, sep=separator, keep_default_na=False, na_values=_MISSING, low_memory=False
+        path,
+        sep="\t" if path.suffix.lower() == ".tsv" else ",",
+        dtype=dict.fromkeys(words, str),
+        keep_default_na=False,
+        na_values=_MISSING,
+        low_memory=False,
     )
+
+
+def _same_types(parts: Sequence[_File]) -> list[_File]:
+    """The files, in which a column of numbers is one of words if another file has words in it.
+
+    Example:
+        A file has 1, 2 and an empty cell, read as 1.0, 2.0 and NaN, and another one 1 and x: the
+        category 1 would be another one in each.
+    """
+    words = {
+        str(name)
+        for part in parts
+        for name, column in part.table.items()
+        if _is_separated(part) and not is_numeric_dtype(column)
+    }
+    return [_with_words(part, words) if _is_separated(part) else part for part in parts]
+
+
+def _is_separated(part: _File) -> bool:
+    """Whether the types of the columns of a file follow from its cells."""
+    return part.path.suffix.lower() in _SEPARATED
+
+
+def _with_words(part: _File, words: Collection[str]) -> _File:
+    numbers = [
+        str(name)
+        for name, column in part.table.items()
+        if str(name) in words and is_numeric_dtype(column)
+    ]
+    return replace(part, table=_read_separated(part.path, numbers)) if numbers else part
 
 
 def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:
@@ -183,7 +227,7 @@ def _complete(path: Path, column: pd.Series, name: str, task: TaskName | None) -
     Raises:
         BadInput: if one is missing.
     """
-    missing = column.map(lambda cell: cell is None or (isinstance(cell, float) and cell != cell))
+    missing = column.map(is_missing).astype(bool)
     if task == "multilabel":
         return column.astype(object).mask(missing, "")
     if missing.any():

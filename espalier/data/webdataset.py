@@ -80,7 +80,7 @@ def _read(path: Path) -> _Shard:
         tarfile.open(path, _PLAIN) as tar,
     ):
         for member in tar:
-            if member.isfile():
+            if member.isfile() and not PurePosixPath(member.name).name.startswith("."):
                 _refuse_sparse(path, member, size)
                 stem, ending = _parts(member.name)
                 groups.setdefault(stem, {})[ending] = member.name

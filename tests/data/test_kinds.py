@@ -2,6 +2,7 @@
 
 import json
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -293,7 +294,7 @@ def test_bad_examples_are_refused_by_file_and_row(folder, prepare_folder, write,
 
 
 def test_a_column_that_numbers_its_rows_is_refused_with_the_way_out(folder, prepare_folder):
-    rows = {"name": [f"row {number}" for number in range(2000)], "size": 1.0, "label": 0}
+    rows = {"name": [f"row {number}" for number in range(2000)], "size": np.arange(2000.0)}
     table = pd.DataFrame(rows).assign(label=lambda rows: rows.index % 2)
     table.to_csv(folder / "rows.csv", index=False)
     with pytest.raises(BadInput, match=r"ignore: \[name\]"):
@@ -329,16 +330,96 @@ def test_listed_images_need_no_ending(folder):
 
 
 @pytest.mark.parametrize(
-    ("target", "task", "found"),
+    ("target", "task"),
     [
-        (lambda row: row + 0.5, "regression", "None of the few rows fell into test."),
-        (lambda row: ["even", "odd"][row % 2], "classification", "2 of 2 classes have no example"),
+        (lambda row: row + 0.5, "regression"),
+        (lambda row: ["even", "odd"][row % 2], "classification"),
     ],
 )
-def test_a_split_without_examples_is_named_in_the_words_of_its_task(
-    prepare_folder, folder, target, task, found
+def test_a_drawn_split_without_examples_is_refused_before_anything_is_trained(
+    prepare_folder, folder, target, task
 ):
-    rows = [{"a": row, "b": -row * row, "target": target(row)} for row in range(3)]
+    rows = [{"a": row, "b": -row * row, "target": target(row)} for row in range(30)]
     pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
-    with pytest.warns(Notice, match=f"{re.escape(found)}.* More rows, or a test split"):
+    with pytest.raises(BadInput) as error:
         prepare_folder(task=TaskSettings(name=task), test=1e-9)
+    assert_explains(error.value, "some of the 30 rows", "none", "split: exact", "data.test")
+
+
+def test_a_class_without_an_example_in_a_split_is_named(prepare_folder, folder):
+    rows = [
+        {"a": row, "b": -row * row, "label": "rare" if row < 3 else "usual"} for row in range(300)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
+    with pytest.warns(Notice, match="1 of 2 classes have no example in test, such as rare"):
+        prepare_folder(test=0.05)
+
+
+@pytest.mark.parametrize("file", ["labels.csv", "labels.jsonl"])
+def test_an_empty_label_of_a_listed_image_is_refused_by_its_row(prepare_folder, folder, file):
+    """It would become a class without a name, and turn numbers into words."""
+    for number in range(12):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number}.png")
+    labels = [str(number) for number in range(12)]
+    labels[5] = ""
+    table = pd.DataFrame({"file_name": [f"{number}.png" for number in range(12)], "label": labels})
+    if file.endswith("csv"):
+        table.to_csv(folder / file, index=False)
+    else:
+        table.to_json(folder / file, orient="records", lines=True)
+    with pytest.raises(BadInput) as error:
+        prepare_folder()
+    assert_explains(error.value, "every row", "1 of 12 without", "row 5")
+
+
+def test_a_category_is_the_same_one_in_every_file(prepare_folder, folder):
+    """A missing cell makes numbers of the column in one file, and a word makes words of it in another one."""
+    rng = np.random.default_rng(0)
+    for split, cells in (("train", ["1", "2", "3", ""]), ("test", ["1", "2", "3", "x"])):
+        grades = [*cells, *rng.choice(["1", "2", "3"], 76)]
+        table = pd.DataFrame({"grade": grades, "size": rng.random(80), "label": ["a", "b"] * 40})
+        table.to_csv(folder / f"{split}.csv", index=False)
+    prepared = prepare_folder(validation=0.2)
+    rows = read_split(folder.parent / "prepared", "test").inputs
+    assert prepared.counts["test"] == 80
+    assert (rows[:, 0] == -1).sum() == 1  # the cell x, which is in no other file
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_a_text_may_hold_the_line_separators_of_unicode(prepare_folder, folder, separator):
+    lines = [
+        {"text": f"number {row}{separator}and more", "label": ["a", "b"][row % 2]}
+        for row in range(60)
+    ]
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    (folder / "texts.jsonl").write_text("\ufeff" + text, "utf-8")
+    assert sum(prepare_folder().counts.values()) == 60
+
+
+def test_missing_and_decimal_cells_of_parquet_are_those_of_any_table(prepare_folder, folder):
+    rng = np.random.default_rng(0)
+    count = pd.array(rng.integers(0, 9, 80), dtype="Int64")
+    count[3] = pd.NA
+    word = pd.array(rng.choice(["red", "blue"], 80), dtype="string")
+    word[4] = pd.NA
+    time = pd.Series(pd.to_datetime(["2026-01-01", None] * 40))
+    price = [Decimal(int(number)) / 100 for number in rng.integers(1, 999, 80)]
+    columns = {"count": count, "word": word, "time": time, "price": price, "label": ["a", "b"] * 40}
+    pd.DataFrame(columns).to_parquet(folder / "rows.parquet")
+    prepare_folder()
+    facts = read_dataset(folder.parent / "prepared").facts
+    categories = dict(zip(facts.columns, facts.categories, strict=True))
+    assert categories["count"] == categories["price"] == ()
+    assert categories["word"] == ("blue", "red")
+    assert len(categories["time"]) == 1
+
+
+def test_a_missing_word_among_labels_of_parquet_is_refused_by_its_row(prepare_folder, folder):
+    label = pd.array(["a", "b"] * 40, dtype="string")
+    label[7] = pd.NA
+    pd.DataFrame({"size": range(80), "other": range(80), "label": label}).to_parquet(
+        folder / "rows.parquet"
+    )
+    with pytest.raises(BadInput) as error:
+        prepare_folder()
+    assert_explains(error.value, "a label", "1 of 80 without", "row 7")

@@ -2,27 +2,43 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST = float(np.finfo(np.float32).max)
+_OF_PANDAS = (
+    "NAType",
+    "NaTType",
+)  # the types of pandas' missing values, by name: pandas is not needed here
 
 Cell = str | float | int | bool | None
 
 
+def is_missing(cell: object) -> bool:
+    """Whether a cell holds nothing: None, an empty text, NaN, or the missing value of a type of pandas."""
+    if isinstance(cell, str):
+        return not cell
+    if isinstance(cell, float | np.floating):
+        return math.isnan(cell)
+    return cell is None or type(cell).__name__ in _OF_PANDAS
+
+
 def plain(cell: object) -> Cell:
-    """A cell as text or a number; None for a missing one: an empty text, NaN, or None itself.
+    """A cell as text or a number; None for a missing one.
 
     Raises:
         ValueError: if it is a number that float32 cannot hold.
     """
-    if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return None
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell)).lower()
     if isinstance(cell, np.generic):
         return plain(cell.item())
+    if isinstance(cell, Decimal):
+        return plain(float(cell))
     if isinstance(cell, int | float) and abs(cell) > _LARGEST:
         raise ValueError(f"a number beyond {_LARGEST:.3g}")
     return cell if isinstance(cell, str | int | float) else str(cell)

@@ -42,3 +42,43 @@ def absolute_error(
 ) -> Tensor:
     """A loss of the user: the mean absolute difference of the logits."""
     return factor * (student - teacher).abs().mean()
+
+
+class Answers(nn.Module):
+    """A classifier of a width of its own, in one of several shapes."""
+
+    def __init__(self, width: int, shape: str) -> None:
+        super().__init__()
+        self.head, self.shape = nn.LazyLinear(width), shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.flatten(1))
+        return logits[:, 0] if self.shape == "flat" else logits
+
+
+class Uneven(nn.Module):
+    """A pooling to sides that do not divide those of the image, which no ONNX operator does."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(9, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(nn.functional.adaptive_avg_pool2d(x, 3).flatten(1))
+        return logits
+
+
+def answers(
+    *, classes: int, shape: tuple[int, int, int], width: int = 0, form: str = "rows"
+) -> nn.Module:
+    network = Answers(width or classes, form)
+    network(torch.zeros(2, *shape))
+    return network
+
+
+def uneven(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    return Uneven(classes)
+
+
+def failing(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3, classes))

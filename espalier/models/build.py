@@ -74,6 +74,9 @@ def build(
     return Architecture(factory, classes, shape, arguments).attach(module)
 
 
+LIBRARIES = ("espalier", "torchvision", "timm")  # whose networks need no trust
+
+
 def find_factory(name: str, trusted: Collection[str] = ()) -> Factory:
     """The function that builds a network.
 

@@ -111,3 +111,32 @@ def test_the_teacher_takes_class_weights(project, given):
     make.run(project, "teacher")
     after = load(project / "models" / "teacher").state_dict()
     assert not all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ({"model": "user_package:answers", "arguments": {"width": 1000}}, ["(2, 10)", "(2, 1000)"]),
+        ({"model": "user_package:answers", "arguments": {"width": 9}}, ["(2, 10)", "(2, 9)"]),
+        ({"model": "user_package:answers", "arguments": {"form": "flat"}}, ["(2, 10)", "(2,)"]),
+        ({"model": "user_package:failing"}, ["(2, 1, 8, 8)", "mat1 and mat2"]),
+        ({"model": "user_package:uneven"}, ["torch can export"]),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+@pytest.mark.parametrize("by", ["train", "distill"])
+def test_an_own_network_is_checked_before_it_is_trained(project, monkeypatch, network, words, by):
+    monkeypatch.setattr("espalier.making.job.Job.fit", None)  # nothing is trained
+    declare(project, own={"from": "teacher", "by": by, "epochs": 1, **network})
+    with pytest.raises(BadInput) as refusal:
+        make.run(project, "own")
+    assert_explains(refusal.value, *words)
+
+
+def test_a_sound_own_network_is_trained_and_its_check_leaves_nothing(project):
+    declare(
+        project,
+        own={"from": "teacher", "by": "train", "epochs": 1, "model": "user_package:answers"},
+    )
+    make.run(project, "own")
+    assert not list((project / ".espalier").rglob("export.*"))

@@ -138,7 +138,7 @@ def aware(
             steps that are not trained.
 
     Raises:
-        BadInput: if the calibration is unknown.
+        BadInput: if the calibration is unknown, or nothing can become integer.
     """
     if calibration not in CALIBRATIONS:
         raise BadInput(
@@ -146,6 +146,11 @@ def aware(
         )
     network.eval()
     found = plan(network, images[:2])
+    if not found.weights:
+        raise BadInput(
+            "Expected convolutions or linear layers that become integers; found none: `scheme: static` "
+            "quantizes the deployed file instead."
+        )
     ranges = {
         number: CALIBRATIONS[calibration](seen)
         for number, seen in _observe(network, found, images).items()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _MULTIPLYING = ("conv1d", "conv2d", "linear")
+_OPERANDS = ("input", "weight", "bias")  # of these, in their order
 _JOINING = ("add", "add_", "mul", "mul_", "cat", "concat")
 _RECTIFYING = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 _MOVING: tuple[str, ...] = (
@@ -95,9 +96,10 @@ class Intercepted(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
+        args, kwargs = _by_position(name, args, kwargs or {})
         if name in _MULTIPLYING and len(args) > 1:
             args = (args[0], self._weight(self._number, args[1]), *args[2:])
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         if not _counts(result):
             return result
         self._number += 1
@@ -125,9 +127,10 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        operands = list(_tensors([*args, *(kwargs or {}).values()]))
+        args, kwargs = _by_position(name, args, kwargs or {})
+        operands = list(_tensors([*args, *kwargs.values()]))
         sources = [self.values[id(one)] for one in operands if id(one) in self.values]
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         if not _counts(result):
             return result
         number, self._number = self._number, self._number + 1
@@ -140,9 +143,7 @@ class _Recorder(TorchFunctionMode):
         else:
             value = _Value(number, name, results[0].numel() / len(results[0]))
             self.recorded.append(value)
-            self._use(
-                number, name, operands, sources, value, args, _bounds(name, args, kwargs or {})
-            )
+            self._use(number, name, operands, sources, value, args, _bounds(name, args, kwargs))
         self.values |= {id(one): value for one in results}
         return result
 
@@ -167,6 +168,20 @@ class _Recorder(TorchFunctionMode):
             name = "float"  # also products with constants
         for source in sources:
             source.users.append(name)
+
+
+def _by_position(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, of one that multiplies with input, weight and bias by position."""
+    if name not in _MULTIPLYING:
+        return args, kwargs
+    operands, rest = list(args), dict(kwargs)
+    for operand in _OPERANDS[len(args) :]:
+        if operand not in rest:
+            break
+        operands.append(rest.pop(operand))
+    return tuple(operands), rest
 
 
 def _bounds(name: str, args: Any, kwargs: Any) -> tuple[float, float]:

@@ -171,6 +171,11 @@ def test_an_unknown_calibration_is_refused():
     assert_explains(caught.value, "minmax, percentile, entropy", "'kl'")
 
 
+def test_a_network_without_a_layer_that_becomes_integers_is_refused():
+    with pytest.raises(BadInput, match="found none"):
+        aware(nn.Sequential(nn.Flatten(), nn.Softmax(1)), torch.rand(4, 1, 8, 8))
+
+
 def test_a_network_that_makes_other_calls_is_refused():
     class Moody(nn.Module):
         def __init__(self) -> None:

@@ -142,3 +142,24 @@ def test_calls_have_the_same_numbers_when_they_are_intercepted():
         lambda number, weight: weight * (2 if number == 3 else 1),
     ):
         assert torch.equal(network(x), doubled)
+
+
+def test_weights_by_keyword_become_integers_like_those_by_position():
+    def forward(net, x):
+        y = F.conv2d(x, weight=net.conv.weight, bias=net.conv.bias, padding=1)
+        y = F.conv2d(input=F.relu(y), weight=net.other.weight)
+        return F.linear(y.mean((2, 3)), bias=net.head.bias, weight=net.head.weight)
+
+    assert list(planned(forward).weights.values()) == ["conv.weight", "other.weight", "head.weight"]
+    seen = []
+    network = Net(forward)
+    doubled = Intercepted(
+        lambda number, name, one: one, lambda number, one: seen.append(one) or one
+    )
+    with torch.no_grad(), doubled:
+        network(torch.randn(2, 3, 6, 6))
+    assert [one.shape for one in seen] == [
+        network.conv.weight.shape,
+        network.other.weight.shape,
+        network.head.weight.shape,
+    ]

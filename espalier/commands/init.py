@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,9 @@ def run(folder: Path, recipe: str) -> None:
         _dvc(folder, "add", "--quiet", DATA)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     say(f"{folder} is a project now, by the recipe {recipe}. {PARAMS} declares its models.")
-    say(f"Next: cd {folder}, then {_NEXT[recipe]}; git add and commit what git status lists.")
+    say(
+        f"Next: cd {shlex.quote(str(folder))}, then {_NEXT[recipe]}; git add and commit what git status lists."
+    )
 
 
 def _write(path: Path, content: str) -> None:

@@ -18,7 +18,7 @@ from espalier.settings.data import DataSettings
 from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
 
-_ENDINGS = (".csv", ".jsonl")
+ENDINGS = (".csv", ".jsonl")
 _PATHS = ("file_name", "filename", "file", "path")
 _USUAL = {  # names of columns that need no key
     "image": (*_PATHS, "image"),
@@ -36,15 +36,15 @@ def found(folder: Path, kind: str, settings: DataSettings) -> list[Path]:
         kind: kind of the files, `image` or `audio`.
         settings: settings of the data, with the names of columns that the user gave.
     """
-    tables = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
+    tables = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
     return sorted(
         path
         for path in tables
-        if path.is_file() and not path.name.startswith(".") and _is_listing(path, kind, settings)
+        if path.is_file() and not path.name.startswith(".") and is_listing(path, kind, settings)
     )
 
 
-def _is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
+def is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
     """Whether a table lists files of a kind; one whose column the user names has to."""
     if getattr(settings.columns, kind):
         return True

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import files, folders
-from espalier.data import layout, tables, torchvision_files
+from espalier.data import layout, listings, tables, torchvision_files
 from espalier.data.converting import convert
 from espalier.data.known import DIGITS, KNOWN
 from espalier.data.prepare import checked, disk_errors
@@ -145,6 +146,7 @@ def _fill(
             "nothing there."
         )
     if path.is_file():
+        _refuse_listing(path, settings)
         _copy_file(path, draft)
     else:
         _copy(path, draft, None, settings)
@@ -159,6 +161,16 @@ def _expanded(source: str) -> Path:
         return Path(source).expanduser()
     except (KeyError, RuntimeError):
         return Path(source)
+
+
+def _refuse_listing(path: Path, settings: DataSettings) -> None:
+    """Refuse a table that names the files of its examples, which would not come along."""
+    for kind in ("image", "audio"):
+        if path.suffix.lower() in listings.ENDINGS and listings.is_listing(path, kind, settings):
+            raise BadInput(
+                f"Expected a folder of the files that {path} lists; found the list alone: "
+                f"`espalier data {shlex.quote(str(path.parent))}` brings both."
+            )
 
 
 def _copy_file(path: Path, draft: Path) -> None:

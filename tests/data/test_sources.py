@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torchvision.datasets
+from PIL import Image
+from properties import assert_explains
 
 from espalier.data import layout
 from espalier.data.known import KNOWN
@@ -258,3 +260,18 @@ def test_notices_name_the_files_of_the_user(project, table, tmp_path):
     sentences = [str(one.message) for one in said]
     assert any("Skipped 1 files" in one and str(folder) in one for one in sentences)
     assert any(str(folder / "1" / "bad.png") in one for one in sentences)
+
+
+def test_a_list_without_its_files_is_refused_with_their_folder(tmp_path):
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number}.png")
+    names = [f"{number}.png" for number in range(12)]
+    table = pd.DataFrame({"file_name": names, "label": [0, 1] * 6})
+    table.to_csv(folder / "labels.csv", index=False)
+    with pytest.raises(BadInput) as error:
+        import_data(
+            str(folder / "labels.csv"), tmp_path / "data", None, tmp_path / "work", DataSettings()
+        )
+    assert_explains(error.value, "a folder", f"espalier data '{folder}'")

@@ -21,7 +21,7 @@ def recalibrate(
 ) -> None:
     """Set running means and variances to the plain average over some training examples, in place.
 
-    Of fewer than two examples there is no variance: the statistics stay as they are.
+    Fewer than two examples have no variance, and the statistics stay as they are.
 
     Args:
         network: network after a cut; its weights are not changed.

@@ -258,7 +258,7 @@ def test_channels_inside_of_a_layer_to_keep_stay():
     [{"keep_macs": 1.0}, {"score": "threshold", "below": 0.1}, {"below_mean": 0.5}],
     ids=str,
 )
-def test_a_network_of_which_nothing_can_be_removed_stays_whole(target, keep):
+def test_a_network_without_removable_groups_stays_whole(target, keep):
     """One layer, or one whose outputs stay, before the classifier."""
     layers = [nn.Linear(8, 8), nn.ReLU()] if keep else []
     network, example = nn.Sequential(*layers, nn.Linear(8, 3)), torch.randn(2, 8)

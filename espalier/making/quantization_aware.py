@@ -1,7 +1,9 @@
 """Quantization-aware training, a part of `by: quantize`."""
 
+import fnmatch
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from espalier.paths import DEPLOYED
 from espalier.quantization.aware import Aware, aware
 from espalier.quantization.deploy import export_integers
 from espalier.training.history import Row, appended
+from espalier.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def train_aware(
         reduce_range=reduce_range,
         incremental=bool(job.entry.portions),
     )
-    history = _fit(job, learner)
+    recipe = replace(job.recipe, freeze=_of_learner(job.recipe.freeze, network, folded))
+    history = _fit(job, learner, recipe)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEPLOYED
         data = job.data
@@ -75,14 +79,26 @@ def train_aware(
         return Trained(network, onnx.load(path), history)
 
 
-def _fit(job: Job[Quantize], learner: Aware) -> list[Row]:
+def _of_learner(patterns: Sequence[str], network: nn.Module, folded: nn.Module) -> tuple[str, ...]:
+    """The patterns of frozen layers for the learner, in which the network is the layer `network`.
+
+    Those of batch norms that are folded match nothing any more, and go.
+    """
+    before, after = ([name for name, _ in one.named_modules()] for one in (network, folded))
+    gone = {
+        one for one in patterns if fnmatch.filter(before, one) and not fnmatch.filter(after, one)
+    }
+    return tuple(f"network.{one}" for one in patterns if one not in gone)
+
+
+def _fit(job: Job[Quantize], learner: Aware, recipe: Recipe) -> list[Row]:
     """Train once or, with `portions`, once after each portion of the weights is quantized."""
     objective = objective_of(job, learner.network)
     if not job.entry.portions:
-        return job.fit(learner, objective, part="aware")
+        return job.fit(learner, objective, part="aware", recipe=recipe)
     history: list[Row] = []
     for number, portion in enumerate(job.entry.portions, 1):
         learner.quantize_portion(portion)
-        rows = job.fit(learner, objective, part=f"aware-{number}")
+        rows = job.fit(learner, objective, part=f"aware-{number}", recipe=recipe)
         history = appended(history, rows)
     return history

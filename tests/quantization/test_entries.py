@@ -14,6 +14,7 @@ from properties import assert_equal_weights, assert_explains
 from espalier import files
 from espalier.commands import make
 from espalier.errors import BadInput, Notice, Stopped
+from espalier.folding import fold_batch_norms
 from espalier.making import latency_check, quantize
 from espalier.measures.comparison import Comparison
 from espalier.models import content_hash, load
@@ -117,6 +118,18 @@ def test_stopped_in_training_and_run_again_it_ends_with_the_same_bits(
     assert list((project / ".espalier" / "checkpoints").glob("q-*/aware/checkpoint-*"))
     make_entry(project, **AWARE)
     assert content_hash(project / "models" / "q") == content_hash(learned / "models" / "q")
+
+
+def test_frozen_layers_keep_their_weights_through_aware_training(tiny_copy):
+    """A pattern of batch norms matches nothing any more, because they are folded before."""
+    project = tiny_copy()
+    finetune = {"epochs": 1, "freeze": ["conv", "bn"]}
+    folder = make_entry(project, scheme="aware", finetune=finetune)
+    images = torch.zeros(2, 1, 8, 8)
+    before = fold_batch_norms(load(project / "models" / "teacher"), images)
+    after = load(folder)
+    assert torch.equal(after.conv.weight, before.conv.weight)
+    assert not torch.equal(after.head.weight, before.head.weight)
 
 
 def test_nothing_is_made_from_an_aware_model(learned):

@@ -22,6 +22,7 @@ from espalier.models.equivalence import check_equal_outputs
 from espalier.models.layer_names import is_inside
 from espalier.models.structure import masked_weights, replace_layer, shared_weights
 
+_READERS = (Attention, nn.TransformerEncoderLayer)  # they use the weights of their layers
 _NOUNS = {"keep_macs": "multiply-accumulates", "keep_parameters": "parameters"}
 _CLOSE = 0.98  # of the target: less than this is reported
 
@@ -138,14 +139,14 @@ def _places(network: nn.Module, example: Tensor) -> dict[str, int]:
     """Outputs per channel and example of each factorable layer, summed over its calls.
 
     A layer whose weight is used without a call has none: torch's own attention multiplies by the
-    weight of `out_proj`. Projections of prunable attention are left out as well: their widths
-    determine the number of heads.
+    weight of `out_proj`, and its encoder layer reads those of its linear layers. Projections of
+    prunable attention are left out as well: their widths determine the number of heads.
     """
     places: Counter[str] = Counter()
     hooks = []
     for name, layer in network.named_modules():
         parent = network.get_submodule(name.rpartition(".")[0])
-        if not name or isinstance(parent, Attention) or not is_factorable(layer):
+        if not name or isinstance(parent, _READERS) or not is_factorable(layer):
             continue
 
         def count(layer: nn.Module, inputs: object, output: Tensor, name: str = name) -> None:

@@ -289,3 +289,17 @@ def test_folding_does_not_undo_a_factorization(network):
     smaller = small(network, keep_macs=0.6)
     folded = fold_linears(smaller, EXAMPLE)
     assert count_parameters(folded) == count_parameters(smaller)
+
+
+def test_the_linear_layers_of_an_encoder_of_torch_stay():
+    """Its fast path reads their weights itself."""
+    encoder = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    network = nn.Sequential(
+        nn.Linear(16, 32), encoder, nn.Flatten(), nn.Linear(160, 64), nn.Linear(64, 10)
+    )
+    example = torch.randn(2, 5, 16)
+    smaller = factorize(network.eval(), example, keep_parameters=0.9)
+    assert isinstance(smaller[1].linear1, nn.Linear)
+    assert isinstance(smaller[3], nn.Sequential)
+    with torch.no_grad():
+        assert smaller(example).shape == (2, 10)

@@ -465,6 +465,9 @@ def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):
     with pytest.raises(BadInput) as refused:
         rollback.run(project, to=str(slow))
     assert_explains(refused.value, "never")
+    with pytest.raises(BadInput) as refused:
+        rollback.run(project, to=moves[1].to)
+    assert_explains(refused.value, f"version {moves[1].to}, which it has now")
 
 
 def test_rollback_after_a_crash_before_previous_was_set_restores_the_former_champion(

@@ -51,6 +51,10 @@ def rollback(
         sync_audit(registry)
         current = version_of_alias(registry, alias)
         target = to or previous_version(registry, alias)
+        if to is not None and to == current:
+            raise BadInput(
+                f"Expected an earlier version of {name}@{alias}; found version {to}, which it has now."
+            )
         if current is None or target is None or target == current:
             raise BadInput(
                 f"Expected an earlier version of {name}@{alias} in the audit; found none."

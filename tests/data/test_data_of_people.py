@@ -163,6 +163,16 @@ def tar(folder):
                 shard.addfile(member, io.BytesIO(part))
 
 
+def tar_of_a_mac(folder):
+    """Its archiver adds a hidden file beside each file."""
+    tar(folder)
+    with tarfile.open(folder / "animals-000000.tar", "a") as shard:
+        for name in (".DS_Store", "._ant0.png", "._ant0.cls"):
+            member = tarfile.TarInfo(name)
+            member.size = 6
+            shard.addfile(member, io.BytesIO(b"hidden"))
+
+
 def first_folder(folder):
     for name, number, label, _ in rows():
         put(folder / label / f"box{number % 2}" / f"{name}.png", number)
@@ -210,6 +220,7 @@ LAYOUTS = [
     (csv, {}, None),
     (json_lines, {}, None),
     (tar, {}, None),
+    (tar_of_a_mac, {}, None),
     (first_folder, {"class_folder": "first"}, None),
     (last_folder, {"class_folder": "last"}, None),
     (beside_other_files, {}, None),
@@ -224,6 +235,7 @@ NUMBERED = {
     "in_split_folders",
     "paths_in_parquet",
     "tar",
+    "tar_of_a_mac",
 }
 
 

@@ -117,19 +117,13 @@ def poison(folder):
     files.seal(folder)
 
 
-@pytest.fixture(scope="module")
-def promoted_project(built_project, tmp_path_factory):
-    """Its champion is `good`, by promotion."""
-    root = shutil.copytree(built_project, tmp_path_factory.mktemp("promoted") / "project")
+@pytest.fixture
+def project(built_project, tmp_path):
+    """A copy whose champion is `good`, by promotion in its own folder: memos are of one folder."""
+    root = shutil.copytree(built_project, tmp_path / "project")
     allow(root, "good")
     promote.run(root)
     return root
-
-
-@pytest.fixture
-def project(promoted_project, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(promoted_project, tmp_path / "project")
 
 
 def allow(root, *candidates, policy=None, **gates):

@@ -12,6 +12,7 @@ from espalier.optional import optional_library
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 _FULL = 32767  # largest sample
 _AT_ONCE = 2**16  # samples
+_FLOATING = ("FLOAT", "DOUBLE")  # kinds of samples of a file
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,29 @@ def decode(content: bytes) -> Clip:
     """
     soundfile = optional_library("soundfile", "clips")
     try:
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="int16", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            # read as integers, samples in floating point would not be scaled, and be silence
+            kind = "float32" if file.subtype in _FLOATING else "int16"
+            samples, rate = file.read(dtype=kind, always_2d=True), file.samplerate
     except (RuntimeError, OverflowError) as error:
         raise ValueError(reason_of(error)) from None
     if not len(samples):
         raise ValueError("no samples")
+    if kind == "float32":
+        samples = _scaled(samples)
     return Clip(_mono(samples), int(rate))
+
+
+def _scaled(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples in [-1, 1] as integers; louder ones are cut off, as players do.
+
+    Raises:
+        ValueError: if a sample is not finite.
+    """
+    if not np.isfinite(samples).all():
+        raise ValueError("samples that are not finite")
+    scaled: NDArray[np.int16] = np.round(samples * _FULL).clip(-_FULL - 1, _FULL).astype(np.int16)
+    return scaled
 
 
 def _mono(samples: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -1,5 +1,7 @@
 """Clips: the spectrogram that networks see, in training and in the deployed file."""
 
+import io
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,7 @@ import torch
 from examples_of_kinds import tone
 from torch import nn
 
-from espalier.decoders.clips import resample
+from espalier.decoders.clips import decode, resample
 from espalier.export.onnx import Names, export
 from espalier.inputs.audio import AudioInput, Clip, LogMel, Spectrogram
 from espalier.inputs.audio.augmentations import AudioAugmentations
@@ -120,3 +122,25 @@ def test_damaged_clips_are_a_sentence():
     for content in (b"", b"RIFF and nothing"):
         with pytest.raises(ValueError, match=r"\S"):
             AUDIO.decode(content)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "error"),
+    [("FLOAT", 1), ("DOUBLE", 1), ("PCM_16", 2), ("PCM_24", 2), ("PCM_U8", 258)],
+)
+def test_a_clip_is_as_loud_in_every_kind_of_samples(subtype, error):
+    """Read as integers, samples in floating point would be silence."""
+    soundfile = pytest.importorskip("soundfile")
+    wave = 0.5 * np.sin(np.arange(8000) * 0.1)
+    content = io.BytesIO()
+    soundfile.write(content, wave, 8000, format="WAV", subtype=subtype)
+    found = decode(content.getvalue()).samples
+    assert np.abs(found - 32767 * wave).max() <= error
+
+
+def test_samples_that_are_not_finite_are_refused():
+    soundfile = pytest.importorskip("soundfile")
+    content = io.BytesIO()
+    soundfile.write(content, np.array([0.1, np.nan] * 100), 8000, format="WAV", subtype="FLOAT")
+    with pytest.raises(ValueError, match="not finite"):
+        decode(content.getvalue())

@@ -61,3 +61,13 @@ def test_equal_rows_have_one_digest_and_others_another():
 def test_a_row_has_no_preprocessing_of_its_own():
     with pytest.raises(BadInput, match="no `input` for rows"):
         TABLE.own_front({"mean": 1}, (3,))
+
+
+@pytest.mark.parametrize("number", [0.1, 1e-9, 12345.678, 0.0])
+def test_a_column_of_one_number_stays_as_it_is_apart_from_its_mean(number):
+    """Rounding leaves a deviation of 1e-17, by which another number would become 1e15."""
+    rows = [TABLE.decode((number, float(row))) for row in range(100)]
+    rows.append(TABLE.decode((number + 0.1, 3.0)))
+    stored, facts = TABLE.store(rows, np.arange(100), columns=("same", "other"))
+    assert facts.std[0] == 1
+    assert TABLE.front(facts)(torch.from_numpy(stored))[100, 0] == pytest.approx(0.1, rel=0.01)

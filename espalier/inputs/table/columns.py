@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST = float(np.finfo(np.float32).max)
+_PRECISION = float(np.finfo(np.float32).eps)
 _OF_PANDAS = (
     "NAType",
     "NaTType",
@@ -57,8 +58,15 @@ def encode_numbers(
     known = values[train]
     known = known[~np.isnan(known)]
     mean = float(known.mean()) if len(known) else 0.0
-    std = float(known.std()) if len(known) else 1.0
-    return values, mean, std or 1.0
+    return values, mean, _spread(known)
+
+
+def _spread(known: NDArray[np.float64]) -> float:
+    """The standard deviation; 1 where float32 cannot tell the numbers apart, for which rounding leaves a rest."""
+    if not len(known):
+        return 1.0
+    std = float(known.std())
+    return std if std > _PRECISION * float(np.abs(known).max()) else 1.0
 
 
 def encode_categories(

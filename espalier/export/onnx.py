@@ -16,6 +16,7 @@ from espalier.errors import BadInput, EspalierError, reason_of
 from espalier.export.denormals import flush_denormals
 from espalier.export.exported import Exported
 from espalier.export.front import lift_front
+from espalier.models.graph import evaluating
 from espalier.runtimes import DEFAULT, Runtime
 
 _OPSET = 17  # the newest that torch's own exporter writes without converting
@@ -64,7 +65,7 @@ def export(
     """Write a network as ONNX, and check that it gives the same outputs.
 
     Args:
-        network: network with one output.
+        network: network with one output; it is not changed.
         path: file to write.
         inputs: real stored inputs (N, ...) on the processor, on which both are compared.
         front: module between stored inputs and the network; it is not changed.
@@ -78,15 +79,15 @@ def export(
     Raises:
         Disagreement: If that is above 1e-4.
     """
-    deployed = write(
-        network,
-        path,
-        inputs,
-        front,
-        readout=readout,
-        names=names,
-    )
-    with torch.no_grad():
+    with _restored(network), torch.no_grad():
+        deployed = write(
+            network,
+            path,
+            inputs,
+            front,
+            readout=readout,
+            names=names,
+        )
         ours = deployed(inputs).numpy()
     difference = relative_difference(ours, runtime.open(path).outputs(inputs.numpy()))
     if not difference <= AGREEMENT:
@@ -95,6 +96,16 @@ def export(
             f"difference of {difference:.2g}."
         )
     return difference
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
+    """The network in the modes and on the device of before, after the block."""
+    devices = {parameter.device for parameter in network.parameters()}
+    with evaluating(network):
+        yield
+    if len(devices) == 1:
+        network.to(devices.pop())
 
 
 def write(
@@ -106,7 +117,10 @@ def write(
     readout: nn.Module | None = None,
     names: Names = Names(),
 ) -> Deployed:
-    """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written."""
+    """Write a network as ONNX, with the arguments of `export`, without comparing; returns what was written.
+
+    The network is in evaluation mode and on the processor afterwards.
+    """
     deployed = Deployed(network, copy.deepcopy(front), readout).cpu().eval()
     _refuse_several_outputs(deployed, inputs)
     with warnings.catch_warnings(), _explained():

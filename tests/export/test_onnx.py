@@ -170,3 +170,14 @@ def test_a_network_that_cannot_be_deployed_is_refused_in_a_sentence(network, wor
     with pytest.raises(BadInput) as refusal:
         export(network.eval(), tmp_path / "model.onnx", images, Normalize([0.5], [0.5]))
     assert_explains(refusal.value, *words)
+
+
+def test_the_network_is_as_it_was_after_an_export(tmp_path):
+    """A training that exports each epoch goes on with dropout and batch statistics."""
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(768, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout()
+    )
+    network.train()
+    network[2].eval()
+    export(network, tmp_path / "model.onnx", IMAGES, Normalize(MEAN, STD))
+    assert [layer.training for layer in network] == [True, True, False, True]

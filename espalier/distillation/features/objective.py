@@ -13,6 +13,7 @@ from espalier.distillation.features.tap import Tap
 from espalier.distillation.losses.averages import wide
 from espalier.distillation.settings import Ramp, at
 from espalier.inputs import Front
+from espalier.models.graph import evaluating
 from espalier.training.loss_inputs import LossInputs
 
 
@@ -90,10 +91,8 @@ class FromFeatures(nn.Module):
         self._teacher = (teacher.eval(),)
         self._ours = Tap(student, [name for term in terms for name in term.pairs])
         self._theirs = Tap(teacher, [name for term in terms for name in term.pairs.values()])
-        training = student.training
-        with torch.no_grad():
-            student.eval()(example)
-        student.train(training)
+        with torch.no_grad(), evaluating(student):
+            student(example)
         ours, theirs = self._maps(example, own_front.example if own_front else example)
         self.adapters = nn.ModuleList(_adapters(term, ours, theirs) for term in terms)
         self.adapters.to(example.device)

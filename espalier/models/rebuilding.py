@@ -8,8 +8,7 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.models.architecture import Architecture
 from espalier.models.build import build
-from espalier.models.structure import apply_edits
-from espalier.models.structure.resizing import CONVOLUTIONS
+from espalier.models.structure import apply_edits, settings_of
 from espalier.models.without_memory import without_memory
 
 _WAY_OUT = (
@@ -17,7 +16,6 @@ _WAY_OUT = (
     "the change, or "
     "write a factory that builds the network as it is"
 )
-_CONVOLUTION_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 
 def build_unedited(
@@ -100,14 +98,16 @@ def _expectation(architecture: Architecture) -> str:
 
 
 def _tensor_difference(network: nn.Module, rebuilt: nn.Module) -> str:
-    """The first tensor that is missing or has another shape; empty if there is none."""
-    present = {name: list(value.shape) for name, value in network.state_dict().items()}
-    expected = {name: list(value.shape) for name, value in rebuilt.state_dict().items()}
-    for name, shape in present.items():
+    """The first tensor that is missing or has another shape or type; empty if there is none."""
+    present, expected = network.state_dict(), rebuilt.state_dict()
+    for name, value in present.items():
         if name not in expected:
             return f"{name}, which the rebuilt network lacks"
-        if expected[name] != shape:
-            return f"{name} of shape {shape} instead of {expected[name]}"
+        other = expected[name]
+        if other.shape != value.shape:
+            return f"{name} of shape {list(value.shape)} instead of {list(other.shape)}"
+        if other.dtype != value.dtype:
+            return f"{name} of {value.dtype} instead of {other.dtype}"
     missing = [name for name in expected if name not in present]
     return f"no {missing[0]}, which the rebuilt network has" if missing else ""
 
@@ -120,12 +120,10 @@ def _layer_difference(network: nn.Module, rebuilt: nn.Module) -> str:
         if layer is None or _class_name(layer) != _class_name(expected):
             found = "nothing" if layer is None else f"a {type(layer).__name__}"
             return f"{found} at {name!r} instead of a {type(expected).__name__}"
-        if not isinstance(layer, CONVOLUTIONS):
-            continue
-        for setting in _CONVOLUTION_SETTINGS:
-            value = getattr(layer, setting)
-            if value != getattr(expected, setting):
-                return f"{name} with `{setting} = {value}` instead of {getattr(expected, setting)}"
+        wanted = settings_of(expected)
+        for setting, value in settings_of(layer).items():
+            if value != wanted[setting]:
+                return f"{name} with `{setting} = {value}` instead of {wanted[setting]}"
     return ""
 
 

@@ -246,8 +246,10 @@ def test_a_narrowing_by_hand_is_loaded(network, tmp_path):
         ({"head": nn.Linear(16, 10, bias=False)}, ["no head.bias"]),
         ({"stages.0.1": nn.Identity()}, ["no stages.0.1."]),
         ({"stages.0.0.shortcut": nn.ReLU()}, ["a ReLU", "stages.0.0.shortcut", "Identity"]),
+        ({"bn": nn.BatchNorm2d(16, eps=0.1)}, ["bn", "`eps = 0.1` instead of 1e-05"]),
+        ({"head": nn.Linear(16, 10).half()}, ["head.weight", "float16 instead of torch.float32"]),
     ],
-    ids=["kernel", "dilation", "bias", "removed", "class"],
+    ids=["kernel", "dilation", "bias", "removed", "class", "setting", "type"],
 )
 def test_surgery_that_loading_cannot_follow_is_refused(network, tmp_path, change, words):
     for name, layer in change.items():
@@ -296,3 +298,21 @@ def test_only_layers_that_have_a_description_replace_others(network):
         replace_layer(network, "head", nn.Sequential(nn.Linear(16, 16), nn.LSTM(16, 10)))
     assert_explains(caught.value, "LSTM", "Linear")
     assert edits_of(network) == ()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(2, dilation=2),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 2, 1, divisor_override=5),
+        nn.LeakyReLU(0.3),
+        nn.BatchNorm2d(4, eps=0.1),
+    ],
+    ids=str,
+)
+def test_a_recorded_layer_computes_the_same_after_loading(network, tmp_path, layer):
+    replace_layer(network, "stages.0.1", layer)
+    save(network.eval(), tmp_path)
+    assert_equal_outputs(load(tmp_path), network, torch.randn(2, 1, 15, 15))

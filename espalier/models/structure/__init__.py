@@ -21,7 +21,12 @@ from espalier.models.structure.edits import (
     edit_from_json,
     edit_to_json,
 )
-from espalier.models.structure.layer_specs import LayerSpec, build_layer, describe_layer
+from espalier.models.structure.layer_specs import (
+    LayerSpec,
+    build_layer,
+    describe_layer,
+    settings_of,
+)
 from espalier.models.structure.record import (
     apply_edits,
     edits_of,
@@ -68,5 +73,6 @@ __all__ = [
     "replace_tensor",
     "set_masked_weights",
     "set_shared_weights",
+    "settings_of",
     "shared_weights",
 ]

@@ -20,7 +20,7 @@ _CONVOLUTION = (
     "padding_mode",
 )
 _BATCH_NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
-_POOL = ("kernel_size", "stride", "padding")
+_POOL = ("kernel_size", "stride", "padding", "ceil_mode")
 
 # arguments of the constructor of each kind of layer, which are also its attributes
 _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -43,13 +43,21 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Sigmoid: (),
     nn.Tanh: (),
     nn.Dropout: ("p", "inplace"),
-    nn.MaxPool2d: _POOL,
-    nn.AvgPool2d: _POOL,
+    nn.MaxPool2d: (*_POOL, "dilation"),
+    nn.AvgPool2d: (*_POOL, "count_include_pad", "divisor_override"),
     nn.AdaptiveAvgPool2d: ("output_size",),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.Identity: (),
     nn.Sequential: (),
 }
+# those that tensors tell, and those of training alone
+_NO_SETTINGS = frozenset(
+    {
+        *("in_channels", "out_channels", "num_features", "in_features", "out_features"),
+        *("normalized_shape", "num_channels", "num_parameters", "bias", "affine"),
+        *("elementwise_affine", "inplace", "momentum", "p"),
+    }
+)
 KINDS = {kind.__name__: kind for kind in _ARGUMENTS}
 
 
@@ -106,6 +114,16 @@ def describe_layer(layer: nn.Module) -> LayerSpec:
     arguments = {name: _argument(layer, name) for name in _ARGUMENTS[kind]}
     layers = tuple(describe_layer(child) for child in layer.children())
     return LayerSpec(kind.__name__, arguments, layers)
+
+
+def settings_of(layer: nn.Module) -> dict[str, Any]:
+    """The arguments of a layer that its outputs depend on beside its tensors, by name.
+
+    A subclass has those of the class; a layer without a description has none.
+    """
+    kind = next((kind for kind in type(layer).__mro__ if kind in _ARGUMENTS), nn.Identity)
+    names = [name for name in _ARGUMENTS[kind] if name not in _NO_SETTINGS]
+    return {name: _argument(layer, name) for name in names}
 
 
 def build_layer(spec: LayerSpec) -> nn.Module:

@@ -35,6 +35,7 @@ class LineageRecord(Record):
     recipe: dict[str, Any] = {}
     parent: str | None = None
     models: dict[str, str] = {}
+    architectures: dict[str, str] = {}
     seed: int = 0
     device: str = ""
     latency_device: str = ""

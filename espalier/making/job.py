@@ -19,7 +19,7 @@ from espalier.making.training_data import TrainingData
 from espalier.measures.device import device_name
 from espalier.params import BaseEntry, Params, read_params
 from espalier.params.lineage import declared_inputs
-from espalier.paths import MODELS, PARAMS
+from espalier.paths import ARCHITECTURE, MODELS, PARAMS
 from espalier.prediction import CLASSIFICATION
 from espalier.runtimes import Runtime, runtime_named
 from espalier.training.checkpoint import Checkpoints
@@ -130,6 +130,7 @@ class Job(Generic[EntryType]):
             **declared_inputs(self.params, self.name),
             "data": self.data.version,
             "models": {name: self.project.identity(name) for name in self.entry.dependencies},
+            **self._architectures,
             **self._own_files,
             **self._own_code,
             "device": device_name(self.processes.device),
@@ -142,6 +143,13 @@ class Job(Generic[EntryType]):
                 **self.data.decoder_versions,
             },
         }
+
+    @property
+    def _architectures(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of the architectures of the models: equal weights give other outputs in another network."""
+        models = self.entry.dependencies
+        hashes = {name: self.project.hashes(name)[ARCHITECTURE] for name in models}
+        return {"architectures": hashes} if hashes else {}
 
     @property
     def _own_files(self) -> dict[str, dict[str, str]]:

@@ -10,8 +10,9 @@ from espalier.distillation.bank import Bank
 from espalier.errors import BadInput
 from espalier.inputs import Front
 from espalier.making.job import Job
+from espalier.making.own_code import own_code
 from espalier.params import Taught
-from espalier.paths import DEPLOYED
+from espalier.paths import ARCHITECTURE, DEPLOYED
 from espalier.prediction import Concepts
 from espalier.runtimes.as_network import BATCH, DeployedNetwork
 from espalier.training.scoring import Inference
@@ -25,10 +26,14 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
     data, augmentations = job.data, job.data.augmentations
     depends: dict[str, Any] = {
         "teacher": job.project.identity(teacher),
+        "architecture": job.project.hashes(teacher)[ARCHITECTURE],
         "data": data.version,
         "views": augmentations.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
+    code = own_code([job.project.architecture(teacher).factory])
+    if code:
+        depends["code"] = code
     if data.decoder_versions:
         depends["decoders"] = data.decoder_versions
     concepts = _concepts(job, teacher)

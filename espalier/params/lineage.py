@@ -133,7 +133,7 @@ def _differences(root: Path, params: "Params", name: str, *, data: bool) -> Iter
         whole = entry.model_dump(mode="json", by_alias=True)
         given = entry.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         yield from _changed(whole, given, recorded["entry"])
-    yield from _changed_parents(root, recorded.get("models", {}))
+    yield from _changed_parents(root, recorded.get("models", {}), recorded.get("architectures", {}))
     if data:
         yield from _changed_data(root, recorded.get("data"))
 
@@ -156,13 +156,21 @@ def _changed(whole: Any, given: Any, former: Any) -> Iterator[Difference]:
             yield Difference(key.removeprefix("overrides."), now.get(key), before.get(key))
 
 
-def _changed_parents(root: Path, recorded: Mapping[str, str]) -> Iterator[Difference]:
+def _changed_parents(
+    root: Path, recorded: Mapping[str, str], architectures: Mapping[str, str]
+) -> Iterator[Difference]:
     """The parents that are other models now; of absent ones nothing is known."""
     for parent, former in recorded.items():
         folder = root / MODELS / parent
         if not (folder / MANIFEST).is_file():
             continue
-        weights = files.read_manifest(folder).get(WEIGHTS, {}).get("sha256", "")
+        hashes = {name: one["sha256"] for name, one in files.read_manifest(folder).items()}
+        network = hashes.get(ARCHITECTURE, "")
+        if network != architectures.get(parent, network):
+            yield Difference(
+                parent, network[:_SHORT], architectures[parent][:_SHORT], f"{MODELS}/{parent}"
+            )
+        weights = hashes.get(WEIGHTS, "")
         content = files.read_json_object(folder / ARCHITECTURE)
         now = identity_of(weights, content.get("preprocessing"), content.get("concepts"))
         if now != former:

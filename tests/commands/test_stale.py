@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 from properties import assert_explains
+from torch import nn
 
 from espalier import files
 from espalier.commands import evaluate, make, promote, register
+from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
+from espalier.export.onnx import export
+from espalier.models import load, save
+from espalier.models.structure import replace_layer
 from espalier.params import read_params
 from espalier.params.lineage import declared_inputs, refuse_stale
 
@@ -182,3 +187,24 @@ def test_the_comparison_needs_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_teacher_of_equal_weights_in_another_network_is_another_teacher(project, capsys):
+    """Its architecture counts: corrected arguments of an imported network, for example."""
+    folder = project / "models" / "teacher"
+    network = load(folder)
+    before = files.sha256(folder / "weights.safetensors")
+    taught = files.sha256(project / "models" / "student" / "weights.safetensors")
+    replace_layer(network, "stages.0.0.shortcut", nn.Tanh())
+    save(network, folder)
+    dataset, images = read_dataset(project / "prepared"), read_split(project / "prepared", "test")
+    export(network, folder / "model.onnx", images.inputs[:32], dataset.front())
+    files.seal(folder)
+    assert files.sha256(folder / "weights.safetensors") == before
+    with pytest.raises(BadInput) as error:
+        refuse_stale(project, read_params(project))
+    assert_explains(error.value, "student", "teacher")
+    make.run(project, "student")
+    assert "already made" not in capsys.readouterr().out
+    assert files.sha256(project / "models" / "student" / "weights.safetensors") != taught
+    assert len(list((project / ".espalier" / "bank").iterdir())) == 2

@@ -14,6 +14,7 @@ from espalier.paths import STATE
 from espalier.yaml_files import read_yaml
 
 RECORD = "dvc.lock"
+_HASHES = ("md5", "etag", "checksum", "repo")  # of a file of this machine, and of others
 _COPY = Path(STATE, "kept", RECORD)
 _EXPERIMENT = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")  # set by DVC for the stages of experiments
 _STAGE = "DVC_STAGE"  # set by DVC for the commands of stages; while one runs, no record is written
@@ -49,7 +50,10 @@ def restore_record(root: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a record is complete YAML, and has a path and a hash for each file of each stage."""
+    """Whether a record is complete YAML, and has a path and a hash for each file of each stage.
+
+    Files outside of the file system, such as those of HTTP or S3, have hashes of their servers.
+    """
     try:
         content = read_yaml(path)[0]
     except BadInput:
@@ -62,4 +66,8 @@ def _is_stage(stage: Any) -> bool:
     if not isinstance(stage, dict) or "cmd" not in stage:
         return False
     named = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
-    return all(isinstance(one, dict) and one.get("path") and one.get("md5") for one in named)
+    return all(isinstance(one, dict) and one.get("path") and _has_hash(one) for one in named)
+
+
+def _has_hash(file: dict[str, Any]) -> bool:
+    return any(file.get(name) for name in _HASHES)

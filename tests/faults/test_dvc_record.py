@@ -75,3 +75,21 @@ def test_a_damaged_record_is_not_kept_and_without_a_copy_it_is_removed(project):
     (project / "dvc.lock").write_text("")
     restore_record(project)
     assert not (project / "dvc.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"path": "http://host/a.csv", "checksum": '"abc"'},
+        {"path": "s3://bucket/a.csv", "etag": "abc", "size": 3},
+        {"path": "a.csv", "repo": {"url": "../other", "rev_lock": "1b5b079"}},
+    ],
+    ids=["http", "s3", "import"],
+)
+def test_a_record_with_files_of_other_places_is_whole(project, file):
+    content = yaml.safe_load((project / "dvc.lock").read_text())
+    content["stages"]["own"] = {"cmd": "true", "deps": [file]}
+    (project / "dvc.lock").write_text(yaml.safe_dump(content))
+    assert not is_damaged(project)
+    assert not mend_record(project)
+    assert yaml.safe_load((project / "dvc.lock").read_text()) == content

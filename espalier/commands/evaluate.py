@@ -1,7 +1,6 @@
 """`espalier evaluate`: every model's deployed file on the test split, side by side."""
 
 import os
-import shutil
 import sys
 import time
 import warnings
@@ -15,12 +14,12 @@ import torch
 
 from espalier import __version__, files, folders
 from espalier.commands.report import commit_of, write_page
+from espalier.commands.undeclared import drop_undeclared
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.dvc_record import keep_record
 from espalier.errors import Notice, TryAgain
 from espalier.judging import Question, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
-from espalier.making.stage_dependencies import recorded_outputs
 from espalier.measures.device import latency_device, processor
 from espalier.models.folder import concepts_of
 from espalier.params import Params, read_params
@@ -33,7 +32,6 @@ from espalier.paths import (
     LINEAGE,
     MANIFEST,
     MODELS,
-    PARAMS,
     PREDICTIONS,
     PREPARED,
     REPORTS,
@@ -64,7 +62,7 @@ def run(root: Path) -> None:
     began = _inputs(root)
     _put_former_reports_back(root)
     check_surrogates(params.evaluation.surrogate_depth)
-    _drop_undeclared(root, params)
+    drop_undeclared(root, params)
     hashes = _verify(root, params)
     dataset = read_dataset(root / PREPARED)
     test = read_split(root / PREPARED, "test")
@@ -241,25 +239,6 @@ def _write_predictions(
         reference = question.reference(outputs[TEACHER])
         answered = predictions(task, own, reference, question)
         answered.to_parquet(folder / f"{name}.parquet", index=False)
-
-
-def _drop_undeclared(root: Path, params: Params) -> None:
-    """Remove models that `params.yaml` has no more, if DVC's cache still holds them."""
-    recorded, models = recorded_outputs(root), root / MODELS
-    for folder in sorted(models.iterdir()) if models.is_dir() else ():
-        is_declared = folder.name in params.names
-        if is_declared or not folder.is_dir() or not (folder / LINEAGE).is_file():
-            continue
-        if f"{MODELS}/{folder.name}" in recorded and not folder.is_symlink():
-            shutil.rmtree(folder)
-            print(f"{folder.name}: not in {PARAMS}, removed; DVC's cache keeps it")  # noqa: T201
-        else:
-            warnings.warn(
-                f"Expected {folder} to be a model of {PARAMS}, or one that DVC has recorded; found "
-                "neither: it is left there and not evaluated.",
-                Notice,
-                stacklevel=3,
-            )
 
 
 def _outputs(root: Path, params: Params, inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from properties import example_of
+from sample_projects import call
 
 from espalier import files
 from espalier.commands import evaluate, show
@@ -30,7 +31,7 @@ models:
   teacher-int8: {from: teacher, by: quantize}
 evaluation: {rounds: 3, batch_size: 100}
 """
-HIDDEN = {"teacher": [64, 32], "student": [16], "nan": [8], "teacher-int8": [24], "former": [4]}
+HIDDEN = {"teacher": [64, 32], "student": [16], "nan": [8], "teacher-int8": [24]}
 COLUMNS = [
     "model", "parent", "by", "examples", "not_finite", "accuracy", "accuracy_low", "accuracy_high",
     "drop", "drop_low", "drop_high", "drop_p", "agreement", "forgotten",
@@ -44,7 +45,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def built_project(digits, tmp_path_factory) -> Path:
-    """A project with four models, one with a name that tables read as missing, and one undeclared."""
+    """A project with four models, one one of them with a name that tables read as missing."""
     root = tmp_path_factory.mktemp("built_project")
     (root / "params.yaml").write_text(PARAMS)
     shutil.copytree(digits, root / "prepared")
@@ -67,8 +68,6 @@ def built_project(digits, tmp_path_factory) -> Path:
         files.write_json(folder / "metrics.json", figures)
         files.write_json(folder / "lineage.json", {"name": name})
         files.seal(folder)
-    outputs = {f"model@{name}": {"outs": [{"path": f"models/{name}"}]} for name in HIDDEN}
-    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": outputs}))
     return root
 
 
@@ -156,9 +155,8 @@ def test_the_conditions_say_what_was_judged_on_what(evaluated):
     root, _ = evaluated
     conditions = files.read_json(root / "reports" / "conditions.json")
     assert conditions["data"] == files.sha256(root / "prepared" / "dataset.json")
-    names = set(HIDDEN) - {"former"}
     assert conditions["models"] == {
-        name: files.sha256(root / "models" / name / "model.onnx") for name in names
+        name: files.sha256(root / "models" / name / "model.onnx") for name in HIDDEN
     }
     assert (conditions["threads"], conditions["processes"]) == (1, 1)
     assert conditions["onnxruntime"] == onnxruntime.__version__
@@ -216,9 +214,7 @@ def test_a_model_without_finite_outputs_shows_in_every_figure(project):
 def test_predictions_are_those_of_the_deployed_file_on_the_test_split(evaluated):
     root, _ = evaluated
     test = read_split(root / "prepared", "test")
-    assert {path.stem for path in (root / "reports" / "predictions").iterdir()} == set(HIDDEN) - {
-        "former"
-    }
+    assert {path.stem for path in (root / "reports" / "predictions").iterdir()} == set(HIDDEN)
     for name in ("teacher", "student"):
         session = onnxruntime.InferenceSession(root / "models" / name / "model.onnx")
         logits = session.run(None, {"image": test.inputs.numpy()})[0]
@@ -239,27 +235,42 @@ def test_a_model_that_dvc_does_not_hold_is_left_where_it_is(project):
     assert "teacher-copy" not in set(table["model"])
 
 
-def test_models_that_are_declared_no_more_disappear_and_what_is_no_model_stays(project):
+@pytest.fixture
+def former(project):
+    """The model of an entry that is declared no more, as DVC has recorded it."""
+    folder = shutil.copytree(project / "models" / "student", project / "models" / "former")
+    stage = {"cmd": "true", "outs": ["models/former"]}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"former": stage}}))
+    for words in (["init", "--no-scm", "--quiet"], ["commit", "--force", "--quiet"]):
+        call(project, "dvc", *words)
+    return folder
+
+
+def test_a_model_that_is_declared_no_more_goes_if_the_cache_has_it(project, former, capsys):
     (project / "models" / "notes").mkdir()
     (project / "models" / "notes" / "mine.txt").write_text("by hand")
-    (project / "models" / ".gitignore").write_text("*")
     evaluate.run(project)
-    assert {path.name for path in (project / "models").iterdir()} == set(HIDDEN) - {"former"} | {
-        "notes",
-        ".gitignore",
-    }
-    (project / "params.yaml").write_text(
-        'teacher: {model: "espalier:mlp"}\nevaluation: {rounds: 3}\n'
-    )
-    evaluate.run(project)
-    assert {path.name for path in (project / "models").iterdir()} == {
-        "teacher",
-        "notes",
-        ".gitignore",
-    }
-    assert [path.name for path in (project / "reports" / "predictions").iterdir()] == [
-        "teacher.parquet"
-    ]
+    assert not former.exists()
+    assert {path.name for path in (project / "models").iterdir()} >= {*HIDDEN, "notes"}
+    assert "former: not in params.yaml, removed; DVC's cache keeps it" in capsys.readouterr().out
+    call(project, "dvc", "checkout", "--quiet")
+    files.verify(former)
+
+
+def changed(project, former):
+    (former / "history.csv").write_text("by hand")
+
+
+def collected(project, former):
+    shutil.rmtree(project / ".dvc" / "cache")
+
+
+@pytest.mark.parametrize("lose", [changed, collected])
+def test_a_model_that_the_cache_has_otherwise_or_no_more_is_left(project, former, lose):
+    lose(project, former)
+    with pytest.warns(Notice, match=r"former to be a model .* left there and not evaluated"):
+        evaluate.run(project)
+    assert (former / "weights.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -336,10 +347,7 @@ def test_inputs_edited_meanwhile_leave_the_former_reports(evaluated, monkeypatch
 def test_the_tree_shows_each_model_once_under_its_parent(evaluated, capsys, monkeypatch):
     """On a terminal at once, and later by `show`; elsewhere one line says what was done."""
     root, said = evaluated
-    assert said.splitlines() == [
-        "former: not in params.yaml, removed; DVC's cache keeps it",
-        "measured 4 models on 359 test examples; reports/ is ready",
-    ]
+    assert said.splitlines() == ["measured 4 models on 359 test examples; reports/ is ready"]
     show.run(root)
     shown = capsys.readouterr().out
     header, *lines, _ = shown.splitlines()

@@ -325,3 +325,33 @@ def test_a_weight_of_soft_targets_that_falls_leaves_the_rest_to_the_labels():
     for progress in (0, 0.5, 1):
         assert soft.weight.at(progress) + labels.weight.at(progress) == 1
     assert labels.weight.at(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"training": {"epochs": 0}, "teacher": {"model": "espalier:mlp"}},
+            ["`epochs` of teacher", "random"],
+        ),
+        (
+            {
+                "teacher": {"model": "espalier:mlp"},
+                "models": {"b": {"from": "teacher", "by": "baseline", "finetune": {"epochs": 0}}},
+            },
+            ["finetune.epochs", "random"],
+        ),
+        (
+            {
+                "teacher": {"model": "espalier:mlp"},
+                "models": {"t": {"from": "teacher", "by": "train", "arguments": {"hidden": [4]}}},
+            },
+            ["`model` beside `arguments`"],
+        ),
+    ],
+    ids=["training.epochs", "baseline", "arguments alone"],
+)
+def test_a_network_with_random_weights_and_a_key_without_effect_are_refused(content, words):
+    with pytest.raises(BadInput) as error:
+        check(content)
+    assert_explains(error.value, *words)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from espalier.errors import BadInput
-from espalier.gates import read_policies
+from espalier.gates import check_names, read_policies
 from espalier.making.stage_dependencies import refuse_missing_sections, refuse_unknown_to_dvc
 from espalier.own_functions import own_function
 from espalier.params import BaseEntry, Params, read_params
@@ -38,7 +38,7 @@ def find_problems(root: Path, *, factories: bool = True) -> list[str]:
 def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable[[], object]]:
     yield partial(refuse_missing_sections, root)
     if params.registry.promote:
-        yield partial(read_policies, root / GATES)
+        yield partial(_check_policies, root, params)
     if params.data.arrays is not None:
         yield partial(_check_function, "data.arrays", params.data.arrays)
     entries: dict[str, BaseEntry] = {TEACHER: params.teacher, **params.models}
@@ -50,6 +50,10 @@ def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable
         for file in entry.own_files:
             yield partial(_check_file, root, name, file)
         yield partial(refuse_unknown_to_dvc, root, name, entry.own_files)
+
+
+def _check_policies(root: Path, params: Params) -> None:
+    check_names(read_policies(root / GATES), params.names)
 
 
 def _check_factory(name: str, factory: str, params: Params) -> None:

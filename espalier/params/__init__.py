@@ -252,6 +252,7 @@ def _check_tree(params: Params) -> None:
                 f"{entry.parent!r}."
             )
     _check_trusted(params)
+    _check_epochs(params)
     refuse_useless_processes({TEACHER: params.teacher, **params.models}, params.recipe)
     lost = sorted(set(params.models) - set(params.names))
     if lost:
@@ -262,6 +263,22 @@ def _check_tree(params: Params) -> None:
     for name in params.models:
         _check_ancestors(params, name)
     queues_of_stages(params.fleet, params.names)
+
+
+def _check_epochs(params: Params) -> None:
+    """Refuse new networks that `training.epochs` leaves with random weights.
+
+    Raises:
+        BadInput: if there is one.
+    """
+    for name in params.names:
+        entry = params.entry(name)
+        is_new = entry.factory is not None and not getattr(entry, "own_weights", False)
+        if is_new and params.recipe(entry.recipe_keys).epochs == 0:
+            raise BadInput(
+                f"Expected `epochs` of {name} or of `training` above 0, because the weights of a new "
+                "network are random; found 0. Trained weights come with `by: import`."
+            )
 
 
 def _check_ancestors(params: Params, name: str) -> None:

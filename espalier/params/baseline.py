@@ -1,6 +1,8 @@
 """Entries of their parent's shape with new weights."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from espalier.params.distill import Recovered
 
@@ -13,3 +15,11 @@ class Baseline(Recovered):
     """
 
     by: Literal["baseline"]
+
+    @model_validator(mode="after")
+    def _is_trained(self) -> Self:
+        if self.finetune.get("epochs") == 0:
+            raise ValueError(
+                "Expected `finetune.epochs` above 0, because the weights of a baseline are random; found 0."
+            )
+        return self

@@ -1,6 +1,8 @@
 """Entries that are trained on labels alone."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from espalier.params.entry import BuiltEntry, ChildEntry, Trained
 from espalier.params.losses import ClassWeights
@@ -31,6 +33,15 @@ class Train(Trained, ChildEntry):
     class_weights: ClassWeights | None = None
     model: str | None = None
     arguments: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _arguments_are_of_a_factory(self) -> Self:
+        if self.arguments and self.model is None:
+            raise ValueError(
+                "Expected `model` beside `arguments`: without it the parent is trained further; found "
+                "`arguments` alone."
+            )
+        return self
 
     @property
     def factory(self) -> str | None:

@@ -60,6 +60,20 @@ def test_all_problems_are_said_at_once(project):
     assert len(find_problems(project)) == 3
 
 
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [({"champion": {"candidates": ["student"]}}, "'student'"), ({"a": {}}, "'a'")],
+    ids=["a candidate that is no entry", "an alias that is one"],
+)
+def test_gates_with_the_names_of_other_entries_are_found_before_anything_is_trained(
+    project, policy, found
+):
+    (project / "mlflow" / "gates.yaml").write_text(yaml.safe_dump(policy))
+    declare(project, models={"a": CUT}, registry={"promote": True})
+    (problem,) = find_problems(project)
+    assert found in problem
+
+
 def test_the_project_itself_has_none(project_root):
     assert find_problems(project_root) == []
 

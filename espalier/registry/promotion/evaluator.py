@@ -21,7 +21,7 @@ from espalier.data.prepared import (
     read_split,
 )
 from espalier.errors import BadInput
-from espalier.gates import Figures, Policy, candidates_of
+from espalier.gates import Figures, Policy, candidates_of, refuse_unknown_candidates
 from espalier.judging import LEVEL, Question, compare, drop_bounds
 from espalier.models.folder import concepts_of, load, read_architecture
 from espalier.onnx_files import load_onnx
@@ -170,13 +170,8 @@ class Evaluator:
             BadInput: If the policy names an entry that is not declared, or entries of different
                 classes, or if it names none and no entry answers all classes.
         """
+        refuse_unknown_candidates(policy, self.params.names)
         declared = tuple(name for name in self.params.names if name != TEACHER)
-        unknown = sorted(set(policy.candidates) - {TEACHER, *declared})
-        if unknown:
-            raise BadInput(
-                f"Expected `candidates` to be entries of params.yaml: {', '.join(declared)}; "
-                f"found {unknown[0]!r}."
-            )
         words = {name: self._question(name).words for name in policy.candidates or declared}
         return candidates_of(words, policy)
 

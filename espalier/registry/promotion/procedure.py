@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, EspalierError
-from espalier.gates import Policy, SplitUse, judge, read_policies, record_use
+from espalier.gates import Policy, SplitUse, judge, read_policies, record_use, refuse_entries
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.connection import connect, find_store
@@ -34,7 +34,7 @@ from espalier.registry.promotion.gate_report import (
     print_report,
 )
 from espalier.registry.promotion.judgement import Judgement, choose_candidate
-from espalier.registry.promotion.policies import read_policy, refuse_entries
+from espalier.registry.promotion.policies import read_policy
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.unchanged import MEMO, Unchanged
 from espalier.registry.promotion.webhook import send_webhook

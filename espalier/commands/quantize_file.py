@@ -42,26 +42,56 @@ def run(
     Raises:
         BadInput: if the file or the images cannot be read, or do not fit each other.
     """
-    shape, kind = _input_of(file)
+    shape, kind, batch = _input_of(file)
     images = _images(calibrate, shape, _MOST + _COMPARED)
     inputs = images if kind == "uint8" else _preprocessed(images, settings)
-    sample, others = _parts(inputs)
+    sample, others = (_whole_batches(part, batch) for part in _parts(inputs))
     with DEFAULT.open_guarded(file) as model:  # before anything of the file is run in this process
-        theirs = model.outputs(np.concatenate([others, sample]))[: len(others)]
+        theirs = model.outputs(np.concatenate([others, sample]), batch)[: len(others)]
     target = out or file.with_name(f"{file.stem}-int8.onnx")
     quantize(file, target, sample, calibration=calibration)
-    ours = DEFAULT.open(target).outputs(others)
-    same = ours.argmax(1) == theirs.argmax(1)
+    ours = DEFAULT.open(target).outputs(others, batch)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     before, after = file.stat().st_size, target.stat().st_size
     say(f"{target}: {after / 1e3:.1f} kB instead of {before / 1e3:.1f} kB")
-    say(f"The same answer as {file} to {same.mean():.1%} of {len(others)} images.")
+    say(_agreement(file, ours, theirs))
     if after >= before:
         say("Warning: the integer file is not smaller, because it holds few weights.")
 
 
-def _input_of(file: Path) -> tuple[tuple[int, ...], str]:
-    """Channels, height and width of the input of a file, and its type.
+def _agreement(file: Path, ours: NDArray[Any], theirs: NDArray[Any]) -> str:
+    """How near the answers (N, ...) are to those of the file: the same classes, or numbers nearby."""
+    images = f"{len(ours)} images"
+    if ours.ndim > 1 and ours.shape[1] > 1:
+        same = (ours.argmax(1) == theirs.argmax(1)).mean()
+        return f"The same answer as {file} to {same:.1%} of {images}."
+    spread = float(np.ptp(theirs)) or 1.0
+    differences = np.abs(ours - theirs) / spread
+    return (
+        f"The numbers differ from those of {file} by {differences.mean():.1%} of their range, and by "
+        f"{differences.max():.1%} at most, over {images}."
+    )
+
+
+def _whole_batches(inputs: NDArray[Any], batch: int | None) -> NDArray[Any]:
+    """The inputs (N, ...) that fill whole batches of a file for a fixed number of examples.
+
+    Raises:
+        BadInput: if there are fewer than one batch.
+    """
+    if batch is None:
+        return inputs
+    count = len(inputs) // batch * batch
+    if not count:
+        raise BadInput(
+            f"Expected {batch} images or more for the calibration and as many for the comparison, because "
+            f"the file takes {batch} at a time; found {len(inputs)}."
+        )
+    return inputs[:count]
+
+
+def _input_of(file: Path) -> tuple[tuple[int, ...], str, int | None]:
+    """Channels, height and width of the input of a file, its type, and its number of examples if it is fixed.
 
     Raises:
         BadInput: if it is no ONNX file with one input of images.
@@ -72,14 +102,15 @@ def _input_of(file: Path) -> tuple[tuple[int, ...], str]:
     if len(inputs) != 1:
         raise BadInput(f"Expected {file} to have one input; found {len(inputs)}.")
     tensor = inputs[0].type.tensor_type
-    shape = tuple(int(one.dim_value) for one in tensor.shape.dim)[1:]
+    examples, *sizes = (int(one.dim_value) for one in tensor.shape.dim)
+    shape = tuple(sizes)
     kind = _TYPES.get(tensor.elem_type)
     if kind is None or len(shape) != 3 or shape[0] not in (1, 3) or 0 in shape:
         raise BadInput(
             f"Expected the input of {file} to be images (N, 1 or 3, height, width) of float32 or "
             f"uint8; found {list(shape)} of type {tensor.elem_type}."
         )
-    return shape, kind
+    return shape, kind, examples or None
 
 
 def _images(folder: Path, shape: tuple[int, ...], most: int) -> NDArray[np.uint8]:

@@ -1,5 +1,7 @@
 """`espalier quantize FILE.onnx --calibrate FOLDER`: for who has a file and wants only a file."""
 
+import shutil
+
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +16,10 @@ from espalier.models import load
 from espalier.runtimes import DEFAULT
 
 
+def load_of(folder):
+    return load(folder / "teacher").eval()
+
+
 @pytest.fixture(scope="module")
 def folder(tiny, tmp_path_factory):
     """A folder of scans, and a network in torch's own export, with floats in [0, 1] as its input."""
@@ -23,9 +29,9 @@ def folder(tiny, tmp_path_factory):
         path = folder / "images" / f"{number % 3}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(path)
-    network = load(tiny / "models" / "teacher").eval()
+    shutil.copytree(tiny / "models" / "teacher", folder / "teacher")
     torch.onnx.export(
-        network,
+        load_of(folder),
         (torch.rand(2, 1, 8, 8),),
         str(folder / "net.onnx"),
         dynamo=False,
@@ -77,3 +83,44 @@ def test_files_and_images_that_do_not_fit_are_refused(folder, file, images, word
 def test_a_wrong_preprocessing_is_refused_in_a_sentence(folder, settings):
     with pytest.raises(BadInput, match=r"^Expected .*(--input|std)"):
         quantize_file.run(folder / "net.onnx", folder / "images", None, settings, "entropy")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_file_for_a_fixed_number_of_images_is_quantized_too(folder, batch, capsys):
+    """As `torch.onnx.export` writes it by default."""
+    file = folder / f"fixed{batch}.onnx"
+    network = load_of(folder)
+    torch.onnx.export(network, (torch.rand(batch, 1, 8, 8),), str(file), dynamo=False)
+    quantize_file.run(file, folder / "images", None, None, "minmax")
+    assert "The same answer" in capsys.readouterr().out
+    with DEFAULT.open_guarded(folder / f"fixed{batch}-int8.onnx") as model:
+        assert model.outputs(np.zeros((2 * batch, 1, 8, 8), np.float32), batch).shape == (
+            2 * batch,
+            10,
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_of_a_file_that_gives_numbers_their_difference_is_said(folder, squeezed, capsys):
+    """The class with the largest of one output is always the first: it would agree to 100 %."""
+    layers = [load_of(folder), torch.nn.Linear(10, 1)]
+    network = (
+        torch.nn.Sequential(*layers, torch.nn.Flatten(0))
+        if squeezed
+        else torch.nn.Sequential(*layers)
+    )
+    file = folder / f"number{squeezed}.onnx"
+    torch.onnx.export(
+        network.eval(),
+        (torch.rand(2, 1, 8, 8),),
+        str(file),
+        dynamo=False,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "n"}},
+    )
+    quantize_file.run(file, folder / "images", None, None, "minmax")
+    said = capsys.readouterr().out
+    assert "The numbers differ from those of" in said
+    assert "The same answer" not in said

@@ -79,10 +79,15 @@ def workshop_for(folder: Path, workshop: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        return folder.parent / _BESIDE
+        return beside(folder)
     finally:
         for path in (probe, moved):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def beside(folder: Path) -> Path:
+    """A hidden folder for drafts beside a folder; it goes when they are done."""
+    return folder.parent / _BESIDE
 
 
 def _rename(draft: Path, folder: Path) -> None:

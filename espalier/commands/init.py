@@ -53,6 +53,7 @@ def run(folder: Path, recipe: str) -> None:
     own = [name for name in present if name not in _SHARED]
     if own:
         raise BadInput(f"Expected {folder} to be no project yet; found {', '.join(own)} there.")
+    _check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     templates = _FILES | ({GATES: "gates_other.yaml"} if recipe in _OTHER_GATES else {})
     for name, template in templates.items():
@@ -78,6 +79,14 @@ def run(folder: Path, recipe: str) -> None:
     say(
         f"Next: cd {shlex.quote(str(folder))}, then {_NEXT[recipe]}; git add and commit what git status lists."
     )
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a place in which no project can be started, before anything is written there."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"Expected {folder} to be a folder, or nothing yet; found a file.")
+    if not _is_started(folder, ".git"):
+        _require("git")
 
 
 def _write(path: Path, content: str) -> None:
@@ -109,12 +118,20 @@ def _name(folder: Path) -> str:
 
 def _start(folder: Path, tool: str, mark: str, command: list[str]) -> None:
     """Start a tool in a folder, unless it has been started there or above."""
+    if not _is_started(folder, mark):
+        _require(tool)
+        _call(folder, command)
+
+
+def _is_started(folder: Path, mark: str) -> bool:
+    """Whether a tool has been started in a folder or above, by the file that it makes."""
     places = (folder.resolve(), *folder.resolve().parents)
-    if any((place / mark).exists() for place in places):
-        return
+    return any((place / mark).exists() for place in places)
+
+
+def _require(tool: str) -> None:
     if shutil.which(tool) is None:
         raise BadInput(f"Expected {tool} to be installed; found no such command.")
-    _call(folder, command)
 
 
 def _start_dvc(folder: Path) -> None:

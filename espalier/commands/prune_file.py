@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from espalier import folders
 from espalier.commands.options import mapping
 from espalier.errors import BadInput
 from espalier.export.agreement import check_agreement
@@ -65,9 +66,9 @@ def run(
         network, notes, sizes = _from_factory(weights, model, arguments, shape or _SIZES)
     inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
     smaller = prune(network, inputs, keep_macs=keep_macs, score=score, align=align)
-    out.mkdir(parents=True)
-    export(smaller, out / DEPLOYED, inputs, nn.Identity())
-    save(smaller, out)
+    with folders.replacing(out, folders.beside(out)) as draft:
+        export(smaller, draft / DEPLOYED, inputs, nn.Identity())
+        save(smaller, draft)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     for note in notes:
         say(note)

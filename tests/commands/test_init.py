@@ -178,3 +178,19 @@ def test_the_wheel_installs_one_top_level_package(wheel_names):
     top = {Path(name).parts[0] for name in wheel_names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"espalier"}
     assert {"espalier/flows/compress.py", "espalier/tasks/reproduce.py"} <= set(wheel_names)
+
+
+def test_a_place_that_cannot_become_a_project_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch
+):
+    """Repeated after git is installed, the same command goes through."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput) as error:
+        init.run(tmp_path / "file", "table")
+    assert_explains(error.value, "a folder", "a file")
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path))
+        with pytest.raises(BadInput) as error:
+            init.run(tmp_path / "new", "table")
+    assert_explains(error.value, "git", "no such command")
+    assert not (tmp_path / "new").exists()

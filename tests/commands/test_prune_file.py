@@ -93,3 +93,16 @@ def test_a_network_in_the_current_folder_is_found(weights, tmp_path):
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_refused_export_leaves_no_folder(weights, tmp_path, monkeypatch):
+    """The corrected second call would find it there."""
+
+    def refuse(*_):
+        raise BadInput("Expected a network that torch can export to ONNX; found none.")
+
+    monkeypatch.setattr(prune_file, "export", refuse)
+    with pytest.raises(BadInput):
+        run(weights, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+    assert not list(tmp_path.glob(".espalier*"))

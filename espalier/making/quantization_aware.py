@@ -82,7 +82,7 @@ def train_aware(
 def _of_learner(patterns: Sequence[str], network: nn.Module, folded: nn.Module) -> tuple[str, ...]:
     """The patterns of frozen layers for the learner, in which the network is the layer `network`.
 
-    Those of batch norms that are folded match nothing any more, and go.
+    Patterns of folded batch norms match nothing any more, and are left out.
     """
     before, after = ([name for name, _ in one.named_modules()] for one in (network, folded))
     gone = {

@@ -50,7 +50,7 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (),
     nn.Sequential: (),
 }
-# those that tensors tell, and those of training alone
+# arguments that follow from the tensors, or matter in training alone
 _NO_SETTINGS = frozenset(
     {
         *("in_channels", "out_channels", "num_features", "in_features", "out_features"),

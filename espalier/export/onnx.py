@@ -79,7 +79,7 @@ def export(
     Raises:
         Disagreement: If that is above 1e-4.
     """
-    with _restored(network), torch.no_grad():
+    with _restored(network):
         deployed = write(
             network,
             path,
@@ -88,7 +88,8 @@ def export(
             readout=readout,
             names=names,
         )
-        ours = deployed(inputs).numpy()
+        with torch.no_grad():
+            ours = deployed(inputs).numpy()
     difference = relative_difference(ours, runtime.open(path).outputs(inputs.numpy()))
     if not difference <= AGREEMENT:
         raise Disagreement(

@@ -2,24 +2,22 @@
 
     python benchmarks/bench_bytes.py MNIST WORK [--lines NAME ...] [--write]
 
-In each line a wide network teaches a narrow one of plain convolutions, whose batch norms are folded, or LeNet-5, which
-is cut as in `bench_lenet.py`; then each kilobyte gets an ever higher price. Images are turned by up to 12 degrees,
-scaled by up to a tenth and shifted by up to two pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each
-bound of bytes the answer is the point within it with the lowest error on validation; test images judge every point, and
-choose none.
+In each line a wide network teaches a narrow one of plain convolutions, whose batch norms are folded; then each kilobyte
+gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two
+pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it
+with the lowest error on validation; test images judge every point, and choose none.
 """
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from bench_lenet import CLASSES, LABELS, SEED, SHAPE, Evaluator, Point, cheapened, cut
-from bench_lenet import LINES as CUT_LINES
+from bench_lenet import CLASSES, LABELS, SEED, SHAPE, Evaluator, Point, cheapened
 from committed import RESULTS, ROOT, conditions, place_table, read, show, source
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,24 +71,17 @@ def _turns(views: Warps, view: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network by its factory, and how long it is trained."""
+class Cnn:
+    """A network of plain convolutions, and how long it is trained."""
 
     name: str
-    factory: str
-    arguments: dict[str, Any]
+    widths: Widths
     epochs: int
 
     def build(self, **arguments: Any) -> nn.Module:
         """With new weights."""
-        return build(
-            self.factory, classes=CLASSES, shape=SHAPE, arguments=self.arguments | arguments
-        )
-
-
-def cnn(name: str, widths: Widths, epochs: int) -> Trained:
-    """A network of plain convolutions."""
-    return Trained(name, "espalier:cnn", {"widths": [list(stage) for stage in widths]}, epochs)
+        arguments["widths"] = [list(stage) for stage in self.widths]
+        return build("espalier:cnn", classes=CLASSES, shape=SHAPE, arguments=arguments)
 
 
 class Bench(Evaluator):
@@ -104,69 +95,47 @@ class Bench(Evaluator):
         """Turned, scaled and shifted."""
         return Warps(len(self.splits["train"]), 2, False, SEED, count)
 
-    def trained(self, one: Trained, objective: Objective, recipe: Recipe) -> nn.Module:
+    def trained(self, cnn: Cnn, objective: Objective, recipe: Recipe) -> nn.Module:
         """A new network, trained."""
-        seed_all(SEED, "weights", one.name)
-        network = one.build()
-        self.train(network, objective, replace(recipe, epochs=one.epochs), one.name)
+        seed_all(SEED, "weights", cnn.name)
+        network = cnn.build()
+        self.train(network, objective, replace(recipe, epochs=cnn.epochs), cnn.name)
         return network
 
 
-def folded(bench: Bench, network: nn.Module, student: Trained) -> nn.Module:
+def folded(network: nn.Module, student: Cnn) -> nn.Module:
     """The network without norms, as its factory builds one: the packed file needs no list of what was removed."""
-    del bench
     plain = student.build(norms=False)
     plain.load_state_dict(fold_batch_norms(network.cpu(), torch.zeros(2, *SHAPE)).state_dict())
     return plain
 
 
-def cut_lenet(bench: Bench, network: nn.Module, student: Trained) -> nn.Module:
-    """LeNet-5 with a tenth of its parameters, as in `bench_lenet.py`."""
-    (line,) = [one for one in CUT_LINES if one.factory == student.name]
-    name = f"{student.name}-cut"
-    return bench.cached(name, lambda: cut(bench, network, replace(line, epochs=10)))
-
-
 @dataclass(frozen=True)
 class Line:
-    """A student, its teacher, and the prices that it is made cheaper at, one after another.
+    """A student, its teacher, and the prices that it is made cheaper at, one after another."""
 
-    Attributes:
-        teacher: teacher of the student, at all prices.
-        student: network before it has a price.
-        points: the prices.
-        reduced: makes the network smaller, before it has a price.
-    """
-
-    teacher: Trained
-    student: Trained
+    teacher: Cnn
+    student: Cnn
     points: tuple[Point, ...]
-    reduced: Callable[[Bench, nn.Module, Trained], nn.Module] = folded
 
 
-TEACHER = cnn("teacher", ((16, 16), (32, 32), (64, 64)), 16)
-WIDE_TEACHER = cnn("wide teacher", ((24, 24), (48, 48), (96, 96)), 20)
+TEACHER = Cnn("teacher", ((16, 16), (32, 32), (64, 64)), 16)
+WIDE_TEACHER = Cnn("wide teacher", ((24, 24), (48, 48), (96, 96)), 20)
 LINES = (
     Line(
         TEACHER,
-        cnn("student", ((8, 12), (16, 16), (20, 24)), 24),
+        Cnn("student", ((8, 12), (16, 16), (20, 24)), 24),
         (Point(0.002, 15), Point(0.006, 12), Point(0.015, 15), Point(0.04, 12), Point(0.1, 20)),
     ),
     Line(
         TEACHER,
-        cnn("narrow", ((6, 8), (10, 12), (12, 14)), 24),
+        Cnn("narrow", ((6, 8), (10, 12), (12, 14)), 24),
         (Point(0.01, 12), Point(0.03, 14), Point(0.06, 20), Point(0.15, 25), Point(0.2, 15)),
     ),
     Line(
         WIDE_TEACHER,
-        cnn("wide", ((10, 14), (20, 22), (26, 30)), 48),
+        Cnn("wide", ((10, 14), (20, 22), (26, 30)), 48),
         (Point(0.002, 20), Point(0.005, 15)),
-    ),
-    Line(
-        WIDE_TEACHER,
-        Trained("lenet5", "espalier:lenet5", {}, 24),
-        (Point(0.006, 15), Point(0.025, 15), Point(0.07, 20), Point(0.1, 25)),
-        cut_lenet,
     ),
 )
 NAMES = [line.student.name for line in LINES]
@@ -201,7 +170,7 @@ def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
     recipe = replace(LABELS, views=VIEWS)
     network = bench.cached(student.name, lambda: bench.trained(student, bench.taught(), recipe))
     yield errors(bench, student.name, network, student.epochs)
-    network = line.reduced(bench, network, student)
+    network = folded(network, student)
     for point in line.points:
         priced = f"{student.name}-{point.rate}"
         network = bench.cached(priced, lambda: cheapened(bench, network, point, priced))  # noqa: B023

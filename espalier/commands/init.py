@@ -18,6 +18,7 @@ from espalier.paths import DATA, GATES, PARAMS, STATE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 _OTHER_GATES = ("table", "questions", "spoken-digits", "mnist-mlp")  # recipes with gates_other.yaml
+_OF_WEIGHTS = "Weights of trained networks. The teacher is made again when a file here changes.\n"
 _FILES = {  # of a project: template
     "dvc.yaml": "pipeline.yaml",  # by another name, because DVC reads every dvc.yaml of a repository
     "prefect.yaml": "prefect.yaml",
@@ -100,14 +101,18 @@ def _write(path: Path, content: str) -> None:
 
 
 def _prepare_import(folder: Path) -> None:
-    """A place for weights, on which the teacher's stage depends, and one for networks."""
-    (folder / "weights").mkdir(exist_ok=True)
+    """A place for weights, on which the teacher's stage depends, and one for networks.
+
+    The stage depends on the folder and not on `teacher.weights`, which may be a published name such as
+    `DEFAULT`, or absent.
+    """
+    _write(folder / "weights" / "README.md", _OF_WEIGHTS)
     if not (folder / "networks.py").exists():
         shutil.copyfile(TEMPLATES / "networks.py", folder / "networks.py")
     path = folder / "dvc.yaml"
     stages = path.read_text()
     line = "    deps: [prepared/dataset.json, prepared/train.safetensors, prepared/validation.safetensors"
-    path.write_text(stages.replace(line, line + ', "${teacher.weights}", networks.py', 1))
+    path.write_text(stages.replace(line, line + ", weights, networks.py", 1))
 
 
 def _name(folder: Path) -> str:

@@ -13,6 +13,7 @@ from properties import assert_explains
 from espalier.commands import data, import_network, init, make, prepare
 from espalier.data.prepared import read_dataset
 from espalier.errors import BadInput
+from espalier.making.problems import find_problems
 from espalier.params import read_params
 from espalier.settings.recipes import RECIPES
 
@@ -99,6 +100,24 @@ def test_a_network_of_the_user_is_imported_by_the_recipe(tmp_path, monkeypatch, 
     assert "Accuracy on validation" in capsys.readouterr().out
     make.run(root, "teacher")  # which checks that DVC knows the file
     monkeypatch.delitem(sys.modules, "networks")
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {"by": "import", "model": "torchvision:resnet18", "weights": "DEFAULT"},
+        {"model": "espalier:mlp", "epochs": 1},
+    ],
+    ids=["published weights", "no weights"],
+)
+def test_dvc_reads_a_project_of_the_recipe_import_with_another_teacher(tmp_path, teacher):
+    root = tmp_path / "project"
+    init.run(root, "import")
+    params = yaml.safe_load((root / "params.yaml").read_text()) | {"teacher": teacher}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    stages = call(root, sys.executable, "-m", "dvc", "stage", "list", "--all")
+    assert "teacher" in stages
+    assert find_problems(root) == []
 
 
 def test_present_files_are_never_overwritten(tmp_path):

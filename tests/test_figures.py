@@ -131,3 +131,11 @@ def test_the_imported_network_at_half_its_work_is_as_good_as_the_page_says(proje
     for name, found in record["models"].items():
         assert f"| {name} | {100 * found['accuracy']:.1f} % |" in page
         assert f"| {found['speedup_1']:.1f}x | {found['speedup_64']:.1f}x |" in page
+
+
+@pytest.mark.parametrize("size", [1_000, 2_500, 6_000])
+def test_the_smallest_files_of_the_readme_are_those_of_the_results(project_root, size):
+    _, row = import_module("bench_bytes").best_within(size)
+    length = f"{row['bytes']} bytes" if row["bytes"] < 1000 else f"{row['bytes'] / 1000:.1f} KB"
+    readme = " ".join((project_root / "README.md").read_text().split())
+    assert f"{length} at {row['test']:.2f} %" in readme

@@ -45,6 +45,10 @@ CHECKPOINTS = {
     "a state": lambda state: state,
     "of DataParallel": lambda state: wrapped(state, "module."),
     "of a training script": lambda state: {"epoch": 3, "state_dict": wrapped(state, "module.")},
+    "beside the weights of its classes": lambda state: {
+        "state_dict": state,
+        "class_weights": torch.ones(10),
+    },
     "of torchvision's references": lambda state: {"model": state, "optimizer": {"state": {}}},
     "of a compiled network": lambda state: {"model": wrapped(state, "_orig_mod.")},
     "of Lightning": lambda state: {"state_dict": wrapped(state, "model."), "global_step": 7},

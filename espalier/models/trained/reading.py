@@ -109,12 +109,12 @@ def _chosen(path: Path, content: Any, place: str) -> tuple[dict[str, Tensor], tu
 
 
 def _usual(path: Path, content: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of a checkpoint, in one of the usual places."""
-    if _is_state(content):
-        return _tensors(path, content, "the file"), ()
+    """The tensors of a checkpoint, in one of the usual places; there may be other tensors beside them."""
     places = [
         key for key in _PLACES if isinstance(content, Mapping) and _is_state(content.get(key))
     ]
+    if not places and _is_state(content):
+        return _tensors(path, content, "the file"), ()
     if not places:
         raise BadInput(
             f"Expected {path} to hold tensors by name, or to have them under one of "

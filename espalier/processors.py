@@ -23,5 +23,5 @@ def batch_size_for(layer: int, fewest: int, most: int) -> int:
         most: largest number.
     """
     fitting = _LARGEST_LAYER // max(1, layer)
-    power = 2 ** max(0, fitting.bit_length() - 1)
+    power: int = 2 ** max(0, fitting.bit_length() - 1)
     return min(max(fewest, power), most)

@@ -23,6 +23,9 @@ _NEVER = frozenset(
     )
 )
 
+# packages whose code is not the user's: it needs no trust, and its version is recorded
+LIBRARIES = ("espalier", "torchvision", "timm")
+
 
 def refuse_untrusted(place: str, trusted: Collection[str]) -> None:
     """Refuse a function that may not run here.

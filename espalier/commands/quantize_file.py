@@ -102,15 +102,15 @@ def _input_of(file: Path) -> tuple[tuple[int, ...], str, int | None]:
     if len(inputs) != 1:
         raise BadInput(f"Expected {file} to have one input; found {len(inputs)}.")
     tensor = inputs[0].type.tensor_type
-    examples, *sizes = (int(one.dim_value) for one in tensor.shape.dim)
-    shape = tuple(sizes)
+    sizes = tuple(int(one.dim_value) for one in tensor.shape.dim)
+    shape = sizes[1:]
     kind = _TYPES.get(tensor.elem_type)
     if kind is None or len(shape) != 3 or shape[0] not in (1, 3) or 0 in shape:
         raise BadInput(
             f"Expected the input of {file} to be images (N, 1 or 3, height, width) of float32 or "
             f"uint8; found {list(shape)} of type {tensor.elem_type}."
         )
-    return shape, kind, examples or None
+    return shape, kind, sizes[0] or None
 
 
 def _images(folder: Path, shape: tuple[int, ...], most: int) -> NDArray[np.uint8]:

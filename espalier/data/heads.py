@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from espalier.data.labels import Labels, Names, as_targets, read_labels
-from espalier.data.source import LabelledHead, first
+from espalier.data.labels import Labels, Names, as_targets, read_labels, refuse_missing
+from espalier.data.source import LabelledHead
 from espalier.errors import BadInput
-from espalier.inputs.table.columns import is_missing
 from espalier.prediction import Heads, Regression
 from espalier.settings.data import DataSettings
 from espalier.settings.tasks import HeadSettings, TaskName
@@ -108,23 +107,14 @@ def _read_head(
     place: str, columns: Sequence[tuple[pd.Series, Names | None]], head: HeadSettings, name: str
 ) -> Labels:
     if head.task != "multilabel":  # where a missing label is the empty set
-        _refuse_missing(place, pd.concat([column for column, _ in columns], ignore_index=True))
+        values = pd.concat([column for column, _ in columns], ignore_index=True)
+        refuse_missing(place, values, "remove these rows, or leave out the head")
     labels = read_labels(place, columns, head.task_settings, name)
     if labels.task == "classification":
         labels = _with_classes(place, labels)
     if len(set(labels.values)) < 2:
         raise BadInput(f"Expected {place} to have different labels; found only one.")
     return labels
-
-
-def _refuse_missing(place: str, column: pd.Series) -> None:
-    missing = column.map(is_missing).astype(bool)
-    if missing.any():
-        raise BadInput(
-            f"Expected every row of {place} to have a label; found {int(missing.sum())} of "
-            f"{len(column)} without, the first is row {first(missing)}. Remove these rows, or leave "
-            "out the head."
-        )
 
 
 def _with_classes(place: str, labels: Labels) -> Labels:

@@ -69,19 +69,29 @@ def read_labels(
     names = given.pop() if given else None
     if task == "multilabel":
         return _sets(place, values, names)
-    _refuse_missing(place, values)
+    refuse_missing(place, values, "name its class, or remove it")
     if values.map(lambda value: isinstance(value, str)).all():
         known = names or tuple(sorted(set(values)))
         return Labels(_numbered(place, values, known), known)
     return Labels(_whole_numbers(place, values), names)
 
 
-def _refuse_missing(place: str, values: pd.Series) -> None:
+def refuse_missing(place: str, values: pd.Series, way_out: str) -> None:
+    """Refuse a column in which labels are missing.
+
+    Args:
+        place: file, folder or column, for the message.
+        values: labels.
+        way_out: what to do about the rows.
+
+    Raises:
+        BadInput: if some are.
+    """
     missing = values.map(is_missing).astype(bool)
     if missing.any():
         raise BadInput(
             f"Expected every row of {place} to have a label; found {int(missing.sum())} of "
-            f"{len(values)} without, the first is row {first(missing)}: name its class, or remove it."
+            f"{len(values)} without, the first is row {first(missing)}: {way_out}."
         )
 
 

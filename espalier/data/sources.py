@@ -165,12 +165,13 @@ def _expanded(source: str) -> Path:
 
 def _refuse_listing(path: Path, settings: DataSettings) -> None:
     """Refuse a table that names the files of its examples, which would not come along."""
-    for kind in ("image", "audio"):
-        if path.suffix.lower() in listings.ENDINGS and listings.is_listing(path, kind, settings):
-            raise BadInput(
-                f"Expected a folder of the files that {path} lists; found the list alone: "
-                f"`espalier data {shlex.quote(str(path.parent))}` brings both."
-            )
+    if path.suffix.lower() not in listings.ENDINGS:
+        return
+    if any(listings.is_listing(path, kind, settings) for kind in ("image", "audio")):
+        raise BadInput(
+            f"Expected a folder of the files that {path} lists; found the list alone: "
+            f"`espalier data {shlex.quote(str(path.parent))}` brings both."
+        )
 
 
 def _copy_file(path: Path, draft: Path) -> None:

@@ -13,7 +13,7 @@ from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
-from espalier.data.labels import Labels, Names, names_in_metadata
+from espalier.data.labels import Labels, Names, names_in_metadata, refuse_missing
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of
 from espalier.decoders.parquet_files import read_table
@@ -227,14 +227,9 @@ def _complete(path: Path, column: pd.Series, name: str, task: TaskName | None) -
     Raises:
         BadInput: if one is missing.
     """
-    missing = column.map(is_missing).astype(bool)
     if task == "multilabel":
-        return column.astype(object).mask(missing, "")
-    if missing.any():
-        raise BadInput(
-            f"Expected every row of {path} to have a label in the column `{name}`; found {int(missing.sum())} of "
-            f"{len(column)} without, the first is row {int(missing.to_numpy().argmax())}."
-        )
+        return column.astype(object).mask(column.map(is_missing).astype(bool), "")
+    refuse_missing(f"the column `{name}` of {path}", column, "give it one, or remove it")
     return column.astype(object)
 
 

@@ -103,10 +103,12 @@ def export(
 def _restored(network: nn.Module) -> Iterator[None]:
     """The network in the modes and on the device of before, after the block."""
     devices = {parameter.device for parameter in network.parameters()}
-    with evaluating(network):
-        yield
-    if len(devices) == 1:
-        network.to(devices.pop())
+    try:
+        with evaluating(network):
+            yield
+    finally:
+        if len(devices) == 1:
+            network.to(devices.pop())
 
 
 def write(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from espalier import files
+from espalier.own_functions import LIBRARIES
 
-_LIBRARIES = ("espalier", "torchvision", "timm")  # their versions are recorded
 _INSTALLED = ("site-packages", "dist-packages")  # folders whose packages do not belong to the user
 
 
@@ -21,7 +21,7 @@ def own_code(functions: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     waiting = {place.partition(":")[0].partition(".")[0] for place in functions}
-    while waiting := waiting - found.keys() - set(_LIBRARIES):
+    while waiting := waiting - found.keys() - set(LIBRARIES):
         package = min(waiting)
         found[package] = _hash(package)
         waiting |= set(_neighbours(package))
@@ -64,7 +64,7 @@ def _neighbours(package: str) -> Iterator[str]:
     if place is None or place.parent.name in _INSTALLED:
         return
     for name in {name for source in _sources(place) for name in _imported(source)}:
-        other = None if name in _LIBRARIES else _place(name)
+        other = None if name in LIBRARIES else _place(name)
         if other is not None and other.parent == place.parent:
             yield name
 

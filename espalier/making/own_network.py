@@ -1,6 +1,5 @@
 """A new network of the user's own code, checked before it is trained."""
 
-import copy
 import tempfile
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from espalier.data.names import VALIDATION
 from espalier.errors import BadInput, reason_of
 from espalier.export.onnx import export
 from espalier.making.job import Job
-from espalier.models.build import LIBRARIES
 from espalier.models.graph import evaluating
+from espalier.own_functions import LIBRARIES
 from espalier.params import BaseEntry
 from espalier.training.heads import heads_of
 
@@ -40,7 +39,7 @@ def check_own_network(job: Job[BaseEntry], network: nn.Module) -> None:
     inputs, _ = job.data.stored(VALIDATION)
     with tempfile.TemporaryDirectory(dir=job.project.drafts, prefix="export.") as folder:
         export(
-            copy.deepcopy(network),
+            network,
             Path(folder, "model.onnx"),
             inputs[:_COMPARED],
             job.data.deployed_front,

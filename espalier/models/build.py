@@ -74,9 +74,6 @@ def build(
     return Architecture(factory, classes, shape, arguments).attach(module)
 
 
-LIBRARIES = ("espalier", "torchvision", "timm")  # whose networks need no trust
-
-
 def find_factory(name: str, trusted: Collection[str] = ()) -> Factory:
     """The function that builds a network.
 

@@ -266,7 +266,7 @@ def _check_tree(params: Params) -> None:
 
 
 def _check_epochs(params: Params) -> None:
-    """Refuse new networks that `training.epochs` leaves with random weights.
+    """Refuse new networks that stay with their random weights.
 
     Raises:
         BadInput: if there is one.

@@ -1,6 +1,6 @@
 """Parts that the entries of `params.yaml` have in common."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -180,19 +180,6 @@ class Trained(Parallel):
         overrides = {key: value for key, value in given.items() if key in RECIPE_KEYS}
         own = {key: value for key, value in given.items() if key not in overrides}
         return {**own, "overrides": overrides}
-
-    @model_validator(mode="after")
-    def _new_network_is_trained(self) -> Self:
-        if (
-            self.factory is not None
-            and self.recipe_keys.get("epochs") == 0
-            and not self.own_weights
-        ):
-            raise ValueError(
-                "Expected `epochs` above 0, because the weights of a new network are random; found "
-                "0. Trained weights come with `by: import`."
-            )
-        return self
 
     @property
     def recipe_keys(self) -> dict[str, Any]:

@@ -68,9 +68,8 @@ class Regression:
             tolerance: largest error of a right answer; None takes half a standard deviation.
         """
         values = targets.astype(float)
-        std = (
-            float(values.std()) if values.min() < values.max() else 1.0
-        )  # of equal ones, rounding leaves a rest
+        # of equal targets, rounding leaves a rest of a deviation
+        std = float(values.std()) if values.min() < values.max() else 1.0
         low, middle, high = (float(bound) for bound in np.quantile(values, (0.25, 0.5, 0.75)))
         chosen = tolerance if tolerance is not None else float(f"{std / 2:.2g}")
         return cls(chosen, float(values.mean()), std, (low, middle, high))

@@ -76,9 +76,9 @@ class Activations:
 
 def _batch_size(model: onnx.ModelProto, names: Collection[str]) -> int:
     """The number of images that the file takes at a time, else a power of two from 1 to 64 by the largest tensor."""
-    sizes = model.graph.input[0].type.tensor_type.shape.dim
-    if sizes and sizes[0].dim_value:
-        return int(sizes[0].dim_value)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    if dims and dims[0].dim_value:
+        return int(dims[0].dim_value)
     infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     sizes = [_bytes_of_one(info) for info in infos if info.name in names]
     return batch_size_for(max(sizes, default=1), 1, _MOST_IMAGES)

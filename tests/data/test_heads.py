@@ -130,7 +130,7 @@ def spoilt(column, values):
     ("change", "heads", "expected"),
     [
         (spoilt("size", [None, "low"]), HEADS, r"to have a \w+.*; found 1 of 1797 without"),
-        (spoilt("ink", ["", 3.0]), HEADS, "the column `ink`; found 1 of 1797"),
+        (spoilt("ink", ["", 3.0]), HEADS, "the column `ink` of .*; found 1 of 1797"),
         (spoilt("ink", ["much", 3.0]), {"ink": HeadSettings(task="regression")}, "found 'much'"),
         (lambda table: table.drop(columns="ink"), HEADS, "the column `ink`, the labels of the head"),
         (lambda table: table.assign(size="low"), HEADS, "head size .* different labels"),

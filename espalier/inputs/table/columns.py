@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 _LARGEST = float(np.finfo(np.float32).max)
 _PRECISION = float(np.finfo(np.float32).eps)
-_OF_PANDAS = (
-    "NAType",
-    "NaTType",
-)  # the types of pandas' missing values, by name: pandas is not needed here
+# the types of pandas' missing values, by name: pandas is not needed here
+_OF_PANDAS = ("NAType", "NaTType")
 
 Cell = str | float | int | bool | None
 

@@ -22,7 +22,7 @@ def lowest(
         Scores (1, 2, 3, 4) of one layer, half of them removed: (False, False, True, True).
     """
     ascending = np.argsort(scores, kind="stable")
-    best = best_of_layers(scores, layer)
+    best = _last_of_layers(ascending, layer)
     removable = ascending[~best[ascending]]
     kept = np.ones(len(scores), bool)
     kept[removable[: round(fraction * len(scores))]] = False
@@ -31,7 +31,12 @@ def lowest(
 
 def best_of_layers(scores: NDArray[np.float64], layer: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(count,) whether an element has the highest score of its layer; of equal ones the last."""
-    descending = np.argsort(scores, kind="stable")[::-1]
+    return _last_of_layers(np.argsort(scores, kind="stable"), layer)
+
+
+def _last_of_layers(ascending: NDArray[np.int64], layer: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(count,) whether an element is the last of its layer in an order."""
+    descending = ascending[::-1]
     first = np.unique(layer[descending], return_index=True)[1]
     best = np.zeros(len(layer), bool)
     best[descending[first]] = True

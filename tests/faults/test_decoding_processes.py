@@ -49,7 +49,7 @@ def wrap(module, name, content_of):
     setattr(module, name, wrapped)
 import PIL.Image, pyarrow.parquet, soundfile
 wrap(PIL.Image, "open", lambda file: file.getvalue())
-wrap(soundfile, "read", lambda file: file.getvalue())
+wrap(soundfile, "SoundFile", lambda file: file.getvalue())
 wrap(pyarrow.parquet, "ParquetFile", lambda path: path.name.encode())
 '''  # fmt: skip
 FAULT = {"SEGV": "SIGSEGV", "HANG": "`data.decode_seconds`", "GREEDY": "192 MB of memory"}

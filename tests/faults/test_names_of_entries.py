@@ -9,8 +9,8 @@ import pytest
 from properties import assert_explains
 
 from espalier.errors import BadInput
+from espalier.gates import refuse_entries
 from espalier.params import check
-from espalier.registry.promotion.policies import refuse_entries
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = {"from": "teacher", "by": "prune", "keep_macs": 0.5}

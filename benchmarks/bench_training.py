@@ -3,7 +3,7 @@
     python benchmarks/bench_training.py [--rounds 3] [--write]
 
 `espalier.upkeep.training_speed` has the ways. A tree is one student and three recoveries of as many epochs: the bank is
-empty for the first of them, and full for the others.
+empty for the first of them, and full for the others. Processors that train in bfloat16 have a result of their own.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from committed import conditions, show
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import torch
 
+from espalier.training.device import computes_bfloat16
 from espalier.upkeep.training_speed import EMPTY, FULL, IN_MEMORY, PLAIN, DistillationSpeed
 
 IMAGES, RECOVERIES = 1280, 3
@@ -45,7 +47,8 @@ def main() -> None:
             "tree over in memory": round(seconds[IN_MEMORY] / tree, 2),
         },
     }
-    show("training", result, write=given.write)
+    precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
+    show(f"training/{precision}", result, write=given.write)
 
 
 def peak_of(way: str) -> int:

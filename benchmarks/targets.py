@@ -105,28 +105,29 @@ def above_peers(keep: float) -> Figure:
     return figure
 
 
-_EPOCH = "epoch of ResNet-56 teaching ResNet-20"
 TARGETS = (
-    Target(
-        f"{_EPOCH}, empty bank, against the best loop without a bank",
-        "training",
-        at("speed", "empty bank over in memory"),
-        least=1.3,
-        unit="x",
-    ),
-    Target(
-        "one student and three recoveries, against a plain loop with a DataLoader",
-        "training",
-        at("speed", "tree over plain"),
-        least=2,
-        unit="x",
-    ),
-    Target(
-        "the same, against the best loop without a bank",
-        "training",
-        at("speed", "tree over in memory"),
-        least=1.6,
-        unit="x",
+    *(
+        Target(
+            f"{words}, in {precision}",
+            f"training/{precision}",
+            at("speed", ways),
+            least=least,
+            unit="x",
+        )
+        for precision in ("float32", "bfloat16")
+        for ways, words, least in (
+            (
+                "empty bank over in memory",
+                "epoch of ResNet-56 teaching ResNet-20, empty bank, against the best loop without a bank",
+                1.3,
+            ),
+            (
+                "tree over plain",
+                "one student and three recoveries, against a plain loop with a DataLoader",
+                2,
+            ),
+            ("tree over in memory", "the same, against the best loop without a bank", 1.6),
+        )
     ),
     Target(
         "training on images that are read from the disk batch by batch, against images in memory",

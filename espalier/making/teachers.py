@@ -1,7 +1,8 @@
 """The teachers of an entry: their outputs, and the inputs that they see."""
 
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -15,7 +16,10 @@ from espalier.params import Taught
 from espalier.paths import ARCHITECTURE, DEPLOYED
 from espalier.prediction import Concepts
 from espalier.runtimes.as_network import BATCH, DeployedNetwork
+from espalier.training.device import autocast, trains_in_bfloat16
 from espalier.training.scoring import Inference
+
+_Way = Literal["file", "bfloat16", "float32"]
 
 
 def bank_of(job: Job[Taught], teacher: str) -> Bank:
@@ -23,12 +27,29 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
 
     All students and prune cycles that depend on the same values share the folder.
     """
-    data, augmentations = job.data, job.data.augmentations
+    way, concepts = _way(job, teacher), _concepts(job, teacher)
+    inference = _inference(job, teacher, way)
+    loaded: list[nn.Module] = []  # loaded when the first output is missing
+
+    def outputs(view: int) -> Tensor:
+        if not loaded:
+            loaded.append(_deployed(job, teacher) if way == "file" else job.project.load(teacher))
+        augment = partial(_augment, job.data.augmentations, view)
+        answered = inference.outputs(loaded[0], augment, view=view, processes=job.processes)[0]
+        return answered if concepts is None else concepts.logits(answered)
+
+    folder = files.digest(_dependencies(job, teacher, way))[:32]
+    return Bank(job.project.bank / folder, outputs, job.processes)
+
+
+def _dependencies(job: Job[Taught], teacher: str, way: _Way) -> dict[str, Any]:
+    """Everything that the outputs of a teacher depend on."""
+    data = job.data
     depends: dict[str, Any] = {
         "teacher": job.project.identity(teacher),
         "architecture": job.project.hashes(teacher)[ARCHITECTURE],
         "data": data.version,
-        "views": augmentations.key,
+        "views": data.augmentations.key,
         "machine": [job.inputs["device"], job.inputs["versions"]["torch"], job.recipe.threads],
     }
     code = own_code([job.project.architecture(teacher).factory])
@@ -36,35 +57,38 @@ def bank_of(job: Job[Taught], teacher: str) -> Bank:
         depends["code"] = code
     if data.decoder_versions:
         depends["decoders"] = data.decoder_versions
-    concepts = _concepts(job, teacher)
-    if job.data.concepts is not None:  # other examples, and other outputs
-        depends["classes"] = job.data.concepts.as_json()
-    by_file = _answers_by_file(job, teacher)
-    if by_file:
+    if data.concepts is not None:  # other examples, and other outputs
+        depends["classes"] = data.concepts.as_json()
+    if way == "bfloat16":
+        depends["precision"] = way
+    if way == "file":
         runtime = job.runtime
         depends["file"] = [job.project.hashes(teacher)[DEPLOYED], runtime.name, runtime.version]
-    front = nn.Identity() if by_file else own_front(job, teacher) or data.front
-    inference = Inference(data.train, front, BATCH if by_file else None)
-    loaded: list[nn.Module] = []  # loaded when the first output is missing
-
-    def outputs(view: int) -> Tensor:
-        if not loaded:
-            loaded.append(_deployed(job, teacher) if by_file else job.project.load(teacher))
-        augment = partial(_augment, augmentations, view)
-        answered = inference.outputs(loaded[0], augment, view=view, processes=job.processes)[0]
-        return answered if concepts is None else concepts.logits(answered)
-
-    return Bank(job.project.bank / files.digest(depends)[:32], outputs, job.processes)
+    return depends
 
 
-def _answers_by_file(job: Job[Taught], teacher: str) -> bool:
-    """Whether a teacher answers by its deployed file: it computes the same, and is faster on a processor.
+def _way(job: Job[Taught], teacher: str) -> _Way:
+    """How a teacher computes: as its students are trained, and by its deployed file where that gives the same.
 
-    In integers, or with a readout, the file gives other values than the network.
+    In integers, or with a readout, the file gives other values than the network. A network in
+    integers computes exactly.
     """
-    on_processor = job.processes.device.type == "cpu"
-    in_float = job.project.architecture(teacher).quantization is None
-    return on_processor and in_float and job.data.task.readout() is None
+    device = job.processes.device
+    if job.project.architecture(teacher).quantization is not None:
+        return "float32"
+    if trains_in_bfloat16(job.recipe, device):
+        return "bfloat16"
+    return "file" if device.type == "cpu" and job.data.task.readout() is None else "float32"
+
+
+def _inference(job: Job[Taught], teacher: str, way: _Way) -> Inference:
+    """The training examples as a teacher sees them."""
+    if way == "file":
+        return Inference(job.data.train, nn.Identity(), BATCH)
+    front = own_front(job, teacher) or job.data.front
+    in_training = partial(autocast, job.recipe, job.processes.device)
+    precision = in_training if way == "bfloat16" else nullcontext
+    return Inference(job.data.train, front, precision=precision)
 
 
 def _deployed(job: Job[Taught], teacher: str) -> DeployedNetwork:

@@ -42,8 +42,8 @@ def computes_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The context in which the network computes.
+def trains_in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Whether a recipe has the network compute in bfloat16 on that device.
 
     Raises:
         BadInput: if bfloat16 is requested on a device that only emulates it.
@@ -55,7 +55,16 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
             "bfloat16 arithmetic; "
             "found `precision = bfloat16`."
         )
-    if able and recipe.precision != "float32":
+    return able and recipe.precision != "float32"
+
+
+def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context in which the network computes.
+
+    Raises:
+        BadInput: as of `trains_in_bfloat16`.
+    """
+    if trains_in_bfloat16(recipe, device):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
 

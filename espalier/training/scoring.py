@@ -1,6 +1,7 @@
 """Inference over a split, in its order."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class Inference:
     """Runs networks over one split in evaluation mode, always in the same batches, for reproducible bits.
 
     Without a `batch_size`, it follows from the outputs of the network's layers; see
-    `inference_batch_size`.
+    `inference_batch_size`. `precision` makes the context in which the network computes.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class Inference:
         batch_size: int | None = None,
         *,
         task: Task = CLASSIFICATION,
+        precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._examples = examples
         self._front = front
         self._batch_size = batch_size
         self.task = task
+        self._precision = precision
 
     @torch.no_grad()
     def outputs(
@@ -62,7 +65,7 @@ class Inference:
         own = groups if processes is None else processes.part(groups) or groups[:1]
         for batch in self._examples.batches(own, view):
             images = batch.inputs if transform is None else transform(batch.inputs, batch.index)
-            heads = list(heads_of(network(self._front(images))).values())
+            heads = list(self._heads(network, images).values())
             logits.append(heads[head])
             labels.append(labels_of(batch.targets, head) if len(heads) > 1 else batch.targets)
         network.train(training)
@@ -70,6 +73,13 @@ class Inference:
             counts = [len(group) for group in groups]
             logits, labels = (processes.join_parts(one, counts) for one in (logits, labels))
         return torch.cat(logits), torch.cat(labels)
+
+    def _heads(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        """The outputs of each head for stored inputs (N, ...)."""
+        inputs = self._front(images)
+        with self._precision():
+            outputs = network(inputs)
+        return heads_of(outputs)
 
     def _fitting(self, network: nn.Module) -> int:
         """The batch size that suits a network."""

@@ -6,14 +6,18 @@ ResNet-56 teaches ResNet-20 on random images of 32 x 32, for an epoch:
 |---|---|---|
 | `plain` | asked for each batch | a DataLoader of single ones, augmented one by one, as in most tutorials |
 | `in memory` | asked for each batch | batches of tensors, channels last: the best loop without a bank |
-| `empty bank` | asked once for each view, by its deployed file on a processor | as Espalier trains |
+| `empty bank` | asked once for each view | as Espalier trains |
 | `full bank` | answers are read | as Espalier trains, from the second student or recovery on |
+
+All but `plain` train in bfloat16 where the device computes it. A teacher in float32 on a processor answers the bank by
+its deployed file.
 """
 
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -33,7 +37,7 @@ from espalier.runtimes import DEFAULT
 from espalier.runtimes.as_network import BATCH, DeployedNetwork
 from espalier.seeds import seed_all
 from espalier.training.batches import Resident
-from espalier.training.device import join_process_group
+from espalier.training.device import autocast, join_process_group, to_device, trains_in_bfloat16
 from espalier.training.engine import fit
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
@@ -41,6 +45,7 @@ from espalier.training.scoring import Inference
 PLAIN, IN_MEMORY, EMPTY, FULL = "plain", "in memory", "empty bank", "full bank"
 _SHAPE, _BATCH, _TEMPERATURE, _WEIGHT = (3, 32, 32), 128, 4.0, 0.9
 _MEAN, _STD = (0.5,) * 3, (0.25,) * 3
+_FLOAT32 = nullcontext()
 
 
 class DistillationSpeed:
@@ -102,10 +107,13 @@ class DistillationSpeed:
         batches = (
             (front(self._views.apply(pixels[index], index, 0)), labels[index]) for index in groups
         )
-        self._distil(batches, torch.channels_last)
+        self._distil(batches, torch.channels_last, autocast(self._recipe, self._device))
 
     def _distil(
-        self, batches: Iterable[tuple[Tensor, Tensor]], layout: torch.memory_format
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        layout: torch.memory_format,
+        precision: AbstractContextManager[object] = _FLOAT32,
     ) -> None:
         """An epoch that asks the teacher for each batch (Hinton et al. 2015)."""
         teacher, student = (
@@ -117,9 +125,10 @@ class DistillationSpeed:
         )
         for given, labels in batches:
             images = given.to(self._device).contiguous(memory_format=layout)
-            with torch.no_grad():
-                answers = teacher(images)
-            outputs = student(images)
+            with precision:
+                with torch.no_grad():
+                    answers = teacher(images).float()
+                outputs = student(images).float()
             soft = functional.kl_div(
                 functional.log_softmax(outputs / _TEMPERATURE, 1),
                 functional.softmax(answers / _TEMPERATURE, 1),
@@ -159,11 +168,12 @@ class DistillationSpeed:
         def augment(pixels: Tensor, index: Tensor) -> Tensor:
             return self._views.apply(pixels, index, view)
 
-        on_gpu = self._device.type == "cuda"
-        front = self._front if on_gpu else nn.Identity()
-        teacher = _network(56).to(self._device) if on_gpu else self._deployed
-        batch = None if on_gpu else BATCH
-        return Inference(train, front, batch).outputs(teacher, augment)[0]
+        if self._device.type == "cpu" and not trains_in_bfloat16(self._recipe, self._device):
+            return Inference(train, nn.Identity(), BATCH).outputs(self._deployed, augment)[0]
+        teacher = to_device(_network(56), self._device)
+        precision = partial(autocast, self._recipe, self._device)
+        inference = Inference(train, self._front.to(self._device), precision=precision)
+        return inference.outputs(teacher, augment)[0]
 
     @cached_property
     def _deployed(self) -> DeployedNetwork:

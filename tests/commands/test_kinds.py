@@ -20,6 +20,7 @@ from espalier.making.teachers import bank_of
 from espalier.models.folder import content_hash
 from espalier.params import read_params
 from espalier.registry.promotion import promote
+from espalier.training.device import trains_in_bfloat16
 
 pytestmark = pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 
@@ -163,7 +164,9 @@ def test_the_bank_holds_what_the_network_of_the_teacher_computes(built):
     batch = next(data.train.batches([torch.arange(64)], 0))
     with torch.no_grad():
         computed = network(data.front(data.augmentations.apply(batch.inputs, batch.index, 0)))
-    assert torch.allclose(kept[:64], computed, rtol=2e-3, atol=2e-3)  # it is kept in float16
+    in_bfloat16 = trains_in_bfloat16(taught.recipe, taught.processes.device)
+    tolerance = 5e-2 if in_bfloat16 else 2e-3  # of 8 bits in each layer, or of float16 that is kept
+    assert torch.allclose(kept[:64], computed, rtol=tolerance, atol=tolerance)
 
 
 def test_the_best_model_is_promoted_by_its_gates(built, capsys):

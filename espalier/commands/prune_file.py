@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -103,14 +105,29 @@ def _from_factory(weights: Path, model: str | None, arguments: str | None, shape
     read = read_weights(weights)
     sizes = _sizes(shape)
     package = model.partition(":")[0].partition(".")[0]
-    network = build(
+    build_network = partial(
+        build,
         model,
-        classes=_classes(read),
         shape=sizes,
         arguments=mapping("--arguments", arguments),
         trusted=(package,),
-    ).eval()
-    return network, (*read.notes, *fit_weights(network, read)), sizes
+    )
+    network, notes = _fitted(build_network, read)
+    return network.eval(), (*read.notes, *notes), sizes
+
+
+def _fitted(
+    build_network: Callable[..., nn.Module], weights: Weights
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network whose number of classes is that of the weights, and what was left out of them."""
+    problems = []
+    for classes in _possible_classes(weights):
+        network = build_network(classes=classes)
+        try:
+            return network, fit_weights(network, weights)
+        except BadInput as error:
+            problems.append(error)
+    raise problems[0]
 
 
 def _from_onnx(file: Path, model: str | None, arguments: str | None, shape: str | None) -> Trained:
@@ -132,9 +149,10 @@ def _sizes(shape: str) -> tuple[int, ...]:
     return tuple(int(size) for size in shape.split("x"))
 
 
-def _classes(weights: Weights) -> int:
-    """The number of outputs: the rows of the last matrix."""
-    matrices = [tensor for tensor in weights.tensors.values() if tensor.ndim > 1]
-    if not matrices:
+def _possible_classes(weights: Weights) -> list[int]:
+    """The rows of the matrices, those of the last one first: it is the head, unless a network defines it earlier."""
+    rows = [len(tensor) for tensor in weights.tensors.values() if tensor.ndim > 1]
+    if not rows:
         raise BadInput("Expected weights of a network; found no matrix among them.")
-    return len(matrices[-1])
+    of_layers = [len(tensor) for tensor in weights.tensors.values() if tensor.ndim == 2]
+    return list(dict.fromkeys([rows[-1], *reversed(of_layers)]))

@@ -6,11 +6,13 @@ import sys
 import pytest
 import torch
 from properties import assert_explains
+from torch import nn
 
 from espalier.commands import prune_file
 from espalier.errors import BadInput
 from espalier.measures.macs import count_macs
 from espalier.models import build, load
+from espalier.models.trained import Weights
 from espalier.runtimes import DEFAULT
 
 SHAPE = (1, 8, 8)
@@ -64,6 +66,25 @@ def test_wrong_options_are_refused_and_nothing_is_written(weights, tmp_path, cha
         run(weights, tmp_path / "small", **changes)
     assert_explains(refusal.value, *words)
     assert not (tmp_path / "small").exists()
+
+
+class HeadFirst(nn.Module):
+    """A network that defines its head before the layers that it reads."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(16, classes)
+        self.first, self.second = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+
+
+def test_the_head_may_be_defined_first():
+    trained = HeadFirst(classes=7)
+    network, notes = prune_file._fitted(HeadFirst, Weights(trained.state_dict()))
+    assert notes == ()
+    assert torch.equal(network.head.weight, trained.head.weight)
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")

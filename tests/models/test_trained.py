@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from properties import assert_equal_outputs, assert_explains
 from torch import nn
 
@@ -213,3 +214,22 @@ def test_weights_that_cannot_be_had_are_refused_with_the_place_to_put_them(tmp_p
     with pytest.raises(BadInput) as refusal:
         published_weights("torchvision:resnet18", "IMAGENET")
     assert_explains(refusal.value, "IMAGENET1K_V1", "DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"), [("googlenet", "aux1, aux2"), ("inception_v3", "AuxLogits")]
+)
+def test_heads_that_only_training_uses_are_left_out(name, heads):
+    """torchvision's GoogLeNet and Inception are trained with them, and their weights have them."""
+    trained = getattr(torchvision.models, name)(num_classes=5, init_weights=False, aux_logits=True)
+    network = build(f"torchvision:{name}", classes=5, shape=(3, 96, 96))
+    notes = fit_weights(network, Weights(dict(trained.state_dict())))
+    assert notes == (f"Heads that only training uses are left out: {heads}.",)
+    assert torch.equal(network.fc.weight, trained.fc.weight)
+
+
+def test_but_a_network_that_has_them_gets_them():
+    trained = torchvision.models.googlenet(num_classes=5, init_weights=False, aux_logits=True)
+    with pytest.raises(BadInput, match=r"found 1 unexpected: other\.weight 1"):
+        fit_weights(trained, Weights({**trained.state_dict(), "other.weight": torch.zeros(1)}))
+    fit_weights(trained, Weights(dict(trained.state_dict())))

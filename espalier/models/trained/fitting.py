@@ -12,6 +12,8 @@ _COUNTER = (
     "num_batches_tracked"  # of batch norms: written since torch 0.4.1, used by no forward pass
 )
 
+_TRAINING_HEADS = ("aux1", "aux2", "AuxLogits")  # of torchvision's GoogLeNet and Inception
+
 
 def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False) -> tuple[str, ...]:
     """Load weights into a network in place, exactly: every tensor is used, and none is left as it was.
@@ -31,6 +33,8 @@ def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False)
     """
     expected = network.state_dict()
     given = _fitting_prefix(dict(weights.tensors), expected)
+    left_out = _training_heads(network, given)
+    given = {name: value for name, value in given.items() if _root(name) not in left_out}
     head = _misfitting_head(given, expected) if new_head else ()
     for name in head:
         given[name] = expected[name]
@@ -39,6 +43,23 @@ def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False)
             given.setdefault(name, expected[name])
     _refuse_differences(given, expected)
     network.load_state_dict(given)  # which copies, and so converts to the types of the network
+    return (*_about_training_heads(left_out), *_about_head(head, new_head=new_head))
+
+
+def _training_heads(network: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
+    """Heads of the weights that served their training alone, and that the network was built without."""
+    absent = [name for name in _TRAINING_HEADS if getattr(network, name, network) is None]
+    roots = {_root(name) for name in given}
+    return [name for name in absent if name in roots]
+
+
+def _about_training_heads(left_out: list[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    return (f"Heads that only training uses are left out: {', '.join(left_out)}.",)
+
+
+def _about_head(head: tuple[str, ...], *, new_head: bool) -> tuple[str, ...]:
     if not new_head:
         return ()
     if not head:
@@ -46,11 +67,16 @@ def fit_weights(network: nn.Module, weights: Weights, *, new_head: bool = False)
     return (f"New random weights stay in the head: {', '.join(head)}.",)
 
 
+def _root(name: str) -> str:
+    """The first layer of a name such as `aux1.conv.weight`."""
+    return name.partition(".")[0]
+
+
 def _fitting_prefix(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The names with a prefix that was removed although it belongs to the network."""
     if set(given) & set(expected):
         return given
-    roots = {name.partition(".")[0] for name in expected}
+    roots = {_root(name) for name in expected}
     if len(roots) == 1:
         root = roots.pop()
         return {f"{root}.{name}": tensor for name, tensor in given.items()}

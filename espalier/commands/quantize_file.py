@@ -40,15 +40,18 @@ def run(
         calibration: choice of ranges, one of `espalier.quantization.CALIBRATIONS`.
 
     Raises:
-        BadInput: if the file or the images cannot be read, or do not fit each other.
+        BadInput: if the file or the images cannot be read, or do not fit each other, or the file would
+            be replaced.
     """
+    target = out or file.with_name(f"{file.stem}-int8.onnx")
+    if target.resolve() == file.resolve():
+        raise BadInput(f"Expected --out to name another file than {file}; found the same.")
     shape, kind, batch = _input_of(file)
     images = _images(calibrate, shape, _MOST + _COMPARED)
     inputs = images if kind == "uint8" else _preprocessed(images, settings)
     sample, others = (_whole_batches(part, batch) for part in _parts(inputs))
     with DEFAULT.open_guarded(file) as model:  # before anything of the file is run in this process
         theirs = model.outputs(np.concatenate([others, sample]), batch)[: len(others)]
-    target = out or file.with_name(f"{file.stem}-int8.onnx")
     quantize(file, target, sample, calibration=calibration)
     ours = DEFAULT.open(target).outputs(others, batch)
     say = Console(soft_wrap=True, markup=False, highlight=False).print

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from espalier import files
 from espalier.errors import BadInput
 from espalier.quantization.embeddings import other_lookups
 from espalier.quantization.front import front_nodes, with_exported_front
 from espalier.quantization.quiet import quiet
+from espalier.quantization.ready import make_ready
 from espalier.quantization.recurrent import recurrent_notes
 
 # a convolution would be four times as slow as in float32; of lookups only embeddings are quantized
@@ -32,12 +33,11 @@ def quantize_dynamically(
         reduce_range: 7-bit weights, exact on processors without VNNI.
 
     Raises:
-        BadInput: if the network has neither linear layers nor LSTMs.
+        BadInput: if the network has neither linear layers nor LSTMs, or has integers already.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready, done = Path(folder) / "ready.onnx", Path(folder) / "done.onnx"
-        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        prepared = onnx.load(ready)
+        prepared = make_ready(source, ready)
         quantize_dynamic(
             ready,
             done,
@@ -51,4 +51,5 @@ def quantize_dynamically(
     if not any(node.op_type in _INTEGER for node in model.graph.node):
         expected = "Expected a network to be quantized dynamically to have linear layers or LSTMs; found none."
         raise BadInput(" ".join((expected, *recurrent_notes(model))))
-    onnx.save(model, target)
+    with files.writing(target) as draft:
+        onnx.save(model, draft)

@@ -11,14 +11,15 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from espalier import files
 from espalier.errors import BadInput
 from espalier.quantization.embeddings import other_lookups
 from espalier.quantization.front import front_nodes, readout_of_heads, with_exported_front
 from espalier.quantization.observe import Activations
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import WITHOUT_COUNTS
+from espalier.quantization.ready import make_ready
 from espalier.quantization.robust import Ranges, ranges_of_each, robust_ranges
 
 _OPERATORS = [
@@ -95,7 +96,7 @@ def quantize(
 
     Args:
         source: file to quantize; it is not changed.
-        target: path to write to.
+        target: path to write to; it is the old or the whole new file at any time.
         images: stored inputs (N, ...) of the training split, on which ranges are measured.
         calibration: choice of a range from a histogram: `minmax`, `percentile` or `entropy`.
         per_channel: whether every filter of a weight has its own scale.
@@ -104,13 +105,13 @@ def quantize(
             everywhere.
 
     Raises:
-        BadInput: if the calibration is unknown or there are no images.
+        BadInput: if the calibration is unknown, there are no images, or the file has integers already.
     """
     observed = observe_file(source, [images])
     ranges = observed.ranges(calibration)
-    onnx.save(
-        insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range), target
-    )
+    model = insert(observed.model, ranges, per_channel=per_channel, reduce_range=reduce_range)
+    with files.writing(target) as draft:
+        onnx.save(model, draft)
 
 
 def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
@@ -121,14 +122,13 @@ def observe_file(source: Path, samples: Sequence[np.ndarray]) -> Observed:
         samples: samples of stored inputs (N, ...).
 
     Raises:
-        BadInput: if there are no images.
+        BadInput: if there are no images, or as of `make_ready`.
     """
     if not samples or not all(len(images) for images in samples):
         raise BadInput("Expected calibration to be given images; found none.")
     with tempfile.TemporaryDirectory() as folder, quiet():
         ready = Path(folder) / "ready.onnx"
-        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        optimised = with_exported_front(onnx.load(ready), onnx.load(source))
+        optimised = with_exported_front(make_ready(source, ready), onnx.load(source))
         return Observed(
             optimised, tuple(Activations(ready, images, _OPERATORS) for images in samples)
         )

@@ -59,6 +59,23 @@ def test_a_file_of_integers_answers_like_the_original(folder, capsys):
     assert agreement > 95
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_file_itself_is_never_replaced(folder, tmp_path):
+    file = shutil.copy(folder / "net.onnx", tmp_path / "net.onnx")
+    before = file.read_bytes()
+    for out in (file, tmp_path / "images" / ".." / "net.onnx"):
+        with pytest.raises(BadInput, match="--out to name another file than"):
+            quantize_file.run(file, folder / "images", out, None, "entropy")
+    assert file.read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_that_is_not_there_yet_is_made(folder, tmp_path):
+    out = tmp_path / "new" / "folder" / "small.onnx"
+    quantize_file.run(folder / "net.onnx", folder / "images", out, None, "minmax")
+    assert DEFAULT.open(out).outputs(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
+
+
 @pytest.mark.parametrize(
     ("file", "images", "words"),
     [

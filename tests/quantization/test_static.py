@@ -14,7 +14,7 @@ from espalier.errors import BadInput
 from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
-from espalier.quantization import CALIBRATIONS, quantize
+from espalier.quantization import CALIBRATIONS, quantize, quantize_dynamically
 from espalier.quantization.observe import Activations
 from espalier.quantization.ranges import minmax
 from espalier.runtimes import DEFAULT
@@ -308,3 +308,73 @@ def test_a_tensor_that_is_zero_on_all_images_is_quantized(calibration, tmp_path)
         for name in ("int8.onnx", "float.onnx")
     )
     assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+@pytest.fixture
+def old_file(tmp_path):
+    """Makes the file of a network by torch's former exporter, of any opset."""
+    torch.manual_seed(0)
+    network = build("espalier:lenet5", classes=10, shape=(1, 28, 28)).eval()
+
+    def make(opset):
+        path = tmp_path / f"opset-{opset}.onnx"
+        torch.onnx.export(
+            network, (torch.rand(2, 1, 28, 28),), str(path), dynamo=False, opset_version=opset,
+            input_names=["x"], dynamic_axes={"x": {0: "n"}},
+        )  # fmt: skip
+        return path
+
+    return make
+
+
+IMAGES = np.random.default_rng(0).random((40, 1, 28, 28), np.float32)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("opset", [9, 11, 17])
+def test_files_of_every_opset_become_files_that_the_runtime_opens(old_file, tmp_path, opset):
+    """A scale for each channel needs opset 13."""
+    quantize(old_file(opset), tmp_path / "int8.onnx", IMAGES)
+    ours, theirs = (
+        DEFAULT.open(path).outputs(IMAGES) for path in (tmp_path / "int8.onnx", old_file(opset))
+    )
+    assert np.abs(ours - theirs).max() < 0.05 * np.ptp(theirs)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "how", [quantize, lambda source, target, _: quantize_dynamically(source, target)]
+)
+def test_nodes_without_names_are_quantized_and_what_is_before_them_is_not(old_file, tmp_path, how):
+    """The front is kept in floating point by its names."""
+    model = onnx.load(old_file(17))
+    scale = numpy_helper.from_array(np.float32(0.5), "scale")
+    model.graph.initializer.append(scale)
+    model.graph.node[0].input[0] = "scaled"
+    model.graph.node.insert(0, onnx.helper.make_node("Mul", ["x", "scale"], ["scaled"]))
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, tmp_path / "unnamed.onnx")
+    how(tmp_path / "unnamed.onnx", tmp_path / "int8.onnx", IMAGES)
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.4 * (
+        tmp_path / "unnamed.onnx"
+    ).stat().st_size
+    (first,) = (
+        one
+        for one in onnx.load(tmp_path / "int8.onnx").graph.node
+        if one.op_type == "Mul" and "scale" in one.input
+    )
+    assert first.input[0] == "x"
+    assert DEFAULT.open(tmp_path / "int8.onnx").outputs(IMAGES).shape == (40, 10)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "how", [quantize, lambda source, target, _: quantize_dynamically(source, target)]
+)
+def test_a_file_of_integers_is_refused_and_the_target_stays(old_file, tmp_path, how):
+    quantize(old_file(17), tmp_path / "int8.onnx", IMAGES)
+    (tmp_path / "target.onnx").write_bytes(b"as it was")
+    with pytest.raises(BadInput, match=r"to be in floating point; found \w+Linear in it"):
+        how(tmp_path / "int8.onnx", tmp_path / "target.onnx", IMAGES)
+    assert (tmp_path / "target.onnx").read_bytes() == b"as it was"

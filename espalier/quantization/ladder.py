@@ -1,5 +1,6 @@
 """The ladder: steps against the loss of a quantized network, one after another until one is enough."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from espalier.errors import BadInput, Notice
+from espalier.export.onnx import Disagreement
 from espalier.quantization.ranges import CALIBRATIONS
 from espalier.quantization.robust import Ranges
 from espalier.quantization.sensitivity import sensitivity
@@ -106,9 +109,16 @@ class Ladder:
             yield LadderStep("float", tuple(worst[:count]), self.judge(model), model)
 
     def _trained(self, calibration: str) -> Iterator[LadderStep]:
-        if self.aware:
+        if not self.aware:
+            return
+        try:
             model = self.aware(calibration)
-            yield LadderStep("aware", calibration, self.judge(model), model)
+        except (BadInput, Disagreement) as error:  # the steps before are made, and one is the best
+            warnings.warn(
+                f"The last step of `ladder`, `aware`, is left out: {error}", Notice, stacklevel=2
+            )
+            return
+        yield LadderStep("aware", calibration, self.judge(model), model)
 
     def _insert(self, ranges: Ranges, floats: tuple[str, ...] = ()) -> onnx.ModelProto:
         return insert(

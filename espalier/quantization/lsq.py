@@ -1,6 +1,7 @@
 """Learned step size quantization (Esser et al. 2020): the step between two levels is trained with the weights."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,24 @@ def fake_quantize(x: Tensor, step: Tensor, zero: Tensor, low: int, high: int) ->
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """`x`, with a gradient that is `factor` times as large."""
     return (x - x * factor).detach() + x * factor
+
+
+class _Clamp(torch.autograd.Function):
+    """A clamp that passes the gradients that lead back within its bounds, so that no step stays at one for good."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        """`x` within the bounds."""
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient, where descending it does not lead further out."""
+        (x,), (gradient,), (low, high) = ctx.saved_tensors, gradients, ctx.bounds
+        outward = (x >= high) & (gradient < 0) | (x <= low) & (gradient > 0)
+        return gradient.masked_fill(outward, 0), None, None
 
 
 class Step(nn.Module):
@@ -66,7 +85,8 @@ class Step(nn.Module):
 
     def size(self) -> Tensor:
         """The step in use."""
-        return self.step.abs().clamp(_SMALLEST, self._most)
+        within: Tensor = _Clamp.apply(self.step.abs(), _SMALLEST, self._most)
+        return within
 
     @torch.no_grad()
     def freeze(self) -> None:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from espalier.errors import BadInput, Notice
 from espalier.export.onnx import export
 from espalier.inputs.image import Normalize
 from espalier.models import build
@@ -129,3 +130,13 @@ def test_layers_are_those_that_multiply_by_weights(observed):
     kinds = {node.name: node.op_type for node in observed.model.graph.node}
     assert Counter(kinds[name] for name in observed.layers) == {"Conv": 2, "Gemm": 2}
     assert np.array_equal(observed.layers, [name for name in kinds if name in observed.layers])
+
+
+def test_a_last_step_that_cannot_run_leaves_the_best_of_the_others(observed):
+    def refuse(calibration):
+        raise BadInput("Expected batch norms to be folded before weights are shared.")
+
+    with pytest.warns(Notice, match="`aware`, is left out: Expected batch norms"):
+        tried, chosen = ladder(observed, [0.5, 0.7, 0.6, 0.8], layers=1, aware=refuse).run()
+    assert steps(tried)[-1] == ("float", 1)
+    assert chosen is tried[-1]

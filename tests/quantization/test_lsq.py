@@ -132,3 +132,30 @@ def test_training_a_step_gives_up_a_long_tail():
         (step(x) - x)[1:].square().mean().backward()
         optimizer.step()
     assert (step(x) - x)[1:].square().mean().item() < 0.05 * before
+
+
+def test_a_step_at_its_bound_still_learns():
+    """The largest value of ReLU6 often occurs, and calibration begins with the step that holds it."""
+    step = activation_step(0.0, 6.0, shared=64, most=6.0)
+    x = torch.rand(64, generator=torch.Generator().manual_seed(0)) * 0.2
+    optimizer = torch.optim.Adam([step.step], 1e-4)
+    errors = []
+    for _ in range(250):
+        optimizer.zero_grad()
+        error = (step(x) - x).square().sum()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < errors[0] / 10
+
+
+def test_and_never_grows_beyond_it():
+    step = activation_step(0.0, 6.0, shared=64, most=6.0)
+    x = torch.full((64,), 60.0)
+    optimizer = torch.optim.SGD([step.step], 0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (step(x) - x).square().sum().backward()
+        optimizer.step()
+    assert step.step.item() == pytest.approx(6 / 255)
+    assert step.size().item() <= 6 / 255

@@ -1,5 +1,7 @@
 """Codebooks of few values per tensor, by one-dimensional k-means (Han et al. 2016, section 3)."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,27 +65,53 @@ def cheapest(
         used = counts > 0
         sums = np.bincount(assigned, weights=values, minlength=len(centroids))
         means = sums[used] / counts[used]
-        centroids = np.where(centroids[used] == 0, 0.0, means)
-        lengths = -np.log2(counts[used] / len(values))
-        costs = _costs(values, centroids, price * lengths)
-        moved = np.argmin(costs, 0)
-        if np.array_equal(moved, assigned):
+        moved = np.where(centroids[used] == 0, 0.0, means)
+        order = np.argsort(moved, kind="stable")  # the mean of a neighbour may pass 0, which stays
+        centroids = moved[order]
+        prices = -price * np.log2(counts[used][order] / len(values))
+        cheaper = _cheapest_centroid(values, centroids, prices)
+        if np.array_equal(cheaper, assigned):
             break
-        assigned = moved
+        assigned = cheaper
     used = np.bincount(assigned, minlength=len(centroids)) > 0
     new_index = np.cumsum(used) - 1
     return new_index[assigned], centroids[used]
+
+
+def _cheapest_centroid(values: Floats, centroids: Floats, prices: Floats) -> Indices:
+    """The index of the centroid with the least squared distance plus price, for each value.
+
+    The squared distances differ by straight lines, of which the lowest at each value form an envelope: each centroid is
+    the cheapest between two borders, or nowhere.
+
+    Args:
+        values: (N,) values.
+        centroids: (K,) centroids, ascending.
+        prices: (K,) price of each.
+    """
+    lowest, borders = [0], [-math.inf]
+    for index in range(1, len(centroids)):
+        border = _border(centroids, prices, lowest[-1], index)
+        while len(lowest) > 1 and border <= borders[-1]:
+            lowest.pop()
+            borders.pop()
+            border = _border(centroids, prices, lowest[-1], index)
+        lowest.append(index)
+        borders.append(border)
+    places = np.searchsorted(np.array(borders[1:]), values, side="left")
+    return np.array(lowest)[places]
+
+
+def _border(centroids: Floats, prices: Floats, lower: int, upper: int) -> float:
+    """The value beyond which the upper of two centroids is the cheaper one."""
+    distance = centroids[upper] - centroids[lower]
+    if distance == 0:
+        return math.inf if prices[upper] >= prices[lower] else -math.inf
+    middle = (centroids[upper] + centroids[lower]) / 2
+    return float(middle + (prices[upper] - prices[lower]) / (2 * distance))
 
 
 def _midpoints(centroids: Floats) -> Floats:
     """The borders between neighbouring centroids."""
     borders: Floats = (centroids[1:] + centroids[:-1]) / 2
     return borders
-
-
-def _costs(values: Floats, centroids: Floats, prices: Floats) -> list[Floats]:
-    """The cost of each centroid for each value, (N,) per centroid."""
-    costs = []
-    for centroid, price in zip(centroids, prices, strict=True):
-        costs.append((values - centroid) ** 2 + price)
-    return costs

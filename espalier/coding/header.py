@@ -25,7 +25,7 @@ from espalier.settings.limits import HEADER_BYTES
 _KNOWN = (
     b'"torchvision:resnet{"[3,32,32]{"width":{"hidden":[{"depth":["espalier:lenet300",10,[1,28,28]'
 )
-_DEFAULTS: list[Any] = [{}, [], {}, {}, {}, None, []]  # of the fields after the shape
+_DEFAULTS: list[Any] = [{}, [], {}, {}, {}, None, [], None]  # of the fields after the shape
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def write_header(architecture: Architecture, additions: Additions) -> bytes:
         additions.heads,
         architecture.quantization,
         [] if only_removed else [edit_to_json(edit) for edit in edits],
+        architecture.preprocessing,
     ]
     while not fields[-1]:
         fields.pop()
@@ -92,7 +93,8 @@ def read_header(content: bytes) -> tuple[Architecture, Additions]:
         )
     fields = json.loads(text)
     fields += _DEFAULTS[len(fields) - 3 :]
-    factory, classes, shape, arguments, removed, added, groups, heads, quantization, edits = fields
+    factory, classes, shape, arguments, removed, added, groups, heads, *others = fields
+    quantization, edits, preprocessing = others
     check_fields(factory, classes, shape, arguments)
     structural = [edit_from_json(edit) for edit in edits]
     if removed:
@@ -104,6 +106,7 @@ def read_header(content: bytes) -> tuple[Architecture, Additions]:
         arguments,
         edits=tuple(structural),
         quantization=quantization,
+        preprocessing=preprocessing,
     )
     return architecture, Additions(added, groups, heads)
 

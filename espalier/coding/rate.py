@@ -63,7 +63,7 @@ class _SteppedWeight(NamedTuple):
 
 
 def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float = 2.0) -> None:
-    """Make weights multiples of learned steps, in place.
+    """Make weights multiples of learned steps, in place; layers that share a weight share its step.
 
     Args:
         network: Network; its state dict has other names until `round_to_steps` is called.
@@ -75,12 +75,23 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
     masked = [_latent_name(name) if name in names else name for name in masked_weights(network)]
     set_masked_weights(network, masked)
     set_shared_weights(network, [name for name in shared_weights(network) if name not in names])
+    places = _places(network)
+    parameters = dict(network.named_parameters())
     for name in names:
-        owner, _, attribute = name.rpartition(".")
-        layer = network.get_submodule(owner)
-        weight = getattr(layer, attribute).detach()
-        stepped = Stepped(_initial_step(weight, fineness)).to(weight.device)
-        parametrize.register_parametrization(layer, attribute, stepped)
+        weight = parameters[name]
+        stepped = Stepped(_initial_step(weight.detach(), fineness)).to(weight.device)
+        for place in places[weight]:
+            owner, _, attribute = place.rpartition(".")
+            layer = network.get_submodule(owner)
+            parametrize.register_parametrization(layer, attribute, stepped)
+
+
+def _places(network: nn.Module) -> dict[nn.Parameter, list[str]]:
+    """All names of each parameter: those of the layers that share it."""
+    places: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        places.setdefault(parameter, []).append(name)
+    return places
 
 
 def _initial_step(weight: Tensor, fineness: float) -> float:
@@ -99,21 +110,28 @@ def _latent_name(name: str) -> str:
 
 def round_to_steps(network: nn.Module) -> None:
     """Round every weight to multiples of its rounded step, in place; record it as shared."""
+    rounded_values: dict[nn.Parameter, Tensor] = {}  # of a weight that layers share, once
     names = []
     for weight in _stepped_weights(network):
-        exact_step = weight.stepped.log_step.detach().exp()
-        levels = (weight.latent.detach() / exact_step).round()
-        step = rounded(exact_step, _STEP_DIGITS)
+        if weight.latent not in rounded_values:
+            rounded_values[weight.latent] = _rounded_value(weight)
+            names.append(weight.name)
         parametrize.remove_parametrizations(
             weight.layer, weight.attribute, leave_parametrized=False
         )
         with torch.no_grad():
-            values = levels * step + 0.0  # + 0.0 makes a negative zero positive
-            getattr(weight.layer, weight.attribute).copy_(values)
-        names.append(weight.name)
+            getattr(weight.layer, weight.attribute).copy_(rounded_values[weight.latent])
     latents = {_latent_name(name) for name in names}
     set_masked_weights(network, [name for name in masked_weights(network) if name not in latents])
     record_shared(network, names)
+
+
+@torch.no_grad()
+def _rounded_value(weight: _SteppedWeight) -> Tensor:
+    """The nearest multiples of the rounded step."""
+    exact_step = weight.stepped.log_step.exp()
+    levels = (weight.latent / exact_step).round()
+    return levels * rounded(exact_step, _STEP_DIGITS) + 0.0  # which makes a negative zero positive
 
 
 class WithRate(nn.Module):
@@ -146,10 +164,8 @@ class WithRate(nn.Module):
 
 def total_bits(network: nn.Module) -> Tensor:
     """The approximate number of bits of all weights with a step, differentiable."""
-    lengths = [
-        code_length(weight.latent, weight.stepped.log_step.exp())
-        for weight in _stepped_weights(network)
-    ]
+    steps = {weight.latent: weight.stepped.log_step for weight in _stepped_weights(network)}
+    lengths = [code_length(latent, log_step.exp()) for latent, log_step in steps.items()]
     return torch.stack(lengths).sum()
 
 

@@ -1,9 +1,10 @@
 """Codebooks for all weights of a network, so that it packs small (Han et al. 2016, section 3)."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class Bits:
     def __post_init__(self) -> None:
         """Check the range."""
         for name, value in (("conv", self.conv), ("linear", self.linear)):
-            if not 1 <= value <= 12:
+            if value not in range(1, 13):
                 raise BadInput(f"Expected `bits` for {name} in 1..12; found {value}.")
 
 
@@ -63,9 +64,13 @@ def share(
     Raises:
         BadInput: If an argument is out of range.
     """
-    bits = Bits(bits, bits) if isinstance(bits, int) else bits
-    if price < 0:
+    bits = bits if isinstance(bits, Bits) else Bits(bits, bits)
+    if not 0 <= price < math.inf:
         raise BadInput(f"Expected `price` of at least 0; found {price}.")
+    if vectors not in get_args(Vectors):
+        raise BadInput(
+            f"Expected `vectors` among {', '.join(get_args(Vectors))}; found {vectors!r}."
+        )
     shared = copy.deepcopy(network)
     bits_of = _bits_by_parameter(shared, bits)
     names = []

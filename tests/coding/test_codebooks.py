@@ -1,5 +1,9 @@
 """k-means in one dimension, and codebooks in networks and in training."""
 
+import math
+import re
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,7 @@ from properties import assert_explains, assert_input_untouched, assert_random_nu
 from torch.nn import functional as F
 
 from espalier.coding import Bits, share
-from espalier.coding.codebooks import cheapest, codebook, nearest_centroid
+from espalier.coding.codebooks import _cheapest_centroid, cheapest, codebook, nearest_centroid
 from espalier.coding.share import round_centroids, rounded
 from espalier.errors import BadInput
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
@@ -61,6 +65,63 @@ def test_a_price_of_bits_lowers_the_entropy_for_more_distance():
     assert distances == sorted(distances)
     assert entropies[2] < 0.6 * entropies[0]
     assert 0.0 in centroids
+
+
+@given(NUMBERS, st.integers(1, 8), st.floats(0, 4))
+@settings(max_examples=80, deadline=None)
+def test_each_value_gets_the_centroid_of_the_least_distance_and_price(values, size, price):
+    """By the definition, for every pair of a value and a centroid (Chou, Lookabaugh and Gray 1989, eq. 4)."""
+    begin = codebook(values, size)
+    begin[np.abs(begin).argmin()] = 0
+    chosen, centroids = cheapest(values, np.unique(begin), price, rounds=1)
+    assert (np.diff(centroids) >= 0).all()
+    again, after = cheapest(values, np.unique(begin), price, rounds=40)
+    counts = np.bincount(again)
+    costs = (values[:, None] - after) ** 2 - price * np.log2(counts / len(values))
+    assert (
+        costs[np.arange(len(values)), again].sum()
+        <= (
+            (values - centroids[chosen]) ** 2
+            - price * np.log2(np.bincount(chosen) / len(values))[chosen]
+        ).sum()
+        + 1e-6
+    )
+
+
+def test_borders_of_the_cheapest_centroids_are_those_of_the_definition():
+    random = np.random.default_rng(0)
+    values = random.normal(0, 2, 3000)
+    for size in (1, 2, 5, 30):
+        centroids, prices = np.sort(random.normal(0, 2, size)), random.exponential(1, size)
+        costs = (values[:, None] - centroids) ** 2 + prices
+        np.testing.assert_array_equal(
+            _cheapest_centroid(values, centroids, prices), costs.argmin(1)
+        )
+
+
+def test_a_price_takes_little_memory():
+    """A large layer and many centroids: their product would be gigabytes."""
+    values = np.random.default_rng(0).normal(0, 1, 10**6)
+    tracemalloc.start()
+    cheapest(values, np.linspace(-3, 3, 4096), 0.01, rounds=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * values.nbytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"vectors": "nope"}, "`vectors` among float32, half, shared; found 'nope'"),
+        ({"price": math.nan}, "`price` of at least 0; found nan"),
+        ({"price": math.inf}, "`price` of at least 0; found inf"),
+        ({"bits": 4.5}, "`bits` for conv in 1..12; found 4.5"),
+        ({"bits": 13}, "`bits` for conv in 1..12; found 13"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(network, arguments, words):
+    with pytest.raises(BadInput, match=re.escape(words)):
+        share(network, **arguments)
 
 
 @pytest.mark.parametrize("bits", [1, 3, Bits(4, 2)], ids=str)

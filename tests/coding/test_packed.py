@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,15 @@ def test_an_unpacked_network_equals_the_packed_one_bit_for_bit(network, tmp_path
     assert not again.training
     assert_same_bits(again, network)
     assert architecture_of(again) == architecture_of(network)
+
+
+def test_the_preprocessing_of_an_imported_network_is_packed_too(tmp_path):
+    network = build("espalier:lenet5", classes=10, shape=(1, 28, 28))
+    size = pack(network, tmp_path / "x")
+    theirs = {"mean": [0.1], "std": [0.2]}
+    replace(architecture_of(network), preprocessing=theirs).attach(network)
+    assert size < pack(network, tmp_path / "x") < size + 60
+    assert architecture_of(unpack(tmp_path / "x")).preprocessing == theirs
 
 
 @pytest.mark.parametrize("factory", ["espalier:lenet5", "espalier:mobilenet", "espalier:resnet"])

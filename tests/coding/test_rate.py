@@ -10,7 +10,14 @@ from torch import nn
 from espalier.coding.coder import Writer
 from espalier.coding.levels import code_levels
 from espalier.coding.packed import decode, encode
-from espalier.coding.rate import Stepped, WithRate, code_length, reparametrise, round_to_steps
+from espalier.coding.rate import (
+    Stepped,
+    WithRate,
+    code_length,
+    reparametrise,
+    round_to_steps,
+    total_bits,
+)
 from espalier.models.structure import Masked, masked_weights, record, shared_weights
 from espalier.training.constraints import constraints_of
 from espalier.training.loss_inputs import LossInputs
@@ -125,3 +132,34 @@ def test_masks_and_former_steps_are_kept(small):
     torch.testing.assert_close(network.fc1.weight, former, rtol=1e-6, atol=0)
     round_to_steps(network)
     assert torch.equal(network.fc1.weight, former)
+
+
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.decoder.weight = self.encoder.weight
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x).relu())
+
+
+def test_layers_that_share_a_weight_share_its_rounding():
+    torch.manual_seed(0)
+    tied = Tied()
+    names = [name for name, _ in tied.named_parameters()]
+    reparametrise(tied, names)
+    assert torch.equal(tied.encoder.weight, tied.decoder.weight)
+    weight = tied.encoder.parametrizations.weight
+    one = code_length(weight.original, weight[0].log_step.exp())
+    biases = [layer.parametrizations.bias for layer in (tied.encoder, tied.decoder)]
+    others = [code_length(bias.original, bias[0].log_step.exp()) for bias in biases]
+    assert total_bits(tied).item() == pytest.approx((one + sum(others)).item())
+    x = torch.randn(5, 8)
+    trained = tied(x)
+    round_to_steps(tied)
+    assert torch.allclose(tied(x), trained, rtol=1e-2, atol=1e-3)
+    assert tied.decoder.weight is tied.encoder.weight
+    assert shared_weights(tied) == tuple(names)

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from espalier.params.distill import Recovered
 
+_TEACHING = ("soft", "losses", "teachers", "combine")
+_UNTRAINED = {"epochs": 0}
+
 
 class Fold(Recovered):
     """The parent with fewer layers.
@@ -32,7 +35,7 @@ class Fold(Recovered):
     @classmethod
     def _train_blocks_only(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("fold") != "blocks":
-            return {"finetune": {"epochs": 0}, **given}
+            return {"finetune": _UNTRAINED, **given}
         return given
 
     @model_validator(mode="after")
@@ -51,5 +54,15 @@ class Fold(Recovered):
             raise ValueError(
                 f"`{given[0]}` is a target of blocks. Expected `fold: blocks`; found "
                 f"`fold: {self.fold}`."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _taught_if_trained(self) -> Self:
+        teaching = [key for key in _TEACHING if key in self.model_fields_set]
+        if teaching and self.finetune == _UNTRAINED:
+            raise ValueError(
+                f"Expected `finetune` beside `{teaching[0]}`, because `fold: {self.fold}` is not "
+                "trained without it; found none."
             )
         return self

@@ -29,6 +29,10 @@ def test_merged_blocks_are_fine_tuned_by_default():
         ({"fold": "blocks"}, ["`keep_macs` or `similarity`", "neither"]),
         ({"fold": "linears", "keep_macs": 0.5}, ["`keep_macs`", "`fold: blocks`"]),
         ({"fold": "batch_norms", "similarity": 0.9}, ["`similarity`", "`fold: blocks`"]),
+        (
+            {"fold": "batch_norms", "soft": {"weight": 0.5}},
+            ["`finetune` beside `soft`", "`fold: batch_norms`"],
+        ),
         ({"fold": "blocks", "similarity": 1.1}, ["similarity", "1.1"]),
         ({"fold": "towels"}, ["fold", "towels"]),
         ({}, ["fold"]),

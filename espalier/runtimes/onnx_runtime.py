@@ -115,8 +115,13 @@ class Session:
         return in_batches(self.run, inputs, batch_size)
 
     def tensors(self, inputs: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Some outputs of the file, by name, for one batch of stored inputs (N, ...)."""
-        values = self._session.run(list(names), {self._input: inputs})
+        """Some outputs of the file, by name, for one batch of stored inputs (N, ...).
+
+        Raises:
+            BadInput: if they are not computed.
+        """
+        with self._naming("executes"):
+            values = self._session.run(list(names), {self._input: inputs})
         return dict(zip(names, values, strict=True))
 
     @contextmanager

@@ -378,3 +378,13 @@ def test_a_file_of_integers_is_refused_and_the_target_stays(old_file, tmp_path, 
     with pytest.raises(BadInput, match=r"to be in floating point; found \w+Linear in it"):
         how(tmp_path / "int8.onnx", tmp_path / "target.onnx", IMAGES)
     assert (tmp_path / "target.onnx").read_bytes() == b"as it was"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "images", [IMAGES[:, :, :9], IMAGES.astype(np.float64)], ids=["shape", "type"]
+)
+def test_images_that_the_file_does_not_take_are_refused(old_file, tmp_path, images):
+    with pytest.raises(BadInput, match="that ONNX Runtime executes; found"):
+        quantize(old_file(17), tmp_path / "int8.onnx", images)
+    assert not (tmp_path / "int8.onnx").exists()

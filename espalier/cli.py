@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from espalier import __version__
 from espalier.collector import paused_collector
 from espalier.commands.table import COMMANDS, Command
-from espalier.errors import EspalierError, LostProcess, Notice, printable, reason_of
+from espalier.errors import EspalierError, Notice, printable, reason_of
 from espalier.outcomes import Outcome, is_worker, write_outcome
 from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 from espalier.system_errors import as_sentence
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     try:
         arguments.run(arguments)
     except EspalierError as error:
-        outcome = Outcome(error.status, str(error), follows=isinstance(error, LostProcess))
+        outcome = Outcome.of(error)
     except KeyboardInterrupt:
         outcome = Outcome(130, "Interrupted.")
     except Exception as error:

@@ -27,6 +27,10 @@ class TryAgain(EspalierError):
     status = 75
 
 
+class ServerAway(TryAgain):
+    """The tracking server does not accept requests; nothing else failed."""
+
+
 class LostProcess(TryAgain):
     """Another process that trains the same model has ended; its own error says why."""
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
+from espalier.errors import BadInput, EspalierError, LostProcess, ServerAway, Stopped, TryAgain
 from espalier.files import read_json_object
 from espalier.settings.secrets import without_secrets
 
@@ -30,6 +30,7 @@ class Outcome:
         defect: whether the message describes an unexpected exception.
         trace: traceback of the exception, if the command did not print it.
         follows: whether the command ended because another process had ended.
+        away: whether it ended because the tracking server does not accept requests.
     """
 
     status: int
@@ -37,11 +38,23 @@ class Outcome:
     defect: bool = False
     trace: str = ""
     follows: bool = False
+    away: bool = False
+
+    @classmethod
+    def of(cls, error: EspalierError) -> "Outcome":
+        """The outcome of a command that ended with an error."""
+        return cls(
+            error.status,
+            str(error),
+            follows=isinstance(error, LostProcess),
+            away=isinstance(error, ServerAway),
+        )
 
     def error(self, label: str = "") -> EspalierError:
         """The error whose kind says what to do next; its message begins with the label."""
         message = f"{label}: {self.message}" if label else self.message
-        return _ERRORS.get(self.status, EspalierError)(message)
+        kind = ServerAway if self.away else _ERRORS.get(self.status, EspalierError)
+        return kind(message)
 
 
 def is_worker() -> bool:
@@ -82,9 +95,8 @@ def _path() -> Path | None:
 
 
 def _content(outcome: Outcome) -> dict[str, object]:
-    """The keys of the file; those of workers alone are left out at their defaults."""
+    """The keys of the file; those that few outcomes have are left out at their defaults."""
     content = asdict(outcome)
     content |= {key: without_secrets(content[key]) for key in ("message", "trace")}
-    return {
-        key: value for key, value in content.items() if value or key not in ("trace", "follows")
-    }
+    rare = ("trace", "follows", "away")
+    return {key: value for key, value in content.items() if value or key not in rare}

@@ -27,6 +27,8 @@ from espalier.tasks.warm import warm_process
 
 REGISTER = "register"
 UNREGISTERED = "Unregistered"  # name of the state in which the tracking server is away
+NEXT_REGISTERS = "The models are complete; the next run, or `espalier register`, registers them."
+NEXT_PROMOTES = "The models are registered; the next run, or `espalier promote`, promotes."
 LIMITS = TimeLimits()
 
 
@@ -91,11 +93,10 @@ def make_all(project: Project, graph: Graph) -> State[Any]:
     publish(project, return_state=True)
     states = {name: run.state for name, run in runs.items()}
     away = unregistered(states[REGISTER]) if REGISTER in states else ""
-    if away:
-        del states[REGISTER]
+    others = {name: state for name, state in states.items() if name != REGISTER}
+    if away and all(state.is_completed() for state in others.values()):
+        return without_registry(summarize(graph, others), f"{away} {NEXT_REGISTERS}")
     state = summarize(graph, states)
-    if away:
-        return without_registry(state, away)
     return then_promote(project, state) if state.is_completed() and promotes(project) else state
 
 
@@ -104,7 +105,7 @@ def then_promote(project: Project, state: State[Any]) -> State[Any]:
     promoted = promote(project, return_state=True)
     away = unregistered(promoted)
     if away:
-        return without_registry(state, away)
+        return without_registry(state, f"{away} {NEXT_PROMOTES}")
     return (
         promoted
         if promoted.is_failed()

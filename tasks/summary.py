@@ -1,13 +1,12 @@
 """The final state of a run: a sentence per failed stage, and the stages that could not run."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
+from espalier.errors import BadInput, EspalierError, ServerAway, Stopped, TryAgain
 from espalier.tasks.graph import Graph
 
 # Bad input first: no retry can help. The run is worth a retry only if a retry helps every failure.
@@ -39,23 +38,15 @@ def summarize(graph: Graph, states: Mapping[str, State[Any]]) -> State[Any]:
 
 
 def unregistered(state: State[Any]) -> str:
-    """The sentence for a run whose tracking server is away; empty if the state has another reason.
+    """The sentence of a task that failed because the tracking server is away; empty for another reason.
 
-    The models and reports are complete without it: the run succeeds, and the next one registers them.
+    The models and reports are complete without it: the run succeeds, and the next one does the rest.
 
     Args:
         state: the final state of a task that needs the registry.
     """
     error = state.result(raise_on_failure=False) if state.is_failed() else None
-    if not isinstance(error, TryAgain) or not _has_server():
-        return ""
-    return f"{error} The models are complete; the next run, or `espalier register`, registers them."
-
-
-def _has_server() -> bool:
-    """Whether the registry is on a server, and not a database of this machine."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    return bool(uri) and not uri.startswith("sqlite:")
+    return str(error) if isinstance(error, ServerAway) else ""
 
 
 def fail(error: EspalierError) -> State[Any]:

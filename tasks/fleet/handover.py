@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from espalier import __version__
-from espalier.errors import BadInput, EspalierError, Stopped, TryAgain, reason_of
+from espalier.errors import BadInput, EspalierError, ServerAway, Stopped, TryAgain, reason_of
 from espalier.paths import PARAMS
 from espalier.tasks.commands import call_dvc
 from espalier.tasks.dvc_repo import locked_repo
@@ -35,7 +35,7 @@ from espalier.tasks.reporting import ReportLine
 from espalier.waiting import Reminder
 
 _KINDS: dict[str | None, type[EspalierError]] = {
-    kind.__name__: kind for kind in (BadInput, TryAgain, Stopped, EspalierError)
+    kind.__name__: kind for kind in (BadInput, TryAgain, ServerAway, Stopped, EspalierError)
 }
 
 

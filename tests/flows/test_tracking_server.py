@@ -7,9 +7,12 @@ import pytest
 import sample_projects
 import yaml
 from mlflow import MlflowClient
+from prefect.states import Completed, Failed
 from registry.projects import Project
 from registry.servers import free_port, running, server_command, server_environment
 
+from espalier.errors import BadInput, ServerAway, TryAgain
+from espalier.flows import compress as flows_compress
 from espalier.flows.compress import UNREGISTERED, compress
 from espalier.registry import missing
 from espalier.registry.connection.store import connect, find_store
@@ -17,7 +20,9 @@ from espalier.registry.promotion import Audit, AuditFile
 from espalier.registry.promotion.alias_moves import AliasMove, move_alias
 from espalier.registry.promotion.audit_sync import check_audit
 from espalier.registry.versions import Registry, open_registry
+from espalier.tasks.graph import Graph, Stage
 from espalier.tasks.project import TimeLimits
+from espalier.tasks.summary import summarize
 
 pytestmark = pytest.mark.usefixtures("server")
 PIPELINE = {
@@ -133,21 +138,64 @@ def test_a_damaged_model_is_no_server_that_is_away(project):
     assert "model.onnx" in state.message
 
 
-BUSY = """
+END = """
 import json, os, pathlib, sys
-outcome = {"status": 75, "message": "Expected the store to be free; found it locked."}
+outcome = {outcome}
 pathlib.Path(os.environ["ESPALIER_OUTCOME"]).write_text(json.dumps(outcome))
-sys.exit(75)
+sys.exit(outcome["status"])
 """
+AWAY = {"status": 75, "message": "Expected the store to answer; found no answer.", "away": True}
+FULL = {"status": 75, "message": "Expected room on the disk; found none."}
+WRONG = {"status": 2, "message": "Expected a number; found x."}
+
+
+def end_with(project, **outcomes):
+    """Give the project stages that end with these outcomes."""
+    stages = {}
+    for name, outcome in outcomes.items():
+        (project.root / f"{name}.py").write_text(END.replace("{outcome}", repr(outcome)))
+        command = f"{sys.executable} {name}.py"
+        stages[name] = {"cmd": command, "deps": ["models"], "outs": [f"{name}.out"]}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
 
 
 @pytest.mark.parametrize("on_server", [True, False])
-def test_a_local_store_that_is_locked_is_no_server_that_is_away(project, monkeypatch, on_server):
+def test_a_registration_that_failed_by_itself_is_no_server_that_is_away(
+    project, monkeypatch, on_server
+):
     if not on_server:
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    (project.root / "busy.py").write_text(BUSY)
-    stage = PIPELINE["stages"]["register"] | {"cmd": f"{sys.executable} busy.py"}
-    (project.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"register": stage}}))
+    end_with(project, register=FULL)
     state = run(project)
-    assert state.is_completed() == on_server
-    assert "found it locked" in state.message
+    assert state.is_failed()
+    assert state.message == f"register: {FULL['message']}"
+
+
+def test_a_failure_beside_a_server_that_is_away_is_the_end_of_the_run(project):
+    end_with(project, register=AWAY, other=WRONG)
+    state = run(project)
+    assert state.is_failed()
+    assert type(state.result(raise_on_failure=False)) is BadInput
+    sentences = {f"register: {AWAY['message']}", f"other: {WRONG['message']}"}
+    assert set(state.message.splitlines()) == sentences
+
+
+def test_stages_that_fail_because_the_server_is_away_are_worth_another_run():
+    errors = {"register": ServerAway("no answer"), "other": TryAgain("no room")}
+    states = {name: Failed(message=str(error), data=error) for name, error in errors.items()}
+    state = summarize(Graph(tuple(map(Stage, states))), states)
+    assert type(state.data) is TryAgain
+
+
+@pytest.mark.parametrize("error", [ServerAway("no answer."), TryAgain("no room.")])
+def test_a_promotion_is_left_to_the_next_run_if_the_server_is_away_and_fails_otherwise(
+    monkeypatch, error
+):
+    failed = Failed(message=str(error), data=error)
+    monkeypatch.setattr(flows_compress, "promote", lambda *_, **__: failed)
+    state = flows_compress.then_promote(None, Completed(message="8 of 8."))
+    if isinstance(error, ServerAway):
+        assert state.name == UNREGISTERED
+        assert state.message == f"8 of 8.\nno answer. {flows_compress.NEXT_PROMOTES}"
+    else:
+        assert state is failed

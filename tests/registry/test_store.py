@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import sqlite3
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 from registry.projects import Project
 
-from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.errors import BadInput, EspalierError, ServerAway, TryAgain
 from espalier.locks import hold_in_turn, record_holder, try_lock
 from espalier.registry import missing, register
+from espalier.registry.connection.failures import translated
 from espalier.registry.connection.local_database import probe
 from espalier.registry.connection.store import connect, find_store
 
@@ -81,7 +83,7 @@ def test_an_unreachable_server_is_reported_soon_and_retried(
     project = Project(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{closed_port}")
     began = time.monotonic()
-    with pytest.raises(TryAgain, match=f"http://ann@127.0.0.1:{closed_port} to accept") as caught:
+    with pytest.raises(ServerAway, match=f"http://ann@127.0.0.1:{closed_port} to accept") as caught:
         act(project.root, project.params)
     assert time.monotonic() - began < 20
     assert "secret" not in str(caught.value)
@@ -93,8 +95,15 @@ def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch, silent_p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TryAgain, match=f"127.0.0.1:{silent_port}"):
+    with pytest.raises(ServerAway, match=f"127.0.0.1:{silent_port}"):
         register(project.root, project.params)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_while_a_server_is_used_is_no_server_that_is_away(number):
+    with pytest.raises(TryAgain) as caught, translated("http://127.0.0.1:9", "the server"):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is TryAgain
 
 
 KILLED_WRITER = """

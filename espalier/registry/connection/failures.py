@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from espalier.errors import BadInput, EspalierError, TryAgain
+from espalier.errors import BadInput, EspalierError, ServerAway, TryAgain
 from espalier.settings.secrets import without_secrets
 
 _TEMPORARY_CODES = frozenset(
@@ -26,7 +26,8 @@ def translated(uri: str, shown: str) -> Iterator[None]:
         shown: Address of the store without its password, for the message.
 
     Raises:
-        TryAgain: If the store is unavailable, overloaded or out of space, or a disk here is full.
+        ServerAway: If the store is a server that is unavailable, overloaded or out of space.
+        TryAgain: If a local store is, or something of this machine failed, as on a full disk.
         BadInput: If the store denies access.
     """
     from mlflow.exceptions import MlflowException
@@ -43,8 +44,10 @@ def translated(uri: str, shown: str) -> Iterator[None]:
             raise BadInput(
                 f"Expected the tracking store {shown} to grant access; found {reason}"
             ) from error
-        if _is_temporary(error, is_server=not uri.startswith("sqlite:")):
-            raise TryAgain(
+        is_server = not uri.startswith("sqlite:")
+        if _is_temporary(error, is_server=is_server):
+            kind = ServerAway if is_server and _is_of_connection(error) else TryAgain
+            raise kind(
                 f"Expected the tracking store {shown} to accept requests; found {reason}"
             ) from error
         raise
@@ -78,6 +81,14 @@ def _is_temporary(error: Exception, *, is_server: bool) -> bool:
         return True
     # MLflow reports a refused connection as an internal error
     return is_server and code == "INTERNAL_ERROR"
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Whether the store or the way to it failed, and not a file of this machine."""
+    from requests import RequestException
+
+    connection = (RequestException, ConnectionError, TimeoutError)
+    return not isinstance(error, OSError) or isinstance(error, connection)
 
 
 def _reason(error: Exception, uri: str, shown: str) -> str:

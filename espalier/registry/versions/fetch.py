@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from espalier import files
-from espalier.errors import BadInput, TryAgain, reason_of
+from espalier.errors import BadInput, ServerAway, TryAgain, reason_of
 from espalier.paths import CONTENT, MANIFEST, content_files
 from espalier.registry.versions.location import logged_files
 from espalier.registry.versions.registry import Registry
@@ -76,14 +76,15 @@ def _listed_sizes(registry: Registry, logged: str, address: str) -> dict[str, in
     """The size in bytes of each file of a version, by the store.
 
     Raises:
-        TryAgain: If the store does not answer.
+        TryAgain: If the store does not answer; `ServerAway` if it is a server.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         listed = registry.client.list_logged_model_artifacts(logged)
     except (MlflowException, OSError) as error:
-        raise TryAgain(
+        kind = TryAgain if registry.store.is_local else ServerAway
+        raise kind(
             f"Expected {registry.store.shown} to list the files of {address}; found: {reason_of(error)}."
         ) from error
     return {file.path: int(file.file_size or 0) for file in listed if not file.is_dir}

@@ -29,6 +29,8 @@ def baseline(job: Job[Baseline]) -> OperationResult:
 def epochs_until(job: Job[Baseline], name: str) -> int:
     """The epochs of a model and its ancestors together, from the last new network on.
 
+    A baseline is a new network: what its own parent cost is in its epochs.
+
     Raises:
         BadInput: if that network was trained elsewhere.
     """
@@ -39,6 +41,10 @@ def epochs_until(job: Job[Baseline], name: str) -> int:
                 f"Expected `finetune: {{epochs: ...}}` of {job.name}, whose ancestor was trained "
                 "elsewhere; found none: give the number of epochs that it took there."
             )
+        if isinstance(entry, Baseline):
+            given = "epochs" in entry.finetune
+            own = job.params.recipe(entry.finetune).epochs
+            return total + (own if given else epochs_until(job, entry.parent))
         total += sum(job.params.recipe(keys).epochs for keys in entry.trainings)
         if entry.factory is not None or entry.origin is None:
             return total

@@ -488,6 +488,20 @@ def test_a_baseline_is_trained_as_long_as_its_parent_and_their_ancestors(tiny_co
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.parametrize(("finetune", "epochs"), [({}, 3 + 1), ({"epochs": 5}, 5 + 1)])
+def test_the_epochs_of_a_baseline_of_a_baseline_are_counted_from_the_first_one_on(
+    tiny_copy, finetune, epochs
+):
+    project = tiny_copy()
+    change(
+        project,
+        fresh={"from": "student-p60", "by": "baseline", "finetune": finetune},
+        cut={"from": "fresh", "by": "prune", "keep_macs": 0.5, "finetune": {"epochs": 1}},
+        again={"from": "cut", "by": "baseline"},
+    )
+    assert epochs_until(Job.of(project, "again", read_params(project)), "cut") == epochs
+
+
 def test_a_baseline_of_a_network_from_elsewhere_needs_its_epochs(tiny_copy):
     project = tiny_copy()
     text = (project / "params.yaml").read_text()

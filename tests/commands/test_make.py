@@ -24,6 +24,7 @@ from espalier.making import siblings
 from espalier.making.baseline import epochs_until
 from espalier.making.job import Job
 from espalier.making.project import Project
+from espalier.making.prune import prune
 from espalier.measures.device import latency_device
 from espalier.models import content_hash, load
 from espalier.params import read_params
@@ -216,6 +217,27 @@ def test_fractions_of_a_chain_are_of_the_model_that_no_pruning_had_touched(
         one["base_macs"] == base and 0.3 * base < one["macs"] <= 0.4 * base
         for one in found.values()
     )
+
+
+@pytest.mark.parametrize("worse", ["the kept network", "a rejected epoch"])
+def test_a_recovery_that_made_the_network_worse_is_judged_by_what_is_kept(
+    tiny_copy, built_project, monkeypatch, worse
+):
+    project = tiny_copy()
+    shutil.copytree(built_project / "models" / "student", project / "models" / "student")
+
+    def fit(_job, network, *_given, **_more):
+        if worse == "the kept network":
+            torch.nn.init.zeros_(list(network.parameters())[-1])
+            torch.nn.init.zeros_(list(network.parameters())[-2])
+        return [{"step": 1, "epoch": 1, "accuracy": float(worse == "the kept network")}]
+
+    monkeypatch.setattr(Job, "fit", fit)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prune(Job.of(project, "student-p60", read_params(project)))
+    said = any("fine-tuning to improve" in str(one.message) for one in caught)
+    assert said == (worse == "the kept network")
 
 
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")  # about speed and a missed target

@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espalier import paths
+from espalier.errors import BadInput
 from espalier.tasks.environment import NO_TELEMETRY
 from espalier.tasks.services.passwords import Passwords
 
@@ -20,6 +21,7 @@ FLOWS_POOL = "espalier"  # of the deployments in prefect.yaml
 QUEUES = ("gpu", "bench")  # in the pool of the stages, if params.yaml names none
 MARK = "ESPALIER_SERVICES"  # variable of all processes that a supervisor has started: its folder
 MARK_NAME = "ESPALIER_SERVICE"  # likewise: the name of the service
+_LAST_PORT = 2**16 - 1
 
 # variables of a user's shell that would reach the services, which have their own
 _FOREIGN = ("AWS_", "MLFLOW_", "PG", "PREFECT_", "RCLONE_")
@@ -34,12 +36,22 @@ class Ports:
         s3: port of the S3 server.
         mlflow: port of MLflow's server.
         prefect: port of Prefect's server.
+
+    Raises:
+        BadInput: if a number is no port.
     """
 
     postgres: int = 5442  # beside a PostgreSQL of the system
     s3: int = 9000
     mlflow: int = 5000
     prefect: int = 4200
+
+    def __post_init__(self) -> None:
+        for name, port in asdict(self).items():
+            if not 1 <= port <= _LAST_PORT:
+                raise BadInput(
+                    f"Expected --{name}-port from 1 to {_LAST_PORT}; found {port}: give another one."
+                )
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,28 @@ def environment(tmp_path):
 
 def call_run(project, environment):
     """A run that has ended, with its output."""
-    command = [ESPALIER, "run"]
+    return call(project, environment, "run")
+
+
+def call(project, environment, *words):
+    """A command that has ended, with its output."""
+    command = [ESPALIER, *words]
     return subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize(("service", "port"), [("s3", "99999"), ("mlflow", "0")])
+def test_a_number_that_is_no_port_is_refused_before_anything_is_written(
+    root, environment, service, port
+):
+    before = sorted(root.rglob("*"))
+    ended = call(root, environment, "fleet", f"--{service}-port", port, "--only", "s3")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"espalier: Expected --{service}-port from 1 to 65535; found {port}: give another one.\n"
+    )
+    assert sorted(root.rglob("*")) == before
 
 
 def test_help_names_run_and_imports_nothing_heavy():

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+_CLOSED = (AttributeError, ValueError)  # of a stream that was closed here, or before the start
+_LOST_OUTPUT = 120  # Python's own status of a process whose output cannot be flushed
+
 
 def run_to_end(command: Callable[[], object]) -> NoReturn:
     """Call a command, and end this process with its status.
@@ -21,10 +24,21 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
     status = _status_of(command)
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
+    is_written = _flush()
+    os._exit(status if status or is_written else _LOST_OUTPUT)
+
+
+def _flush() -> bool:
+    """Flush the streams; whether the output was written, as it is not to a full disk."""
+    with suppress(OSError, *_CLOSED):
+        sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    except _CLOSED:
+        pass
+    return True
 
 
 def _status_of(command: Callable[[], object]) -> int:

@@ -1,12 +1,15 @@
 """A process that ends without taking down the interpreter has done everything else that Python does."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 
-def end(code: str) -> subprocess.CompletedProcess[str]:
+def end(code: str, stdout: int | TextIO = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """A process that ends after `command`, a function of some lines."""
     lines = "".join(f"    {line}\n" for line in code.splitlines())
     whole = (
@@ -16,7 +19,12 @@ def end(code: str) -> subprocess.CompletedProcess[str]:
         "run_to_end(command)\nprint('not reached')\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", whole], capture_output=True, text=True, check=False
+        [sys.executable, "-c", whole],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
 
 
@@ -33,6 +41,21 @@ def end(code: str) -> subprocess.CompletedProcess[str]:
 def test_its_status_is_that_of_the_command(code, status, errors):
     done = end(code)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", errors)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("print('lost')", 120),
+        ("print('lost'); sys.exit(75)", 75),
+        ("pass", 0),
+        ("sys.stdout.close()", 0),
+        ("sys.stdout = None", 0),  # as of a process without standard output
+    ],
+)
+def test_output_that_cannot_be_written_is_no_success(code, status):
+    with Path("/dev/full").open("w") as full:
+        assert end(code, stdout=full).returncode == status
 
 
 def test_a_defect_is_printed():

@@ -21,7 +21,8 @@ from espalier.tasks.environment import locate_registry
 from espalier.tasks.graph import Graph
 from espalier.tasks.reporting import MARK
 
-_ENDS = ("done", "unchanged", "made before", "failed")  # first words of the last line of a stage
+# first words of the last line of a stage
+_ENDS = ("done", "unchanged", "made before", "made by a worker", "failed")
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 

@@ -59,7 +59,7 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     try:
         with sentences(project.root):
             _wait_before_retry(project, report)
-            executed = stage.stale and attempt(stage, project, report)
+            executed = _make(stage, project, report)
             project.live.end(stage.label)
     except EspalierError as error:
         project.live.end(stage.label, error)
@@ -69,6 +69,14 @@ def reproduce(stage: Stage, project: Project) -> State[Any]:
     if not executed:
         return Completed(name="Unchanged", message="None of its dependencies has changed.")
     return Completed(message=f"{stage.label} is done.")
+
+
+def _make(stage: Stage, project: Project, report: ReportLine) -> bool:
+    """Whether a stage was made; it is left alone if it is not out of date."""
+    if stage.stale:
+        return attempt(stage, project, report)
+    report("unchanged")
+    return False
 
 
 def attempt(stage: Stage, project: Project, report: ReportLine) -> bool:

@@ -55,6 +55,27 @@ def test_on_a_terminal_a_bar_counts_each_ended_stage_once(monkeypatch, again):
     assert "3/3" not in shown
 
 
+@pytest.mark.parametrize(
+    ("line", "is_end"),
+    [
+        ("done", True),
+        ("unchanged", True),
+        ("failed: Expected a number; found x.", True),
+        ("made by a worker on ann (CPU)", True),
+        ("made before with the same inputs, found by a worker on ann (CPU)", True),
+        ("handed to the queue 'gpu'", False),
+        ("epoch 1/2", False),
+    ],
+)
+def test_the_last_line_of_a_stage_is_known_wherever_it_was_made(line, is_end):
+    ended = []
+    handler = terminal.Lines(lambda _line: None, 8, ended.append)
+    LOGGER.addHandler(handler)
+    report("teacher", line)
+    LOGGER.removeHandler(handler)
+    assert ended == ["teacher"] * is_end
+
+
 def test_no_handler_is_left():
     before = list(LOGGER.handlers)
     with terminal.lines_on_terminal(8, 3):

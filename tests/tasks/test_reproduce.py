@@ -79,8 +79,11 @@ class TestRetries:
         )
         assert len(sample_projects.events(project.root)) == 2
 
-    def test_unchanged_stage_starts_no_process(self, project):
+    def test_unchanged_stage_says_so_and_starts_no_process(self, project, monkeypatch):
+        lines = []
+        monkeypatch.setattr("espalier.tasks.reproduce.line_reporter", lambda _logger: lines.append)
         (state,) = states_of(project, Stage("prepare", stale=False))
+        assert lines == ["unchanged"]
         assert (state.name, state.is_completed()) == ("Unchanged", True)
         assert sample_projects.events(project.root) == []
 

@@ -128,12 +128,11 @@ def _recover(job: Job[Prune], network: nn.Module, step: int, *, last: bool) -> l
     objective = objective_of(job, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
     headline = job.data.task.headline
-    after = before
-    if (
-        last and history
-    ):  # of the kept network: with `patience` the last epoch may be a rejected one
-        after = job.data.validation.loss_and_score(network, job.processes)[1]
-    if last and after < before:
+    if not (last and history):
+        return history
+    # with `patience` the last epoch may be another network than the one that is kept
+    after = job.data.validation.loss_and_score(network, job.processes)[1]
+    if after < before:
         warnings.warn(
             f"Expected fine-tuning to improve the network; found "
             f"{headline.text(after)} on validation after it, and {headline.text(before)} right "

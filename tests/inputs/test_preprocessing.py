@@ -51,6 +51,23 @@ def test_scaling_and_cropping_equal_those_of_torchvision_on_pillow_images(
     assert (found - expected).abs().mean() < 0.05 * step
 
 
+def test_images_that_are_scaled_and_cropped_to_their_own_size_change(photos):
+    """As those of 224 pixels are for torchvision's networks, which scale to 256 and crop to 224."""
+    square = photos[:, :, :, :40]
+    transform = v2.Compose([v2.Resize(46), v2.CenterCrop(40), v2.PILToTensor()])
+    images = [Image.fromarray(photo.permute(1, 2, 0).numpy()) for photo in square]
+    expected = torch.stack([transform(image) for image in images]).float()
+    settings = ImagePreprocessing(resize=46, crop=40, range=(0, 255))
+    found = Preprocess(settings, (3, 40, 40))(square)
+    assert (found - expected).abs().max() <= 1.01
+    assert (found - square).abs().mean() > 2
+
+
+def test_images_of_the_right_size_cost_no_product():
+    settings = ImagePreprocessing(resize=40, crop=40)
+    assert not Preprocess(settings, (3, 40, 40)).scaled
+
+
 def test_the_range_of_values_comes_before_mean_and_deviation():
     pixels = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1)
 

@@ -62,7 +62,7 @@ class Preprocess(nn.Module):
         self.register_buffer("scale", scale[:, None, None])
         self.register_buffer("shift", shift[:, None, None])
         rows, columns = _scaling(settings, shape[1], shape[2])
-        self.scaled = rows.shape != (shape[1],) * 2 or columns.shape != (shape[2],) * 2
+        self.scaled = not (_keeps(rows) and _keeps(columns))
         if self.scaled:
             self.register_buffer("rows", rows)
             self.register_buffer("columns", columns.T.contiguous())
@@ -82,6 +82,11 @@ class Preprocess(nn.Module):
 def channels_of(settings: dict[str, Any], stored: int) -> int:
     """The number of channels that a network with some usual preprocessing sees."""
     return len(_channel_order(ImagePreprocessing(**settings), stored))
+
+
+def _keeps(matrix: Tensor) -> bool:
+    """Whether a product with a matrix changes nothing; one that scales and crops may be square, too."""
+    return matrix.shape[0] == matrix.shape[1] and torch.equal(matrix, torch.eye(len(matrix)))
 
 
 def _rounded(pixels: Tensor) -> Tensor:

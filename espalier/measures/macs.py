@@ -134,6 +134,20 @@ def _sum_and_product(_: Tensor, __: Tensor, one: Tensor, other: Tensor, *___: An
     return _product(_, one, other)
 
 
+def _times_vector(_: Tensor, one: Tensor, *__: Any) -> int:
+    """Each element of a matrix or vector once."""
+    return one.numel()
+
+
+def _sum_and_times_vector(_: Tensor, __: Tensor, one: Tensor, *___: Any) -> int:
+    return one.numel()
+
+
+def _bilinear(_: Tensor, one: Tensor, weight: Tensor, *__: Any) -> int:
+    """Inputs (N, a) and (N, b) by a weight (c, a, b): each of its elements once for each example."""
+    return len(one) * weight.numel()
+
+
 def _attention(_: Any, query: Tensor, key: Tensor, value: Tensor, *__: Any) -> int:
     """Queries times keys and weights times values, without regard to masks.
 
@@ -166,6 +180,11 @@ _RULES: dict[Any, _Rule] = {
     _ATEN.bmm: _product,
     _ATEN.addmm: _sum_and_product,
     _ATEN.baddbmm: _sum_and_product,
+    _ATEN.mv: _times_vector,
+    _ATEN.dot: _times_vector,
+    _ATEN.vdot: _times_vector,
+    _ATEN.addmv: _sum_and_times_vector,
+    _ATEN._trilinear: _bilinear,
     _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
     _ATEN._scaled_dot_product_flash_attention: _attention,
     _ATEN._scaled_dot_product_efficient_attention: _attention,

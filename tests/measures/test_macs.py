@@ -108,6 +108,37 @@ def test_operators(name, mode):
     assert_as_torch(Layer(), torch.zeros(1, 8, 6, 6))
 
 
+class Times(nn.Module):
+    """A product of its input and a vector, or of a matrix and its input."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.product, self.weight = product, nn.Parameter(torch.zeros(32, 64))
+
+    def forward(self, x):
+        return self.product(self.weight, x)
+
+
+@pytest.mark.parametrize(
+    ("product", "shape", "expected"),
+    [
+        (lambda weight, x: x @ weight[0], (1, 10, 64), 640),
+        (lambda weight, x: weight @ x[0], (1, 64), 32 * 64),
+        (lambda weight, x: torch.dot(weight[0], x[0]), (1, 64), 64),
+        (lambda weight, x: torch.vdot(weight[0], x[0]), (1, 64), 64),
+        (lambda weight, x: torch.addmv(weight[:, 0], weight, x[0]), (1, 64), 32 * 64),
+    ],
+    ids=["batch by vector", "matrix by vector", "vectors", "complex vectors", "sum and product"],
+)
+def test_products_with_vectors(product, shape, expected):
+    """torch's counter has no rule for them."""
+    assert count_macs(Times(product), torch.zeros(shape)) == expected
+
+
+def test_a_bilinear_layer_uses_each_weight_once():
+    assert count_macs(nn.Bilinear(8, 9, 4), (torch.zeros(1, 8), torch.zeros(1, 9))) == 288
+
+
 def test_layers_of_a_network_count_what_runs_in_them():
     """A layer that is called twice counts twice, and a layer with others in it counts theirs."""
     shared = nn.Linear(4, 4)

@@ -100,6 +100,10 @@ def test_long_names_are_not_cut_where_there_is_no_terminal():
         (1_234_567, "1.23 M"),
         (77_850, "77.8 k"),
         (2.5e9, "2.5 G"),
+        (999.7, "1 k"),
+        (999_499, "999 k"),
+        (999_999, "1 M"),
+        (999.6e6, "1 G"),
     ],
 )
 def test_quantities(value, text):

@@ -36,7 +36,7 @@ _NEXT = {
     "spoken-digits": "espalier data path/to/clips, then espalier run",
     "mnist-mlp": "espalier data mnist, then espalier run",
     "cifar10-vgg16-mobilenet": "espalier data cifar10, then espalier run",
-    "import": "espalier data path/to/images, then espalier import weights/FILE --model networks:NAME",
+    "import": "espalier data path/to/images, espalier prepare, then espalier import weights/FILE --model networks:NAME",
 }
 
 
@@ -48,12 +48,17 @@ def run(folder: Path, recipe: str) -> None:
         recipe: name of the recipe, one of `espalier.settings.recipes.RECIPES`.
 
     Raises:
-        BadInput: if the folder is a project already, or has one of the files.
+        BadInput: if the folder is a project already, or has one of the files or, for the digits, data.
     """
     present = [name for name in (PARAMS, *_FILES) if (folder / name).exists()]
     own = [name for name in present if name not in _SHARED]
     if own:
         raise BadInput(f"Expected {folder} to be no project yet; found {', '.join(own)} there.")
+    if recipe == "digits" and (folder / DATA).exists():
+        raise BadInput(
+            f"Expected {folder / DATA} not to exist yet, because the recipe digits writes it; found it "
+            "there: move it away, or bring it into a project of the recipe folder."
+        )
     _check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     templates = _FILES | ({GATES: "gates_other.yaml"} if recipe in _OTHER_GATES else {})

@@ -150,11 +150,18 @@ def _preprocessed(images: NDArray[np.uint8], settings: str | None) -> NDArray[np
         front = INPUTS["image"].own_front(given, images.shape[1:])
     except ValidationError as error:
         key, problem = first_problem(error)
+        if not key:  # of the settings together, in a sentence of its own
+            raise BadInput(problem.removeprefix("Value error, ")) from None
         raise BadInput(
             f"Expected --input to have the keys of a preprocessing, such as mean and std; found "
             f"`{key}`: {problem}."
         ) from None
     found: NDArray[np.float32] = front(torch.from_numpy(images)).numpy()
+    if found.shape != images.shape:
+        wanted, sizes = ("x".join(map(str, one.shape[1:])) for one in (images, found))
+        raise BadInput(
+            f"Expected --input to keep images of {wanted}, as the file takes them; found {sizes}."
+        )
     return found
 
 

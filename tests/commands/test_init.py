@@ -88,6 +88,8 @@ def test_a_network_of_the_user_is_imported_by_the_recipe(tmp_path, monkeypatch, 
     path.write_text(path.read_text().replace("\ndata:\n", "\ndata:\n  images: {size: 16}\n"))
     data.run(root, str(tmp_path / "photos"), None)
     prepare.run(root)
+    said = capsys.readouterr().out
+    assert "espalier data path/to/images, espalier prepare, then espalier import" in said
     monkeypatch.syspath_prepend(str(root))
     monkeypatch.delitem(sys.modules, "networks", raising=False)
     import networks
@@ -118,6 +120,26 @@ def test_dvc_reads_a_project_of_the_recipe_import_with_another_teacher(tmp_path,
     stages = call(root, sys.executable, "-m", "dvc", "stage", "list", "--all")
     assert "teacher" in stages
     assert find_problems(root) == []
+
+
+@pytest.mark.parametrize("name", ["2026", "null", "on", "1e3", "a: b"])
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe != "digits"])
+def test_any_name_of_a_folder_gives_a_valid_project(tmp_path, monkeypatch, recipe, name):
+    monkeypatch.setattr(init, "_start", lambda *_: None)  # git and DVC, which read no name
+    monkeypatch.setattr(init, "_start_dvc", lambda *_: None)
+    init.run(tmp_path / name, recipe)
+    assert read_params(tmp_path / name).registry.name == init._name(tmp_path / name)
+
+
+def test_data_that_are_there_are_never_replaced_by_the_digits(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("precious")
+    with pytest.raises(
+        BadInput, match="data not to exist yet, because the recipe digits writes it"
+    ):
+        init.run(tmp_path, "digits")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert (tmp_path / "data" / "mine.txt").read_text() == "precious"
 
 
 def test_present_files_are_never_overwritten(tmp_path):

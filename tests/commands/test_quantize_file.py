@@ -69,6 +69,24 @@ def test_the_file_itself_is_never_replaced(folder, tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{std: [0]}", "Expected `std` in `input` to be above 0; found [0.0]."),
+        (
+            "{crop: 4}",
+            "Expected --input to keep images of 1x8x8, as the file takes them; found 1x4x4.",
+        ),
+        ("{mena: [0.3]}", "Expected --input to have the keys of a preprocessing"),
+    ],
+)
+def test_wrong_preprocessing_is_refused_by_its_own_sentence(folder, settings, words):
+    with pytest.raises(BadInput) as refusal:
+        quantize_file.run(folder / "net.onnx", folder / "images", None, settings, "minmax")
+    assert str(refusal.value).startswith(words)
+    assert "Value error" not in str(refusal.value)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_that_is_not_there_yet_is_made(folder, tmp_path):
     out = tmp_path / "new" / "folder" / "small.onnx"

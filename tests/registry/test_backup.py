@@ -4,7 +4,12 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
+import subprocess
+import sys
 import tarfile
+from contextlib import closing
+from copy import copy
 
 import pytest
 from registry.projects import Project
@@ -87,6 +92,42 @@ def test_a_database_in_place_is_not_replaced(registered, archive):
     with pytest.raises(BadInput, match="not to exist yet"):
         backup.run(project.root, archive)
     assert files.sha256(project.root / STORE / "mlflow.db") == before
+
+
+KILLED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 5")
+for table in ("tags", "params", "metrics", "model_version_tags"):
+    connection.execute(f"UPDATE {table} SET value = value || '1'")
+os._exit(1)
+"""
+
+
+@pytest.mark.parametrize("way", ["restored", "new"])
+def test_the_journal_of_a_killed_process_changes_no_other_database(
+    registered, archive, tmp_path, way
+):
+    """It is kept beside it, under another name."""
+    project = copy(registered[0])
+    project.root = tmp_path / "copy"
+    shutil.copytree(registered[0].root, project.root)
+    database = project.root / STORE / "mlflow.db"
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("CREATE TABLE grown (x)")
+        opened.executemany("INSERT INTO grown VALUES (?)", [("x" * 2000,)] * 400)
+    subprocess.run([sys.executable, "-c", KILLED, str(database)], check=False)
+    left = database.with_name("mlflow.db-journal").read_bytes()
+    database.rename(tmp_path / "damaged.db")
+    if way == "restored":
+        restore.run(project.root, archive)
+    register(project.root, project.params)
+    with closing(sqlite3.connect(database)) as opened:
+        assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert not opened.execute("SELECT * FROM sqlite_master WHERE name = 'grown'").fetchall()
+    assert missing(project.root, project.params) == {}
+    (kept,) = database.parent.glob("mlflow.db-journal.*")
+    assert kept.read_bytes() == left
 
 
 @pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9, 0.99])

@@ -6,9 +6,9 @@ from espalier.leases import (
     is_active,
     remove_lease,
 )
-from espalier.registry.connection.local_database import keep_artifacts_in
+from espalier.registry.connection.local_database import keep_artifacts_in, set_journals_aside
 from espalier.registry.connection.names import check_name
-from espalier.registry.connection.store import Store, connect, find_store
+from espalier.registry.connection.store import Store, connect, find_store, locked
 
 __all__ = [
     "Store",
@@ -19,5 +19,7 @@ __all__ = [
     "hold_lease",
     "is_active",
     "keep_artifacts_in",
+    "locked",
     "remove_lease",
+    "set_journals_aside",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from espalier.errors import BadInput, TryAgain
 
 _BUSY_SECONDS = 10.0
+_JOURNALS = ("-journal", "-wal", "-shm")  # endings of the files that SQLite keeps beside a database
 
 
 def create(database: Path) -> None:
@@ -27,9 +28,22 @@ def create(database: Path) -> None:
     draft = database.with_name(f".{database.name}.{uuid.uuid4().hex}")
     try:
         MlflowClient(f"sqlite:///{draft.as_posix()}").search_experiments(max_results=1)
+        set_journals_aside(database)
         draft.replace(database)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def set_journals_aside(database: Path) -> None:
+    """Rename the journals of a database that is gone. The caller holds the project's lock.
+
+    SQLite rolls back a journal of this name into any database that it finds beside it, also into a new
+    one. It is kept, because the database that was moved away is not complete without it.
+    """
+    for ending in _JOURNALS:
+        journal = database.with_name(f"{database.name}{ending}")
+        if journal.exists():
+            journal.rename(journal.with_name(f"{journal.name}.{uuid.uuid4().hex[:8]}"))
 
 
 def probe(database: Path) -> None:
@@ -53,10 +67,10 @@ def probe(database: Path) -> None:
             ) from None
         raise BadInput(
             f"Expected {database} to be a readable database of MLflow; found an error: {error}. "
-            "Move it away, then restore a backup by `espalier restore FILE` or, without one, run `espalier "
-            "register`: it makes versions of the models again, and restores audit and aliases from mlflow/audit/ "
-            "and mlflow/store/artifacts/. Metrics and runs that are in no folder of models/ are lost without a "
-            "backup."
+            f"Move it away together with {database.name}-journal, if there is one, then restore a backup "
+            "by `espalier restore FILE` or, without one, run `espalier register`: it makes versions of the models "
+            "again, and restores audit and aliases from mlflow/audit/ and mlflow/store/artifacts/. Metrics and runs "
+            "that are in no folder of models/ are lost without a backup."
         ) from None
 
 

@@ -148,7 +148,7 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
     """
     configure_mlflow()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hold_in_turn(store.lock, LOCK, LOCK_SECONDS))
+        stack.enter_context(locked(store))
         stack.enter_context(translated(store.uri, store.shown))
         stack.enter_context(_variable("MLFLOW_TRACKING_URI", store.uri))
         if (
@@ -161,6 +161,15 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
         from mlflow import MlflowClient
 
         yield MlflowClient(store.uri)
+
+
+def locked(store: Store) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of a store while a block runs, without connecting to it.
+
+    Raises:
+        TryAgain: If one process holds it for too long.
+    """
+    return hold_in_turn(store.lock, LOCK, LOCK_SECONDS)
 
 
 def _open_database(database: Path, shown: str, *, make: bool) -> None:

@@ -28,7 +28,7 @@ from typing import IO
 from espalier import files
 from espalier.errors import BadInput
 from espalier.paths import AUDIT
-from espalier.registry.connection import Store, connect
+from espalier.registry.connection import Store, connect, locked, set_journals_aside
 from espalier.settings.limits import JSON_BYTES
 
 _LIST = "backup.json"
@@ -83,20 +83,24 @@ def unpack(store: Store, archive: Path) -> int:
 
     Raises:
         BadInput: If the store is a server or has a database, or the archive is damaged or no backup.
+        TryAgain: If one process holds the lock of the store for too long.
     """
     database = _local(store)
-    if database.exists():
-        raise BadInput(
-            f"Expected no database in {store.shown} before a backup is restored; found one: move it away "
-            "first."
-        )
-    with _opened(archive) as backup:
-        hashes = _read_list(archive, backup)
-        _check(archive, backup, hashes)
-        written = 0
-        for name in sorted(hashes, key=lambda one: one == _DATABASE):
-            written += _restore(backup, name, _target(store, database, name), hashes[name])
-    return written
+    with locked(store):
+        if database.exists():
+            raise BadInput(
+                f"Expected no database in {store.shown} before a backup is restored; found one: move it "
+                "away first."
+            )
+        with _opened(archive) as backup:
+            hashes = _read_list(archive, backup)
+            _check(archive, backup, hashes)
+            set_journals_aside(database)
+            names = sorted(hashes, key=lambda one: one == _DATABASE)
+            return sum(
+                _restore(backup, name, _target(store, database, name), hashes[name])
+                for name in names
+            )
 
 
 def _local(store: Store) -> Path:

@@ -17,6 +17,7 @@ from espalier.errors import BadInput
 from espalier.models import content_hash
 from espalier.registry.connection.store import connect, find_store
 from espalier.registry.promotion import Audit, RefusedError, State
+from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.versions import Model, add_version, open_registry
 
 
@@ -57,9 +58,27 @@ def nobody(ours):
 
 
 def unfinished(ours):
-    Side(ours, "dev.digits").client.set_model_version_tag(
-        "dev.digits.audit", "1", "espalier.state", "open"
-    )
+    """A crash before the line was closed, and so before it was written to the file."""
+    client = Side(ours, "dev.digits").client
+    client.set_model_version_tag("dev.digits.audit", "1", "espalier.state", "open")
+    client.delete_model_version_tag("dev.digits.audit", "1", "espalier.seal")
+    (ours / "mlflow" / "audit" / "dev.digits.jsonl").unlink()
+
+
+def forged(ours):
+    """A line of the store with another version, by a report that fits it."""
+    side = Side(ours, "dev.digits")
+    content = side.versions()["2"].tags["espalier.content"]
+    text = gates(ours).read_text().replace(content_hash(ours / "models" / "good"), content)
+    gates(ours).write_text(text)
+    for key, value in {"to": "2", "content": content, "report": sha256(text)}.items():
+        side.client.set_model_version_tag("dev.digits.audit", "1", f"espalier.{key}", value)
+    by_hand(ours)
+
+
+def without_its_lines(ours):
+    """A store that lost its audit, so that the file alone has the move."""
+    Side(ours, "dev.digits").client.delete_registered_model("dev.digits.audit")
 
 
 def gates(ours):
@@ -123,6 +142,8 @@ WRONG = {
     by_hand: ("finished move", "the last one went to version 3"),
     by_hand_to_where_another_alias_went: ("finished move", "the last one went to version 3"),
     unfinished: ("finished move", "not finished"),
+    forged: ("of line 1 to be the same", "was altered", "espalier restore"),
+    without_its_lines: ("to hold the 1 moves", "espalier register"),
     no_report: ("gates.json", "to hold"),
     report_of_another: ("gates.json", "passed"),
     report_of_a_refusal: ("gates.json", "passed"),

@@ -19,7 +19,7 @@ from espalier.registry.promotion.alias_moves import (
 )
 from espalier.registry.promotion.audit import REPORT, Move
 from espalier.registry.promotion.audit_chain import sha256
-from espalier.registry.promotion.audit_sync import sync_audit
+from espalier.registry.promotion.audit_sync import check_audit, sync_audit
 from espalier.registry.promotion.champion import Champion, fetch_champion
 from espalier.registry.promotion.evaluator import answer, champion_drop, test_hash
 from espalier.registry.promotion.gate_report import (
@@ -93,8 +93,8 @@ def promote_elsewhere(
         content there already.
 
     Raises:
-        BadInput: If there is no evidence that the champion passed its gates, or its files or the
-            data changed.
+        BadInput: If there is no evidence that the champion passed its gates, its files or the data
+            changed, or file and store disagree about the audit, here or there.
         RefusedError: If it may be worse than the champion there.
         ConcurrentMoveError: If another process moved the alias there meanwhile.
     """
@@ -109,6 +109,9 @@ def promote_elsewhere(
         folder = Path(draft)
         with connect(here, make=False) as client:
             own = Registry(client, here, params.registry.name)
+            problem = check_audit(own)
+            if problem:
+                raise BadInput(problem)
             release = export_release(own, alias, folder / "model")
         transfer = _Transfer(
             root,

@@ -27,7 +27,7 @@ def run(
         into: Name of another registered model that receives a copy of the champion.
         at: Address of the store of that model, in the form of `MLFLOW_TRACKING_URI`; the project's
             by default.
-        without_champion: Reason to judge without a champion whose files are lost.
+        without_champion: Reason to judge without a champion whose files are lost or take other inputs.
 
     Returns:
         The moves that were made.

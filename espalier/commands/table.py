@@ -104,7 +104,7 @@ COMMANDS = (
                 "--without-champion",
                 {
                     "metavar": "REASON",
-                    "help": "judge without a champion whose files are lost; for the audit",
+                    "help": "judge without a champion whose files are lost or take other inputs; for the audit",
                 },
             ),
         ),

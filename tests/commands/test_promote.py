@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from onnx import numpy_helper
 from properties import assert_explains
 from registry.aliases import Place, crashing, exit_status
+from registry.projects import tiny as tiny_file
 
 from espalier import files
 from espalier.commands import evaluate, make, models, promote, register, restore, rollback
@@ -23,9 +24,10 @@ from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput, Notice, TryAgain
 from espalier.export.onnx import export
 from espalier.models import load, save
-from espalier.registry.connection.store import find_store
+from espalier.registry.connection.store import connect, find_store
 from espalier.registry.promotion import Audit, RefusedError, State, find_unchanged
 from espalier.registry.promotion.alias_moves import AliasMove
+from espalier.registry.versions import Model, add_version, open_registry
 from espalier.report.page import render
 
 SMALL = {"model": "espalier:resnet", "arguments": {"depth": 8, "width": 8}}
@@ -228,6 +230,56 @@ def test_an_intact_champion_is_not_left_out(project):
     with pytest.raises(BadInput, match=r"found version \d+ intact"):
         promote.run(project, "champion", without_champion="it is in the way")
     assert champion(project) == ("good", None)
+
+
+def point_to_other_inputs(root):
+    """The champion becomes a version for smaller images than those of the test split."""
+    folder = root.with_name("smaller")
+    shutil.copytree(root / "models" / "good", folder)
+    onnx.save(tiny_file(np.zeros((16, 10), np.float32), sides=(4, 4)), folder / "model.onnx")
+    files.seal(folder)
+    # another project, whose prepared data would refuse the file
+    store = find_store(folder, find_store(root).uri)
+    with connect(store) as client:
+        registry = open_registry(client, store, "digits")
+        model = Model("good", folder, files.verify(folder), "teacher", "train")
+        version = add_version(registry, model, {}).version
+        client.set_registered_model_alias("digits", "champion", version)
+    return version
+
+
+def test_a_champion_for_other_inputs_passes_no_candidate_but_for_a_reason(project):
+    version = point_to_other_inputs(project)
+    allow(project, "better", drop=0.5)
+    with pytest.raises(RefusedError) as refused:
+        promote.run(project)
+    found = (
+        "champion_drop could not be evaluated",
+        f"digits@champion (version {version}) to take inputs",
+        "(1, 8, 8); found (1, 4, 4)",
+        "--alias champion --without-champion REASON",
+    )
+    assert [words for words in found if words not in str(refused.value)] == []
+    assert "/" not in str(refused.value)
+    allow(project, "one-class", drop=0.5)
+    with pytest.raises(RefusedError):
+        promote.run(project, "champion", without_champion="the images are larger")
+    assert refused_gates(project) == {"one-class": ["worst_class_drop"]}
+    allow(project, "better", drop=0.5)
+    (move,) = promote.run(project, "champion", without_champion="the images are larger")
+    assert move.reason == "promoted without the champion: the images are larger"
+    assert (move.former, champion(project)[0]) == (version, "better")
+
+
+def test_without_a_gate_that_compares_it_a_champion_for_other_inputs_stops_nothing(project):
+    version = point_to_other_inputs(project)
+    allow(project, "one-class", drop=0.5, champion_drop=None)
+    with pytest.raises(RefusedError, match=r"worst_class_drop [^`]*$"):
+        promote.run(project)
+    allow(project, "better", drop=0.5, champion_drop=None)
+    (move,) = promote.run(project)
+    assert (move.former, move.reason, champion(project)[0]) == (version, "promoted", "better")
+    promote.run(project, into="prod.digits")  # the report without this number is evidence
 
 
 def test_a_second_promotion_moves_nothing_and_writes_no_line(project):

@@ -18,7 +18,8 @@ def promote(
     Args:
         root: The project.
         alias: The only alias to move; all by default.
-        without_champion: Reason to judge without a champion whose files are lost; it is in the audit.
+        without_champion: Reason to judge without a champion whose files are lost or take other inputs; it is in the
+            audit.
 
     Returns:
         The moves that were made; an alias that points to the chosen model already is not moved, unless the

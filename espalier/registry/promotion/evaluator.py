@@ -62,11 +62,13 @@ class Answers:
 
     Attributes:
         classes: these classes in words; empty for all classes of the data.
-        scores: score (n,) of each answer.
+        scores: score (n,) of each answer; None if there are no answers.
+        problem: reason why there are none; empty for a champion that is left out on request.
     """
 
     classes: str
-    scores: np.ndarray
+    scores: np.ndarray | None
+    problem: str = ""
 
 
 def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) -> Answers:
@@ -81,15 +83,9 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) 
     Raises:
         BadInput: if the file takes inputs of another shape.
     """
-    graph = load_onnx(folder / DEPLOYED).graph
-    sizes = [size.dim_value for one in graph.input[:1] for size in one.type.tensor_type.shape.dim]
-    found = tuple(sizes[1:])
-    shape = tuple(test.inputs.shape[1:])
-    if found != shape:
-        raise BadInput(
-            f"Expected {folder / DEPLOYED} to take inputs of the shape of the test split, {shape}; "
-            f"found {found}."
-        )
+    problem = other_inputs(folder, test)
+    if problem:
+        raise BadInput(f"Expected {folder / DEPLOYED} to take {problem}.")
     question = Question.of(concepts_of(folder), dataset, test.targets)
     task = dataset.build_task()
     inputs = test.inputs.numpy()[question.examples]
@@ -99,6 +95,19 @@ def answer(folder: Path, test: Split, evaluation: Evaluation, dataset: Dataset) 
         outputs = model.outputs(inputs, evaluation.batch_size)
     answered = task.answers(outputs)
     return Answers(question.words, task.scores(answered, question.targets))
+
+
+def other_inputs(folder: Path, test: Split) -> str:
+    """The difference between the inputs of a deployed file and the test split; empty without one.
+
+    It is the end of a sentence that says what the file is expected to take.
+    """
+    graph = load_onnx(folder / DEPLOYED).graph
+    sizes = [size.dim_value for one in graph.input[:1] for size in one.type.tensor_type.shape.dim]
+    found, shape = tuple(sizes[1:]), tuple(test.inputs.shape[1:])
+    return (
+        "" if found == shape else f"inputs of the shape of the test split, {shape}; found {found}"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,12 +187,19 @@ class Evaluator:
     def answers(self, folder: Path, content: str) -> Answers:
         """The answers of the deployed file of a model folder to the test examples; a content answers once.
 
+        A file for inputs of another shape has no answers, and its model is known by its classes alone.
+
         Args:
             folder: Model folder.
             content: Content hash of its files.
         """
         if content not in self._answers:
-            found = answer(folder, self.test, self.params.evaluation, self.dataset)
+            problem = other_inputs(folder, self.test)
+            if problem:
+                question = Question.of(concepts_of(folder), self.dataset, self.test.targets)
+                found = Answers(question.words, None, problem)
+            else:
+                found = answer(folder, self.test, self.params.evaluation, self.dataset)
             self._answers[content] = found
         return self._answers[content]
 
@@ -289,11 +305,12 @@ def test_hash(dataset: Dataset) -> str:
 def champion_drop(own: Answers, champion: Answers | None, level: float = LEVEL) -> float | None:
     """The upper bound of the mean score lost against the champion, at the level of its interval.
 
-    None without a champion; NaN if it answers other classes, since the examples are others.
+    None without a champion or its answers, if they are left out on request; NaN if it answers other
+    classes, since the examples are others, or cannot answer.
     """
-    if champion is None:
+    if champion is None or (champion.scores is None and not champion.problem):
         return None
-    if champion.classes != own.classes:
+    if champion.classes != own.classes or champion.scores is None or own.scores is None:
         return math.nan
     return compare(own.scores, champion.scores, level).drop.high
 

@@ -18,12 +18,15 @@ class Judgement:
         champion: The version that the alias points to; None if it does not exist.
         candidates: All judged models.
         chosen: The one that the alias may point to; None if no model passes.
+        problem: Difference between the inputs that the champion takes and the test split; empty if it was
+            compared.
     """
 
     address: str
     champion: Champion | None
     candidates: Sequence[Candidate]
     chosen: Candidate | None
+    problem: str = ""
 
     @property
     def stays(self) -> str:
@@ -48,7 +51,15 @@ class Judgement:
         """
         if version is None and self.champion:
             version = self.champion.version
-        return refusal(self.address, version, self.candidates)
+        error = refusal(self.address, version, self.candidates)
+        gates = {verdict.gate for one in self.candidates for verdict in one.refusals}
+        if not self.problem or "champion_drop" not in gates:
+            return error
+        alias = self.address.rpartition("@")[2]
+        return RefusedError(
+            f"{error} Expected {self.address} (version {version}) to take {self.problem}: `espalier promote "
+            f"--alias {alias} --without-champion REASON` judges without it, and writes the reason into the audit."
+        )
 
 
 def choose_candidate(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:

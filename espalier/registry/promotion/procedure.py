@@ -27,7 +27,7 @@ from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
 from espalier.registry.promotion.correction import correct
 from espalier.registry.promotion.errors import RefusedError
-from espalier.registry.promotion.evaluator import Evaluator
+from espalier.registry.promotion.evaluator import Answers, Evaluator
 from espalier.registry.promotion.gate_report import (
     Candidate,
     as_json,
@@ -83,9 +83,9 @@ def _promote_alias(
     with tempfile.TemporaryDirectory() as draft, _registry(evaluator) as registry:
         complete_unfinished_moves(registry)
         sync_audit(registry)
-        champion = _champion(registry, alias, Path(draft, "champion"), without)
+        champion = _champion(registry, evaluator, alias, Path(draft, "champion"), without)
         version = champion.version if champion else version_of_alias(registry, alias)
-        judged = _judge(registry, evaluator, policy, alias, champion)
+        judged = _judge(registry, evaluator, policy, alias, champion, leave_out=bool(without))
         candidates, chosen = judged.candidates, judged.chosen
         use = _say_use(registry, evaluator, policy, candidates, chosen)
         if judged.stays:
@@ -129,12 +129,14 @@ def _say_use(
     return use
 
 
-def _champion(registry: Registry, alias: str, folder: Path, without: str | None) -> Champion | None:
+def _champion(
+    registry: Registry, evaluator: Evaluator, alias: str, folder: Path, without: str | None
+) -> Champion | None:
     """The champion that candidates are compared with; None without one.
 
     Raises:
         BadInput: if its files are lost and `without` gives no reason to judge without it, or `without` is
-            given although its files are intact.
+            given although its files are intact and take the inputs of the test split.
     """
     try:
         champion = fetch_champion(registry, alias, folder)
@@ -145,22 +147,40 @@ def _champion(registry: Registry, alias: str, folder: Path, without: str | None)
             f"{error} No other version holds the same content. `espalier promote --alias {alias} "
             "--without-champion REASON` judges without it, and writes the reason into the audit."
         ) from None
-    if without and champion:
+    if without and champion and not evaluator.answers(champion.folder, champion.content).problem:
         raise BadInput(
-            f"Expected `--without-champion` where the files of {registry.name}@{alias} are lost; found "
-            f"version {champion.version} intact: promote without the option."
+            f"Expected `--without-champion` where the files of {registry.name}@{alias} are lost or take other "
+            f"inputs than the test split; found version {champion.version} intact: promote without the option."
         )
     return champion
 
 
 def _judge(
-    registry: Registry, evaluator: Evaluator, policy: Policy, alias: str, champion: Champion | None
+    registry: Registry,
+    evaluator: Evaluator,
+    policy: Policy,
+    alias: str,
+    champion: Champion | None,
+    *,
+    leave_out: bool = False,
 ) -> Judgement:
-    """Judge the registered version of every candidate by the gates of a policy."""
+    """Judge the registered version of every candidate by the gates of a policy.
+
+    Args:
+        registry: the registered model.
+        evaluator: the evaluator of the project.
+        policy: the policy of the alias.
+        alias: name of the alias.
+        champion: version that the alias points to; None without one.
+        leave_out: whether the gate `champion_drop` counts as if there were no champion. The gates of
+            classes and devices compare with it all the same.
+    """
     entries = evaluator.candidates(policy)
     models = [read_model(evaluator.root, evaluator.params, entry) for entry in entries]
     versions = [_registered_version(registry, model) for model in models]
     champion_answers = evaluator.answers(champion.folder, champion.content) if champion else None
+    if champion_answers and leave_out:
+        champion_answers = Answers(champion_answers.classes, None)
     candidates = []
     for model, version in zip(models, versions, strict=True):
         damage = _damage(registry, version, model)
@@ -174,7 +194,8 @@ def _judge(
         lambda one: evaluator.figures_at(one.figures, one.entry, champion_answers),
     )
     chosen = choose_candidate(candidates, policy)
-    return Judgement(f"{registry.name}@{alias}", champion, candidates, chosen)
+    problem = champion_answers.problem if champion_answers else ""
+    return Judgement(f"{registry.name}@{alias}", champion, candidates, chosen, problem)
 
 
 def _log_report(

@@ -41,9 +41,10 @@ def place(request):
 
 
 def test_the_alias_moves_and_previous_stands_where_it_stood_and_the_audit_says_all(place):
-    place.move()
+    moved = place.move()
     assert (place.version_of("champion"), place.version_of("previous")) == ("2", "1")
     (line,) = place.lines()
+    assert moved == line
     assert (line.number, line.alias, line.former, line.to, line.state) == (
         1,
         "champion",

@@ -33,7 +33,7 @@ promotion or registration writes it to the file.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from espalier.registry.promotion.audit import Audit, Move, State
 from espalier.registry.promotion.audit_sync import note_moves
@@ -79,7 +79,7 @@ def move_alias(registry: Registry, request: AliasMove) -> Move:
         request: The requested move.
 
     Returns:
-        The line of the audit, with the state at its creation.
+        The line of the audit, with the state `done`.
 
     Raises:
         ConcurrentMoveError: If the alias is not at the expected version, or an earlier move of it
@@ -107,7 +107,7 @@ def move_alias(registry: Registry, request: AliasMove) -> Move:
     registry.client.set_registered_model_alias(registry.name, request.alias, request.to)
     _complete(audit, own)
     note_moves(registry)
-    return own
+    return replace(own, state=State.DONE)
 
 
 def complete_unfinished_moves(registry: Registry) -> None:

@@ -25,10 +25,12 @@ from espalier.registry.promotion.alias_moves import AliasMove, move_alias, previ
 from espalier.registry.promotion.audit import REPORT
 from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.promotion.audit_sync import check_audit, download_report
+from espalier.registry.promotion.split_uses import find_use, tags_of_report
 from espalier.registry.recovery import turns
 from espalier.registry.versions import Registry, fetch, open_registry
 
 STORE = "mlflow/store"
+SPLIT = "5" * 64
 
 
 def registry_of(project):
@@ -52,11 +54,13 @@ def move(project, entry, alias="champion"):
     with connect(store) as client:
         registry = open_registry(client, store, "digits")
         run = client.create_run(registry.experiment).info.run_id
-        report = json.dumps({"alias": alias, "entry": entry})
+        content = contents(project)
+        split = {"sha256": SPLIT}
+        candidates = {entry: {"content": content[entry]}}
+        report = json.dumps({"alias": alias, "test_split": split, "candidates": candidates})
         client.log_text(run, report, REPORT)
         found = client.get_registered_model("digits").aliases
         aliases = {name: str(version) for name, version in found.items()}
-        content = contents(project)
         request = AliasMove(
             alias,
             aliases.get(alias),
@@ -137,6 +141,24 @@ def test_with_the_database_gone_all_is_restored_by_the_files_of_the_store(moved_
     assert len(registry.client.search_model_versions("name = 'digits'")) == versions
     move(project, "student-p50")
     assert [line.number for line in lines_of(project)] == [1, 2, 3, 4]
+
+
+def test_the_uses_of_a_test_split_outlast_the_store(moved_project):
+    """Each promotion that it has decided, and each model that these have judged."""
+    project = moved_project
+    (project.root / STORE / "mlflow.db").unlink()
+    register(project.root, project.params)
+    store = find_store(project.root)
+    with connect(store) as client:
+        use = find_use(open_registry(client, store, "digits"), SPLIT, [])
+    assert (use.promotions, use.models, use.unknown) == (3, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"test_split": 1, "candidates": {}}', "[" * 9999]
+)
+def test_a_report_without_a_test_split_gives_no_tags(text):
+    assert tags_of_report(text) == {}
 
 
 def test_with_the_whole_store_gone_the_lost_content_is_named(moved_project):

@@ -4,6 +4,7 @@ The run of every judgement has the hash of its test split as a tag, so that one 
 finds all of them. Promotions from before this tag count as unknown.
 """
 
+import json
 import sys
 import warnings
 from collections.abc import Collection, Sequence
@@ -24,6 +25,17 @@ def tags_of(use: SplitUse, candidates: Sequence[Candidate]) -> dict[str, str]:
     """Tags for the run of a judgement: the hash of its test split, and the judged models."""
     judged = ",".join(candidate.content[:_SHORT] for candidate in candidates)
     return {_SPLIT: use.sha256, _JUDGED: judged}
+
+
+def tags_of_report(text: str) -> dict[str, str]:
+    """The same tags by a stored gate report; none for a report that records no test split."""
+    try:
+        report = json.loads(text)
+        split = str(report["test_split"]["sha256"])
+        judged = [str(one["content"])[:_SHORT] for one in report["candidates"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {_SPLIT: split, _JUDGED: ",".join(judged)}
 
 
 def find_use(registry: Registry, sha256: str, contents: Collection[str]) -> SplitUse:

@@ -22,6 +22,7 @@ from espalier.registry.promotion import Audit, AuditFile, Move, State, sync_audi
 from espalier.registry.promotion.alias_moves import PREVIOUS, version_of_alias
 from espalier.registry.promotion.audit import REPORT, StoredLine
 from espalier.registry.promotion.audit_sync import find_problem, missing_lines
+from espalier.registry.promotion.split_uses import tags_of_report
 from espalier.registry.recovery.contents import find_model
 from espalier.registry.recovery.turns import take_turns
 from espalier.registry.versions import Registry, add_version, quoted
@@ -232,12 +233,15 @@ def _append_line(registry: Registry, move: Move, here: Move) -> None:
 
 
 def _run_of(registry: Registry, file: AuditFile, move: Move, runs: dict[str, str]) -> str:
-    """A run in this store for a run of the lost one, with the gate report; runs without a report share one."""
+    """A run in this store for a run of the lost one, with the gate report; runs without a report share one.
+
+    It has the tags by which the uses of a test split are counted.
+    """
     report = file.report(move.report)
     key = move.run if report is not None else ""
     if key not in runs:
         client = registry.client
-        tags = {"espalier.restored.run": key}
+        tags = {"espalier.restored.run": key, **tags_of_report(report or "")}
         created = client.create_run(registry.experiment, run_name="restored audit", tags=tags)
         runs[key] = str(created.info.run_id)
         if report is not None:

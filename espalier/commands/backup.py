@@ -23,7 +23,7 @@ def run(root: Path, file: Path | None = None) -> Path:
         The archive.
 
     Raises:
-        BadInput: If the store is a server, or the archive exists.
+        BadInput: If the store is a server, or the archive exists or cannot be written there.
         EspalierError: If there is no database.
     """
     store, name = find_store(root), read_params(root).registry.name

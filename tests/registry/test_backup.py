@@ -10,13 +10,15 @@ import sys
 import tarfile
 from contextlib import closing
 from copy import copy
+from pathlib import Path
 
 import pytest
 from registry.projects import Project
+from small_disks import mounted
 
 from espalier import files
 from espalier.commands import backup, restore
-from espalier.errors import BadInput, EspalierError
+from espalier.errors import BadInput, EspalierError, TryAgain
 from espalier.registry import missing, register
 from espalier.registry.connection.store import connect, find_store
 from espalier.registry.versions import Registry, fetch
@@ -130,6 +132,25 @@ def test_the_journal_of_a_killed_process_changes_no_other_database(
     assert kept.read_bytes() == left
 
 
+@pytest.mark.parametrize("place", ["params.yaml/backup.tar", "/proc/backup.tar", "x" * 300])
+def test_a_place_where_no_archive_can_be_written_is_named(registered, place, monkeypatch):
+    project, _ = registered
+    monkeypatch.chdir(project.root)
+    with pytest.raises(BadInput, match=rf"Expected .*{place} to be writable; found: "):
+        backup.run(project.root, Path(place))
+    assert not list(project.root.glob(".backup-*"))
+
+
+def test_a_backup_for_which_the_disk_has_no_room_can_be_tried_again(registered, tmp_path):
+    project, archive = registered
+    size = archive.stat().st_size
+    for kilobytes in (64, size // 1024):  # too little for the database; for database and archive
+        with mounted(tmp_path / f"small-{kilobytes}", f"{kilobytes}k") as disk:
+            with pytest.raises(TryAgain, match=rf"room on the disk for {disk}/backup\.tar"):
+                backup.run(project.root, disk / "backup.tar")
+            assert list(disk.iterdir()) == []
+
+
 @pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("kind", ["cut", "flipped"])
 def test_a_damaged_backup_writes_nothing(archive, empty, kind, place):
@@ -206,4 +227,4 @@ def test_a_server_is_backed_up_there_and_nothing_is_no_database(registered, tmp_
         backup.run(project.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent.db")
     with pytest.raises(EspalierError, match="no database there"):
-        backup.run(project.root)
+        backup.run(project.root, tmp_path / "backup.tar")

@@ -12,6 +12,7 @@ while the project's lock is held, so that database and files belong together. Th
 | `backup.json` | SHA-256 of each member |
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -21,12 +22,12 @@ import tarfile
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from espalier import files
-from espalier.errors import BadInput
+from espalier.errors import BadInput, TryAgain
 from espalier.paths import AUDIT
 from espalier.registry.connection import Store, connect, locked, set_journals_aside
 from espalier.settings.limits import JSON_BYTES
@@ -49,21 +50,18 @@ def back_up(store: Store, target: Path) -> int:
         The number of files in it.
 
     Raises:
-        BadInput: If the store is a server, or the archive exists.
+        BadInput: If the store is a server, or the archive exists or cannot be written there.
+        TryAgain: If the disk is full.
     """
     database = _local(store)
-    if target.exists():
-        raise BadInput(f"Expected {target} not to exist yet; found a file there.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with connect(store, make=False), tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            copy = Path(folder, "mlflow.db")
-            _copy_database(database, copy)
-            number = _write(draft, {_DATABASE: copy, **dict(_members(store, database))})
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    # before the store is opened, to whose failures an error of this folder does not belong
+    with _draft_folder(target) as folder, connect(store, make=False):
+        members = {_DATABASE: Path(folder, "mlflow.db"), **dict(_members(store, database))}
+        draft = Path(folder, "backup.tar")
+        with _writing(target, draft):
+            _copy_database(database, members[_DATABASE])
+            number = _write(draft, members)
+            draft.replace(target)
     return number
 
 
@@ -115,6 +113,34 @@ def _local(store: Store) -> Path:
             f"its files there. The audit is in {AUDIT}/."
         )
     return store.database
+
+
+def _draft_folder(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder beside an archive that does not exist yet."""
+    with _writing(target):
+        if target.exists():
+            raise BadInput(f"Expected {target} not to exist yet; found a file there.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent)
+
+
+@contextmanager
+def _writing(target: Path, draft: Path | None = None) -> Iterator[None]:
+    """Translate failures to write an archive; those of other files than its draft pass unchanged."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise TryAgain(f"Expected room on the disk for {target}; found none.") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise TryAgain(f"Expected room on the disk for {target}; found none.") from None
+        if draft is not None and error.filename not in (None, str(draft)):
+            raise
+        raise BadInput(
+            f"Expected {target} to be writable; found: {error.strerror}. Give a file in another folder."
+        ) from None
 
 
 def _copy_database(database: Path, copy: Path) -> None:

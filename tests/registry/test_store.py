@@ -76,6 +76,18 @@ def test_a_store_of_plain_files_is_refused(tmp_path, monkeypatch, uri):
         find_store(tmp_path)
 
 
+def test_an_unknown_kind_of_database_is_refused_without_the_password(tmp_path):
+    store = find_store(tmp_path, "postgresql+foo://bob:SECRET@localhost:1/x?password=SECRET")
+    with (
+        pytest.raises(
+            BadInput, match=r"postgresql\+foo://bob@localhost:1/x to name a known"
+        ) as refused,
+        connect(store) as client,
+    ):
+        client.search_registered_models()
+    assert "SECRET" not in str(refused.value)
+
+
 @pytest.mark.parametrize("act", [register, missing])
 def test_an_unreachable_server_is_reported_soon_and_retried(
     tmp_path, monkeypatch, closed_port, act

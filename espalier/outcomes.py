@@ -95,7 +95,7 @@ def _path() -> Path | None:
 
 
 def _content(outcome: Outcome) -> dict[str, object]:
-    """The keys of the file; those that few outcomes have are left out at their defaults."""
+    """The keys of the file; the rare ones are left out at their defaults."""
     content = asdict(outcome)
     content |= {key: without_secrets(content[key]) for key in ("message", "trace")}
     rare = ("trace", "follows", "away")

@@ -81,7 +81,7 @@ def cheapest(
 def _cheapest_centroid(values: Floats, centroids: Floats, prices: Floats) -> Indices:
     """The index of the centroid with the least squared distance plus price, for each value.
 
-    The squared distances differ by straight lines, of which the lowest at each value form an envelope: each centroid is
+    The squared distances differ by straight lines, and the lowest ones form an envelope: each centroid is
     the cheapest between two borders, or nowhere.
 
     Args:

@@ -130,7 +130,7 @@ def _recover(job: Job[Prune], network: nn.Module, step: int, *, last: bool) -> l
     headline = job.data.task.headline
     if not (last and history):
         return history
-    # with `patience` the last epoch may be another network than the one that is kept
+    # with `patience` the last epoch may be another network than the kept one
     after = job.data.validation.loss_and_score(network, job.processes)[1]
     if after < before:
         warnings.warn(

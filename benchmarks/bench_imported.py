@@ -1,9 +1,10 @@
-"""The example `resnet56`: a network with weights of others, at half its work, in a run as users make it.
+"""The examples of foreign weights: each a project, in a run as users make it.
 
-    python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER [--write]
+    python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER [--example bytes] [--write]
 
-CIFAR10 holds the parquet files of the data set, WEIGHTS is the checkpoint. FOLDER becomes a project, and a second call
-goes on where the first was stopped. The evaluation alone reads the test images.
+CIFAR10 holds the parquet files of the data set, WEIGHTS the checkpoints of the ResNet-56 and the ResNet-20. FOLDER
+becomes a project by `examples/resnet56/EXAMPLE.yaml`, and a second call goes on where the first was stopped. The
+evaluation alone reads the test images.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from bench_digits import call
 from committed import conditions, show
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "resnet56"
+EXAMPLES = {"half": "params.yaml", "bytes": "bytes.yaml"}
+PARENT = "        - models/${item.from}\n"  # among what each model of dvc.yaml depends on
+OF_IMPORTS = "        - weights\n        - networks.py\n"  # likewise, for entries of `by: import`
 COLUMNS = ("accuracy", "drop", "drop_low", "drop_high", "macs", "bytes", "speedup_1", "speedup_64")
 
 
@@ -25,21 +29,29 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("project", type=Path)
+    parser.add_argument("--example", default="half", choices=EXAMPLES)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    measured = conditions("python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER --write")
+    measured = conditions(
+        f"python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER --example {given.example} --write"
+    )
     if not given.project.exists():
-        make_project(given.project, given.data, given.weights)
+        make_project(given.project, given.data, given.weights, EXAMPLES[given.example])
     call(given.project, "espalier", "run")
     print(call(given.project, "espalier", "show"))
-    show("imported", measured | {"models": results_of(given.project)}, write=given.write)
+    result = measured | {"models": results_of(given.project)}
+    show(f"imported/{given.example}", result, write=given.write)
 
 
-def make_project(project: Path, data: Path, weights: Path) -> None:
+def make_project(project: Path, data: Path, weights: Path, params: str) -> None:
     """The example in a new folder, with its data and its weights."""
     call(project.parent, "espalier", "init", str(project), "--recipe", "import")
     shutil.copytree(EXAMPLE, project, dirs_exist_ok=True)
-    shutil.copy(weights, project / "weights" / "resnet56.th")
+    shutil.copy(EXAMPLE / params, project / "params.yaml")
+    for path in weights.glob("*.th"):  # resnet56-4bfd9763.th
+        shutil.copy(path, project / "weights" / f"{path.stem.partition('-')[0]}.th")
+    pipeline = project / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace(PARENT, f"{PARENT}{OF_IMPORTS}"))
     call(project, "espalier", "data", "cifar10", "--root", str(data.resolve()))
 
 
@@ -51,6 +63,8 @@ def results_of(project: Path) -> dict[str, Any]:
         metrics = json.loads((project / "models" / str(name) / "metrics.json").read_text())
         training = {key: metrics[key] for key in ("epochs", "seconds", "validation_accuracy")}
         found[str(name)] = {key: float(row[key]) for key in COLUMNS} | training
+        if "packed_bytes" in metrics:
+            found[str(name)]["packed_bytes"] = metrics["packed_bytes"]
     return found
 
 

@@ -126,7 +126,7 @@ def test_the_disturbed_runs_of_two_workers_are_those_that_the_page_says(project_
 
 
 def test_the_imported_network_at_half_its_work_is_as_good_as_the_page_says(project_root, results):
-    record = json.loads((results / "imported.json").read_text())
+    record = json.loads((results / "imported" / "half.json").read_text())
     page = (project_root / "docs" / "importing.md").read_text()
     for name, found in record["models"].items():
         assert f"| {name} | {100 * found['accuracy']:.1f} % |" in page

@@ -8,20 +8,23 @@ import json
 import sys
 import warnings
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from espalier.errors import Notice
 from espalier.gates import SplitUse
 from espalier.paths import GATES
 from espalier.registry.promotion.audit import Audit, State
-from espalier.registry.promotion.gate_report import Candidate
 from espalier.registry.versions import Registry
+
+if TYPE_CHECKING:  # it imports all that judges, and the records of a lost store are read without
+    from espalier.registry.promotion.gate_report import Candidate
 
 _SPLIT = "espalier.test_split"  # tags of the run of a judgement
 _JUDGED = "espalier.judged"
 _SHORT = 12  # digits of each content hash in the tag, whose length is limited
 
 
-def tags_of(use: SplitUse, candidates: Sequence[Candidate]) -> dict[str, str]:
+def tags_of(use: SplitUse, candidates: Sequence["Candidate"]) -> dict[str, str]:
     """Tags for the run of a judgement: the hash of its test split, and the judged models."""
     judged = ",".join(candidate.content[:_SHORT] for candidate in candidates)
     return {_SPLIT: use.sha256, _JUDGED: judged}

@@ -222,6 +222,20 @@ class HeadOfTraining(Tutorial):
         return out, self.auxiliary(y.view(-1, 16 * 4))
 
 
+class DividedBehindANorm(nn.Module):
+    """A root of a width, and a norm, which allows other values."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(24), nn.Linear(24, 64), nn.Linear(64, 24)
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, x):
+        y = F.relu(self.up(self.norm(x)))
+        y = y / y.shape[-1] ** 0.5
+        return self.head((x + self.down(y)).mean(1))
+
+
 class DividedByWidth(Tutorial):
     """A factor that is computed from a width."""
 

@@ -10,6 +10,7 @@ from spelling_networks import (
     IMAGE,
     PRUNED,
     TOKENS,
+    DividedBehindANorm,
     DividedByWidth,
     HeadOfTraining,
     Normalised,
@@ -181,6 +182,7 @@ REFUSED = {
         IMAGE,
         ["same numbers", "x.shape[1]", "keep"],
     ),
+    "a number behind a norm": (DividedBehindANorm, TOKENS, ["same numbers", "y.shape[-1]", "keep"]),
     "another meaning in training": (HeadOfTraining, IMAGE, ["can be trained", "keep"]),
     "a scale computed from a width": (ScaledByWidth, TOKENS, ["widths that a forward pass spells"]),
 }

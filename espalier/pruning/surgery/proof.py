@@ -97,8 +97,12 @@ def check_numbers(whole: nn.Module, smaller: nn.Module, example: Example) -> Non
     Raises:
         BadInput: if a number changes; the message has the line of the user's code.
     """
-    if edits_of(whole) == edits_of(smaller):
-        return
+    if edits_of(whole) != edits_of(smaller):
+        _refuse_other_numbers(whole, smaller, example)
+
+
+def _refuse_other_numbers(whole: nn.Module, smaller: nn.Module, example: Example) -> None:
+    """Refuse a cut network whose operators have other numbers than those of the whole one."""
     before = Graph(with_prunable_attention(whole), example)
     after = Graph(smaller, example)
     for former, node in zip(before.nodes, after.nodes, strict=False):
@@ -160,11 +164,12 @@ def check_values(
     """Refuse a cut network that computes other values than the whole one without what was removed.
 
     The whole network is run with the weights that read removed groups set to zero. Where no operator
-    mixes channels, both outputs are equal. Networks with such operators may differ. Inputs are random;
-    those of whole numbers, such as tokens, are the example's own.
+    mixes channels, both outputs are equal. Networks with such operators may differ, but not by the
+    numbers that they compute with. Inputs are random; those of whole numbers, such as tokens, are the
+    example's own.
 
     Raises:
-        BadInput: if the outputs differ.
+        BadInput: if the outputs differ, or the numbers of a network whose outputs may.
     """
     inputs = _inputs(example)
     if kept.all():
@@ -180,13 +185,17 @@ def check_values(
         if not torch.isfinite(one).all():
             continue
         off = float((one - other).abs().max() / one.abs().max().clamp(min=1e-6))
-        if off > _CLOSE and not _mixes(whole, inputs):  # last, because it traces the network
-            raise BadInput(
-                "Expected the pruned network to compute what the whole one computes without the "
-                f"removed channels; found outputs that are off by {off:.1%} of the largest. An "
-                "operator of its forward pass couples channels in a way that is not known here; "
-                "name the layers before it in `keep`."
-            )
+        if off <= _CLOSE:
+            continue
+        if _mixes(whole, inputs):  # last, because it traces the network
+            _refuse_other_numbers(whole, smaller, example)
+            return
+        raise BadInput(
+            "Expected the pruned network to compute what the whole one computes without the "
+            f"removed channels; found outputs that are off by {off:.1%} of the largest. An "
+            "operator of its forward pass couples channels in a way that is not known here; "
+            "name the layers before it in `keep`."
+        )
 
 
 def _numbers(graph: Graph, node: Node) -> list[float]:

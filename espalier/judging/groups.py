@@ -8,6 +8,8 @@ import pandas as pd
 from espalier.judging.comparison import compare
 from espalier.judging.interval import LEVEL
 
+_ALL = "all examples"
+
 
 def group_drops(
     groups: Mapping[str, np.ndarray],
@@ -35,10 +37,12 @@ def group_drops(
         disjoint: whether no example belongs to two groups.
 
     Returns:
-        A row for each group that has examples: `class`, `examples`, `score`, `lost`, `gained`,
-        `drop`, `drop_low`, `drop_high`.
+        A row for each group that has examples, or for all examples if no group has: `class`,
+        `examples`, `score`, `lost`, `gained`, `drop`, `drop_low`, `drop_high`.
     """
     present = {name: mask for name, mask in groups.items() if mask.any()}
+    if not present:  # as where no example has a label
+        present = {_ALL: np.ones(len(scores), bool)}
     count = len(present)
     own = level ** (1 / count) if disjoint else 1 - (1 - level) / count
     rows = [_row(name, scores[mask], reference[mask], own) for name, mask in present.items()]

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from espalier.data.prepared import Dataset
+from espalier.errors import BadInput
 from espalier.prediction import Concepts
 
 
@@ -36,11 +37,19 @@ class Question:
             given: `concepts` of its architecture.
             dataset: description of the data.
             targets: targets (N, ...) of the split.
+
+        Raises:
+            BadInput: if no example belongs to the classes of the model.
         """
         concepts = dataset.concepts(given)
         if concepts is None:
             return cls(dataset.classes, np.arange(len(targets)), targets.numpy(), None)
         index, own = concepts.targets(targets)
+        if not len(index):
+            raise BadInput(
+                f"Expected examples of {concepts.describe()} in the split; found none: a larger "
+                "`data.test` has some, or a test split of your own."
+            )
         return cls(concepts.names, index.numpy(), own.numpy(), concepts)
 
     @property

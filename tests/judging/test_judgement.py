@@ -1,14 +1,18 @@
 """Calibration, classes, the front, noise, and all of it together."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from espalier.errors import BadInput
 from espalier.judging import (
+    Question,
     compare,
     drop_interval,
     expected_calibration_error,
@@ -19,7 +23,7 @@ from espalier.judging import (
     ratio,
     worst,
 )
-from espalier.prediction import CLASSIFICATION, Heads, answers
+from espalier.prediction import CLASSIFICATION, Concepts, Heads, Multilabel, answers
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -293,3 +297,20 @@ def test_scores_of_any_type_are_compared_as_numbers(kind):
 def test_scores_outside_of_their_range_are_refused():
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         compare(np.array([0.5, 2.0]), np.array([1.0, 1.0]))
+
+
+def test_where_no_group_has_an_example_all_are_one():
+    """Label sets of a test split without any label."""
+    random = np.random.default_rng(0)
+    outputs, reference = random.normal(size=(2, 40, 3))
+    figures, rows = judgement(Multilabel(), np.zeros((40, 3), np.uint8), outputs, reference, "xyz")
+    assert list(rows["class"]) == ["all examples"]
+    assert figures["worst_class_drop"] == pytest.approx(figures["drop"])
+    assert figures["worst_class_drop_high"] == pytest.approx(figures["drop_high"])
+
+
+def test_a_model_without_test_examples_is_refused():
+    concepts = Concepts.of({"even": ["0", "2"], "odd": ["1", "3"]}, "01234")
+    dataset = SimpleNamespace(classes=tuple("01234"), concepts=lambda given: concepts)
+    with pytest.raises(BadInput, match=r"found none: a larger `data\.test` has some"):
+        Question.of({}, dataset, torch.full((20,), 4))

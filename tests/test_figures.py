@@ -133,6 +133,17 @@ def test_the_imported_network_at_half_its_work_is_as_good_as_the_page_says(proje
         assert f"| {found['speedup_1']:.1f}x | {found['speedup_64']:.1f}x |" in page
 
 
+def test_the_imported_network_in_few_kilobytes_is_as_good_as_the_page_says(project_root, results):
+    record = json.loads((results / "imported" / "bytes.json").read_text())
+    page = (project_root / "docs" / "importing.md").read_text()
+    for name in ("resnet20", "cheap", "cheaper", "cheapest"):
+        found = record["models"][name]
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {found['packed_bytes']:,} bytes | {100 * found['accuracy']:.1f} % |" in row
+    seconds = sum(found["seconds"] for found in record["models"].values())
+    assert f"{seconds / 60:.0f} minutes of training" in page
+
+
 @pytest.mark.parametrize("size", [1_000, 2_500, 6_000])
 def test_the_smallest_files_of_the_readme_are_those_of_the_results(project_root, size):
     _, row = import_module("bench_bytes").best_within(size)

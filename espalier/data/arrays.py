@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from espalier.data.labels import Labels, read_labels
-from espalier.data.source import Chunk, frame
+from espalier.data.source import Chunk, frame, listed_classes
 from espalier.data.split_names import SPELLINGS
 from espalier.errors import BadInput, reason_of
 from espalier.own_functions import own_function
@@ -56,7 +56,9 @@ def read(folder: Path, place: str, settings: DataSettings) -> Arrays:
     splits = {name: _split(place, name) for name in parts}
     inputs, targets = zip(*(_pair(place, part) for part in parts.values()), strict=True)
     columns = [(pd.Series(list(part), dtype=object), None) for part in targets]
-    labels = read_labels(f"the function {place}", columns, settings.task_settings, "value")
+    labels = read_labels(
+        f"the function {place}", columns, settings.task_settings, "value", listed_classes(folder)
+    )
     counts = {name: len(part) for name, part in zip(parts, targets, strict=True)}
     files = [place] * sum(counts.values())
     rows = [row for count in counts.values() for row in range(count)]

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from espalier.data.labels import Labels, Names, as_targets, read_labels, refuse_missing
-from espalier.data.source import LabelledHead
+from espalier.data.source import LabelledHead, listed_classes
 from espalier.errors import BadInput
 from espalier.prediction import Heads, Regression
 from espalier.settings.data import DataSettings
@@ -54,10 +54,13 @@ def label_columns(
     return found
 
 
-def read_all_labels(place: str, read: ReadColumn, label: str, settings: DataSettings) -> Labels:
+def read_all_labels(
+    folder: Path, place: str, read: ReadColumn, label: str, settings: DataSettings
+) -> Labels:
     """The labels of the rows of tables, of a single task or of several heads.
 
     Args:
+        folder: folder of the data set, whose `classes.json` names the classes of a single task.
         place: file or folder, for messages.
         read: reads a column of labels.
         label: name of the column of a single task.
@@ -68,7 +71,7 @@ def read_all_labels(place: str, read: ReadColumn, label: str, settings: DataSett
     """
     if not settings.heads:
         task = settings.task_settings
-        return read_labels(place, read(label, task.name), task, label)
+        return read_labels(place, read(label, task.name), task, label, listed_classes(folder))
     columns = {name: read(head.label or name, head.task) for name, head in settings.heads.items()}
     return read_heads(place, columns, settings.heads)
 

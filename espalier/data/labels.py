@@ -44,6 +44,7 @@ def read_labels(
     columns: Sequence[tuple[pd.Series, Names | None]],
     settings: TaskSettings | None = None,
     name: str = "label",
+    listed: Names | None = None,
 ) -> Labels:
     """Labels as numbers.
 
@@ -52,21 +53,16 @@ def read_labels(
         columns: a column for each file, and the names that the file's metadata give to its numbers.
         settings: settings of the task; None lets it follow from the labels.
         name: name of the column, which is that of the value of a regression.
+        listed: names by number that the user gave, instead of the metadata's: of words their order.
 
     Raises:
         BadInput: if a label is missing or not one of the task, or two files give other names.
     """
-    given = {names for _, names in columns if names}
-    if len(given) > 1:
-        raise BadInput(
-            f"Expected all files of {place} to name the same classes; found others: "
-            f"{', '.join(next(iter(given))[:5])} ..."
-        )
+    names = listed or _named_alike(place, columns)
     values = pd.concat([column for column, _ in columns], ignore_index=True)
     task = (settings.name if settings else None) or _inferred(values)
     if task == "regression":
         return Labels(_numbers(place, values), (name,), task)
-    names = given.pop() if given else None
     if task == "multilabel":
         return _sets(place, values, names)
     refuse_missing(place, values, "name its class, or remove it")
@@ -74,6 +70,17 @@ def read_labels(
         known = names or tuple(sorted(set(values)))
         return Labels(_numbered(place, values, known), known)
     return Labels(_whole_numbers(place, values), names)
+
+
+def _named_alike(place: str, columns: Sequence[tuple[pd.Series, Names | None]]) -> Names | None:
+    """The names that the metadata of all files give; None if they give none."""
+    given = {names for _, names in columns if names}
+    if len(given) > 1:
+        raise BadInput(
+            f"Expected all files of {place} to name the same classes; found others: "
+            f"{', '.join(next(iter(given))[:5])} ..."
+        )
+    return given.pop() if given else None
 
 
 def refuse_missing(place: str, values: pd.Series, way_out: str) -> None:
@@ -113,7 +120,8 @@ def _numbered(place: str, values: pd.Series, names: Names) -> list[int]:
     unknown = values[~values.isin(names)]
     if len(unknown):
         raise BadInput(
-            f"Expected labels of {place} to be {', '.join(names[:8])}; found {unknown.iloc[0]!r}."
+            f"Expected labels of {place} to be {', '.join(names[:8])}, as classes.json or the "
+            f"file's metadata name them; found {unknown.iloc[0]!r}: list it too, or remove the list."
         )
     return [number[value] for value in values]
 
@@ -124,14 +132,30 @@ def _sets(place: str, values: pd.Series, names: Names | None) -> Labels:
     members = pd.Series([member for cell in cells for member in cell], dtype=object)
     if not len(members):
         raise BadInput(f"Expected the rows of {place} to have labels; found none in any row.")
+    if names and not members.isin(names).any() and members.map(_is_whole_in_text).all():
+        members = members.map(int)  # a text of numbers, whose names are listed
     flat = read_labels(place, [(members, names)], TaskSettings(name="classification"))
+    classes = flat.classes or tuple(str(number) for number in range(1 + max(flat.values)))
+    _refuse_beyond(place, flat.values, len(classes))
     ends = np.cumsum([len(cell) for cell in cells])
     sets = [
         tuple(sorted(set(flat.values[end - len(cell) : end])))
         for end, cell in zip(ends, cells, strict=True)
     ]
-    classes = flat.classes or tuple(str(number) for number in range(1 + max(flat.values)))
     return Labels(sets, classes, "multilabel")
+
+
+def _refuse_beyond(place: str, numbers: Sequence[int], count: int) -> None:
+    wrong = [number for number in numbers if not 0 <= number < count]
+    if wrong:
+        raise BadInput(
+            f"Expected labels of {place} to lie in 0..{count - 1}, a label per class; found "
+            f"{wrong[0]}, and {len(wrong)} such labels: number them from 0, or list all classes."
+        )
+
+
+def _is_whole_in_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isdecimal()
 
 
 def _members(value: Any) -> list[Any]:

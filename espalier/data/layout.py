@@ -12,7 +12,7 @@ from espalier.data import arrays, folders, listings, parquet, standard, tables, 
 from espalier.data.contents import say_skipped, visible
 from espalier.data.known import CIFAR10, CIFAR100, KNOWN
 from espalier.data.labels import Labels
-from espalier.data.source import CLASSES, SOURCE, Chunk, Layout, Source, first
+from espalier.data.source import SOURCE, Chunk, Layout, Source, first, listed_classes
 from espalier.errors import BadInput
 from espalier.settings.data import DataSettings
 
@@ -78,7 +78,7 @@ def _source(folder: Path, expected: str | None, settings: DataSettings) -> Sourc
 
 def _standard(folder: Path, expected: str | None) -> Source | None:
     """A data set in the format of MNIST or CIFAR."""
-    name, classes = _name(folder), _classes(folder)
+    name, classes = _name(folder), listed_classes(folder)
     if list(folder.glob("*.parquet")):
         return None
     if place := standard.idx_folder(folder, expected):
@@ -157,7 +157,7 @@ def _folders(folder: Path, settings: DataSettings) -> Source | None:
     for kind in _wanted(settings, ("image", "audio", "text")):
         paths = folders.found(folder, kind)
         if paths:
-            known, place = _classes(folder), settings.class_folder
+            known, place = listed_classes(folder), settings.class_folder
             examples, classes = folders.examples(folder, paths, known, place)
             labels, contents = Labels([], classes), partial(folders.contents, paths)
             return _named(
@@ -216,15 +216,12 @@ def _named(
     contents: Callable[[], Iterator[Chunk]],
     paths: list[Path],
 ) -> Source:
-    """A source with the name and the classes that its descriptions give."""
-    name, classes = _name(folder) or UNNAMED, labels.classes
-    if not labels.heads:  # whose classes have names in their own columns
-        classes = _classes(folder) or classes
+    """A source with the name that its description gives."""
     return Source(
         folder,
         layout,
-        name,
-        classes,
+        _name(folder) or UNNAMED,
+        labels.classes,
         examples,
         contents,
         files=tuple(dict.fromkeys(paths)),
@@ -242,19 +239,6 @@ def _name(folder: Path) -> str | None:
     if not isinstance(content, dict) or not isinstance(content.get("name"), str):
         raise BadInput(f'Expected {path} to hold {{"name": ...}}; found {str(content)[:80]}.')
     return str(content["name"])
-
-
-def _classes(folder: Path) -> tuple[str, ...] | None:
-    path = folder / CLASSES
-    if not path.is_file():
-        return None
-    names = files.read_json(path)
-    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not sound or len(set(names)) != len(names) or not names:
-        raise BadInput(
-            f"Expected {path} to hold a list of different names; found {str(names)[:80]}."
-        )
-    return tuple(names)
 
 
 def _numbered_from_zero(source: Source, first_label: int) -> Source:

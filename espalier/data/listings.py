@@ -116,7 +116,7 @@ def _labels(
         own = [column if settings.heads else labels[0] for labels in each]
         return [(table[name], None) for table, name in zip(tables, own, strict=True)]
 
-    return read_all_labels(str(folder), read_column, each[0][0], settings)
+    return read_all_labels(folder, str(folder), read_column, each[0][0], settings)
 
 
 def _read(path: Path) -> pd.DataFrame:

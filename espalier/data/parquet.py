@@ -91,7 +91,7 @@ def examples(
             for table, name in zip(tables, own, strict=True)
         ]
 
-    labels = read_all_labels(place, read_column, tables[0].labels[0], settings)
+    labels = read_all_labels(folder, place, read_column, tables[0].labels[0], settings)
     files = [
         readable_name(path)
         for path, table in zip(inside, tables, strict=True)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from espalier import files
 from espalier.data.contents import readable_name, visible
+from espalier.errors import BadInput
 from espalier.inputs import INPUTS
 
 CLASSES = "classes.json"
@@ -123,3 +124,21 @@ def content_hash(folder: Path) -> str:
     return files.digest(
         {readable_name(path.relative_to(folder)): files.sha256(path) for path in visible(folder)}
     )
+
+
+def listed_classes(folder: Path) -> tuple[str, ...] | None:
+    """The names of the classes in `classes.json`; None if there is no such file.
+
+    Raises:
+        BadInput: if it does not hold different names.
+    """
+    path = folder / CLASSES
+    if not path.is_file():
+        return None
+    names = files.read_json(path)
+    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not sound or len(set(names)) != len(names) or not names:
+        raise BadInput(
+            f"Expected {path} to hold a list of different names; found {str(names)[:80]}."
+        )
+    return tuple(names)

@@ -141,7 +141,7 @@ def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSetti
             for part in parts
         ]
 
-    return read_all_labels(str(place), read_column, name, settings)
+    return read_all_labels(folder, str(place), read_column, name, settings)
 
 
 def _read(path: Path, seconds: float) -> _File:

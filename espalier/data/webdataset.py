@@ -12,7 +12,7 @@ from espalier.bounded import bounded
 from espalier.data.contents import readable_name, visible
 from espalier.data.folders import ENDINGS, FILES_AT_ONCE
 from espalier.data.labels import Labels, read_labels
-from espalier.data.source import Chunk, frame
+from espalier.data.source import Chunk, frame, listed_classes
 from espalier.data.split_names import splits_of
 from espalier.errors import BadInput
 from espalier.reading import reading
@@ -47,7 +47,7 @@ def examples(
     shards = [_read(path) for path in paths]
     inside = [path.relative_to(folder) for path in paths]
     columns = [(pd.Series(shard.labels, dtype=object), None) for shard in shards]
-    labels = read_labels(str(folder), columns, settings)
+    labels = read_labels(str(folder), columns, settings, listed=listed_classes(folder))
     files, rows, splits = [], [], []
     for path, shard, split in zip(inside, shards, splits_of(folder, inside), strict=True):
         files += [readable_name(path)] * len(shard.images)

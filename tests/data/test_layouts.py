@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from espalier.data import layout
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.inputs.image import decode
+from espalier.settings.data import DataSettings
 
 TRAIN, TEST = slice(0, 1400), slice(1400, None)
 
@@ -164,3 +166,38 @@ def test_a_changed_cifar_file_is_never_unpickled(cifar, prepared):
     with pytest.raises(BadInput, match=r"cifar-10-batches-py to hold the files of cifar10; found"):
         prepared(cifar.parent)
     assert not (cifar / "exploded").exists()
+
+
+def counts_by_name(folder, labels, classes, task=None):
+    """The number of examples of each class, by its name in the data set, of labels in a CSV."""
+    folder.mkdir(exist_ok=True)
+    rows = {"size": range(len(labels)), "label": labels}
+    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
+    (folder / "classes.json").write_text(json.dumps(classes))
+    source = layout.read(folder, settings=DataSettings(task=task))
+    if source.task == "regression":
+        return source.classes
+    counted = source.examples["label"].explode().value_counts()
+    return {source.classes[number]: count for number, count in counted.items()}
+
+
+def test_listed_classes_name_words_by_the_words_and_numbers_by_their_place(tmp_path):
+    listed = ["dog", "cat"]
+    words = ["cat"] * 60 + ["dog"] * 30
+    assert counts_by_name(tmp_path / "a", words, listed) == {"cat": 60, "dog": 30}
+    numbers = [1] * 60 + [0] * 30
+    assert counts_by_name(tmp_path / "b", numbers, listed) == {"cat": 60, "dog": 30}
+    for sets in (["cat"] * 60 + ["dog;cat"] * 30, ["1"] * 60 + ["0;1"] * 30):
+        assert counts_by_name(tmp_path / "c", sets, listed, "multilabel") == {"cat": 90, "dog": 30}
+
+
+def test_listed_classes_give_no_name_to_a_regression(tmp_path):
+    values = [row + 0.5 for row in range(40)]
+    assert counts_by_name(tmp_path / "data", values, ["dog", "cat"]) == ("label",)
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], ["a;b", "b;c", "a"], ["0;1", "1;2", "0"]])
+def test_labels_that_the_listed_classes_lack_are_refused(tmp_path, labels):
+    task = "multilabel" if ";" in labels[0] else None
+    with pytest.raises(BadInput, match=r"Expected labels of .*rows\.csv to .*found .?[c2]"):
+        counts_by_name(tmp_path / "data", labels * 20, ["a", "b"], task)

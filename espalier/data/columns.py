@@ -26,11 +26,12 @@ def find_columns(
         required: meanings that the file must have.
 
     Raises:
-        BadInput: if a required column is missing.
+        BadInput: if a required column is missing, or one that the user named.
     """
     names: dict[str, str] = {}
     for meaning, known in usual.items():
         own = getattr(columns, meaning)
+        _refuse_absent(path, meaning, own, present)
         found = [name for name in ([own] if own else known) if name in present]
         if found:
             names[meaning] = found[0]
@@ -43,3 +44,12 @@ def find_columns(
             f"`data.columns: {{{absent[0]}: ...}}` in params.yaml names another."
         )
     return names
+
+
+def _refuse_absent(path: Path, meaning: str, own: str | None, present: Sequence[str]) -> None:
+    """Refuse a file without a column that the user named: a split, say, would be drawn anew."""
+    if own and own not in present:
+        raise BadInput(
+            f"Expected {path} to have the column `{own}` of `data.columns: {{{meaning}: {own}}}`; "
+            f"found {', '.join(present) or 'no columns'}: correct the name in params.yaml."
+        )

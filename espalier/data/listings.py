@@ -1,5 +1,6 @@
 """Data sets of files listed in a table: CSV or JSON lines of paths to images or clips, and labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names
 from espalier.data.source import WHOLE, frame
-from espalier.data.split_names import read_splits, splits_of
+from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.errors import BadInput
 from espalier.reading import reading
 from espalier.settings.data import DataSettings
@@ -50,7 +51,9 @@ def is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
         return True
     try:
         table = _read(path)
-        names = _columns(path, kind, table, settings)
+        # a misspelled column of splits is refused later, and does not make class folders of the files
+        columns = replace(settings.columns, split=None)
+        names = _columns(path, kind, table, replace(settings, columns=columns))
     except BadInput:
         return False
     if not len(table):
@@ -86,14 +89,13 @@ def examples(
     names = [
         _columns(path, kind, table, settings) for path, table in zip(listings, tables, strict=True)
     ]
-    named = splits_of(folder, [path.relative_to(folder) for path in listings])
+    splits = _splits(folder, listings, tables, names)
     labels = _labels(folder, listings, tables, names, settings)
-    files, splits, paths = [], [], []
-    for path, table, own, split in zip(listings, tables, names, named, strict=True):
+    files, paths = [], []
+    for path, table, own in zip(listings, tables, names, strict=True):
         for row, file in enumerate(table[own[kind]]):
             paths.append(_inside(folder, path, kind, row, str(file)))
             files.append(str(file))
-        splits += _splits(path, table, own, split)
     rows = [WHOLE] * len(files)
     return frame(files, rows, labels.values, splits), labels, paths
 
@@ -145,7 +147,11 @@ def _inside(folder: Path, listing: Path, kind: str, row: int, file: str) -> Path
     )
 
 
-def _splits(path: Path, table: pd.DataFrame, own: dict[str, str], named: str) -> list[str]:
-    if "split" not in own:
-        return [named] * len(table)
-    return read_splits(path, own["split"], table[own["split"]].tolist())
+def _splits(
+    folder: Path, listings: list[Path], tables: list[pd.DataFrame], names: list[dict[str, str]]
+) -> list[str]:
+    columns = [
+        read_splits(path, own["split"], table[own["split"]].tolist()) if "split" in own else None
+        for path, table, own in zip(listings, tables, names, strict=True)
+    ]
+    return splits_of_rows(folder, listings, columns, [len(table) for table in tables])

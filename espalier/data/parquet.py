@@ -14,7 +14,7 @@ from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.labels import Labels, Names, names_in_metadata
 from espalier.data.source import Chunk, frame
-from espalier.data.split_names import read_splits, splits_of
+from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.decoders.parquet_files import read_batches, read_schema, read_table
 from espalier.errors import BadInput
 from espalier.inputs import INPUTS
@@ -80,7 +80,7 @@ def examples(
     """
     tables = [_read(path, kind, settings) for path in paths]
     inside = [path.relative_to(folder) for path in paths]
-    splits = _splits(folder, tables, inside)
+    splits = _splits(folder, tables)
     place = str(paths[0] if len(paths) == 1 else folder)
 
     def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
@@ -184,38 +184,15 @@ def _label(table: _Table, name: str) -> pd.Series:
     return pd.Series(column.to_pylist(), dtype=object)
 
 
-def _splits(folder: Path, tables: list[_Table], inside: list[Path]) -> list[str]:
-    """The split of every row, by a column or by the names of the files.
-
-    Raises:
-        BadInput: if some files have the column and some do not, or names and columns disagree.
-    """
-    with_column = [table for table in tables if "split" in table.columns]
-    if with_column and len(with_column) < len(tables):
-        other = next(table for table in tables if table not in with_column)
-        raise BadInput(
-            f"Expected all of {folder}/*.parquet to have a column `split`, or none; found "
-            f"{other.path.name} without."
-        )
-    by_name = splits_of(folder, inside)
-    by_row = []
-    for table, named in zip(tables, by_name, strict=True):
-        rows = _split_column(table) if with_column else [named] * len(table.content)
-        _refuse_disagreement(table.path, named, rows)
-        by_row += rows
-    return by_row
+def _splits(folder: Path, tables: list[_Table]) -> list[str]:
+    columns = [_split_column(table) for table in tables]
+    counts = [len(table.content) for table in tables]
+    return splits_of_rows(folder, [table.path for table in tables], columns, counts)
 
 
-def _refuse_disagreement(path: Path, named: str, rows: list[str]) -> None:
-    others = sorted(set(rows) - {named})
-    if named and others:
-        raise BadInput(
-            f"Expected the rows of {path} to be of the split {named} that its name says; found "
-            f"{', '.join(others)} in its column."
-        )
-
-
-def _split_column(table: _Table) -> list[str]:
+def _split_column(table: _Table) -> list[str] | None:
+    if "split" not in table.columns:
+        return None
     path, column = table.path, table.content.column(table.columns["split"])
     _refuse_absent(path, "split", column)
     return read_splits(path, "split", column.to_pylist())

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from espalier.data.names import TEST, TRAIN, VALIDATION
 from espalier.errors import BadInput
@@ -83,3 +83,41 @@ def read_splits(path: PurePath, name: str, values: Sequence[object]) -> list[str
             f"found {values[row]!r} in row {row}, and {splits.count(None)} such rows."
         )
     return [str(split) for split in splits]
+
+
+def splits_of_rows(
+    folder: Path, paths: Sequence[Path], columns: Sequence[list[str] | None], counts: Sequence[int]
+) -> list[str]:
+    """The splits of the rows of all files, by their columns or by the names of the files.
+
+    Args:
+        folder: folder of the data set.
+        paths: files in it.
+        columns: the splits in the column of each file; None of one without the column.
+        counts: number of rows of each file.
+
+    Raises:
+        BadInput: if some files have the column and some do not, or names and columns disagree.
+    """
+    by_name = splits_of(folder, [path.relative_to(folder) for path in paths])
+    without = [path for path, column in zip(paths, columns, strict=True) if column is None]
+    if without and len(without) < len(paths):
+        raise BadInput(
+            f"Expected all tables in {folder} to have a column of splits, or none; found "
+            f"{without[0].relative_to(folder)} without: add the column to it."
+        )
+    splits: list[str] = []
+    for path, column, named, count in zip(paths, columns, by_name, counts, strict=True):
+        splits += [named] * count if column is None else _agreed(path, named, column)
+    return splits
+
+
+def _agreed(path: Path, named: str, splits: list[str]) -> list[str]:
+    """The splits in a column, which the name of the file must not contradict."""
+    others = sorted(set(splits) - {named})
+    if named and others:
+        raise BadInput(
+            f"Expected the rows of {path} to be of the split {named} that its name says; found "
+            f"{', '.join(others)} in its column: correct either."
+        )
+    return splits

@@ -15,7 +15,7 @@ from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names, names_in_metadata, refuse_missing
 from espalier.data.source import Chunk, frame
-from espalier.data.split_names import read_splits, splits_of
+from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.decoders.parquet_files import read_table
 from espalier.errors import BadInput
 from espalier.inputs.table.columns import is_missing
@@ -235,14 +235,11 @@ def _complete(path: Path, column: pd.Series, name: str, task: TaskName | None) -
 
 def _splits(folder: Path, parts: Sequence[_File], name: str | None) -> list[str]:
     """The split of each row, by the names of the files or by a column."""
-    named = splits_of(folder, [part.path.relative_to(folder) for part in parts])
-    splits: list[str] = []
-    for part, split in zip(parts, named, strict=True):
-        if name is None:
-            splits += [split] * len(part.table)
-        else:
-            splits += read_splits(part.path, name, part.table[name].tolist())
-    return splits
+    columns = [
+        read_splits(part.path, name, part.table[name].tolist()) if name else None for part in parts
+    ]
+    counts = [len(part.table) for part in parts]
+    return splits_of_rows(folder, [part.path for part in parts], columns, counts)
 
 
 def _refuse_encoded(path: Path, content: pd.DataFrame) -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torchvision.datasets
+from PIL import Image
 
 from espalier.data import layout
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.inputs.image import decode
-from espalier.settings.data import DataSettings
+from espalier.settings.data import Columns, DataSettings
 
 TRAIN, TEST = slice(0, 1400), slice(1400, None)
 
@@ -99,8 +100,6 @@ def test_class_folders_that_are_numbers_are_in_the_order_of_numbers(table, tmp_p
 
 def test_a_palette_and_opaque_alpha_lose_nothing(table, tmp_path):
     from io import BytesIO
-
-    from PIL import Image
 
     colours = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     for mode in ("RGB", "RGBA", "P"):
@@ -201,3 +200,49 @@ def test_labels_that_the_listed_classes_lack_are_refused(tmp_path, labels):
     task = "multilabel" if ";" in labels[0] else None
     with pytest.raises(BadInput, match=r"Expected labels of .*rows\.csv to .*found .?[c2]"):
         counts_by_name(tmp_path / "data", labels * 20, ["a", "b"], task)
+
+
+def features(folder, file="rows.csv", name="split", splits="train"):
+    rows = {"size": range(40), "label": ["a", "b"] * 20, name: splits}
+    pd.DataFrame(rows).to_csv(folder / file, index=False)
+
+
+def listing(folder, file="list.csv", name="split", splits="train"):
+    """A list of images, which lie in folders that could be classes."""
+    rows = {"path": [f"{'ab'[number % 2]}/{file}{number}.png" for number in range(8)]}
+    for number, path in enumerate(rows["path"]):
+        (folder / path).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / path)
+    rows = {**rows, "label": ["x", "y"] * 4, **({name: splits} if name else {})}
+    pd.DataFrame(rows).to_csv(folder / file, index=False)
+
+
+@pytest.mark.parametrize("write", [features, listing])
+def test_a_column_of_splits_that_contradicts_the_name_of_its_file_is_refused(tmp_path, write):
+    write(tmp_path, "train.csv")
+    write(tmp_path, "test.csv")
+    with pytest.raises(BadInput, match=r"test\.csv to be of the split test .* found train in its"):
+        layout.read(tmp_path)
+
+
+def test_a_listing_without_the_column_of_splits_that_another_has_is_refused(tmp_path):
+    listing(tmp_path, "first.csv")
+    listing(tmp_path, "second.csv", name=None)
+    with pytest.raises(BadInput, match=r"column of splits, or none; found second\.csv without"):
+        layout.read(tmp_path)
+
+
+@pytest.mark.parametrize("write", [features, listing])
+def test_a_column_of_splits_that_was_named_and_is_absent_is_refused(tmp_path, write):
+    write(tmp_path, name="fold")
+    with pytest.raises(BadInput, match=r"to have the column `Fold` .*found .*fold"):
+        layout.read(tmp_path, settings=DataSettings(columns=Columns(split="Fold")))
+    given = layout.read(tmp_path, settings=DataSettings(columns=Columns(split="fold")))
+    assert set(given.examples["split"]) == {"train"}
+
+
+def test_a_column_of_texts_that_was_named_and_is_absent_is_refused(tmp_path):
+    rows = {"phrase": [f"words {row}" for row in range(40)], "label": ["a", "b"] * 20}
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(BadInput, match=r"rows\.csv to have the column `Phrase` .*found phrase"):
+        layout.read(tmp_path, settings=DataSettings(columns=Columns(text="Phrase")))

@@ -11,6 +11,7 @@ from espalier.data.folders import endings_of
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names
+from espalier.data.separated import read_separated
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.errors import BadInput
@@ -125,7 +126,7 @@ def _read(path: Path) -> pd.DataFrame:
     size = path.stat().st_size
     with bounded(path, decoding_memory(size)), reading(path, "a sound table in UTF-8"):
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, keep_default_na=False)
+            return read_separated(path, keep_default_na=False)
         return read_json_lines(path)
 
 

@@ -14,6 +14,7 @@ from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names, names_in_metadata, refuse_missing
+from espalier.data.separated import read_separated
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.decoders.parquet_files import read_table
@@ -161,19 +162,18 @@ def _read(path: Path, seconds: float) -> _File:
 
 
 def _text(path: Path, kind: str) -> pd.DataFrame:
-    return read_json_lines(path) if kind == ".jsonl" else _read_separated(path, [])
+    return read_json_lines(path) if kind == ".jsonl" else _with_types(path, [])
 
 
-def _read_separated(path: Path, words: Sequence[str]) -> pd.DataFrame:
+def _with_types(path: Path, words: Sequence[str]) -> pd.DataFrame:
     """A table of CSV or TSV.
 
     Args:
         path: file.
         words: names of columns that hold words, also if all of them are numbers there.
     """
-    return pd.read_csv(
+    return read_separated(
         path,
-        sep="\t" if path.suffix.lower() == ".tsv" else ",",
         dtype=dict.fromkeys(words, str),
         keep_default_na=False,
         na_values=_MISSING,
@@ -208,7 +208,7 @@ def _with_words(part: _File, words: Collection[str]) -> _File:
         for name, column in part.table.items()
         if str(name) in words and is_numeric_dtype(column)
     ]
-    return replace(part, table=_read_separated(part.path, numbers)) if numbers else part
+    return replace(part, table=_with_types(part.path, numbers)) if numbers else part
 
 
 def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:

@@ -246,3 +246,28 @@ def test_a_column_of_texts_that_was_named_and_is_absent_is_refused(tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(BadInput, match=r"rows\.csv to have the column `Phrase` .*found phrase"):
         layout.read(tmp_path, settings=DataSettings(columns=Columns(text="Phrase")))
+
+
+@pytest.mark.parametrize("end", ["", ","])
+def test_a_comma_at_the_end_of_each_row_moves_no_cell(tmp_path, end):
+    rows = "".join(f"{'xy'[row % 2]},{row},0.1{end}\n" for row in range(40))
+    (tmp_path / "rows.csv").write_text(f"label,a,b\n{rows}")
+    source = layout.read(tmp_path)
+    assert (source.classes, source.columns) == (("x", "y"), ("a", "b"))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])
+def test_rows_with_more_cells_than_the_first_are_refused(tmp_path, name):
+    rows = "".join(f"{'xy'[row % 2]},{row},0.1,5\n" for row in range(40))
+    text = f"label,a,b\n{rows}"
+    (tmp_path / name).write_text(text if name == "rows.csv" else text.replace(",", "\t"))
+    with pytest.raises(BadInput, match=r"as many cells in each row of .*rows.* found more"):
+        layout.read(tmp_path)
+
+
+def test_stray_quotation_marks_of_a_tsv_lose_no_rows_in_silence(tmp_path):
+    marks = {3: '"', 7: '"'}
+    rows = "".join(f"{marks.get(row, '')}text {row}\t{'xy'[row % 2]}\n" for row in range(40))
+    (tmp_path / "rows.tsv").write_text(f"text\tlabel\n{rows}")
+    with pytest.raises(BadInput, match=r"rows\.tsv to be one line; found .* in row 3 "):
+        layout.read(tmp_path)

@@ -92,4 +92,4 @@ def _pair(place: str, part: Any) -> tuple[Any, list[Any]]:
     pair = isinstance(part, tuple | list) and len(part) == len(("inputs", "targets"))
     if not pair or len(part[0]) != len(part[1]) or not len(part[0]):
         raise BadInput(f"Expected {place} to return {_FORM}, equally many; found something else.")
-    return part[0], np.asarray(part[1]).tolist()
+    return part[0], [np.asarray(target).tolist() for target in part[1]]

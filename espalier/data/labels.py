@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,7 @@ def _numbered(place: str, values: pd.Series, names: Names) -> list[int]:
 def _sets(place: str, values: pd.Series, names: Names | None) -> Labels:
     """Sets of classes; a text holds names that `;` or `|` separates."""
     cells = [_members(value) for value in values]
+    _refuse_twice(place, cells)
     members = pd.Series([member for cell in cells for member in cell], dtype=object)
     if not len(members):
         raise BadInput(f"Expected the rows of {place} to have labels; found none in any row.")
@@ -143,6 +145,17 @@ def _sets(place: str, values: pd.Series, names: Names | None) -> Labels:
         for end, cell in zip(ends, cells, strict=True)
     ]
     return Labels(sets, classes, "multilabel")
+
+
+def _refuse_twice(place: str, cells: Sequence[list[Any]]) -> None:
+    """Refuse rows of 0 and 1, whose digits would be the classes of the example."""
+    for row, cell in enumerate(cells):
+        numbers = [member for member in cell if isinstance(member, Number | np.bool_)]
+        if len(set(numbers)) < len(numbers):
+            raise BadInput(
+                f"Expected each set of labels of {place} to list the numbers of its classes once, such "
+                f"as [1, 3]; found {str(cell)[:80]} in row {row}: list them instead of 0 and 1 for all."
+            )
 
 
 def _refuse_beyond(place: str, numbers: Sequence[int], count: int) -> None:

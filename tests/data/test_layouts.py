@@ -12,7 +12,7 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from espalier.data import layout
+from espalier.data import arrays, layout
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.inputs.image import decode
@@ -271,3 +271,18 @@ def test_stray_quotation_marks_of_a_tsv_lose_no_rows_in_silence(tmp_path):
     (tmp_path / "rows.tsv").write_text(f"text\tlabel\n{rows}")
     with pytest.raises(BadInput, match=r"rows\.tsv to be one line; found .* in row 3 "):
         layout.read(tmp_path)
+
+
+def test_rows_of_zeros_and_ones_are_no_sets_of_labels(tmp_path):
+    rows = {"size": range(40), "label": [[0, 1, 0, 1], [1, 0, 0, 1]] * 20}
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(BadInput, match=r"rows\.parquet to list .*once.*found \[.* in row 0"):
+        layout.read(tmp_path)
+
+
+def test_arrays_may_have_sets_of_labels_of_several_lengths(tmp_path, monkeypatch):
+    sets = [[0], [1, 2], [], [0, 2]] * 10
+    monkeypatch.setattr(arrays, "own_function", lambda place: lambda folder: (np.eye(40), sets))
+    source = layout.read(tmp_path, settings=DataSettings(arrays="own:sets"))
+    assert source.task == "multilabel"
+    assert source.examples["label"].tolist() == [tuple(one) for one in sets]

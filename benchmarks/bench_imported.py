@@ -3,8 +3,8 @@
     python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER [--example bytes] [--write]
 
 CIFAR10 holds the parquet files of the data set, WEIGHTS the checkpoints of the ResNet-56 and the ResNet-20. FOLDER
-becomes a project by `examples/resnet56/EXAMPLE.yaml`, and a second call goes on where the first was stopped. The
-evaluation alone reads the test images.
+becomes a project by `params.yaml` or `bytes.yaml` of `examples/resnet56`, and a second call goes on where the first was
+stopped. The evaluation alone reads the test images.
 """
 
 import argparse

@@ -169,7 +169,14 @@ TARGETS = (
         unit=" %",
     ),
     Target(
-        "CIFAR-10 in a packed file of at most 12,000 bytes: accuracy of the smallest one, of 14,031 bytes",
+        "the smallest packed file of an imported ResNet-20 for CIFAR-10: bytes",
+        "imported/bytes",
+        at("models", "cheapest", "packed_bytes"),
+        most=12_000,
+        unit=" bytes",
+    ),
+    Target(
+        "accuracy of the network in that file",
         "imported/bytes",
         percent("models", "cheapest", "accuracy"),
         least=87.2,

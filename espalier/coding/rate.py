@@ -76,9 +76,8 @@ def reparametrise(network: nn.Module, names: Iterable[str], *, fineness: float =
     set_masked_weights(network, masked)
     set_shared_weights(network, [name for name in shared_weights(network) if name not in names])
     places = _places(network)
-    parameters = dict(network.named_parameters())
     for name in names:
-        weight = parameters[name]
+        weight = network.get_parameter(name)
         stepped = Stepped(_initial_step(weight.detach(), fineness)).to(weight.device)
         for place in places[weight]:
             owner, _, attribute = place.rpartition(".")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnx
 from onnx import version_converter
+from onnx.shape_inference import InferenceError
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput, reason_of
@@ -35,8 +36,11 @@ def make_ready(source: Path, target: Path) -> onnx.ModelProto:
     model = onnx.load(source)
     integer = next((node.op_type for node in model.graph.node if node.op_type in _INTEGER), None)
     if integer:
-        raise BadInput(f"Expected {source} to be in floating point; found {integer} in it.")
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+        raise BadInput(
+            f"Expected {source} to be in floating point; found {integer} in it: give the file that it "
+            "was made of."
+        )
+    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 1)
     given = str(source) if opset >= _OPSET else _converted(source, model, opset)
     del model  # a second copy of the weights
     quant_pre_process(given, str(target), skip_symbolic_shape=True)
@@ -49,10 +53,10 @@ def make_ready(source: Path, target: Path) -> onnx.ModelProto:
 def _converted(source: Path, model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         return version_converter.convert_version(model, _OPSET)
-    except (RuntimeError, onnx.checker.ValidationError) as error:
+    except (RuntimeError, onnx.checker.ValidationError, InferenceError) as error:
         raise BadInput(
             f"Expected {source} to be of opset {_OPSET} or later, or one that onnx converts; found "
-            f"opset {opset}: {reason_of(error)}."
+            f"opset {opset}: {reason_of(error)}. Export the network anew with a later one."
         ) from None
 
 

@@ -388,3 +388,16 @@ def test_images_that_the_file_does_not_take_are_refused(old_file, tmp_path, imag
     with pytest.raises(BadInput, match="that ONNX Runtime executes; found"):
         quantize(old_file(17), tmp_path / "int8.onnx", images)
     assert not (tmp_path / "int8.onnx").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_of_an_opset_that_cannot_be_converted_is_refused_with_the_way_out(
+    old_file, tmp_path
+):
+    model = onnx.load(old_file(9))
+    for opsets in ([], [onnx.helper.make_opsetid("", 1)]):
+        del model.opset_import[:]
+        model.opset_import.extend(opsets)
+        onnx.save(model, tmp_path / "old.onnx")
+        with pytest.raises(BadInput, match=r"found opset 1: .*Export the network anew"):
+            quantize(tmp_path / "old.onnx", tmp_path / "int8.onnx", IMAGES)

@@ -16,7 +16,7 @@ from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.errors import BadInput
 from espalier.reading import reading
-from espalier.settings.data import DataSettings
+from espalier.settings.data import Columns, DataSettings
 from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
 
@@ -52,9 +52,10 @@ def is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
         return True
     try:
         table = _read(path)
-        # a misspelled column of splits is refused later, and does not make class folders of the files
-        columns = replace(settings.columns, split=None)
-        names = _columns(path, kind, table, replace(settings, columns=columns))
+        # misspelled columns of splits and labels are refused later, and make no class folders of the files
+        columns = replace(settings.columns, split=None, label=None)
+        required = [kind] if settings.columns.label else [kind, *required_columns(settings)]
+        names = _columns(path, table, columns, required)
     except BadInput:
         return False
     if not len(table):
@@ -67,15 +68,11 @@ def is_listing(path: Path, kind: str, settings: DataSettings) -> bool:
     return kind == "image" and ending not in endings_of("audio") and (path.parent / file).is_file()
 
 
-def _columns(path: Path, kind: str, table: pd.DataFrame, settings: DataSettings) -> dict[str, str]:
+def _columns(
+    path: Path, table: pd.DataFrame, columns: Columns, required: list[str]
+) -> dict[str, str]:
     present = [str(name) for name in table.columns]
-    return find_columns(
-        path,
-        present,
-        settings.columns,
-        _USUAL,
-        [kind, *required_columns(settings)],
-    )
+    return find_columns(path, present, columns, _USUAL, required)
 
 
 def examples(
@@ -87,8 +84,10 @@ def examples(
         BadInput: if a listing cannot be read or lacks a column, or a file is not inside the folder.
     """
     tables = [_read(path) for path in listings]
+    required = [kind, *required_columns(settings)]
     names = [
-        _columns(path, kind, table, settings) for path, table in zip(listings, tables, strict=True)
+        _columns(path, table, settings.columns, required)
+        for path, table in zip(listings, tables, strict=True)
     ]
     splits = _splits(folder, listings, tables, names)
     labels = _labels(folder, listings, tables, names, settings)

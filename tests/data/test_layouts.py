@@ -241,6 +241,12 @@ def test_a_column_of_splits_that_was_named_and_is_absent_is_refused(tmp_path, wr
     assert set(given.examples["split"]) == {"train"}
 
 
+def test_a_column_of_labels_that_was_named_and_is_absent_makes_no_classes_of_folders(tmp_path):
+    listing(tmp_path)
+    with pytest.raises(BadInput, match=r"list\.csv to have the column `Label` .*found path, label"):
+        layout.read(tmp_path, settings=DataSettings(columns=Columns(label="Label")))
+
+
 def test_a_column_of_texts_that_was_named_and_is_absent_is_refused(tmp_path):
     rows = {"phrase": [f"words {row}" for row in range(40)], "label": ["a", "b"] * 20}
     pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from espalier.errors import BadInput, EspalierError, ServerAway, TryAgain, reason_of
+from espalier.errors import BadInput, EspalierError, ServerAway, TryAgain
 from espalier.settings.secrets import without_secrets
 
 _TEMPORARY_CODES = frozenset(
@@ -28,7 +28,7 @@ def translated(uri: str, shown: str) -> Iterator[None]:
     Raises:
         ServerAway: If the store is a server that is unavailable, overloaded or out of space.
         TryAgain: If a local store is, or something of this machine failed, as on a full disk.
-        BadInput: If the store denies access, or its kind of database is unknown.
+        BadInput: If the store denies access.
     """
     from mlflow.exceptions import MlflowException
 
@@ -51,15 +51,6 @@ def translated(uri: str, shown: str) -> Iterator[None]:
                 f"Expected the tracking store {shown} to accept requests; found {reason}"
             ) from error
         raise
-    except Exception as error:
-        from sqlalchemy.exc import NoSuchModuleError  # here: a server's client does without it
-
-        if not isinstance(error, NoSuchModuleError):
-            raise
-        raise BadInput(
-            f"Expected the address {shown} to name a known kind of database; found: {reason_of(error)}. Give "
-            "one of SQLAlchemy's dialects and drivers."
-        ) from None
 
 
 def _is_local(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from espalier.errors import BadInput, EspalierError
 from espalier.locks import hold_in_turn
 from espalier.paths import PARAMS, STATE
+from espalier.registry.connection.address import check_address
 from espalier.registry.connection.failures import translated
 from espalier.registry.connection.local_database import create, probe
 
@@ -143,9 +144,12 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
 
     Raises:
         TryAgain: If the store is unavailable, or one process holds the lock for too long.
-        BadInput: If the store denies access, or the file is not a database of MLflow.
+        BadInput: If the address is wrong, the store denies access, or the file is not a database of
+            MLflow.
         EspalierError: If the local database is missing and `make` is false.
     """
+    if not store.is_local:
+        check_address(store.uri, store.shown)
     configure_mlflow()
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(store))

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from espalier.data.sources import import_data
-from espalier.params import read_params
-from espalier.paths import DATA, STATE
+from espalier.params import Params, read_params
+from espalier.paths import DATA, PARAMS, STATE
 from espalier.upkeep.dvc_commands import call_dvc
 
 
@@ -44,9 +44,19 @@ def run(root: Path, source: str, files: Path | None) -> None:
     say(f"{DATA}/ holds version {brought.source_hash[:12]}")
     if versioned:
         call_dvc(root, "add", DATA, say=say)
-        say(f"Next: git add {DATA}.dvc && git commit, then espalier run")
+        say(f"Next: git add {DATA}.dvc && git commit, then {_after_data(root, params)}")
     else:
         say(
             "It is not versioned: DVC is not installed, or this is no DVC project. Next: espalier "
             "prepare"
         )
+
+
+def _after_data(root: Path, params: Params) -> str:
+    """What comes once the data are committed."""
+    missing = [file for file in params.teacher.own_files if not (root / file).exists()]
+    if not missing:
+        return "espalier run"
+    return (
+        f"bring {' and '.join(missing)} of {PARAMS}, and try the teacher: espalier prepare, espalier import"
+    )

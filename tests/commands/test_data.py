@@ -46,6 +46,17 @@ def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
     assert b"never added" in [path.read_bytes() for path in objects.rglob("*") if path.is_file()]
 
 
+def test_what_comes_next_names_weights_that_are_missing(project, capsys):
+    teacher = '{by: import, model: "espalier:resnet", weights: weights/network.pth}'
+    (project / "params.yaml").write_text(f"data: {{split: exact}}\nteacher: {teacher}\n")
+    data.run(project, "digits", None)
+    assert "then bring weights/network.pth of params.yaml" in capsys.readouterr().out
+    (project / "weights").mkdir()
+    (project / "weights" / "network.pth").touch()
+    data.run(project, "digits", None)
+    assert capsys.readouterr().out.rstrip().endswith("then espalier run")
+
+
 def test_data_changed_by_hand_are_kept_too(project):
     data.run(project, "digits", None)
     (project / "data" / "note.txt").write_text("by hand")

@@ -8,8 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from espalier import files
 from espalier.errors import BadInput
-from espalier.quantization.embeddings import other_lookups
-from espalier.quantization.front import front_nodes, with_exported_front
+from espalier.quantization.front import float_nodes, with_exported_front
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ready import make_ready
 from espalier.quantization.recurrent import recurrent_notes
@@ -45,7 +44,7 @@ def quantize_dynamically(
             per_channel=per_channel,
             reduce_range=reduce_range,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*front_nodes(prepared), *other_lookups(prepared)],
+            nodes_to_exclude=float_nodes(prepared),
         )
         model = with_exported_front(onnx.load(done), onnx.load(source))
     if not any(node.op_type in _INTEGER for node in model.graph.node):

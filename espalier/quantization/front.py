@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import onnx
 from onnx import NodeProto, numpy_helper
 
+from espalier.quantization.embeddings import other_lookups
+
 _NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
 _READOUT = "/readout/"  # and of those of the readout
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "Reshape", "Flatten")
@@ -16,6 +18,11 @@ def front_nodes(model: onnx.ModelProto) -> list[str]:
     Files that were not exported here have no such names: there the front ends where weights begin.
     """
     return [node.name for node in _front(model)]
+
+
+def float_nodes(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes that stay in floating point: the front, lookups of no embedding, a readout of heads."""
+    return [*front_nodes(model), *other_lookups(model), *readout_of_heads(model)]
 
 
 def readout_of_heads(model: onnx.ModelProto) -> list[str]:

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from espalier.errors import BadInput
 from espalier.processors import batch_size_for
+from espalier.quantization.front import float_nodes
 from espalier.quantization.ranges import BINS, Histogram, count_magnitudes
 from espalier.runtimes import DEFAULT
 
@@ -20,7 +21,9 @@ _MOST_IMAGES = 64
 class Activations:
     """The float tensors that some operators read and write, for the images of a sample.
 
-    The images are run once for the smallest and largest values, and once more when counts are asked for.
+    Tensors around nodes that stay in floating point do not count: the front of a table reads missing
+    numbers. The images are run once for the smallest and largest values, and once more when counts
+    are asked for.
     """
 
     def __init__(self, path: Path, images: np.ndarray, operators: Collection[str]) -> None:
@@ -48,7 +51,8 @@ class Activations:
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise BadInput(
                     "Expected every layer to give finite values for the calibration images; found "
-                    f"{low:g} to {high:g} in {name!r}."
+                    f"{low:g} to {high:g} in {name!r}: its layer overflows, or has weights that "
+                    "are not finite. Check the network on these images before it is quantized."
                 )
             self._low[name] = min(self._low[name], low)
             self._high[name] = max(self._high[name], high)
@@ -92,11 +96,12 @@ def _bytes_of_one(info: onnx.ValueInfoProto) -> int:
 
 def _tensors(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
     """The names of float values (not of weights) around the operators, in the order of the graph."""
+    left_out = set(float_nodes(model))
     infos = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
     floats -= {weight.name for weight in model.graph.initializer}
     names: dict[str, None] = {}
     for node in model.graph.node:
-        if node.op_type in operators:
+        if node.op_type in operators and node.name not in left_out:
             names |= dict.fromkeys([*node.input, *node.output])
     return [name for name in names if name in floats]

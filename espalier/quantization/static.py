@@ -14,8 +14,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from espalier import files
 from espalier.errors import BadInput
-from espalier.quantization.embeddings import other_lookups
-from espalier.quantization.front import front_nodes, readout_of_heads, with_exported_front
+from espalier.quantization.front import float_nodes, with_exported_front
 from espalier.quantization.observe import Activations
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ranges import WITHOUT_COUNTS
@@ -162,12 +161,7 @@ def insert(
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, _as_float32(ranges)),
             nodes_to_quantize=list(only),
-            nodes_to_exclude=[
-                *front_nodes(model),
-                *other_lookups(model),
-                *readout_of_heads(model),
-                *floats,
-            ],
+            nodes_to_exclude=[*float_nodes(model), *floats],
             op_types_to_quantize=_OPERATORS,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )

@@ -8,9 +8,11 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.export.onnx import Names, export
 from espalier.inputs.table import TableInput
+from espalier.quantization import quantize
 from espalier.runtimes import DEFAULT
 
 TABLE = TableInput()
+NAMES = Names("table", "logits")
 ROWS = [
     TABLE.decode(cells)
     for cells in [(1, "red", ""), (3, "blue", 2.5), (float("nan"), "red", 4.5), (9, "green", 1e9)]
@@ -40,11 +42,28 @@ def test_the_deployed_file_standardises_and_encodes(stored, tmp_path):
     rows, facts = stored
     front = TABLE.front(facts)
     network = nn.Linear(4, 2)
-    names = Names("table", "logits")
-    export(network, tmp_path / "model.onnx", torch.from_numpy(rows), front, names=names)
+    export(network, tmp_path / "model.onnx", torch.from_numpy(rows), front, names=NAMES)
     outputs = DEFAULT.open(tmp_path / "model.onnx").outputs(rows)
     expected = network(front(torch.from_numpy(rows))).detach().numpy()
     assert np.allclose(outputs, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
+def test_missing_numbers_reach_the_integers_as_means(calibration, tmp_path):
+    source = np.random.default_rng(0)
+    cells = source.normal(5, 2, (200, 3))
+    cells[source.random((200, 3)) < 0.1] = np.nan
+    rows, facts = TABLE.store(
+        [TABLE.decode(tuple(row)) for row in cells], np.arange(200), columns=("a", "b", "c")
+    )
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    floats, integers = tmp_path / "model.onnx", tmp_path / "int8.onnx"
+    export(network, floats, torch.from_numpy(rows), TABLE.front(facts), names=NAMES)
+    quantize(floats, integers, rows, calibration=calibration)
+    expected, found = (DEFAULT.open(path).outputs(rows) for path in (floats, integers))
+    assert np.isfinite(found).all()
+    assert np.abs(found - expected).mean() < 0.05 * expected.std()
 
 
 def test_a_row_is_shown_by_its_columns(stored):

@@ -57,6 +57,4 @@ def _after_data(root: Path, params: Params) -> str:
     missing = [file for file in params.teacher.own_files if not (root / file).exists()]
     if not missing:
         return "espalier run"
-    return (
-        f"bring {' and '.join(missing)} of {PARAMS}, and try the teacher: espalier prepare, espalier import"
-    )
+    return f"bring {' and '.join(missing)} of {PARAMS}, and try the teacher: espalier prepare, espalier import"

@@ -10,6 +10,7 @@ from espalier.commands.options import mapping
 from espalier.errors import BadInput
 from espalier.making.import_network import better_preprocessing, fitted
 from espalier.making.job import Job
+from espalier.making.stage_dependencies import unknown_to_dvc
 from espalier.params import Imported, check, read_content
 from espalier.paths import PARAMS, TEACHER
 
@@ -59,7 +60,7 @@ def run(
         content["teacher"]["input"] = better[0]
     if weights is not None:
         say(f"In {PARAMS}:\nteacher: {_flow(content['teacher'])}")
-        for file in job.entry.own_files:
+        for file in unknown_to_dvc(root, TEACHER, job.entry.own_files):
             say(f"In dvc.yaml, under stages.teacher.deps:\n- {file}")
 
 

@@ -26,17 +26,27 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
     Raises:
         BadInput: if a file is missing among the dependencies; the message has the line to add.
     """
+    for file in unknown_to_dvc(root, name, own_files):
+        stage, place = _stage(root / GRAPH, name)
+        known = ", ".join(map(str, _listed(root / GRAPH, stage, "deps"))) or "nothing"
+        raise BadInput(
+            f"Expected {place}.deps of {root / GRAPH} to have {file!r}, so that DVC sees when it "
+            f"changes; found {known}. Add the line `- {file}` there."
+        )
+
+
+def unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> list[str]:
+    """The files of an entry that its stage in `dvc.yaml` does not depend on, as a file or in a folder."""
     path = root / GRAPH
     if not own_files or not path.is_file():
-        return
-    stage, place = _stage(path, name)
+        return []
+    stage, _ = _stage(path, name)
     known = [one for one in _listed(path, stage, "deps") if isinstance(one, str)]
-    for file in own_files:
-        if not any(one in _TEMPLATES or _covers(one, file) for one in known):
-            raise BadInput(
-                f"Expected {place}.deps of {path} to have {file!r}, so that DVC sees when it "
-                f"changes; found {', '.join(known) or 'nothing'}. Add the line `- {file}` there."
-            )
+    return [
+        file
+        for file in own_files
+        if not any(one in _TEMPLATES or _covers(one, file) for one in known)
+    ]
 
 
 def recorded_outputs(root: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"  # of models on texts
 COLUMNS = "columns.json"  # of models on tables
 HEADS = "heads.json"  # of models with several heads
+CLASS_NAMES = "classes.json"  # of models whose outputs are classes: their names, in order
 DEPLOYED = "model.onnx"
 PACKED = "packed.espalier"
 HISTORY = "history.csv"
@@ -53,7 +54,7 @@ CURVES = "curves"  # the history of each training, for `dvc plots`
 
 # files that the content hash of a model covers: in all models, and in some of them
 CONTENT = (ARCHITECTURE, WEIGHTS, DEPLOYED)
-_MORE_CONTENT = (TOKENIZER, COLUMNS, HEADS)
+_MORE_CONTENT = (TOKENIZER, COLUMNS, HEADS, CLASS_NAMES)
 
 
 def content_files(present: Collection[str]) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from espalier.data.encoded import SPLIT, EncodedSplit
 from espalier.data.names import SPLITS, TRAIN
 from espalier.errors import BadInput, first_problem
 from espalier.inputs import Decoder, Front, InputKind, input_named
-from espalier.paths import DATASET, HEADS
-from espalier.prediction import Concepts, Heads, Task, task_named
+from espalier.paths import CLASS_NAMES, DATASET, HEADS
+from espalier.prediction import Concepts, Heads, Regression, Task, task_named
 from espalier.reading import reading
 
 _IMAGE, _CLASSIFICATION = "image", "classification"  # what a description without the keys means
@@ -99,11 +99,13 @@ class Dataset:
         return describe(self.kind, self.shape, self.facts, self.build_task(), self.classes)
 
     def model_files(self) -> dict[str, Any]:
-        """JSON files in every model folder, of the kind of input and of several heads, by their names."""
+        """JSON files in every model folder, of the kind of input and of the outputs, by their names."""
         task, of_input = self.build_task(), self.input.model_files(self.facts)
-        if not isinstance(task, Heads):
+        if isinstance(task, Heads):
+            return {**of_input, HEADS: {head.name: head.description for head in task.heads}}
+        if isinstance(task, Regression):
             return of_input
-        return {**of_input, HEADS: {head.name: head.description for head in task.heads}}
+        return {**of_input, CLASS_NAMES: {"classes": list(self.classes)}}
 
     def network_arguments(self) -> dict[str, Any]:
         """Arguments that the kind of input adds to those of a factory."""

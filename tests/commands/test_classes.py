@@ -115,6 +115,7 @@ def test_the_deployed_file_has_an_output_for_each_concept_and_children_inherit_t
     dims = onnx.load(folder / DEPLOYED).graph.output[0].type.tensor_type.shape.dim
     assert dims[1].dim_value == len(concepts)
     assert files.read_json(folder / "metrics.json")["classes"] == len(concepts)
+    assert files.read_json(folder / "classes.json")["classes"] == list(concepts)
     assert outputs(built_project, name).shape == (359, len(concepts))
 
 

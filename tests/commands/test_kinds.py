@@ -19,6 +19,7 @@ from espalier.making.job import Job
 from espalier.making.teachers import bank_of
 from espalier.models.folder import content_hash
 from espalier.params import read_params
+from espalier.paths import content_files
 from espalier.registry.promotion import promote
 from espalier.training.device import trains_in_bfloat16
 
@@ -203,6 +204,17 @@ def test_texts_come_with_their_tokenizer_and_it_counts_as_content(built):
         content_hash(folder)
     files.write_json(folder / "tokenizer.json", written)
     assert content_hash(folder) == before
+
+
+def test_outputs_that_are_classes_have_their_names_beside_the_file(built):
+    root, _, _, headline, _ = built
+    path = root / "models" / "int8" / "classes.json"
+    if headline not in ("accuracy", "jaccard"):
+        assert not path.exists()
+        return
+    names = json.loads(path.read_text())["classes"]
+    assert tuple(names) == read_dataset(root / "prepared").classes
+    assert path.name in content_files(files.read_manifest(path.parent))
 
 
 def test_layers_are_listed_where_losses_can_pair_them(built, capsys):

@@ -194,6 +194,19 @@ def test_lineage_becomes_parameters_and_tags(project):
     assert "espalier.parent" not in client.get_model_version_by_alias("digits", "teacher").tags
 
 
+@pytest.mark.parametrize(
+    ("names", "tag"), [(["cat", "Z\u00fcri"], '["cat", "Z\u00fcri"]'), (["c" * 60] * 100, None)]
+)
+def test_the_names_of_the_classes_are_a_tag_if_they_fit(project, names, tag):
+    folder = project.root / "models" / "student"
+    files.write_json(folder / "classes.json", {"classes": names})
+    files.seal(folder)
+    register(project.root, project.params)
+    client = client_of(project)
+    version = client.get_model_version_by_alias("digits", "student")
+    assert version.tags.get("espalier.classes") == tag
+
+
 def test_a_repeated_evaluation_adds_figures_and_no_version(project):
     done = register(project.root, project.params)
     project.write_report(latency=1.0)

@@ -10,7 +10,7 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import ARCHITECTURE, CONTENT, LINEAGE, MODELS, content_files
+from espalier.paths import ARCHITECTURE, CLASS_NAMES, CONTENT, LINEAGE, MODELS, content_files
 from espalier.records import LineageRecord, read_record
 
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
@@ -95,18 +95,27 @@ class Model:
             "espalier.by": self.by,
             "espalier.parent": self.parent or "",
             "espalier.data": data if isinstance(data, str) else "",
-            "espalier.classes": self._classes()[:_VALUE_LIMIT],
+            "espalier.classes": self._classes(),
         }
         given = {name: value for name, value in tags.items() if value}
         return {**self.more, **given}
 
     def _classes(self) -> str:
-        """Names of the outputs as JSON; empty if the model answers all classes of the data."""
+        """Names of the outputs as JSON; empty if the folder has none, or they are too long for a tag."""
+        if CLASS_NAMES in self.hashes:
+            names = files.read_json_object(self.folder / CLASS_NAMES).get("classes") or []
+        else:
+            names = self._concepts()
+        written = json.dumps(names, ensure_ascii=False) if names else ""
+        return written if len(written) <= _VALUE_LIMIT else ""
+
+    def _concepts(self) -> list[str]:
+        """Names of the outputs of a model that does not answer all classes of the data."""
         path = self.folder / ARCHITECTURE
         concepts = files.read_json_object(path).get("concepts") or {}
         if not isinstance(concepts, dict):
             raise BadInput(f"Expected a mapping as `concepts` of {path}; found {concepts!r:.80}.")
-        return json.dumps(list(concepts), ensure_ascii=False) if concepts else ""
+        return list(concepts)
 
 
 def read_model(root: Path, params: Params, entry: str) -> Model:

@@ -53,7 +53,7 @@ def run(root: Path, source: str, files: Path | None) -> None:
 
 
 def _after_data(root: Path, params: Params) -> str:
-    """What comes once the data are committed."""
+    """The next steps, once the data are committed."""
     missing = [file for file in params.teacher.own_files if not (root / file).exists()]
     if not missing:
         return "espalier run"

@@ -46,7 +46,7 @@ def test_new_data_are_versioned_and_the_old_can_be_had_again(project, capsys):
     assert b"never added" in [path.read_bytes() for path in objects.rglob("*") if path.is_file()]
 
 
-def test_what_comes_next_names_weights_that_are_missing(project, capsys):
+def test_the_next_step_names_weights_that_are_missing(project, capsys):
     teacher = '{by: import, model: "espalier:resnet", weights: weights/network.pth}'
     (project / "params.yaml").write_text(f"data: {{split: exact}}\nteacher: {teacher}\n")
     data.run(project, "digits", None)

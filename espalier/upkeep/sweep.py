@@ -11,12 +11,17 @@ The bounds are the section `sweep` of `params.yaml`. Nothing is removed while a 
 a stage, a model or a slot.
 """
 
+import os
 import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
+from math import inf
 from pathlib import Path
+from stat import S_ISREG
 
 from espalier.locks import is_locked
 from espalier.params.sections import Sweep
@@ -131,9 +136,8 @@ def _aging(root: Path, names: Collection[str], bounds: Sweep) -> Iterator[tuple[
 
 def _hidden(root: Path) -> list[Path]:
     """Files that `files.write` has not renamed, outside of drafts."""
-    folders = (root / STATE, root / MODELS, root / REPORTS)
-    found = (path for folder in folders for path in folder.rglob(".*"))
-    work = root / STATE / "work"
+    folders, work = (root / STATE, root / MODELS, root / REPORTS), root / STATE / "work"
+    found = (path for folder in folders for path in _present(folder))
     return [
         path for path in found if _HIDDEN.fullmatch(path.name) and not path.is_relative_to(work)
     ]
@@ -141,16 +145,26 @@ def _hidden(root: Path) -> list[Path]:
 
 def children(folder: Path) -> list[Path]:
     """The files and folders in a folder, by name; none if it is missing."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(folder.iterdir())
+    return []
 
 
 def _changed(path: Path) -> float:
-    """The last change of a file, or of anything in a folder."""
-    return max(
-        (one.lstat().st_mtime for one in (path, *path.rglob("*")) if one.exists()), default=0.0
-    )
+    """The last change of a file, or of anything in a folder; infinite if it is missing."""
+    return max((found.st_mtime for found in _present(path).values()), default=inf)
 
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of everything in a folder."""
-    return sum(one.lstat().st_size for one in (path, *path.rglob("*")) if one.is_file())
+    return sum(found.st_size for found in _present(path).values() if S_ISREG(found.st_mode))
+
+
+def _present(path: Path) -> dict[Path, os.stat_result]:
+    """A file or folder and everything in it, without what another process renames or removes meanwhile."""
+    found = {}
+    inner = (Path(top, name) for top, folders, names in os.walk(path) for name in folders + names)
+    for one in chain((path,), inner):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found[one] = one.lstat()
+    return found

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,24 @@ def test_a_folder_is_as_old_as_the_newest_file_in_it(root):
     draft = root / ".espalier" / "work" / f"student.{KEY}" / "weights"
     os.utime(draft, (NOW + DRAFTS, NOW + DRAFTS))
     assert ".espalier/work/student.KEY" not in stale(root, DRAFTS)
+
+
+@pytest.mark.parametrize("gone", [f"student.{KEY}", "abc", "student"])
+@pytest.mark.parametrize(("owner", "call"), [(os, "scandir"), (Path, "lstat")])
+def test_the_others_are_found_while_one_is_renamed(root, monkeypatch, gone, owner, call):
+    """The draft, the folder of the bank or the model goes between two calls of the system."""
+    original, before = getattr(owner, call), stale(root, UNUSED)
+
+    def rename_first(path, *rest):
+        if Path(path).name == gone and Path(path).is_dir():
+            Path(path).rename(root / "renamed")
+        return original(path, *rest)
+
+    monkeypatch.setattr(owner, call, rename_first)
+    found = stale(root, UNUSED)
+    assert (root / "renamed").exists()
+    name = f"/{gone}".replace(KEY, "KEY")
+    assert {one for one in before if name not in one} <= set(found) <= set(before)
 
 
 def test_nothing_is_removed_while_a_process_is_at_work(root):

@@ -28,7 +28,7 @@ def object_store(settings: Settings) -> Service:
         address=settings.s3,
         command=(find_rclone(), "serve", "s3", "--addr", address, str(data)),
         environment=settings.environment(_NAME, own),
-        answers=lambda: http_answers(settings.s3),
+        probe=lambda: http_answers(settings.s3),
         folder=settings.root,
         listens=(settings.host, settings.ports.s3),
         prepare=lambda: _make_buckets(data),

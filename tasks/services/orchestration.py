@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,7 +44,7 @@ def prefect_server(settings: Settings) -> Service:
         address=settings.prefect,
         command=(sys.executable, "-m", "prefect", "server", "start", *place),
         environment=settings.environment(_NAME, own | settings.database_client()),
-        answers=lambda: http_answers(f"{settings.prefect}/health"),
+        probe=lambda: http_answers(f"{settings.prefect}/health"),
         folder=settings.root,
         listens=(settings.host, settings.ports.prefect),
         complete=lambda: _deploy(settings),
@@ -68,7 +67,7 @@ def _worker(settings: Settings, pool: str, queue: str) -> Service:
         address=f"queue {queue} of {pool}" if queue else f"pool {pool}",
         command=(sys.executable, "-m", "prefect", "worker", "start", *words),
         environment=settings.environment(name, _client(settings) | _POLLING),
-        answers=heartbeat.is_online,
+        probe=heartbeat.is_online,
         folder=settings.root,
         prepare=heartbeat.start,
         grace=_GRACE,
@@ -98,15 +97,13 @@ class _Heartbeat:
 
     def is_online(self) -> bool:
         """Whether the worker is online, by a heartbeat since its start."""
-        with suppress(OSError, ValueError):
-            found = _post(self.settings, f"/work_pools/{self.pool}/workers/filter", {})
-            own = [one for one in found if one["name"] == self.name]
-            return any(
-                one["status"] == "ONLINE"
-                and datetime.fromisoformat(one["last_heartbeat_time"]).timestamp() > self.since
-                for one in own
-            )
-        return False
+        found = _post(self.settings, f"/work_pools/{self.pool}/workers/filter", {})
+        own = [one for one in found if one["name"] == self.name]
+        return any(
+            one["status"] == "ONLINE"
+            and datetime.fromisoformat(one["last_heartbeat_time"]).timestamp() > self.since
+            for one in own
+        )
 
 
 def _client(settings: Settings) -> dict[str, str]:

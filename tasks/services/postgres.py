@@ -43,7 +43,7 @@ def postgres(settings: Settings) -> Service:
         address=f"{LOOPBACK}:{settings.ports.postgres}",
         command=(str(programs / "postgres"), "-D", str(data), *options),
         environment=environment,
-        answers=lambda: _succeeds(ready, client),
+        probe=lambda: _succeeds(ready, client),
         folder=Path("/"),
         listens=(LOOPBACK, settings.ports.postgres),
         prepare=lambda: _prepare(programs, data, settings.passwords.postgres, environment),

@@ -34,7 +34,7 @@ class Service:
         command: program and arguments; passwords are never among them, because every user of a machine can
             list the arguments of processes.
         environment: all its variables.
-        answers: whether it does its work now.
+        probe: health check: whether it does its work now.
         prepare: step before each start.
         complete: step after its first answer.
         patience: seconds until its first answer.
@@ -52,7 +52,7 @@ class Service:
     address: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    answers: Callable[[], bool]
+    probe: Callable[[], bool]
     folder: Path
     listens: tuple[str, int] | None = None
     prepare: Callable[[], None] = _nothing
@@ -63,6 +63,13 @@ class Service:
     children_work: bool = False
     grace: float = 20.0
     user: str | None = None
+
+    def answers(self) -> bool:
+        """Whether it does its work now; one without an answer, or with a wrong one, does not."""
+        try:
+            return self.probe()
+        except Exception:  # a cut-off or wrong answer ends its reader in many ways
+            return False
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Start it in a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone."""
@@ -89,15 +96,17 @@ def as_user(user: str | None) -> dict[str, Any]:
 
 
 def http_answers(address: str, headers: Mapping[str, str] | None = None) -> bool:
-    """Whether an HTTP server answers a request, if only with a refusal."""
+    """Whether an HTTP server answers a request, if only with a refusal.
+
+    Raises:
+        OSError: if it cannot be reached; a cut-off answer is an HTTPException.
+    """
     request = urllib.request.Request(address, headers=dict(headers or {}))  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER):  # noqa: S310
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500
-    except (OSError, ValueError):
-        return False
 
 
 def end(service: Service, processes: list[psutil.Process]) -> None:

@@ -39,7 +39,7 @@ def tracking_server(settings: Settings) -> Service:
         address=settings.mlflow,
         command=(sys.executable, "-m", "mlflow", "server", *words),
         environment=settings.environment(_NAME, _variables(settings)),
-        answers=lambda: http_answers(f"{settings.mlflow}/health"),
+        probe=lambda: http_answers(f"{settings.mlflow}/health"),
         folder=settings.root,
         listens=(settings.host, settings.ports.mlflow),
         prepare=lambda: _write_login(settings),

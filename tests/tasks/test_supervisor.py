@@ -15,10 +15,11 @@ import pytest
 
 from espalier.errors import BadInput, TryAgain
 from espalier.tasks.services import supervisor
-from espalier.tasks.services.passwords import read_passwords
+from espalier.tasks.services.orchestration import workers
+from espalier.tasks.services.passwords import Passwords, read_passwords
 from espalier.tasks.services.postgres import await_former, can_run, find_programs
 from espalier.tasks.services.service import Service, find_processes, http_answers
-from espalier.tasks.services.settings import MARK, MARK_NAME
+from espalier.tasks.services.settings import LOOPBACK, MARK, MARK_NAME, Ports, Settings
 from espalier.tasks.services.supervisor import supervise
 
 PARENT = """
@@ -65,7 +66,7 @@ def make_service(tmp_path):
             address=f"http://127.0.0.1:{port}",
             command=program,
             environment=os.environ | {MARK: str(tmp_path), MARK_NAME: name},
-            answers=lambda: http_answers(f"http://127.0.0.1:{port}"),
+            probe=lambda: http_answers(f"http://127.0.0.1:{port}"),
             folder=tmp_path,
             listens=("127.0.0.1", port),
             **({"patience": 30.0, "grace": 5.0} | options),
@@ -202,6 +203,32 @@ def test_a_service_that_does_not_start_is_a_sentence_with_its_log(tmp_path, make
     with pytest.raises(TryAgain, match=r"found that it ended with status 3: see .*web\.log"):
         run([service], interrupt)
     assert "no such file" in (tmp_path / "logs" / "web.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n[{",  # cut off
+        b"another protocol\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\n\r\n[{"status": "ONLINE"}]',
+        b"HTTP/1.1 200 OK\r\n\r\nnull",
+    ],
+)
+def test_a_service_with_a_wrong_answer_does_not_answer(tmp_path, answer):
+    def serve(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        ports = Ports(prefect=listener.getsockname()[1])
+        passwords = Passwords("", "", "", "", "")
+        worker = workers(Settings(tmp_path, tmp_path, LOOPBACK, ports, (), 1, passwords))[0]
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        assert not worker.answers()
+        server.join()
 
 
 def test_a_port_that_another_program_has_is_named(make_service, run):

@@ -120,8 +120,6 @@ def _check_user(data: Path) -> None:
             f"Expected a user {user}, because PostgreSQL refuses to run as root; found none: "
             f"`useradd --system {user}`."
         )
-    data.parent.mkdir(parents=True, exist_ok=True)
-    data.parent.chmod(0o711)
     closed = next((one for one in reversed(data.parents) if not _may_enter(user, one)), None)
     if closed is not None:
         raise BadInput(

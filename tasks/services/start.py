@@ -30,9 +30,13 @@ def read_settings(root: Path, data: Path, host: str, ports: Ports) -> Settings:
         ports: ports of the servers.
     """
     params = read_params(root)
+    data = data.resolve()
+    if not data.exists():
+        data.mkdir(parents=True)
+        data.chmod(0o711)  # PostgreSQL's user enters it, if the services run as root
     return Settings(
         root=root,
-        data=data.resolve(),
+        data=data,
         host=host,
         ports=ports,
         queues=tuple(params.fleet) or QUEUES,

@@ -128,6 +128,19 @@ def test_a_cluster_that_was_not_finished_is_made_again(settings):
     assert not (settings.data / ".password").exists()
 
 
+@pytest.mark.parametrize(("former", "mode"), [(None, 0o711), (0o1777, 0o1777), (0o755, 0o755)])
+def test_only_a_new_folder_of_data_gets_a_mode(root, former, mode):
+    data = root / "data"
+    if former is not None:
+        data.mkdir()
+        data.chmod(former)
+    usual = os.umask(0o077)
+    settings = read_settings(root, data, LOOPBACK, Ports())
+    os.umask(usual)
+    postgres(settings)
+    assert data.stat().st_mode & 0o7777 == mode
+
+
 def test_a_service_that_does_not_exist_is_named_with_the_others(settings):
     with pytest.raises(BadInput, match=r"postgres, s3, mlflow, prefect, .*worker-bench; found web"):
         run_services(settings, print, ["s3", "web"])

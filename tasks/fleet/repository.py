@@ -1,5 +1,6 @@
 """The commit at which a worker clones the project."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,16 @@ _RECORDS = ("params.yaml", "dvc.yaml", "dvc.lock", "prefect.yaml")
 _FOLDERS = ("mlflow/",)
 _ENDINGS = (".dvc", ".gitignore")  # DVC writes the latter
 
+# user and password of an address that git reads by HTTP or FTP; by SSH the user is part of the place
+_CREDENTIALS = re.compile(r"^((?:http|ftp)s?://)[^/]*@", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Source:
     """The place of a project in git.
 
     Attributes:
-        repository: address of the repository: of the upstream or of `origin`, else its folder here.
+        repository: address of the repository: that of `origin` without credentials, else its folder here.
         commit: commit that is checked out.
         folder: folder of the project in the repository; empty for the repository's root.
     """
@@ -50,7 +54,7 @@ def find_source(root: Path) -> Source:
             "Expected the code of the project to be committed, because workers clone it; found "
             f"changes in {', '.join(changed)}: commit and push them."
         )
-    remote = _git(root, "config", "--get", "remote.origin.url")
+    remote = _CREDENTIALS.sub(r"\1", _git(root, "config", "--get", "remote.origin.url"))
     commit = _pushed_commit(root, head, remote) if remote else head
     top = _git(root, "rev-parse", "--show-toplevel")
     return Source(remote or top, commit, _git(root, "rev-parse", "--show-prefix").rstrip("/"))

@@ -1,12 +1,16 @@
 """The parts of a fleet that need no worker: refusals, keys, checkpoints and results in DVC's remote."""
 
+import base64
 import contextlib
+import functools
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -166,6 +170,59 @@ def test_code_that_workers_cannot_clone_is_refused(root, tmp_path):
 
 def test_remote_must_be_a_place_that_all_machines_reach(root):
     with pytest.raises(BadInput, match="found none"):
+@pytest.mark.parametrize(
+    ("address", "handed"),
+    [
+        ("https://ann:TOKEN@host:8/a@b.git", "https://host:8/a@b.git"),
+        ("HTTP://TOKEN@host/x.git", "HTTP://host/x.git"),
+        ("ftps://ann:a@b@host/x", "ftps://host/x"),
+        ("ssh://ann@host/x.git", "ssh://ann@host/x.git"),
+        ("git@host:ann/x.git", "git@host:ann/x.git"),
+    ],
+)
+def test_credentials_of_the_repository_are_not_handed_over(root, address, handed):
+    head = commit(root)
+    sample_projects.call(root, "git", "remote", "add", "origin", address)
+    sample_projects.call(root, "git", "update-ref", "refs/remotes/origin/main", head)
+    assert find_source(root).repository == handed
+
+
+class Private(SimpleHTTPRequestHandler):
+    """Serves a folder to clients with the login `ann:TOKEN`."""
+
+    def do_GET(self):
+        login = base64.b64encode(b"ann:TOKEN").decode()
+        if self.headers["Authorization"] == f"Basic {login}":
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Basic realm='x'")
+        self.end_headers()
+
+    def log_message(self, *words):
+        """Write nothing."""
+
+
+def test_worker_clones_by_the_credentials_of_its_machine(root, tmp_path, monkeypatch):
+    head = commit(root)
+    sample_projects.call(tmp_path, "git", "clone", "--quiet", "--bare", str(root), "x.git")
+    sample_projects.call(tmp_path / "x.git", "git", "update-server-info")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    handler = functools.partial(Private, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}/x.git"
+        home, request = Home(tmp_path / "home"), Request("teacher", "a" * 64, "1", address, head)
+        try:
+            with pytest.raises(TryAgain, match="could not read Username"), home.workspace(request):
+                pass
+            (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ann password TOKEN\n")
+            with home.workspace(request) as clone:
+                assert (clone / "stage.py").is_file()
+        finally:
+            server.shutdown()
+
+
         opened(root)
     sample_projects.call(root, "dvc", "remote", "add", "--default", "inside", str(root / "store"))
     with pytest.raises(BadInput, match="inside the project"):

@@ -21,6 +21,7 @@ from prefect.settings import PREFECT_API_URL
 
 from espalier import __version__
 from espalier.errors import BadInput, EspalierError, ServerAway, Stopped, TryAgain, reason_of
+from espalier.files import digest
 from espalier.paths import PARAMS
 from espalier.tasks.commands import call_dvc
 from espalier.tasks.dvc_repo import locked_repo
@@ -65,10 +66,28 @@ def hand_over(stage: Stage, project: Project, queue: str, report: ReportLine) ->
         result = _result(client, run)
     if result is None:
         raise _failure(stage, run.state)
-    record_entry(project.root, stage.name, result.entry, Reminder(report))
+    record_result(result, stage, project, remote, report)
     how = "made" if result.executed else "made before with the same inputs, found"
     report(f"{how} by a worker on {result.host} ({result.device})")
     return result.executed
+
+
+def record_result(
+    result: Result, stage: Stage, project: Project, remote: Remote, report: ReportLine
+) -> None:
+    """Record a worker's result in `dvc.lock`, if the remote of the project has its outputs.
+
+    Raises:
+        TryAgain: if it lacks them, or cannot be reached.
+    """
+    with naming_remote(remote.path):
+        complete = remote.has_outputs(result.entry)
+    if not complete:
+        raise TryAgain(
+            f"Expected {remote.path} to have the outputs of the worker on {result.host}; found none: the "
+            "next attempt makes them again; if it ends alike, commit `.dvc/config`, which workers read."
+        )
+    record_entry(project.root, stage.name, result.entry, Reminder(report))
 
 
 @contextmanager
@@ -189,7 +208,7 @@ def _submit(
             parameters={"request": asdict(request)},
             name=name,
             work_queue_name=queue,
-            idempotency_key=f"{_key(request)}-{attempt}",
+            idempotency_key=f"{idempotency_key(request, remote)}-{attempt}",
         )
         if not (run.state and run.state.is_final()):
             return run
@@ -200,9 +219,9 @@ def _submit(
     raise AssertionError("attempts are not limited")
 
 
-def _key(request: Request) -> str:
-    """The key of a request to workers of one version; a forced stage is made once in each run."""
-    key, context = f"{request.key}-{request.version}", FlowRunContext.get()
+def idempotency_key(request: Request, remote: Remote) -> str:
+    """The key of a request to workers of one version and one remote; a forced stage is made once in each run."""
+    key, context = digest([request.key, request.version, *remote.place]), FlowRunContext.get()
     if not request.forced or context is None or context.flow_run is None:
         return key
     return f"{key}-{context.flow_run.id}"

@@ -14,6 +14,8 @@ from typing import Any
 from espalier.errors import BadInput, TryAgain, reason_of
 
 _CHECKPOINTS = ("espalier", "checkpoints")
+# settings of DVC that name a server; the others are credentials
+_PLACE = ("host", "port", "endpointurl", "account_name")
 
 
 @contextmanager
@@ -70,6 +72,11 @@ class Remote:
                 "NAME URL`, and commit `.dvc/config`."
             )
         return cls(objects.fs, path, objects)
+
+    @property
+    def place(self) -> list[str]:
+        """The protocol, the path and the server, without credentials: equal for all users of the remote."""
+        return [str(self.fs.protocol), self.path, *(str(self.fs.config.get(one)) for one in _PLACE)]
 
     def find_entry(self, stage: Any) -> dict[str, Any] | None:
         """The entry of `dvc.lock` of a stage that was made before from the same dependencies.

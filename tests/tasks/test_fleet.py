@@ -22,13 +22,15 @@ from espalier.errors import BadInput, TryAgain
 from espalier.params import check
 from espalier.params.sections import Sweep
 from espalier.tasks.dvc_repo import locked_repo
+from espalier.tasks.fleet.handover import idempotency_key, record_result
 from espalier.tasks.fleet.leftovers import sweep_home
 from espalier.tasks.fleet.lock_entries import describe, read_entries, record_entry, write_entries
 from espalier.tasks.fleet.remote import Remote, naming_remote
 from espalier.tasks.fleet.repository import Source, find_source
-from espalier.tasks.fleet.request import Request
+from espalier.tasks.fleet.request import Request, Result
 from espalier.tasks.fleet.workspace import HOME, Home
-from espalier.tasks.graph import read_graph
+from espalier.tasks.graph import load_stage, read_graph
+from espalier.tasks.project import Project, TimeLimits
 from espalier.tasks.services.object_store import find_rclone
 from espalier.tasks.services.service import http_answers
 from espalier.waiting import Reminder
@@ -279,6 +281,35 @@ def test_result_is_found_by_its_key_alone(root, remote):
     with locked_repo(root, silent()) as repo:
         stage = repo.stage.load_one(str(root / "dvc.yaml"), "model@student")
         assert remote.find_entry(stage) == read_entries(root)["model@student"]
+
+
+def test_projects_with_different_remotes_share_no_flow_run(root, tmp_path):
+    request = Request("teacher", "a" * 64, "1", str(root), "0" * 40)
+    places = [
+        "url = s3://b/x",
+        "url = s3://b/y",
+        "url = s3://b/x\nendpointurl = http://e",
+        f"url = {tmp_path}",
+    ]
+    keys = []
+    for place in (*places, f"{places[0]}\nsecret_access_key = secret"):
+        (root / ".dvc" / "config").write_text(
+            f"[core]\nremote = shared\n['remote \"shared\"']\n{place}\n"
+        )
+        keys.append(idempotency_key(request, opened(root)))
+    assert keys[-1] == keys[0]  # the same place, by other credentials
+    assert len(set(keys)) == len(places)
+
+
+def test_result_whose_outputs_are_not_in_the_remote_is_not_recorded(root, tmp_path):
+    config = f"[core]\nremote = shared\n['remote \"shared\"']\nurl = {tmp_path / 'remote'}\n"
+    (root / ".dvc" / "config").write_text(config)
+    entry = {"outs": [{"path": "prepared", "md5": f"{7:032x}.dir"}]}
+    result = Result(entry, "host", "device", executed=True)
+    project = Project(root, (), TimeLimits())
+    with pytest.raises(TryAgain, match=r"remote to have the outputs .*; found none"):
+        record_result(result, load_stage(root, "prepare"), project, opened(root), print)
+    assert read_entries(root) == {}
 
 
 def test_checkpoints_travel_through_the_remote(root, remote, tmp_path):

@@ -158,7 +158,10 @@ def _refuse_odd_paths(request: Request) -> None:
 
 def _set_cache(root: Path, cache: Path) -> None:
     """Name the shared cache in the clone's own configuration of DVC."""
-    files.write(root / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
+    from configobj import ConfigObj  # here: DVC's own parser, which knows what has to be quoted
+
+    lines = ConfigObj({"cache": {"dir": str(cache)}}).write()
+    files.write(root / ".dvc" / "config.local", "\n".join(lines) + "\n")
 
 
 def _has_commit(repository: Path, commit: str) -> bool:

@@ -348,9 +348,11 @@ def test_workspace_has_the_files_of_the_run_and_is_kept_after_a_failure(root, tm
     request = Request(
         "teacher", "a" * 64, "1", str(root), first, files={"params.yaml": "seed: 7\n"}
     )
-    home = Home(tmp_path / "home")
+    home = Home(tmp_path / "a home, 'b' #1")
     with contextlib.suppress(TryAgain), home.workspace(request) as clone:
         assert (clone / "params.yaml").read_text() == "seed: 7\n"
+        with locked_repo(clone, silent()) as repo:
+            assert Path(repo.cache.local.path).parents[1] == home.path / "cache"
         assert "later" not in (clone / "stage.py").read_text()
         (clone / ".espalier" / "checkpoints").mkdir()
         raise TryAgain("lost")

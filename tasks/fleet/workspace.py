@@ -91,37 +91,33 @@ class Home:
         raise AssertionError("folders are not limited")
 
     def _clone(self, request: Request, folder: Path) -> None:
-        mirror = self._mirror(request)
-        if not (folder / ".git").is_dir():
-            _git(
-                folder.parent, "clone", "--shared", "--no-checkout", "--", str(mirror), str(folder)
-            )
+        """Check the commit out, by a repository made anew: a killed git leaves a half one, or one with locks."""
+        repository = folder / ".git"
+        shutil.rmtree(repository, ignore_errors=True)
+        mirror = str(self._mirror(request))
+        _git(folder, "clone", "--shared", "--bare", "--", mirror, str(repository))
+        _git(folder, "config", "core.bare", "false")
         _git(folder, "checkout", "--quiet", "--force", "--detach", request.commit)
+        # files of another commit
+        _git(folder, "clean", "--quiet", "--force", "-d", "--exclude", STATE)
 
     def _mirror(self, request: Request) -> Path:
         """The mirror of a repository, with the commit."""
-        mirror = self.path / "repositories" / digest(request.repository)[:16]
+        address = request.repository
+        mirror = self.path / "repositories" / digest(address)[:16]
         lock = take_lock(mirror.with_suffix(".lock"))
         try:
             if not mirror.is_dir():
-                draft = mirror.with_suffix(".draft")
-                shutil.rmtree(draft, ignore_errors=True)
-                _git(mirror.parent, "clone", "--mirror", "--", request.repository, str(draft))
-                draft.rename(mirror)
-            if not _has_commit(mirror, request.commit):
-                _git(
-                    mirror,
-                    "fetch",
-                    "--quiet",
-                    "--prune",
-                    "--",
-                    request.repository,
-                    "+refs/*:refs/*",
-                )
+                _make_mirror(mirror, address)
+            elif not _has_commit(mirror, request.commit):
+                try:
+                    _git(mirror, "fetch", "--quiet", "--prune", "--", address, "+refs/*:refs/*")
+                except TryAgain:  # a killed git leaves locks
+                    _make_mirror(mirror, address)
             if not _has_commit(mirror, request.commit):
                 raise BadInput(
-                    f"Expected the commit {request.commit[:12]} to be in {request.repository}; found "
-                    "no such commit: push it."
+                    f"Expected the commit {request.commit[:12]} to be in {address}; found no such "
+                    "commit: push it."
                 )
         finally:
             os.close(lock)
@@ -154,6 +150,18 @@ def _refuse_odd_paths(request: Request) -> None:
             "Expected a key of 64 hexadecimal digits, and files and folders of the project; found "
             f"{(odd or [request.key])[0]!r}."
         )
+
+
+def _make_mirror(mirror: Path, address: str) -> None:
+    """Clone a repository beside its mirror, and put the clone in its place."""
+    draft, former = mirror.with_suffix(".draft"), mirror.with_suffix(".former")
+    for left in (draft, former):
+        shutil.rmtree(left, ignore_errors=True)
+    _git(mirror.parent, "clone", "--mirror", "--", address, str(draft))
+    if mirror.is_dir():
+        mirror.rename(former)
+    draft.rename(mirror)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _set_cache(root: Path, cache: Path) -> None:

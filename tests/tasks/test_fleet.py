@@ -71,18 +71,18 @@ def object_store(tmp_path_factory):
     server.wait(30)
 
 
-@pytest.fixture(params=["folder", "s3"])
-def remote(request, root, tmp_path, monkeypatch):
-    """The remote of a project: a folder beside it, or a bucket."""
-    if request.param == "s3":
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 def answers(address):
     with contextlib.suppress(OSError):
         return http_answers(address)
     return False
 
 
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, root, tmp_path, monkeypatch):
+    """The remote of a project: a folder beside it, or a bucket."""
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("object_store"))
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         for name, value in os.environ.items():
@@ -170,8 +170,6 @@ def test_code_that_workers_cannot_clone_is_refused(root, tmp_path):
         find_source(root)
 
 
-def test_remote_must_be_a_place_that_all_machines_reach(root):
-    with pytest.raises(BadInput, match="found none"):
 @pytest.mark.parametrize(
     ("address", "handed"),
     [
@@ -225,6 +223,8 @@ def test_worker_clones_by_the_credentials_of_its_machine(root, tmp_path, monkeyp
             server.shutdown()
 
 
+def test_remote_must_be_a_place_that_all_machines_reach(root):
+    with pytest.raises(BadInput, match="found none"):
         opened(root)
     sample_projects.call(root, "dvc", "remote", "add", "--default", "inside", str(root / "store"))
     with pytest.raises(BadInput, match="inside the project"):
@@ -362,6 +362,38 @@ def test_workspace_has_the_files_of_the_run_and_is_kept_after_a_failure(root, tm
     unknown = home.workspace(Request("teacher", "b" * 64, "1", str(root), "0" * 40))
     with pytest.raises(BadInput, match="found no such commit: push it"), unknown:
         pass
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "stages/KEY-0/.git/HEAD",
+        "stages/KEY-0/.git/index.lock",
+        "repositories/NAME/refs/heads/BRANCH.lock",
+    ],
+)
+def test_work_of_a_killed_git_is_repeated_and_checkpoints_stay(root, tmp_path, left):
+    """Such a git leaves a clone without its last files, or locks."""
+    (root / "former.py").touch()
+    home, request = (
+        Home(tmp_path / "home"),
+        Request("teacher", "a" * 64, "1", str(root), commit(root)),
+    )
+    with contextlib.suppress(TryAgain), home.workspace(request) as clone:
+        files.write(clone / ".espalier" / "checkpoints" / "half", "half")
+        raise TryAgain("lost")
+    (root / "former.py").rename(root / "later.py")
+    request = replace(request, commit=commit(root))
+    branch = sample_projects.call(root, "git", "branch", "--show-current").strip()
+    mirror = next(path for path in (home.path / "repositories").iterdir() if path.is_dir())
+    for name, value in (("KEY", "a" * 32), ("NAME", mirror.name), ("BRANCH", branch)):
+        left = left.replace(name, value)
+    (home.path / left).write_text("")
+    with home.workspace(request) as again:
+        assert again == clone
+        assert (clone / ".espalier" / "checkpoints" / "half").read_text() == "half"
+        assert (clone / "later.py").exists()
+        assert not (clone / "former.py").exists()
 
 
 @pytest.mark.parametrize(

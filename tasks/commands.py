@@ -5,6 +5,7 @@ import sys
 
 from espalier import dvc_messages
 from espalier.errors import Stopped
+from espalier.interpreter import python_module
 from espalier.tasks import processes
 from espalier.tasks.dvc_locks import release_dead
 from espalier.tasks.environment import stage_environment
@@ -12,7 +13,8 @@ from espalier.tasks.project import Project
 from espalier.tasks.reporting import ReportLine
 from espalier.waiting import Reminder
 
-_DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+# DVC holds its lock on the project for a short time, but its default of 3 s is not always enough
+DVC = python_module("dvc", "--wait-for-lock")
 _SHORTEST, _LONGEST = 0.5, 2.0  # seconds before a command is repeated
 
 
@@ -69,13 +71,13 @@ def call(command: list[str], project: Project, report: ReportLine, place: str = 
     if status == 0 and not dvc_messages.FAILED.search("\n".join(lines)):
         return lines
     output = " ".join(line.strip() for line in lines if line.strip())
-    spelled = " ".join(["dvc", *command[len(_DVC) :]] if command[0] == sys.executable else command)
+    spelled = " ".join(["dvc", *command[len(DVC) :]] if command[0] == sys.executable else command)
     raise dvc_messages.failure(spelled, output or f"status {status}", place)
 
 
 def call_dvc(project: Project, report: ReportLine, *words: str, place: str = "") -> list[str]:
     """Run a command of DVC, such as `pull`, with its arguments; see `call`."""
-    return call([*_DVC, *words], project, report, place)
+    return call([*DVC, *words], project, report, place)
 
 
 def pause(project: Project) -> None:

@@ -3,7 +3,6 @@
 If none passes, the champion stays and no run fails.
 """
 
-import sys
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -12,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from espalier.errors import EspalierError
+from espalier.interpreter import python_module
 from espalier.outcomes import Outcome
 from espalier.registry.promotion import find_unchanged
 from espalier.tasks import processes
@@ -62,7 +62,7 @@ def _unchanged(project: Project, report: ReportLine) -> Outcome | None:
 def _run(project: Project, report: ReportLine) -> Outcome:
     """The outcome of the command; a defect if it recorded none."""
     with outcome_file(project.root) as file, events_of_moves(project.root):
-        command = ["espalier"] if project.variables else [sys.executable, "-m", "espalier"]
+        command = ["espalier"] if project.variables else python_module("espalier")
         status = processes.run(
             [*command, "promote"],
             folder=project.root,

@@ -1,10 +1,9 @@
 """Check the registry against the receipt: it may have been wiped although DVC sees no change."""
 
-import sys
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from espalier.interpreter import python_module
 from espalier.registry import is_registered
 from espalier.tasks import processes
 from espalier.tasks.environment import stage_environment
@@ -25,7 +24,7 @@ def check_registry(project: Project) -> bool:
     if is_registered(project.root):
         return True
     status = processes.run(
-        [sys.executable, "-m", "espalier", "register", "--check"],
+        python_module("espalier", "register", "--check"),
         folder=project.root,
         environment=stage_environment(),
         on_line=lambda _line: None,

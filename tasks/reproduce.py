@@ -1,7 +1,6 @@
 """Reproduce one stage: on a slot, by `dvc repro --single-item`, with retries by its exit status."""
 
 import random
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from espalier.params import read_params
 from espalier.system_errors import reaction_to, sentences
 from espalier.tasks import processes
 from espalier.tasks.artifacts import publish_model
-from espalier.tasks.commands import pause
+from espalier.tasks.commands import DVC, pause
 from espalier.tasks.dvc_locks import find_blockers, release_dead
 from espalier.tasks.dvc_output import DvcOutput
 from espalier.tasks.environment import stage_environment
@@ -256,7 +255,7 @@ def _store(stage: Stage, project: Project, allocation: Allocation, report: Repor
     report("its outputs are not in DVC's cache: storing them again")
     if project.stop.wait(project.limits.delay):
         raise Stopped("The run was stopped before the outputs were stored again.")
-    command, output = _dvc("commit", "--force", stage.name), DvcOutput(stage, report)
+    command, output = [*DVC, "commit", "--force", stage.name], DvcOutput(stage, report)
     status = _call(command, stage, project, allocation.environment, allocation.handles, output)
     while status != 0 and output.busy:
         pause(project)
@@ -273,13 +272,7 @@ def _store(stage: Stage, project: Project, allocation: Allocation, report: Repor
 
 def _repro(stage: Stage) -> list[str]:
     force = ["--force"] if stage.forced else []
-    return _dvc("repro", "--single-item", *force, stage.name)
-
-
-def _dvc(*words: str) -> list[str]:
-    # DVC holds its lock on the project for a short time, but its default of 3 s is not always
-    # enough
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", *words]
+    return [*DVC, "repro", "--single-item", *force, stage.name]
 
 
 def _failure(stage: Stage, output: DvcOutput, outcome: OutcomeFile) -> EspalierError:

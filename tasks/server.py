@@ -33,6 +33,7 @@ from pathlib import Path
 from espalier.collector import paused_collector
 from espalier.errors import BadInput, TryAgain
 from espalier.files import read_json_object, write_json
+from espalier.interpreter import python_module
 from espalier.locks import is_locked, take_lock, try_lock
 
 _CLOSING = 10.0  # seconds that it may take to write its last data
@@ -101,7 +102,7 @@ class Server:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": url}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(listener.fileno()), str(self.users)],
+                python_module(__spec__.name, str(listener.fileno()), str(self.users)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from espalier.interpreter import python_module
 from espalier.tasks.environment import stage_environment
 from espalier.tasks.graph import Stage
 from espalier.tasks.project import Project
@@ -105,7 +106,7 @@ def _start(root: Path, folder: Path, command: str) -> subprocess.Popen[bytes]:
         listener.listen()
         handle = listener.fileno()
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", _SERVER, str(handle), _FUNCTION, *_MODULES],
+            python_module(_SERVER, str(handle), _FUNCTION, *_MODULES),
             cwd=root,
             env=stage_environment(),
             stdin=subprocess.PIPE,

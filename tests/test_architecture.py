@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.util
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
@@ -72,6 +73,13 @@ def test_every_package_of_the_library_stands_in_the_contract_of_layers():
     }
     modules = {module.split(".")[1] for module in MODULES if module.count(".") == 1}
     assert modules - {"__main__"} <= named
+
+
+def test_modules_are_started_in_one_way():
+    """A module that is started with the project on its search path can be replaced by one of the user's."""
+    started = re.compile(r'sys\.executable,\s*(?:"-\w+",\s*)*"-m"')
+    own = [name for name, path in MODULES.items() if started.search(path.read_text())]
+    assert own == ["espalier.interpreter"]
 
 
 def metrics():

@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from espalier.data.sources import import_data
 from espalier.errors import BadInput, EspalierError, reason_of
+from espalier.interpreter import python_module
 from espalier.params import read_params
 from espalier.paths import DATA, GATES, PARAMS, STATE
 
@@ -155,7 +155,7 @@ def _start_dvc(folder: Path) -> None:
 def _dvc(folder: Path, *words: str) -> None:
     """Run DVC, where it is installed."""
     if find_spec("dvc") is not None:
-        _call(folder, [sys.executable, "-m", "dvc", *words])
+        _call(folder, python_module("dvc", *words))
 
 
 def _call(folder: Path, command: list[str]) -> None:

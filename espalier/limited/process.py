@@ -4,7 +4,6 @@ import atexit
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal, Self
 from numpy.typing import NDArray
 
 from espalier.errors import BadInput
+from espalier.interpreter import python_module
 from espalier.limited.messages import NOTHING, Message, MessagePipe
 
 _START = 120.0  # seconds in which a process has to be ready
@@ -78,7 +78,7 @@ class LimitedProcess:
         """
         self.name = (function, *arguments)
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-        command = [sys.executable, "-m", _CHILD, *self.name]
+        command = python_module(_CHILD, *self.name)
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing)
         assert self._process.stdin and self._process.stdout  # noqa: PT018 - by Popen
         writes = self._process.stdin.fileno()

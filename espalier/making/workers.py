@@ -26,6 +26,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain, reason_of
+from espalier.interpreter import python_module
 from espalier.outcomes import STARTER, WORKERS, Outcome, outcome_path, read_outcome
 from espalier.settings.machines import Machines
 from espalier.settings.secrets import without_secrets
@@ -56,10 +57,10 @@ def train_together(root: Path, name: str, processes: int) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         for context in (chdir(root), _environment(folder), _own_signal_handlers()):
             stack.enter_context(context)
-        launch = elastic_launch(_config(name, here, machines, folder), sys.executable)
+        program, *words = python_module("espalier", "make", name)
+        launch = elastic_launch(_config(name, here, machines, folder), program)
         try:
-            # -P: no module of the project replaces one of an installed package
-            launch("-P", "-m", "espalier", "make", name)
+            launch(*words)
         except ChildFailedError as error:
             raise _cause(name, error.failures, Path(folder)) from None
         except SignalException as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import EspalierError
+from espalier.interpreter import python_module
 from espalier.runtimes.runtime import OpenModel
 
 _STATUS = Path("/proc/self/status")
@@ -56,7 +57,7 @@ def peak_memory(
         "batches": list(batches),
         "threads": threads,
     }
-    command = [sys.executable, "-m", __name__]
+    command = python_module(__name__)
     alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # numpy's threads would not survive a fork
     done = subprocess.run(
         command, input=json.dumps(request), env=alone, capture_output=True, text=True, check=False

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from espalier import dvc_messages
+from espalier.interpreter import python_module
 from espalier.waiting import Reminder
 
 _PAUSE = 2.0  # seconds before DVC is asked again
@@ -27,7 +27,7 @@ def call_dvc(root: Path, *words: str, say: Callable[[str], None]) -> str:
     """
     environment, reminder = os.environ | {"DVC_NO_ANALYTICS": "1"}, Reminder(say)
     # without --wait-for-lock, which waits in silence
-    command = [sys.executable, "-m", "dvc", *words]
+    command = python_module("dvc", *words)
     while True:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False

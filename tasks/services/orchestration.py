@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import sys
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from espalier.errors import BadInput
+from espalier.interpreter import python_module
 from espalier.paths import DEPLOYMENTS
 from espalier.tasks.fleet.request import POOL
 from espalier.tasks.services.service import Service, http_answers
@@ -42,7 +42,7 @@ def prefect_server(settings: Settings) -> Service:
     return Service(
         name=_NAME,
         address=settings.prefect,
-        command=(sys.executable, "-m", "prefect", "server", "start", *place),
+        command=tuple(python_module("prefect", "server", "start", *place)),
         environment=settings.environment(_NAME, own | settings.database_client()),
         probe=lambda: http_answers(f"{settings.prefect}/health"),
         folder=settings.root,
@@ -65,7 +65,7 @@ def _worker(settings: Settings, pool: str, queue: str) -> Service:
     return Service(
         name=name,
         address=f"queue {queue} of {pool}" if queue else f"pool {pool}",
-        command=(sys.executable, "-m", "prefect", "worker", "start", *words),
+        command=tuple(python_module("prefect", "worker", "start", *words)),
         environment=settings.environment(name, _client(settings) | _POLLING),
         probe=heartbeat.is_online,
         folder=settings.root,
@@ -129,14 +129,14 @@ def _deploy(settings: Settings) -> None:
     """
     queues = {queue: _LIMITS.get(queue) for queue in settings.queues}
     pools = json.dumps({FLOWS_POOL: {}, POOL: queues})
-    commands = [[sys.executable, "-m", "espalier.tasks.services.pools", pools]]
+    commands = [["espalier.tasks.services.pools", pools]]
     if (settings.root / DEPLOYMENTS).exists():
-        commands.append([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"])
+        commands.append(["prefect", "--no-prompt", "deploy", "--all"])
     log = settings.logs / "deploy.log"
-    for command in commands:
+    for words in commands:
         with log.open("ab") as output:
             done = subprocess.run(
-                command,
+                python_module(*words),
                 cwd=settings.root,
                 env=settings.environment(_NAME, _client(settings)),
                 stdin=subprocess.DEVNULL,
@@ -147,5 +147,5 @@ def _deploy(settings: Settings) -> None:
             )
         if done.returncode:
             raise BadInput(
-                f"Expected `{' '.join(command[2:4])}` to succeed; found status {done.returncode}: see {log}."
+                f"Expected `{' '.join(words)}` to succeed; found status {done.returncode}: see {log}."
             )

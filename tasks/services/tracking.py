@@ -1,10 +1,10 @@
 """MLflow's server: runs and versions in PostgreSQL, files in S3, and a login."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from espalier.errors import BadInput
+from espalier.interpreter import python_module
 from espalier.tasks.services.passwords import write_private
 from espalier.tasks.services.service import Service, http_answers
 from espalier.tasks.services.settings import LOOPBACK, TRACKING_USER, Settings
@@ -37,10 +37,10 @@ def tracking_server(settings: Settings) -> Service:
     return Service(
         name=_NAME,
         address=settings.mlflow,
-        command=(sys.executable, "-m", "mlflow", "server", *words),
+        command=tuple(python_module("mlflow", "server", *words)),
         environment=settings.environment(_NAME, _variables(settings)),
         probe=lambda: http_answers(f"{settings.mlflow}/health"),
-        folder=settings.root,
+        folder=settings.data,  # uvicorn, which it starts, puts it first on the module search path
         listens=(settings.host, settings.ports.mlflow),
         prepare=lambda: _write_login(settings),
     )

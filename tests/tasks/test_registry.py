@@ -38,4 +38,4 @@ def test_a_check_that_would_find_the_same_starts_no_process(registered, processe
     assert processes == []
     registered.write_report(latency=3.0)
     assert not registry.check_registry.fn(project)
-    assert processes == [["-m", "espalier", "register", "--check"]]
+    assert processes == [["-P", "-m", "espalier", "register", "--check"]]

@@ -30,8 +30,10 @@ def wait_for(found):
         time.sleep(0.1)
 
 
-def test_runs_share_a_server_that_is_started_again_and_ends_with_the_last(tmp_path):
+def test_runs_share_a_server_that_is_started_again_and_ends_with_the_last(tmp_path, monkeypatch):
     said = []
+    (tmp_path / "queue.py").write_text("raise RuntimeError\n")  # a module of the user's project
+    monkeypatch.chdir(tmp_path)
     with serve(tmp_path) as first:
         with serve(tmp_path) as second:
             second.wait_until_ready()

@@ -168,7 +168,7 @@ class Fleet:
         before = self.output.read_text() if self.output.exists() else ""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", FLEET, "fleet", *options],
+                [sys.executable, "-P", "-c", FLEET, "fleet", *options],
                 cwd=self.root,
                 env=sample_projects.ENVIRONMENT,
                 stdout=output,
@@ -198,7 +198,7 @@ class Fleet:
 
     def call(self, *words, **variables):
         return subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, "-P", *words],
             cwd=self.root,
             env=self.client() | variables,
             capture_output=True,
@@ -223,6 +223,7 @@ def fleet(root):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_team_registers_and_pushes_and_finds_all_of_it_after_a_kill(fleet):
+    (fleet.root / "queue.py").write_text("raise RuntimeError\n")  # a module of the user's project
     fleet.start()
     passwords = json.loads((fleet.root / ".fleet" / "passwords.json").read_text()).values()
     register = ("-m", "espalier", "register")

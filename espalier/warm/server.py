@@ -191,9 +191,15 @@ class Server:
 
 
 def _import(module: str) -> None:
-    """Import a module; one that cannot be imported is the stage's to refuse."""
+    """Import a module; one that cannot be imported is the stage's to refuse.
+
+    Modules that append their folders to the search path would put them before the project, which a stage appends
+    later: ONNX Runtime's has an `optimizer` and a `metrics`.
+    """
+    former = list(sys.path)
     with suppress(Exception), paused_collector():
         importlib.import_module(module)
+    sys.path[:] = former
 
 
 def _is_closed(connection: socket.socket) -> bool:

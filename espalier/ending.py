@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 _CLOSED = (AttributeError, ValueError)  # of a stream that was closed here, or before the start
+_is_ending = False  # set at the first interrupt, or the end of the command
 _LOST_OUTPUT = 120  # Python's own status of a process whose output cannot be flushed
 
 
@@ -22,10 +24,37 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
     """
     gc.freeze()  # `paused_collector` keeps modules frozen then
     status = _status_of(command)
+    _ignore_interrupts()
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks
     atexit._run_exitfuncs()
     is_written = _flush()
     os._exit(status if status or is_written else _LOST_OUTPUT)
+
+
+def interrupt_once() -> None:
+    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt; later ones are ignored.
+
+    The end of a command stops processes and waits for them: a second Ctrl-C must not leave them behind.
+    """
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        # a script's commands in the background ignore SIGINT
+        if signal.getsignal(sign) is not signal.SIG_IGN:
+            signal.signal(sign, _interrupt)
+
+
+def _interrupt(_sign: int, _frame: object) -> None:
+    global _is_ending
+    if not _is_ending:
+        _is_ending = True
+        raise KeyboardInterrupt
+
+
+def _ignore_interrupts() -> None:
+    """Ignore what would raise an exception outside the command; SIGTERM still ends a process without a handler."""
+    global _is_ending
+    _is_ending = True
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def _flush() -> bool:

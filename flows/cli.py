@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +12,7 @@ from typing import NoReturn
 from espalier import cli, paths
 from espalier.collector import paused_collector
 from espalier.dvc_record import is_experiment
-from espalier.ending import run_to_end
+from espalier.ending import interrupt_once, run_to_end
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
 from espalier.outcomes import OUTCOME
@@ -133,8 +132,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise BadInput("\nespalier: ".join(problems))
     if arguments.dry:
         return
-    # Prefect restores this handler after it has stopped the flow
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_once()
     try:
         _compress(root, tuple(arguments.force))
     except KeyboardInterrupt:
@@ -176,20 +174,8 @@ def _run_fleet(arguments: argparse.Namespace) -> None:
 
     ports = Ports(**{name: getattr(arguments, f"{name}_port") for name in asdict(Ports())})
     settings = read_settings(root, arguments.data or root / paths.FLEET, arguments.host, ports)
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, _interrupt_once)
+    interrupt_once()
     run_services(settings, _say, arguments.only)
-
-
-def _interrupt_once(_sign: int, _frame: object) -> NoReturn:
-    """Stop in order; a second Ctrl-C must not leave services behind."""
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _interrupt(_sign: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(line: str) -> None:
@@ -214,8 +200,10 @@ def _compress(root: Path, force: tuple[str, ...]) -> None:
         stack.enter_context(lines_on_terminal(max(map(len, names)), stages))
         if server:
             server.wait_until_ready()
+        # again in the flow, where each SIGTERM would interrupt by Prefect's handler
+        flow = compress.with_options(on_running=[lambda *_: interrupt_once()])
         with _named_server():
-            state = compress(str(root), force, return_state=True)
+            state = flow(str(root), force, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         raise error if isinstance(error, EspalierError) else EspalierError(state.message)

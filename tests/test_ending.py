@@ -81,6 +81,42 @@ def test_threads_handlers_and_streams_are_done_before():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_interrupts_after_the_first_do_not_disturb_the_end():
+    """Not even if Prefect has put the handler of SIGTERM back meanwhile."""
+    done = end(
+        "import os, signal\n"
+        "from espalier.ending import interrupt_once\n"
+        "def stop_stages():\n"
+        "    for sign in (signal.SIGINT, signal.SIGTERM) * 10:\n"
+        "        os.kill(os.getpid(), sign)\n"
+        "        time.sleep(0.01)\n"
+        "    threading.main_thread().join()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('all stages have ended')\n"
+        "interrupt_once()\n"
+        "former = signal.getsignal(signal.SIGTERM)\n"
+        "try:\n"
+        "    threading.Thread(target=stop_stages).start()\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    signal.signal(signal.SIGTERM, former)\n"
+        "    sys.exit(143)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "all stages have ended\n", "")
+
+
+def test_ctrl_c_at_the_end_of_any_command_is_no_traceback():
+    done = end(
+        "import os, signal\n"
+        "def last():\n"
+        "    threading.main_thread().join()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('thread')\n"
+        "threading.Thread(target=last).start()\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "thread\n", "")
+
+
 def test_modules_stay_out_of_the_way_of_collections():
     done = end(
         "import gc\n"

@@ -125,8 +125,11 @@ def test_a_configured_server_that_is_away_is_worth_another_try(built_project, en
     )
 
 
+@pytest.mark.parametrize("times", [1, 5])
 @pytest.mark.parametrize(("sign", "own_server"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_stopped_run_stops_everything_with_one_line(built_project, environment, sign, own_server):
+def test_stopped_run_stops_everything_with_one_line(
+    built_project, environment, sign, own_server, times
+):
     if not own_server:
         environment |= sample_projects.prefect_server()
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
@@ -143,7 +146,9 @@ def test_stopped_run_stops_everything_with_one_line(built_project, environment, 
         deadline = time.monotonic() + 60
         while not sample_projects.events(built_project, "ready") and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.killpg(run.pid, sign)  # as a terminal does: to all that share it
+        for _ in range(times):
+            os.killpg(run.pid, sign)  # as a terminal does: to all that share it
+            time.sleep(0.3)
         _, stderr = run.communicate(timeout=60)
     assert run.returncode == 143
     assert (

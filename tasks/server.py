@@ -40,7 +40,7 @@ _CLOSING = 10.0  # seconds that it may take to write its last data
 _READY = 120.0  # seconds that it may take to create a database
 _TICK = 0.5  # seconds between two checks that it is running
 _STARTS = 4  # a server that ends as often in one run is given up
-_AFTER_GIVING_UP = 60.0  # seconds in which the run may stop its stages
+_AFTER_GIVING_UP = 60.0  # seconds in which the run may stop its stages and end
 DATABASE = "prefect.db"
 LOG = "server.log"
 
@@ -166,24 +166,17 @@ def serve(home: Path, report: Callable[[str], None] = lambda line: None) -> Iter
     """
     server = Server(home)
     users = take_lock(server.users, shared=True)
-    former, closing = os.environ.get("PREFECT_API_URL"), threading.Event()
+    former = os.environ.get("PREFECT_API_URL")
     is_new = not (home / DATABASE).exists()
     try:
         if server.ensure() and is_new:
             report("Prefect makes the database of this project, once: some ten seconds")
         os.environ["PREFECT_API_URL"] = server.url
-        watcher = threading.Thread(target=_watch, args=(server, closing, report), daemon=True)
-        watcher.start()
-        try:
-            yield server
-        except BaseException:
-            if server.lost.is_set():
-                raise _lost(server) from None
-            raise
-        finally:
-            flush()
-            closing.set()
-            watcher.join()
+        with _watched(server, report):
+            try:
+                yield server
+            finally:
+                flush()
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         if former is not None:
@@ -201,6 +194,21 @@ def flush() -> None:
         APILogWorker.drain_all(timeout=_CLOSING)
 
 
+@contextmanager
+def _watched(server: Server, report: Callable[[str], None]) -> Iterator[None]:
+    """Keep the server running while the block runs; an end because it was given up is that error's."""
+    closing = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(server, closing, report), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        closing.set()
+        watcher.join()
+        if server.lost.is_set():
+            raise _lost(server) from None
+
+
 def _watch(server: Server, closing: threading.Event, report: Callable[[str], None]) -> None:
     """Start the server again when it has ended; a server that ends too often is given up."""
     own = server.url
@@ -209,19 +217,18 @@ def _watch(server: Server, closing: threading.Event, report: Callable[[str], Non
         if started:
             report(f"Prefect's server had ended: it was started again; see {server.log}")
         if server.url != own or (server.starts >= _STARTS and server._has_ended()):
-            _give_up(server, closing)
+            server.lost.set()
+            threading.Thread(target=_give_up, args=(server, closing), daemon=True).start()
             return
 
 
 def _give_up(server: Server, closing: threading.Event) -> None:
-    """Stop the run as SIGTERM does, and end the process if Prefect does not let it end."""
-    server.lost.set()
+    """Stop the run as SIGTERM does, and end the process if Prefect, which waits for the server, does not."""
     # it prints every event that it cannot send
     logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
     os.kill(os.getpid(), signal.SIGTERM)
-    if closing.wait(_AFTER_GIVING_UP):
-        time.sleep(_CLOSING)  # the main thread says the sentence; then Prefect waits for the server
-    else:
+    time.sleep(_AFTER_GIVING_UP)
+    if not closing.is_set():  # else the main thread has said it
         sys.stderr.write(f"espalier: {_lost(server)}\n")
         sys.stderr.flush()
     os._exit(TryAgain.status)

@@ -2,16 +2,50 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 
 import pytest
 
-from espalier.errors import TryAgain
 from espalier.locks import is_locked
-from espalier.tasks import server as module
 from espalier.tasks.server import serve
+
+LOSING = """
+import json, os, signal, sys, threading, time
+from contextlib import suppress
+from pathlib import Path
+from espalier.ending import interrupt_once, run_to_end
+from espalier.errors import TryAgain
+from espalier.tasks import server
+
+home = Path(sys.argv[1])
+server._TICK, server._AFTER_GIVING_UP = 0.05, {patience}
+
+
+def kill():
+    while True:
+        with suppress(OSError, ValueError):
+            os.kill(json.loads((home / "server.json").read_text())["pid"], signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def command():
+    {at_sigterm}
+    threading.Thread(target=kill, daemon=True).start()
+    try:
+        with server.serve(home):
+            time.sleep(600)
+    except TryAgain as error:
+        sys.stderr.write(f"espalier: {{error}}\\n")
+        sys.exit(error.status)
+
+
+run_to_end(command)
+"""
 
 
 def pid_of(home):
@@ -49,23 +83,21 @@ def test_runs_share_a_server_that_is_started_again_and_ends_with_the_last(tmp_pa
     assert len(said) <= 1  # one of the two runs has started it
 
 
-def test_a_server_that_ends_too_often_stops_the_run_with_one_sentence(tmp_path, monkeypatch):
-    interrupted, ended = [], []
-    monkeypatch.setattr(module, "_TICK", 0.05)
-    monkeypatch.setattr(module.os, "_exit", ended.append)
-    monkeypatch.setattr(module, "_CLOSING", 0.1)
-    former = signal.signal(signal.SIGTERM, lambda *_: interrupted.append(True))
-
-    def run():
-        with serve(tmp_path):
-            while not interrupted:
-                os.kill(pid_of(tmp_path), signal.SIGKILL)
-                time.sleep(0.2)
-            raise KeyboardInterrupt
-
-    try:
-        with pytest.raises(TryAgain, match=r"found that it ended 4 times: see .*server\.log"):
-            run()
-    finally:
-        signal.signal(signal.SIGTERM, former)
-    assert ended == [75]
+@pytest.mark.parametrize(
+    ("at_sigterm", "patience"),
+    [
+        pytest.param("interrupt_once()", 60, id="the run ends"),
+        pytest.param("signal.signal(signal.SIGTERM, signal.SIG_IGN)", 1, id="the run does not end"),
+    ],
+)
+def test_a_server_that_ends_too_often_stops_the_run_with_one_sentence(
+    tmp_path, at_sigterm, patience
+):
+    program = LOSING.format(at_sigterm=at_sigterm, patience=patience)
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 75
+    assert re.fullmatch(
+        r"espalier: .* found that it ended 4 times: see .*server\.log\..*\n", run.stderr
+    )

@@ -20,6 +20,7 @@ from espalier.collector import paused_collector
 from espalier.commands.table import COMMANDS, Command
 from espalier.errors import EspalierError, Notice, printable, reason_of
 from espalier.outcomes import Outcome, is_worker, write_outcome
+from espalier.settings.proxies import LOOPBACK_HOSTS, ask_directly
 from espalier.settings.secrets import hide_in_tracebacks, without_secrets
 from espalier.system_errors import as_sentence
 
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None, parser: argparse.ArgumentParser | None =
     """Run a command and exit: 0 done, 2 bad input, 75 worth a retry, 143 stopped, else a defect."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    ask_directly(*LOOPBACK_HOSTS)
     parser = parser or build()[0]
     _add_completion(parser)
     arguments = parser.parse_args(argv)

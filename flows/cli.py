@@ -16,6 +16,7 @@ from espalier.ending import interrupt_once, run_to_end
 from espalier.errors import BadInput, EspalierError, Stopped, TryAgain
 from espalier.flows.terminal import lines_on_terminal, preview, print_locations
 from espalier.outcomes import OUTCOME
+from espalier.settings.proxies import ask_directly
 from espalier.settings.secrets import without_secrets
 from espalier.tasks.environment import configure_environment
 from espalier.tasks.graph import read_graph
@@ -175,6 +176,7 @@ def _run_fleet(arguments: argparse.Namespace) -> None:
     ports = Ports(**{name: getattr(arguments, f"{name}_port") for name in asdict(Ports())})
     settings = read_settings(root, arguments.data or root / paths.FLEET, arguments.host, ports)
     interrupt_once()
+    ask_directly(arguments.host)
     run_services(settings, _say, arguments.only)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from espalier import files
 from espalier.data.contents import readable_name, visible
 from espalier.data.source import WHOLE, Chunk, frame
-from espalier.data.split_names import SPELLINGS
+from espalier.data.split_names import ExampleFile, outer_splits, splits_of_examples
 from espalier.errors import BadInput
 from espalier.inputs.audio import ENDINGS as AUDIO_ENDINGS
 from espalier.settings.limits import EXAMPLE_BYTES
@@ -32,6 +32,10 @@ ENDINGS = frozenset(
     }
 )
 _HEIF = frozenset({".heic", ".heif"})
+_REMEDY = (
+    "rename them, or put all classes into the folders train, validation and test, whose names then count "
+    "instead of those of the files"
+)
 _ENDINGS = {
     "image": ENDINGS | _HEIF,
     "audio": AUDIO_ENDINGS,
@@ -92,11 +96,14 @@ def examples(
         BadInput: if a file lies at another depth, or in a folder that is no class.
     """
     inside = [path.relative_to(folder) for path in paths]
-    splits = _splits(inside)
+    splits = outer_splits(inside)
     below = [path.parts[bool(splits[0]) : -1] for path in inside]
     _check_depth(folder, inside, below, class_folder)
-    place = 0 if class_folder == "first" else -1
-    names = [parts[place] for parts in below]
+    is_first = class_folder == "first"
+    names = [parts[0 if is_first else -1] for parts in below]
+    others = [parts[1:] if is_first else parts[:-1] for parts in below]
+    named = [ExampleFile(*one) for one in zip(inside, others, names, strict=True)]
+    splits = splits_of_examples(folder, named, splits, _REMEDY)
     known = classes or _sorted_classes(set(names))
     _check_classes(paths, names, known)
     label = {name: number for number, name in enumerate(known)}
@@ -104,12 +111,6 @@ def examples(
     labels = [label[name] for name in names]
     rows = [WHOLE] * len(names_of_files)
     return frame(names_of_files, rows, labels, splits), known
-
-
-def _splits(inside: list[Path]) -> list[str]:
-    """The splits that the outermost folders say; empty ones if not all of them do."""
-    splits = [SPELLINGS.get(path.parts[0].lower(), "") for path in inside]
-    return splits if all(splits) else [""] * len(inside)
 
 
 def _check_depth(

@@ -39,6 +39,12 @@ class Labels:
     task: str = "classification"
     heads: tuple[LabelledHead, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The name of the class of each row; empty where there is none."""
+        known = dict(enumerate(self.classes or ())) if self.task == "classification" else {}
+        return [known.get(value, "") for value in self.values] if known else [""] * len(self.values)
+
 
 def read_labels(
     place: str,

@@ -1,7 +1,8 @@
 """Data sets of files listed in a table: CSV or JSON lines of paths to images or clips, and labels."""
 
+import os
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from espalier.data.json_lines import read_json_lines
 from espalier.data.labels import Labels, Names
 from espalier.data.separated import read_separated
 from espalier.data.source import WHOLE, frame
-from espalier.data.split_names import read_splits, splits_of_rows
+from espalier.data.split_names import ExampleFile, read_splits, splits_of_examples, splits_of_rows
 from espalier.errors import BadInput
 from espalier.reading import reading
 from espalier.settings.data import Columns, DataSettings
@@ -89,13 +90,15 @@ def examples(
         _columns(path, table, settings.columns, required)
         for path, table in zip(listings, tables, strict=True)
     ]
-    splits = _splits(folder, listings, tables, names)
     labels = _labels(folder, listings, tables, names, settings)
     files, paths = [], []
     for path, table, own in zip(listings, tables, names, strict=True):
         for row, file in enumerate(table[own[kind]]):
             paths.append(_inside(folder, path, kind, row, str(file)))
             files.append(str(file))
+    inside = [PurePath(os.path.relpath(path, folder)) for path in paths]
+    named = list(map(ExampleFile.labelled, inside, labels.names))
+    splits = _splits(folder, listings, tables, names, named)
     rows = [WHOLE] * len(files)
     return frame(files, rows, labels.values, splits), labels, paths
 
@@ -148,10 +151,19 @@ def _inside(folder: Path, listing: Path, kind: str, row: int, file: str) -> Path
 
 
 def _splits(
-    folder: Path, listings: list[Path], tables: list[pd.DataFrame], names: list[dict[str, str]]
+    folder: Path,
+    listings: list[Path],
+    tables: list[pd.DataFrame],
+    names: list[dict[str, str]],
+    named: list[ExampleFile],
 ) -> list[str]:
+    """The splits that a column says, else the names of the listings, else those of the listed files."""
     columns = [
         read_splits(path, own["split"], table[own["split"]].tolist()) if "split" in own else None
         for path, table, own in zip(listings, tables, names, strict=True)
     ]
-    return splits_of_rows(folder, listings, columns, [len(table) for table in tables])
+    splits = splits_of_rows(folder, listings, columns, [len(table) for table in tables])
+    if any(columns):
+        return splits
+    remedy = f"a column `split` in {listings[0].name} says the split of each row instead"
+    return splits_of_examples(folder, named, splits, remedy)

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Self
 
 from espalier.data.names import TEST, TRAIN, VALIDATION
 from espalier.errors import BadInput
@@ -33,13 +35,18 @@ def split_of(path: PurePath) -> str:
         >>> split_of(PurePath("mnist_test-00000-of-00001.parquet"))
         'test'
     """
-    words = re.split(r"[^a-z0-9]+", path.as_posix().lower())
-    said = {SPELLINGS[word] for word in words if word in SPELLINGS}
+    said = _said_by(path)
     if len(said) > 1:
         raise BadInput(
             f"Expected the name of {path} to say one split; found {' and '.join(sorted(said))}."
         )
     return said.pop() if said else ""
+
+
+def _said_by(path: PurePath) -> set[str]:
+    """The splits that the words of a path say."""
+    words = re.split(r"[^a-z0-9]+", path.as_posix().lower())
+    return {SPELLINGS[word] for word in words if word in SPELLINGS}
 
 
 def splits_of(folder: PurePath, paths: Sequence[PurePath]) -> list[str]:
@@ -61,6 +68,105 @@ def splits_of(folder: PurePath, paths: Sequence[PurePath]) -> list[str]:
             f"without beside {named}."
         )
     return splits
+
+
+def outer_splits(paths: Sequence[PurePath]) -> list[str]:
+    """The split of each file by its outermost folder; empty ones if these folders are no splits.
+
+    They are splits if each is a word for one, such as `train`, or has the word in its name and a folder
+    below, such as `train_images/cat`, and some are for train and others are not.
+    """
+    said = [_said_by(PurePath(path.parts[0])) for path in paths]
+    splits = [min(one) if len(one) == 1 else "" for one in said]
+    is_word = all(path.parts[0].lower() in SPELLINGS for path in paths)
+    is_above = all(len(path.parts) > len(("split", "file")) for path in paths)
+    is_part = is_above and all(splits) and {TRAIN} < set(splits)
+    return splits if is_word or is_part else [""] * len(paths)
+
+
+@dataclass(frozen=True)
+class ExampleFile:
+    """An example that is a file.
+
+    Attributes:
+        path: the file, relative to the folder of the data set.
+        folders: its folders, without the one that is its class.
+        label: name of its class; empty if it has none.
+    """
+
+    path: PurePath
+    folders: tuple[str, ...]
+    label: str
+
+    @classmethod
+    def labelled(cls, path: PurePath, label: str) -> Self:
+        """A file whose class something else says; a folder of the name of the class is no split."""
+        return cls(path, tuple(part for part in path.parts[:-1] if part != label), label)
+
+    @property
+    def said_by_folders(self) -> set[str]:
+        """The splits that its folders say."""
+        return _said_by(PurePath(*self.folders))
+
+    @property
+    def said(self) -> set[str]:
+        """The splits that its folders say, else its name without the words of its class."""
+        by_name = _said_by(PurePath(self.path.name)) - _said_by(PurePath(self.label))
+        return self.said_by_folders or by_name
+
+
+def splits_of_examples(
+    folder: PurePath, examples: Sequence[ExampleFile], given: list[str], remedy: str
+) -> list[str]:
+    """The splits of examples that are files of their own; empty ones if no name says any.
+
+    The folders of a file say its split, else its own name does. Words may mean something else, as in
+    `training_day.jpg`: where none is for test, they count if every file has one and some are for train.
+
+    Args:
+        folder: folder of the data set, for messages.
+        examples: files.
+        given: splits that are given otherwise; empty ones if none are.
+        remedy: what to do, for the end of messages.
+
+    Raises:
+        BadInput: if a folder is for test whose files are given for another split, or some files have
+            a name for test and others have none, or several.
+    """
+    if any(given):
+        _refuse_test(folder, examples, given, remedy)
+        return given
+    said = [example.said for example in examples]
+    is_clear = all(len(one) == 1 for one in said)
+    every = set[str]().union(*said)
+    if TEST not in every and not (is_clear and TRAIN in every):
+        return given
+    if not is_clear:
+        wrong = [row for row, one in enumerate(said) if len(one) != 1]
+        found = " and ".join(sorted(said[wrong[0]])) or "none"
+        test = next(example.path for example in examples if TEST in example.said)
+        raise BadInput(
+            f"Expected every file in {folder} to have the name of one split, as {test} has one for "
+            f"test; found {found} in {examples[wrong[0]].path}, and {len(wrong)} such files: {remedy}."
+        )
+    return [min(one) for one in said]
+
+
+def _refuse_test(
+    folder: PurePath, examples: Sequence[ExampleFile], given: Sequence[str], remedy: str
+) -> None:
+    """Refuse files in a folder for test that are given for another split."""
+    wrong = [
+        (example.path, split)
+        for example, split in zip(examples, given, strict=True)
+        if split != TEST and TEST in example.said_by_folders
+    ]
+    if wrong:
+        path, split = wrong[0]
+        raise BadInput(
+            f"Expected no file for {split} in {folder} to lie in a folder for test; found {path}, and "
+            f"{len(wrong)} such files: {remedy}."
+        )
 
 
 def read_splits(path: PurePath, name: str, values: Sequence[object]) -> list[str]:

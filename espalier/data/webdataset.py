@@ -13,13 +13,14 @@ from espalier.data.contents import readable_name, visible
 from espalier.data.folders import ENDINGS, FILES_AT_ONCE
 from espalier.data.labels import Labels, read_labels
 from espalier.data.source import Chunk, frame, listed_classes
-from espalier.data.split_names import splits_of
+from espalier.data.split_names import ExampleFile, splits_of, splits_of_examples
 from espalier.errors import BadInput
 from espalier.reading import reading
 from espalier.settings.limits import EXAMPLE_BYTES, LABEL_BYTES, decoding_memory
 from espalier.settings.tasks import TaskSettings
 
 _PLAIN: Literal["r:"] = "r:"  # of tar files that are not packed
+_REMEDY = "rename them, or pack each split into files of its own, such as train-000000.tar"
 _LABELS = ("cls", "label", "txt")  # endings of the file with the label; the first that there is
 
 
@@ -48,11 +49,14 @@ def examples(
     inside = [path.relative_to(folder) for path in paths]
     columns = [(pd.Series(shard.labels, dtype=object), None) for shard in shards]
     labels = read_labels(str(folder), columns, settings, listed=listed_classes(folder))
-    files, rows, splits = [], [], []
+    files, rows, splits, members = [], [], [], []
     for path, shard, split in zip(inside, shards, splits_of(folder, inside), strict=True):
         files += [readable_name(path)] * len(shard.images)
         rows += list(range(len(shard.images)))
         splits += [split] * len(shard.images)
+        members += [PurePosixPath(image) for image in shard.images]
+    named = list(map(ExampleFile.labelled, members, labels.names))
+    splits = splits_of_examples(folder, named, splits, _REMEDY)
     return frame(files, rows, labels.values, splits), labels
 
 

@@ -30,7 +30,7 @@ class Decoded:
     Attributes:
         examples: examples in the order of the source: images (N, C, H, W) uint8 mapped from disk, or
             a list of examples as their kind decodes them.
-        hashes: SHA-256 of each example.
+        hashes: SHA-256 of each example, in which the others have no part.
         kept: index in the source of each example; others could not be read.
         count: number of examples that the source gave.
     """
@@ -69,7 +69,7 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     """Decode every example of a data set; images into the file `scratch`.
 
     If some images are gray and some are coloured, all become coloured. What was done to images is
-    said in notices.
+    said in notices. Hashes are of images before that: the other images have no part in them.
 
     Raises:
         BadInput: if more examples cannot be read than `skip_bad`, or an image has another shape than
@@ -82,7 +82,9 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     survey, pixels = _decode(source, scratch, settings)
     if survey.is_mixed_in_channels_alone and settings.images.channels == "auto":
         coloured = replace(settings, images=replace(settings.images, channels="rgb"))
+        as_found = pixels
         survey, pixels = _decode(source, scratch, coloured)
+        pixels = _as_found(as_found, pixels)
         survey.remarks["gray images among coloured ones: all are RGB"] = len(pixels)
     _refuse_unreadable(source, survey, settings.skip_bad)
     _refuse_shapes(source, survey)
@@ -90,6 +92,18 @@ def decode_all(source: Source, scratch: Path, settings: DataSettings | None = No
     shape = next(iter(survey.shapes))
     images = np.memmap(scratch, np.uint8, "r", shape=(len(pixels), *shape))
     return Decoded(images, list(pixels.values()), list(pixels), survey.count)
+
+
+def _as_found(found: dict[int, str], coloured: dict[int, str]) -> dict[int, str]:
+    """The hashes of images before gray ones were coloured; coloured copies of gray ones share theirs.
+
+    Args:
+        found: hashes of the images as they were found, by their indices.
+        coloured: hashes of the coloured images.
+    """
+    pairs = [(hashed, found.get(index, hashed)) for index, hashed in coloured.items()]
+    gray = {hashed: own for hashed, own in pairs if own != hashed}
+    return {index: gray.get(hashed, hashed) for index, hashed in coloured.items()}
 
 
 def _decode_each(source: Source, settings: DataSettings) -> Decoded:
@@ -162,10 +176,11 @@ def _converted(kind: str, item: Any) -> Outcome:
 def _keep(index: int, pixels: Array, survey: _Survey, file: BinaryIO) -> str:
     survey.shapes[pixels.shape] += 1
     survey.first.setdefault(pixels.shape, index)
-    if len(survey.shapes) > 1:
-        return ""  # the data set will be refused, with the number of such images
     content = pixels.tobytes()
-    file.write(content)
+    if (
+        len(survey.shapes) == 1
+    ):  # else the images are coloured, or refused with the number of such ones
+        file.write(content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -20,7 +20,7 @@ from espalier.data.heads import refuse_missing_classes, task_facts
 from espalier.data.known import augmentation
 from espalier.data.labels import as_targets
 from espalier.data.names import SPLITS, TRAIN
-from espalier.data.prepared import Dataset, describe, file_name
+from espalier.data.prepared import Dataset, describe, file_name, read_dataset
 from espalier.data.source import Source, content_hash
 from espalier.data.splits import assign
 from espalier.errors import BadInput, Notice
@@ -121,32 +121,50 @@ def prepare(
     settings = settings or DataSettings(**keys)
     read = layout.read(source, settings=settings)
     with disk_errors(workshop), checked(read, settings, workshop) as data:
-        _say_moved(target, data.examples)
+        _say_moved(target, data)
         with folders.replacing(target, workshop) as draft:
             return _write(draft, data, settings.seed or 0)
 
 
-def _say_moved(target: Path, examples: pd.DataFrame) -> None:
+def _say_moved(target: Path, data: Checked) -> None:
     """Say how many examples of the former prepared data are now in another split."""
-    former_path = target / EXAMPLES
     try:
-        former = pd.read_parquet(former_path, columns=["sha256", "split"])
+        former = pd.read_parquet(target / EXAMPLES, columns=["file", "row", "sha256", "split"])
+        is_another = read_dataset(target).name != data.source.name
     except (OSError, ValueError):  # there are none, or they are damaged and now replaced
         return
-    former = former.drop_duplicates("sha256")
-    now = examples[["sha256", "split"]].drop_duplicates("sha256")
-    both = former.merge(now, on="sha256", suffixes=("_former", "_now"))
+    both = _in_both(former, data.examples, with_changed=not is_another)
     moved = both[both["split_former"] != both["split_now"]]
     if len(moved):
         revealed = int((moved["split_former"] == TRAIN).sum())
         warnings.warn(
             f"{len(moved):,} of {len(both):,} examples are in another split than before, {revealed:,} "
             "of them out of train: a model of the former data has seen examples that now judge it. "
-            "`data.split: threshold` keeps every example where it is as data grow; "
-            "`data.split: exact` is how data were split before there was the key.",
+            "`data.split: threshold` keeps every example where it is as data grow, while its content, "
+            "`data.images` and `data.seed` stay as they are; `data.split: exact` is how data were "
+            "split before there was the key.",
             Notice,
             stacklevel=3,
         )
+
+
+def _in_both(former: pd.DataFrame, now: pd.DataFrame, *, with_changed: bool) -> pd.DataFrame:
+    """The splits of the examples that are in two manifests, with a row for each.
+
+    Args:
+        former: manifest of the former data.
+        now: manifest of the data.
+        with_changed: whether a file, or a row of one, whose content is in one manifest alone is the
+            same example, changed: as images are that are brought into another form.
+    """
+    names = ("_former", "_now")
+    same = former.drop_duplicates("sha256").merge(
+        now.drop_duplicates("sha256"), on="sha256", suffixes=names
+    )
+    if not with_changed:
+        return same
+    gone, new = (one[~one["sha256"].isin(same["sha256"])] for one in (former, now))
+    return pd.concat([same, gone.merge(new, on=["file", "row"], suffixes=names)])
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 An example's place follows from the hash of its own pixels and the seed alone, never from its row or
 from other examples: identical images stay together, and none moves when data grow, so no model is
-ever judged on what an earlier one was trained on. Drawn exactly by count, on request, the fractions
-of each class are exact and examples may move.
+judged on what an earlier one was trained on. docs/data.md has the exceptions, which `espalier prepare`
+gives notice of. Drawn exactly by count, on request, the fractions of each class are exact and examples
+may move.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 from espalier.bounded import bounded
 from espalier.data.columns import LABELS, find_columns
@@ -119,7 +119,7 @@ def read(folder: Path, paths: list[Path], settings: DataSettings) -> Tables:
         [*labelled, names.get("split", "")],
         settings.columns,
     )
-    content = pd.concat(tables, ignore_index=True)[list(features)].astype(object)
+    content = _as_cells(pd.concat(tables, ignore_index=True)[list(features)])
     _refuse_encoded(paths[0], content)
     return Tables(
         kind,
@@ -240,6 +240,19 @@ def _splits(folder: Path, parts: Sequence[_File], name: str | None) -> list[str]
     ]
     counts = [len(part.table) for part in parts]
     return splits_of_rows(folder, [part.path for part in parts], columns, counts)
+
+
+def _as_cells(content: pd.DataFrame) -> pd.DataFrame:
+    """The cells of columns; whole numbers are integers, also where a missing cell makes floats of all.
+
+    So a row has the same hash before and after another row with a missing cell is added.
+    """
+    cells = content.astype(object)
+    for name, column in content.items():
+        if is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+            whole = [None if is_missing(cell) else int(cell) for cell in column]
+            cells[name] = pd.Series(whole, dtype=object)
+    return cells
 
 
 def _refuse_encoded(path: Path, content: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from PIL import Image
 from properties import assert_explains
 
 from espalier.data import layout
+from espalier.data.prepare import prepare
 from espalier.errors import BadInput
 from espalier.settings.data import DataSettings
+from espalier.settings.images import ImagePolicy
 
 TWO = ("train", "test")
 
@@ -157,3 +160,84 @@ def test_names_for_test_beside_others_are_refused(tmp_path, lay, words):
     with pytest.raises(BadInput) as refusal:
         splits_of(tmp_path, class_folder="last")
     assert_explains(refusal.value, *words)
+
+
+def placed(tmp_path, **keys):
+    """The manifest of the data, and the notices of examples that moved."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        prepare(tmp_path / "data", tmp_path / "prepared", workshop=tmp_path / "work", **keys)
+    rows = pd.read_parquet(tmp_path / "prepared" / "manifest.parquet").set_index(["file", "row"])
+    return rows, [str(one.message) for one in said if "another split" in str(one.message)]
+
+
+def write_rows(folder, rows):
+    folder.mkdir(exist_ok=True)
+    frame = pd.DataFrame([(age, size, "yn"[age % 2]) for age, size in rows])
+    frame.to_csv(folder / "rows.csv", index=False, header=["age", "size", "label"])
+
+
+def a_gray_image(folder):
+    put(folder / "cat" / "gray.png", 98, (8, 8))
+
+
+def a_coloured_image(folder):
+    put(folder / "cat" / "coloured.png", 99)
+
+
+def gray_images(folder):
+    for number in range(60):
+        put(folder / ("cat", "dog")[number % 2] / f"{number}.png", number, (8, 8))
+
+
+def coloured_images(folder):
+    for number in range(60):
+        put(folder / ("cat", "dog")[number % 2] / f"{number}.png", number)
+
+
+def whole_numbers(folder):
+    write_rows(folder, [(number, number % 7) for number in range(200)])
+
+
+def a_missing_cell(folder):
+    write_rows(folder, [*((number, number % 7) for number in range(200)), (200, None)])
+
+
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        (gray_images, a_coloured_image),
+        (coloured_images, a_gray_image),
+        (whole_numbers, a_missing_cell),
+    ],
+)
+def test_no_example_moves_when_one_of_another_form_is_added(tmp_path, before, more):
+    before(tmp_path / "data")
+    former, _ = placed(tmp_path)
+    more(tmp_path / "data")
+    now, said = placed(tmp_path)
+    kept = now.loc[former.index]
+    assert (len(now), said) == (len(former) + 1, [])
+    assert (kept["split"] == former["split"]).all()
+    assert (kept["sha256"] == former["sha256"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_a_coloured_copy_of_a_gray_image_is_the_same_image(tmp_path):
+    gray_images(tmp_path / "data")
+    for path in list((tmp_path / "data" / "cat").iterdir()):
+        Image.open(path).convert("RGB").save(path.with_name(f"copy-{path.name}"))
+    rows, _ = placed(tmp_path)
+    assert len(rows) == 90
+    assert rows["sha256"].nunique() == 60
+
+
+def test_examples_that_move_with_another_form_are_said_but_not_those_of_other_data(tmp_path):
+    coloured_images(tmp_path / "data")
+    former, _ = placed(tmp_path, images=ImagePolicy(size=6))
+    now, said = placed(tmp_path, images=ImagePolicy(size=5))
+    moved = (former["split"] != now.loc[former.index, "split"]).sum()
+    assert moved
+    assert [text.partition(" examples")[0] for text in said] == [f"{moved} of 60"]
+    (tmp_path / "data" / "source.json").write_text('{"name": "other"}')
+    assert placed(tmp_path, images=ImagePolicy(size=7))[1] == []

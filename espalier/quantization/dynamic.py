@@ -8,6 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from espalier import files
 from espalier.errors import BadInput
+from espalier.measures.products import INTEGER
 from espalier.quantization.front import float_nodes, with_exported_front
 from espalier.quantization.quiet import quiet
 from espalier.quantization.ready import make_ready
@@ -15,7 +16,6 @@ from espalier.quantization.recurrent import recurrent_notes
 
 # a convolution would be four times as slow as in float32; of lookups only embeddings are quantized
 _OPERATORS = ["Gemm", "MatMul", "LSTM", "Gather"]
-_INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
 
 def quantize_dynamically(
@@ -47,7 +47,7 @@ def quantize_dynamically(
             nodes_to_exclude=float_nodes(prepared),
         )
         model = with_exported_front(onnx.load(done), onnx.load(source))
-    if not any(node.op_type in _INTEGER for node in model.graph.node):
+    if not any(node.op_type in INTEGER for node in model.graph.node):
         expected = "Expected a network to be quantized dynamically to have linear layers or LSTMs; found none."
         raise BadInput(" ".join((expected, *recurrent_notes(model))))
     with files.writing(target) as draft:

@@ -1,9 +1,12 @@
 """Costs of deployed files, as columns of `models.csv`: sizes, peak memory and latencies."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import torch
 
@@ -11,6 +14,7 @@ from espalier.data.prepared import Dataset
 from espalier.export.onnx import Deployed
 from espalier.judging import Interval, ratio
 from espalier.measures.energy import energy
+from espalier.measures.products import products
 from espalier.measures.sittings import SELDOM, Run, in_sittings
 from espalier.models.folder import load, read_architecture
 from espalier.params import Params
@@ -34,12 +38,20 @@ def recorded_facts(root: Path, params: Params) -> pd.DataFrame:
     for name in params.names:
         folder = root / MODELS / name
         own = read_record(folder / METRICS, MetricsRecord)
-        integers = read_architecture(folder).quantization is not None
-        microjoules = energy(own["macs"], own["bytes"], integers=integers)
-        metrics[name] = {**own, "energy_uj": microjoules}
+        metrics[name] = {**own, "energy_uj": _microjoules(folder, own)}
     found = pd.DataFrame.from_dict(metrics, orient="index")
     seeds = _OF_SEEDS if _OF_SEEDS[0] in found else []
     return found.reindex(columns=[*_FACTS, *seeds])
+
+
+def _microjoules(folder: Path, own: Mapping[str, Any]) -> float:
+    """The estimate of the energy of one answer; NaN if only some products are of integers."""
+    integers = {False}
+    if read_architecture(folder).quantization is not None:
+        integers = set(products(onnx.load(folder / DEPLOYED, load_external_data=False)))
+    if len(integers) != 1:
+        return math.nan
+    return energy(own["macs"], own["bytes"], integers=integers.pop())
 
 
 def peak_memory(root: Path, params: Params, dataset: Dataset) -> pd.DataFrame:

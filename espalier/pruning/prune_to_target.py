@@ -15,13 +15,11 @@ from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
 from espalier.pruning.budgets import BUDGETS, Kept, Layer, Limit, Problem
-from espalier.pruning.channels import PrunableChannels
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.target import Target
-from espalier.pruning.thresholds import thresholds
 
 _NEAR = 0.02  # relative distance to the limit that is not reported
 _TRIES = 4
@@ -190,28 +188,6 @@ def prune_to_target(
     best = min(tries, key=lambda one: one.badness)
     _report(prunable, best)
     return best.network, best.kept
-
-
-def prune_below(prunable: PrunableChannels, spec: PruneSpec) -> tuple[nn.Module, Kept]:
-    """Remove the portions in which every group scores below a threshold, by the target.
-
-    Returns:
-        The cut network, and the kept groups.
-    """
-    assert spec.threshold is not None
-    kept = np.ones(prunable.count, bool)
-    limits = thresholds(spec.threshold, prunable.scores, prunable.groups.layer)
-    for layer in prunable.layers:
-        for portion in layer.portions:
-            if portion.highest >= limits[portion.members[0]]:
-                break
-            kept[portion.members] = False
-    if kept.all():
-        _warn(
-            "Pruning removed nothing: no portion of a layer lies below "
-            f"`{spec.threshold.name}: {spec.threshold.value:g}` as a whole."
-        )
-    return prunable.cut(kept), kept
 
 
 def _problem(

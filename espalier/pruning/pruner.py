@@ -8,12 +8,13 @@ from espalier.pruning.blocks import PrunableBlocks
 from espalier.pruning.channels import PrunableChannels, verify_cut
 from espalier.pruning.costs import one_tensor
 from espalier.pruning.groups import BlockGroups, DependencyGroups, KeptOutputs, record_kept_outputs
-from espalier.pruning.prune_to_target import prune_below, prune_to_target
+from espalier.pruning.prune_to_target import prune_to_target
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery.proof import check_batches, check_numbers, check_trains, check_values
 from espalier.pruning.target import targets_of
+from espalier.pruning.thresholds import prune_below
 from espalier.pruning.weights import mask_weights
 
 

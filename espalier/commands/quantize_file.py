@@ -109,9 +109,10 @@ def _input_of(file: Path) -> tuple[tuple[int, ...], str, int | None]:
     shape = sizes[1:]
     kind = _TYPES.get(tensor.elem_type)
     if kind is None or len(shape) != 3 or shape[0] not in (1, 3) or 0 in shape:
+        found = ", ".join(one.dim_param or str(one.dim_value) for one in tensor.shape.dim)
         raise BadInput(
-            f"Expected the input of {file} to be images (N, 1 or 3, height, width) of float32 or "
-            f"uint8; found {list(shape)} of type {tensor.elem_type}."
+            f"Expected the input of {file} to be images (N, 1 or 3, height, width) of a fixed height and "
+            f"width, of float32 or uint8; found ({found}) of {TensorProto.DataType.Name(tensor.elem_type)}."
         )
     return shape, kind, sizes[0] or None
 

@@ -99,7 +99,12 @@ def test_a_folder_that_is_not_there_yet_is_made(folder, tmp_path):
     [
         ("net.onnx", "nothing", ["nothing", "no folder"]),
         ("text.onnx", "images", ["text.onnx", "ONNX file"]),
-        ("flat.onnx", "images", ["flat.onnx", "(N, 1 or 3, height, width)"]),
+        ("flat.onnx", "images", ["flat.onnx", "(N, 1 or 3, height, width)", "(2, 3) of FLOAT"]),
+        (
+            "free.onnx",
+            "images",
+            ["free.onnx", "fixed height and width", "(2, 1, high, 8) of FLOAT"],
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -108,6 +113,10 @@ def test_files_and_images_that_do_not_fit_are_refused(folder, file, images, word
     torch.onnx.export(
         torch.nn.Linear(3, 2), (torch.rand(2, 3),), str(folder / "flat.onnx"), dynamo=False
     )
+    torch.onnx.export(
+        torch.nn.Conv2d(1, 2, 3), (torch.rand(2, 1, 8, 8),), str(folder / "free.onnx"), dynamo=False,
+        input_names=["x"], dynamic_axes={"x": {2: "high"}},
+    )  # fmt: skip
     with pytest.raises(BadInput) as refusal:
         quantize_file.run(folder / file, folder / images, None, None, "entropy")
     assert_explains(refusal.value, *words)

@@ -30,8 +30,8 @@ from espalier.outcomes import is_worker
 from espalier.params import Prune, read_params
 from espalier.paths import CONTENT, DEPLOYED, HISTORY, LINEAGE, METRICS, PACKED
 from espalier.prediction import Headline
+from espalier.quantity import quantity
 from espalier.report.footprint import Footprint, describe_change
-from espalier.report.quantity import quantity
 from espalier.settings.machines import Machines
 from espalier.stage_lock import hold_stage
 from espalier.training.history import Row, columns

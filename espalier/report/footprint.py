@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from espalier.measures.comparison import Comparison
-from espalier.report.quantity import quantity
+from espalier.quantity import quantity
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.paths import TEACHER
-from espalier.report.quantity import quantity
+from espalier.quantity import quantity
 from espalier.settings.tasks import Headline
 
 Shape = tuple[int, int, int]

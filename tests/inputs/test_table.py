@@ -69,7 +69,7 @@ def test_missing_numbers_reach_the_integers_as_means(calibration, tmp_path):
 def test_a_row_is_shown_by_its_columns(stored):
     rows, facts = stored
     assert TABLE.display(rows[0], facts) == "size 1, colour red, weight missing"
-    assert TABLE.display(rows[3], facts) == "size 9, colour unknown, weight 1e+09"
+    assert TABLE.display(rows[3], facts) == "size 9, colour unknown, weight 1,000,000,000"
 
 
 def test_equal_rows_have_one_digest_and_others_another():

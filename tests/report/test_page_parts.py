@@ -2,11 +2,13 @@
 
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.report.page.axes import Axis
+from espalier.report.page.forgotten import DESCRIBE
 from espalier.report.page.formats import short
 from espalier.report.page.markup import Markup, join, tag
 
@@ -61,3 +63,9 @@ def test_a_shortened_name_keeps_its_ends_and_a_short_one_is_whole(name, letters)
     found = short(name, letters)
     assert len(found) == min(len(name), letters)
     assert found == name or (found[:2] == name[:2] and found[-2:] == name[-2:])
+
+
+def test_values_are_spelled_with_all_digits_before_the_point():
+    found = pd.DataFrame({"example": [3], "label": [249999.6], "predicted": [1234567.0]})
+    (example,) = DESCRIBE["regression"](found, ())
+    assert (example.label, example.answer) == ("250,000", "1,234,567")

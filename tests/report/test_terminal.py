@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from espalier.prediction import CLASSIFICATION
-from espalier.report.quantity import quantity
+from espalier.quantity import number, quantity
 from espalier.report.terminal import print_tree
 
 ROW = {
@@ -108,3 +108,23 @@ def test_long_names_are_not_cut_where_there_is_no_terminal():
 )
 def test_quantities(value, text):
     assert quantity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (0.0, 5, "0"),
+        (12.3456789, 5, "12.346"),
+        (2026.0, 5, "2026"),
+        (-54321.6, 5, "-54,322"),
+        (99999.7, 5, "100,000"),
+        (1234567.8, 5, "1,234,568"),
+        (12345.6, 4, "12,346"),
+        (1.5e-7, 5, "1.5e-07"),
+        (1e30, 5, "1e+30"),
+        (float("nan"), 5, "nan"),
+        (float("-inf"), 5, "-inf"),
+    ],
+)
+def test_large_numbers_have_all_their_digits_before_the_point(value, digits, shown):
+    assert number(value, digits) == shown

@@ -26,6 +26,7 @@ from espalier.inputs.table.columns import (
 )
 from espalier.inputs.table.front import TableFront
 from espalier.paths import COLUMNS
+from espalier.quantity import number
 
 _MOST_CATEGORIES = 1000
 _SHOWN = 8  # columns of a row in a report
@@ -138,7 +139,7 @@ def _refuse_many(name: str, categories: tuple[str, ...]) -> None:
 
 def _shown(categories: tuple[str, ...], value: float) -> str:
     if not categories:
-        return "missing" if np.isnan(value) else f"{value:.5g}"
+        return "missing" if np.isnan(value) else number(float(value))
     return categories[int(value)] if value >= 0 else "unknown"
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from espalier.prediction import Heads
+from espalier.quantity import number, quantity
 from espalier.report.page.contents import Contents, Row
 from espalier.report.page.formats import size, times
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
-from espalier.report.quantity import quantity
 
 _EXPLANATION = (
     "Select a head to sort by it. In brackets: 95 % intervals of {score} and drop, and noise "
@@ -140,7 +140,7 @@ def _ranged(metric: str) -> Column:
         value = row[metric]
         low = row[f"{metric}_low"]
         high = row[f"{metric}_high"]
-        return Cell(value, f"{value:.4g}", f"{low:.4g}..{high:.4g}")
+        return Cell(value, number(value, 4), f"{number(low, 4)}..{number(high, 4)}")
 
     return column
 

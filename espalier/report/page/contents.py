@@ -30,6 +30,7 @@ from espalier.paths import (
     TABLE,
 )
 from espalier.prediction import CLASSIFICATION, NO_ANSWER, Task
+from espalier.quantity import number
 from espalier.reading import reading
 from espalier.report.page.pictures import reduced
 from espalier.report.understanding.saliency import SaliencyMaps
@@ -158,7 +159,7 @@ class Contents:
     def spell(self, answer: float) -> str:
         """An answer, or a target, in words."""
         if self.task.name != CLASSIFICATION.name:
-            return f"{answer:.5g}"
+            return number(answer)
         return "no answer" if answer == NO_ANSWER else self.dataset.classes[int(answer)]
 
     def history(self, name: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from espalier.prediction import NO_ANSWER, Heads
+from espalier.quantity import number
 from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, section, tag
 from espalier.report.page.pictures import source
@@ -65,7 +66,7 @@ def _gravest(contents: Contents, name: str, examples: pd.DataFrame) -> list[_Exa
     if isinstance(task, Heads):
         described = _of_heads(examples, task)
     else:
-        described = _DESCRIBE[task.name](examples, contents.classes_of(name))
+        described = DESCRIBE[task.name](examples, contents.classes_of(name))
     return sorted(described, key=lambda example: -example.gravity)[:_EACH]
 
 
@@ -116,15 +117,15 @@ def _of_values(examples: pd.DataFrame, classes: Sequence[str]) -> list[_Example]
     return [
         _Example(
             int(row["example"]),
-            f"{row['label']:.5g}",
-            f"{row['predicted']:.5g}",
+            number(row["label"]),
+            number(row["predicted"]),
             float(np.nan_to_num(abs(row["label"] - row["predicted"]), nan=np.inf)),
         )
         for row in examples.to_dict("records")
     ]
 
 
-_DESCRIBE: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[_Example]]] = {
+DESCRIBE: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[_Example]]] = {
     "classification": _of_classes,
     "multilabel": _of_sets,
     "regression": _of_values,
@@ -141,7 +142,7 @@ def _of_heads(examples: pd.DataFrame, task: Heads) -> list[_Example]:
         columns = {name: list(values) for name, values in own.items()}
         table = pd.DataFrame({"example": examples["example"].to_numpy(), **columns})
         table[head.task.output] = list(head.outputs_of(outputs))
-        each.append(_DESCRIBE[head.task.name](table, head.classes))
+        each.append(DESCRIBE[head.task.name](table, head.classes))
     lost = 1 - task.scores(answers, targets)
     return [
         _Example(

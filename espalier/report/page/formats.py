@@ -2,8 +2,8 @@
 
 import math
 
+from espalier.quantity import quantity
 from espalier.report.page.contents import Row
-from espalier.report.quantity import quantity
 
 
 def percent(row: Row) -> str:

@@ -219,6 +219,21 @@ def test_invalid_gates_do_not_prevent_the_page(project):
     assert b"to hold the gates of each alias" in render(project, project / "reports")
 
 
+def test_aliases_have_a_line_of_their_own_within_the_card(project):
+    """A letter is at most 0.62 times as wide as the 11 pixels of its font, on average."""
+    gates = {"gates": {"bytes_ratio": 0.9}}
+    policies = {"champion": gates, "phone-canary": gates, "third-of-the-three": gates}
+    (project / "mlflow" / "gates.yaml").write_text(yaml.safe_dump(policies))
+    page = Page(render(project, project / "reports"))
+    texts = [one["text"] for one in page.all("text", "tree")]
+    (aliases,) = {text for text in texts if "@" in text}
+    assert aliases.startswith("@champion @")
+    assert aliases.endswith("three")
+    assert 12 + 0.62 * 11 * max(map(len, texts)) < 206
+    heights = {one["height"] for one in page.all("rect", "tree", **{"class": "card"})}
+    assert heights == {"91"}
+
+
 def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys):
     path = project / "reports" / "index.html"
     former = path.read_bytes()

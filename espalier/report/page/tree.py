@@ -8,9 +8,11 @@ from espalier.report.page.formats import percent, points, short, size, summary, 
 from espalier.report.page.markup import Markup, legend, scrolled, section, svg, tag
 
 _WIDTH, _HEIGHT = 206, 76
+_LINE = 15  # of aliases, where a model has any
 _ACROSS, _DOWN = 24, 12  # gaps between columns and rows
 _INDENT = 15  # of a child in the stacked tree
 _LETTERS = 19  # of a name on a card
+_OF_ALIASES = 27  # letters of all aliases of a card
 _STAR = "\N{BLACK STAR}"
 _EXPLANATION = (
     "Each model below the model it is made from. A card has the {score} and the drop from the "
@@ -25,10 +27,11 @@ Children = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class _Position:
-    """The upper left corner of a card."""
+    """The upper left corner of a card, and its height."""
 
     x: float
     y: float
+    height: int
 
 
 def tree(contents: Contents) -> Markup:
@@ -41,14 +44,17 @@ def tree(contents: Contents) -> Markup:
     operations = dict.fromkeys(row["by"] for row in rows.values())
     colours = [(f"by-{by}", by) for by in operations]
     explained = legend([*colours, ("", f"{_STAR} on the Pareto front")])
+    chosen = aliases(contents)
+    height = _HEIGHT + (_LINE if chosen else 0)
+    across, narrow = _side_by_side(children, height), _stacked(children, height)
     pictures = (
-        scrolled(_picture(contents, _side_by_side(children), "tree across", across=True)),
-        scrolled(_picture(contents, _stacked(children), "tree narrow", across=False)),
+        scrolled(_picture(contents, across, chosen, "tree across", across=True)),
+        scrolled(_picture(contents, narrow, chosen, "tree narrow", across=False)),
     )
     return section("tree", "The tree", explanation, explained, *pictures)
 
 
-def _side_by_side(children: Children) -> dict[str, _Position]:
+def _side_by_side(children: Children, height: int) -> dict[str, _Position]:
     """Generations from left to right, each parent at the middle of its children."""
     positions: dict[str, _Position] = {}
     leaves = 0
@@ -59,9 +65,9 @@ def _side_by_side(children: Children) -> dict[str, _Position]:
         if rows:
             y = (rows[0] + rows[-1]) / 2
         else:
-            y = leaves * float(_HEIGHT + _DOWN)
+            y = leaves * float(height + _DOWN)
             leaves += 1
-        positions[name] = _Position(depth * (_WIDTH + _ACROSS), y)
+        positions[name] = _Position(depth * (_WIDTH + _ACROSS), y, height)
         return y
 
     for name in children[""]:
@@ -69,13 +75,13 @@ def _side_by_side(children: Children) -> dict[str, _Position]:
     return positions
 
 
-def _stacked(children: Children) -> dict[str, _Position]:
+def _stacked(children: Children, height: int) -> dict[str, _Position]:
     """One card per line, children indented."""
     positions: dict[str, _Position] = {}
 
     def place(name: str, depth: int) -> None:
         line = len(positions)
-        positions[name] = _Position(depth * _INDENT, line * (_HEIGHT + _DOWN))
+        positions[name] = _Position(depth * _INDENT, line * (height + _DOWN), height)
         for child in children.get(name, []):
             place(child, depth + 1)
 
@@ -85,7 +91,12 @@ def _stacked(children: Children) -> dict[str, _Position]:
 
 
 def _picture(
-    contents: Contents, positions: dict[str, _Position], class_: str, *, across: bool
+    contents: Contents,
+    positions: dict[str, _Position],
+    chosen: dict[str, list[str]],
+    class_: str,
+    *,
+    across: bool,
 ) -> Markup:
     rows = contents.rows
     teacher = next(iter(rows.values()))
@@ -95,24 +106,23 @@ def _picture(
         if parent:
             branch = _branch(positions[parent], position, across=across)
             lines.append(tag("path", d=branch, class_="branch"))
-    chosen = aliases(contents)
     cards = [
         _card(name, row, teacher, positions[name], summary(name, row, contents.score), chosen)
         for name, row in rows.items()
     ]
     width = max(position.x for position in positions.values()) + _WIDTH + 2
-    height = max(position.y for position in positions.values()) + _HEIGHT + 2
+    height = max(position.y + position.height for position in positions.values()) + 2
     inside = tag("g", *lines, *cards, transform="translate(1 1)")
     return svg(width, height, inside, label="The tree of models", class_=class_, scale=False)
 
 
 def _branch(parent: _Position, child: _Position, *, across: bool) -> str:
     """The path from a parent's card to a child's."""
-    level = child.y + _HEIGHT / 2
+    level = child.y + child.height / 2
     if across:
         middle = child.x - _ACROSS / 2
-        return f"M{parent.x + _WIDTH} {parent.y + _HEIGHT / 2}H{middle}V{level}H{child.x}"
-    return f"M{parent.x + _INDENT / 2} {parent.y + _HEIGHT}V{level}H{child.x}"
+        return f"M{parent.x + _WIDTH} {parent.y + parent.height / 2}H{middle}V{level}H{child.x}"
+    return f"M{parent.x + _INDENT / 2} {parent.y + parent.height}V{level}H{child.x}"
 
 
 def _card(
@@ -124,24 +134,24 @@ def _card(
     chosen: dict[str, list[str]],
 ) -> Markup:
     drop = f"drop {points(row)}" if row["parent"] else "the teacher"
-    if name in chosen:
-        drop += "".join(f" @{alias}" for alias in chosen[name])
+    named = short(" ".join(f"@{alias}" for alias in chosen.get(name, [])), _OF_ALIASES)
     cost = f"{size(row['bytes'])}, {times(row['speedup_1'])} as fast"
     star = tag("text", _STAR, x=_WIDTH - 9, y=34, text_anchor="end", class_="star")
-    whole = _WIDTH - 22
+    whole, bottom = _WIDTH - 22, position.height - 7
     filled = whole * min(row["bytes"] / teacher["bytes"], 1.0)
     return tag(
         "g",
         tag("title", tip),
-        tag("rect", class_="card", width=_WIDTH, height=_HEIGHT, rx=4),
-        tag("rect", class_="mark", width=5, height=_HEIGHT, rx=2),
+        tag("rect", class_="card", width=_WIDTH, height=position.height, rx=4),
+        tag("rect", class_="mark", width=5, height=position.height, rx=2),
         tag("text", short(name, _LETTERS), x=12, y=17, class_="name"),
         star if row["front"] else None,
         tag("text", percent(row), x=12, y=33),
         tag("text", drop, x=12, y=48, class_="dim"),
         tag("text", cost, x=12, y=63),
-        tag("rect", class_="whole", x=12, y=69, width=whole, height=3),
-        tag("rect", class_="mark", x=12, y=69, width=max(filled, 1.0), height=3),
+        tag("text", named, x=12, y=63 + _LINE) if named else None,
+        tag("rect", class_="whole", x=12, y=bottom, width=whole, height=3),
+        tag("rect", class_="mark", x=12, y=bottom, width=max(filled, 1.0), height=3),
         class_=f"by-{row['by']}{' front' if row['front'] else ''}",
         transform=f"translate({position.x:g} {position.y:g})",
         data_model=name,

@@ -1,9 +1,13 @@
 """Parts of the page: markup and axes."""
 
+import itertools
 import math
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from cases import OPERATIONS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +15,7 @@ from espalier.report.page.axes import Axis
 from espalier.report.page.forgotten import DESCRIBE
 from espalier.report.page.formats import short
 from espalier.report.page.markup import Markup, join, tag
+from espalier.report.page.style import STYLE
 
 VALUES = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20)
 
@@ -69,3 +74,34 @@ def test_values_are_spelled_with_all_digits_before_the_point():
     found = pd.DataFrame({"example": [3], "label": [249999.6], "predicted": [1234567.0]})
     (example,) = DESCRIBE["regression"](found, ())
     assert (example.label, example.answer) == ("250,000", "1,234,567")
+
+
+def linear(colour):
+    """Red, green and blue of `#rrggbb` or `#rgb` in proportion to their light (sRGB, IEC 61966-2-1)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    values = np.frombuffer(bytes.fromhex(digits), np.uint8) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def lab(colour):
+    """Lightness and the two opponent colours of CIE 1976, whose distances are about as large as people see them."""
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(matrix @ linear(colour) / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2.2, 1.4.11; shapes need 3."""
+    dark, light = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_operation_has_a_colour_of_its_own_that_is_seen_on_the_paper(scheme):
+    names = {operation.keys["by"] for operation in OPERATIONS}
+    values = dict(re.findall(r"--(\w+):(#\w+)", STYLE.split(":root")[1 + scheme].split("}")[0]))
+    own = dict(re.findall(r"\.by-(\w+)\{--own:var\(--(\w+)\)\}", STYLE))
+    assert own == {name: name for name in names}
+    assert all(contrast(values[name], values["paper"]) >= 3 for name in names)
+    for one, other in itertools.combinations(names, 2):
+        assert np.linalg.norm(lab(values[one]) - lab(values[other])) > 20, (one, other)

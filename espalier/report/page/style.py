@@ -3,10 +3,12 @@
 STYLE = """
 :root{--ink:#1c2128;--dim:#5b6572;--paper:#fff;--card:#f6f7f9;--line:#d5dae0;--bad:200,40,30;
 --good:20,130,70;--train:#59636e;--distill:#0a6fb5;--prune:#c8501b;--fold:#a24a86;
---share:#a57a00;--quantize:#0d8a63;--factorize:#6554c0;color-scheme:light dark}
+--share:#a57a00;--quantize:#0d8a63;--factorize:#6554c0;--import:#466b06;--baseline:#6b3f1d;
+color-scheme:light dark}
 @media(prefers-color-scheme:dark){:root{--ink:#e4e8ed;--dim:#9aa5b1;--paper:#14181d;
 --card:#1d232a;--line:#38424d;--bad:255,100,85;--good:70,200,130;--train:#9aa5b1;
---distill:#57aeea;--prune:#f0854f;--fold:#d68abd;--share:#d9ae35;--quantize:#3fc79a;--factorize:#a79bf0}}
+--distill:#57aeea;--prune:#f0854f;--fold:#d68abd;--share:#d9ae35;--quantize:#3fc79a;--factorize:#a79bf0;
+--import:#c5ec6a;--baseline:#f0d2a8}}
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
 body{margin:0 auto;max-width:1264px;padding:12px;background:var(--paper);color:var(--ink);
 font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
@@ -46,6 +48,7 @@ figure{margin:0;max-width:560px}figcaption{color:var(--dim);font-size:.85rem}
 .by-train{--own:var(--train)}.by-distill{--own:var(--distill)}.by-prune{--own:var(--prune)}
 .by-fold{--own:var(--fold)}.by-factorize{--own:var(--factorize)}
 .by-share{--own:var(--share)}.by-quantize{--own:var(--quantize)}
+.by-import{--own:var(--import)}.by-baseline{--own:var(--baseline)}
 .mark{fill:var(--own,var(--train))}.point .mark{stroke:var(--own,var(--train));stroke-width:2}
 .point:not(.front) .mark{fill:var(--paper)}
 .point line{stroke:var(--own,var(--train));stroke-width:1.2;opacity:.75}

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.models.folder import read_architecture
 from espalier.report.page import render
+from espalier.report.page.all_metrics import all_metrics
+from espalier.report.page.contents import Contents
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
 
@@ -66,6 +69,34 @@ def test_a_card_of_the_tree_has_the_figures_of_the_table(page, table):
     )
     assert f"drop {drop:.1f} ({low:.1f}..{high:.1f})" in card
     assert f"{row.speedup_1:.1f}x as fast" in card
+
+
+class Read(dict):
+    """A row of a table that remembers which of its columns were read."""
+
+    def __init__(self, row):
+        super().__init__(row)
+        self.read = set()
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self.read.add(name)
+        return super().get(name, default)
+
+
+def test_every_metric_of_the_table_is_in_the_section_of_all_metrics(judged):
+    contents = Contents.read(judged, judged / "reports")
+    rows = {name: Read(row) for name, row in contents.rows.items()}
+    page = Page(all_metrics(replace(contents, rows=rows)).encode())
+    elsewhere = {"model", "parent", "examples", "threads", "device", "front"}
+    for row in rows.values():
+        assert set(row) - row.read <= elsewhere | {name for name in row if row[name] != row[name]}
+    worst = next(row for row in rows.values() if row["worst_class_drop"] > 0)
+    shown = f"{100 * worst['worst_class_drop']:.1f}{worst['worst_class']}, at most "
+    assert any(cell["text"].startswith(shown) for cell in page.all("td"))
 
 
 def test_those_on_the_front_and_no_others_are_marked(page, table):

@@ -11,9 +11,10 @@ from espalier.report.page.formats import size, times
 from espalier.report.page.markup import Markup, join, scrolled, section, table, tag
 
 _EXPLANATION = (
-    "Select a head to sort by it. In brackets: 95 % intervals of {score} and drop, and noise "
-    "bands of speed-ups. Speed-ups are against the teacher in the same runtime; the column beside "
-    "them compares with the teacher in eager torch, where most of the gain is the runtime's own."
+    "Select a head to sort by it. Below the numbers: 95 % intervals of {score} and drop, the upper "
+    "bound of the drop of every class, noise bands of speed-ups, and 95th percentiles of latencies. "
+    "Speed-ups are against the teacher in the same runtime; the column beside them compares with the "
+    "teacher in eager torch, where most of the gain is the runtime's own."
 )
 
 
@@ -62,23 +63,21 @@ def _narrowed(contents: Contents) -> str:
 
 
 def _columns(contents: Contents) -> dict[str, Column]:
-    """The columns by their titles, without those of other tasks."""
-    rows = contents.rows.values()
-    known = {name for row in rows for name in row if name in _KNOWN}
-    further = {title: column for title, (name, column) in _FURTHER.items() if name in known}
-    score = {f"{contents.score} %": _percent("score")}
-    return {**score, **_DROPS, **_of_heads(contents), **further, **_COSTS}
-
-
-def _of_heads(contents: Contents) -> dict[str, Column]:
-    """The score and the drop of each head, by their titles; none of a single task."""
+    """The columns by their titles, except columns that are empty for all models."""
     heads = contents.task.heads if isinstance(contents.task, Heads) else ()
-    columns: dict[str, Column] = {}
+    wanted = {f"{contents.score} %": ("score", _percent), **_ANSWERS}
     for head in heads:
         headline = head.task.headline
-        columns[f"{head.name}: {headline.title} %"] = _percent(f"{head.name}.{headline.name}")
-        columns[f"{head.name}: drop, points"] = _percent(f"{head.name}.drop")
-    return columns
+        own = {f"{headline.title} %": (headline.name, _percent), **_ANSWERS}
+        wanted |= {
+            f"{head.name}: {title}": (f"{head.name}.{metric}", column)
+            for title, (metric, column) in own.items()
+        }
+    return {
+        title: column(metric)
+        for title, (metric, column) in (wanted | _COSTS).items()
+        if any(not math.isnan(row.get(metric, math.nan)) for row in contents.rows.values())
+    }
 
 
 def _row(name: str, row: Row, columns: Iterable[Column]) -> Markup:
@@ -105,9 +104,17 @@ def _percent(metric: str) -> Column:
     return column
 
 
-def _speedup(batch: int) -> Column:
-    metric = f"speedup_{batch}"
+def _worst(metric: str) -> Column:
+    def column(row: Row) -> Cell:
+        value = 100 * row[metric]
+        high = 100 * row[f"{metric}_high"]
+        name = row[metric.removesuffix("_drop")]
+        return Cell(value, f"{value:.1f}", f"{name}, at most {high:.1f}" if name else "")
 
+    return column
+
+
+def _speedup(metric: str) -> Column:
     def column(row: Row) -> Cell:
         value = row[metric]
         low = row[f"{metric}_low"]
@@ -117,22 +124,24 @@ def _speedup(batch: int) -> Column:
     return column
 
 
-def _latency(batch: int) -> Column:
-    metric = f"latency_{batch}"
-
+def _latency(metric: str) -> Column:
     def column(row: Row) -> Cell:
-        value = row[f"{metric}_ms"]
-        return Cell(value, f"{value:.3g}", f"p95 {row[f'{metric}_p95_ms']:.3g}")
+        value = row[metric]
+        slow = row[f"{metric.removesuffix('_ms')}_p95_ms"]
+        return Cell(value, f"{value:.3g}", f"p95 {slow:.3g}")
 
     return column
 
 
-def _plain(metric: str, spell: Callable[[float], str]) -> Column:
-    def column(row: Row) -> Cell:
-        value = row.get(metric, math.nan)  # tables of earlier versions lack some
-        return Cell(value, "" if math.isnan(value) else spell(value))
+def _plain(spell: Callable[[float], str]) -> Callable[[str], Column]:
+    def named(metric: str) -> Column:
+        def column(row: Row) -> Cell:
+            value = row.get(metric, math.nan)  # tables of earlier versions lack some
+            return Cell(value, "" if math.isnan(value) else spell(value))
 
-    return column
+        return column
+
+    return named
 
 
 def _ranged(metric: str) -> Column:
@@ -145,14 +154,18 @@ def _ranged(metric: str) -> Column:
     return column
 
 
-def _of_seeds(row: Row) -> Cell:
+def _of_seeds(metric: str) -> Column:
     """The mean over several seeds, with their standard deviation and number."""
-    mean = row["seeds_mean"]
-    deviation = row["seeds_std"]
-    count = row["seeds"]
-    if math.isnan(mean):
-        return Cell(mean, "")
-    return Cell(mean, f"{100 * mean:.1f}", f"sd {100 * deviation:.2f} of {count:.0f}")
+
+    def column(row: Row) -> Cell:
+        mean = row[metric]
+        deviation = row["seeds_std"]
+        count = row["seeds"]
+        if math.isnan(mean):
+            return Cell(mean, "")
+        return Cell(mean, f"{100 * mean:.1f}", f"sd {100 * deviation:.2f} of {count:.0f}")
+
+    return column
 
 
 def _microjoules(value: float) -> str:
@@ -171,31 +184,36 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
-_DROPS: dict[str, Column] = {
-    "drop, points": _percent("drop"),
-    "p of the drop": _plain("drop_p", _significant),
-    "agreement %": _plain("agreement", _hundredfold),
-    "forgotten": _plain("forgotten", _count),
+_Columns = dict[str, tuple[str, Callable[[str], Column]]]
+"""Columns of the page by their titles: the name of each in `models.csv`, and its cells."""
+
+_ANSWERS: _Columns = {  # of all heads together, and of each
+    "drop, points": ("drop", _percent),
+    "p of the drop": ("drop_p", _plain(_significant)),
+    "agreement %": ("agreement", _plain(_hundredfold)),
+    "forgotten": ("forgotten", _plain(_count)),
+    "worst class, points": ("worst_class_drop", _worst),
+    "not finite": ("not_finite", _plain(_count)),
+    "top 5 %": ("top5", _plain(_hundredfold)),
+    "calibration error %": ("ece", _plain(_hundredfold)),
+    "macro F1 %": ("macro_f1", _plain(_hundredfold)),
+    "mean average precision %": ("map", _plain(_hundredfold)),
+    "RMSE": ("rmse", _ranged),
+    "R2": ("r2", _ranged),
 }
-_FURTHER: dict[str, tuple[str, Column]] = {  # of some tasks: name of the column in the table
-    "calibration error %": ("ece", _plain("ece", _hundredfold)),
-    "macro F1 %": ("macro_f1", _plain("macro_f1", _hundredfold)),
-    "mean average precision %": ("map", _plain("map", _hundredfold)),
-    "RMSE": ("rmse", _ranged("rmse")),
-    "R2": ("r2", _ranged("r2")),
+_COSTS: _Columns = {
     "all seeds, validation %": ("seeds_mean", _of_seeds),
-}
-_KNOWN = frozenset(name for name, _ in _FURTHER.values())
-_COSTS: dict[str, Column] = {
-    "file": _plain("bytes", size),
-    "packed": _plain("packed_bytes", size),
-    "parameters": _plain("parameters", quantity),
-    "MACs": _plain("macs", quantity),
-    "memory, batch 1": _plain("memory_1", size),
-    "energy, estimate": _plain("energy_uj", _microjoules),
-    "ms, batch 1": _latency(1),
-    "speed, batch 1": _speedup(1),
-    "against eager": _plain("speedup_eager_1", times),
-    "ms, batch 64": _latency(64),
-    "speed, batch 64": _speedup(64),
+    "file": ("bytes", _plain(size)),
+    "packed": ("packed_bytes", _plain(size)),
+    "parameters": ("parameters", _plain(quantity)),
+    "MACs": ("macs", _plain(quantity)),
+    "energy, estimate": ("energy_uj", _plain(_microjoules)),
+    "memory, batch 1": ("memory_1", _plain(size)),
+    "ms, batch 1": ("latency_1_ms", _latency),
+    "speed, batch 1": ("speedup_1", _speedup),
+    "against eager, batch 1": ("speedup_eager_1", _plain(times)),
+    "memory, batch 64": ("memory_64", _plain(size)),
+    "ms, batch 64": ("latency_64_ms", _latency),
+    "speed, batch 64": ("speedup_64", _speedup),
+    "against eager, batch 64": ("speedup_eager_64", _plain(times)),
 }

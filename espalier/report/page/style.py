@@ -11,17 +11,18 @@ color-scheme:light dark}
 --import:#c5ec6a;--baseline:#f0d2a8}}
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
 body{margin:0 auto;max-width:1264px;padding:12px;background:var(--paper);color:var(--ink);
-font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-h1{font-size:1.5rem;margin:.3em 0;overflow-wrap:anywhere}
+font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;
+overflow-wrap:anywhere}
+h1{font-size:1.5rem;margin:.3em 0}
 h2{font-size:1.15rem;margin:2em 0 .2em;padding-top:.6em;border-top:1px solid var(--line)}
-h3{font-size:.95rem;margin:.2em 0;overflow-wrap:anywhere}
+h3{font-size:.95rem;margin:.2em 0}
 .note{color:var(--dim);max-width:75ch;margin:.2em 0 .9em}
 .warn{border-left:4px solid rgb(var(--bad));padding:.3em .7em;background:var(--card);
 max-width:75ch}nav{display:flex;flex-wrap:wrap;gap:.2em 1em;margin:.8em 0}
 a{color:var(--distill)}
 dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:.5em 1.2em;
 margin:.8em 0}.facts dt{color:var(--dim);font-size:.8rem}
-.facts dd{margin:0;overflow-wrap:anywhere}.scroll{overflow-x:auto;overflow-y:hidden}
+.facts dd{margin:0}.scroll{overflow-x:auto;overflow-y:hidden}
 code,.mono{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.85em}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}
 th,td{padding:.28em .6em;text-align:right;white-space:nowrap;
@@ -29,7 +30,7 @@ border-bottom:1px solid var(--line)}
 thead th{color:var(--dim);font-weight:600;vertical-align:bottom}
 th:first-child,td.words,th.words{text-align:left}
 th:first-child{position:sticky;left:0;background:var(--paper);z-index:1}
-tbody th{color:var(--ink);white-space:normal;overflow-wrap:anywhere;min-width:118px;
+tbody th{color:var(--ink);white-space:normal;min-width:118px;
 max-width:min(42vw,250px)}.js table.sorts thead th{cursor:pointer}
 th[aria-sort=ascending]::after{content:" \\25B4"}
 th[aria-sort=descending]::after{content:" \\25BE"}
@@ -65,7 +66,7 @@ margin:.2em 0 .6em;padding:0;list-style:none}.curve{fill:none;stroke-width:1.7}
 .shots img{width:76px;height:76px;object-fit:contain;image-rendering:pixelated;
 background:var(--line);display:block}.shots figure:has(blockquote){width:230px}
 .shots blockquote{margin:0 0 3px;padding:3px 6px;border-left:3px solid var(--line)}
-.shots b{color:rgb(var(--bad));overflow-wrap:anywhere}
+.shots b{color:rgb(var(--bad))}
 .heat td{min-width:62px}.heat .range{color:inherit;opacity:.8}
 .sure{outline:2px solid rgb(var(--bad));outline-offset:-2px}.bars{width:100%;max-width:620px}
 .bars tbody th{min-width:164px;max-width:none;font-weight:400;font-size:.8rem;
@@ -79,13 +80,13 @@ overflow-wrap:break-word}.bars td.bar{width:70%;min-width:70px;text-align:left}
 .saliency th,.saliency td{text-align:left;vertical-align:top;padding:.35em .4em}
 .saliency td{white-space:normal;max-width:84px}
 .saliency tbody th,.saliency thead th{font-size:.73rem;line-height:1.25;min-width:84px;
-max-width:84px;white-space:normal;overflow-wrap:anywhere}
-.saliency td{font-size:.73rem;line-height:1.25;overflow-wrap:anywhere}
+max-width:84px;white-space:normal}
+.saliency td{font-size:.73rem;line-height:1.25}
 .saliency img,.saliency .none{width:76px;height:76px;object-fit:contain;display:block;
 background:var(--line)}.saliency .none{display:grid;place-items:center;color:var(--dim)}
 .saliency p{margin:0 0 3px;min-width:150px}.saliency td:has(p){max-width:260px}
 .saliency b{color:rgb(var(--bad))}details{min-width:0}
-summary{cursor:pointer;font-weight:600;overflow-wrap:anywhere}.passed{color:rgb(var(--good))}
+summary{cursor:pointer;font-weight:600}.passed{color:rgb(var(--good))}
 .refused{color:rgb(var(--bad));font-weight:600}
 .hot rect.card,tr.hot>*{background:color-mix(in srgb,var(--distill) 14%,var(--paper))}
 .hot rect.card{fill:color-mix(in srgb,var(--distill) 18%,var(--paper))}

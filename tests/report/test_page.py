@@ -30,6 +30,7 @@ from espalier.models.folder import read_architecture
 from espalier.report.page import render
 from espalier.report.page.all_metrics import all_metrics
 from espalier.report.page.contents import Contents
+from espalier.report.page.curves import curves
 
 NAMES = ["teacher", "student", "student-p60", "student-int8"]
 
@@ -263,6 +264,17 @@ def test_aliases_have_a_line_of_their_own_within_the_card(project):
     assert 12 + 0.62 * 11 * max(map(len, texts)) < 206
     heights = {one["height"] for one in page.all("rect", "tree", **{"class": "card"})}
     assert heights == {"91"}
+
+
+def test_labels_of_close_losses_are_within_their_picture(project):
+    """A letter is at most 0.64 times as wide as the 11 pixels of its font."""
+    path = project / "models" / "student" / "history.csv"
+    history = pd.read_csv(path).assign(loss=0.7221, validation_loss=0.7243)
+    history.to_csv(path, index=False)
+    page = Page(curves(Contents.read(project, project / "reports")).encode())
+    labels = page.all("text", **{"text-anchor": "end"})
+    assert "0.723" in [one["text"] for one in labels]
+    assert all(float(one["x"]) > 0.64 * 11 * len(one["text"]) for one in labels)
 
 
 def test_a_second_page_of_the_same_evaluation_has_the_same_bytes(project, capsys):

@@ -10,6 +10,7 @@ from espalier.report.page.contents import Contents
 from espalier.report.page.markup import Markup, join, legend, section, svg, tag
 
 _WIDTH, _HEIGHT = 340, 132
+_LEFT = 42  # edge of the first plot: room for labels such as 0.724
 _HALF = 172  # left edge of the second plot
 _TOP, _BOTTOM = 8, 112
 _LOSSES = ("loss", "validation_loss")
@@ -53,7 +54,7 @@ def _card(name: str, history: pd.DataFrame, reached: Sequence[float]) -> Markup:
     drawn = svg(
         _WIDTH,
         _HEIGHT,
-        _panel(30, _HALF - 12, epochs, losses, every_loss),
+        _panel(_LEFT, _HALF - 12, epochs, losses, every_loss),
         _panel(_HALF + 26, _WIDTH - 8, epochs, [score], reached),
         label=f"Loss and validation score of {name} by epoch",
         class_="curves",

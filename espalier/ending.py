@@ -32,7 +32,7 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
 
 
 def interrupt_once() -> None:
-    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt; later ones are ignored.
+    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, and ignore later ones.
 
     The end of a command stops processes and waits for them: a second Ctrl-C must not leave them behind.
     """

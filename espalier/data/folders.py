@@ -96,14 +96,12 @@ def examples(
         BadInput: if a file lies at another depth, or in a folder that is no class.
     """
     inside = [path.relative_to(folder) for path in paths]
-    splits = outer_splits(inside)
-    below = [path.parts[bool(splits[0]) : -1] for path in inside]
+    outer = outer_splits(inside)
+    below = [path.parts[bool(outer[0]) : -1] for path in inside]
     _check_depth(folder, inside, below, class_folder)
-    is_first = class_folder == "first"
-    names = [parts[0 if is_first else -1] for parts in below]
-    others = [parts[1:] if is_first else parts[:-1] for parts in below]
-    named = [ExampleFile(*one) for one in zip(inside, others, names, strict=True)]
-    splits = splits_of_examples(folder, named, splits, _REMEDY)
+    place = 0 if class_folder == "first" else -1
+    names = [parts[place] for parts in below]
+    splits = _splits(folder, inside, below, place, outer)
     known = classes or _sorted_classes(set(names))
     _check_classes(paths, names, known)
     label = {name: number for number, name in enumerate(known)}
@@ -111,6 +109,17 @@ def examples(
     labels = [label[name] for name in names]
     rows = [WHOLE] * len(names_of_files)
     return frame(names_of_files, rows, labels, splits), known
+
+
+def _splits(
+    folder: Path, inside: list[Path], below: list[tuple[str, ...]], place: int, outer: list[str]
+) -> list[str]:
+    """The splits of outermost folders, else of other folders and names; the class at a place is none."""
+    named = [
+        ExampleFile(path, parts[1:] if place == 0 else parts[:-1], parts[place])
+        for path, parts in zip(inside, below, strict=True)
+    ]
+    return splits_of_examples(folder, named, outer, _REMEDY)
 
 
 def _check_depth(

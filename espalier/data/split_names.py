@@ -90,7 +90,7 @@ class ExampleFile:
 
     Attributes:
         path: the file, relative to the folder of the data set.
-        folders: its folders, without the one that is its class.
+        folders: its folders, without the folder of its class.
         label: name of its class; empty if it has none.
     """
 
@@ -142,14 +142,19 @@ def splits_of_examples(
     if TEST not in every and not (is_clear and TRAIN in every):
         return given
     if not is_clear:
-        wrong = [row for row, one in enumerate(said) if len(one) != 1]
-        found = " and ".join(sorted(said[wrong[0]])) or "none"
-        test = next(example.path for example in examples if TEST in example.said)
-        raise BadInput(
-            f"Expected every file in {folder} to have the name of one split, as {test} has one for "
-            f"test; found {found} in {examples[wrong[0]].path}, and {len(wrong)} such files: {remedy}."
-        )
+        raise _unclear(folder, examples, remedy)
     return [min(one) for one in said]
+
+
+def _unclear(folder: PurePath, examples: Sequence[ExampleFile], remedy: str) -> BadInput:
+    """The refusal of files without the name of one split beside others for test."""
+    test = next(example.path for example in examples if TEST in example.said)
+    wrong = [example for example in examples if len(example.said) != 1]
+    found = " and ".join(sorted(wrong[0].said)) or "none"
+    return BadInput(
+        f"Expected every file in {folder} to have the name of one split, as {test} has one for test; "
+        f"found {found} in {wrong[0].path}, and {len(wrong)} such files: {remedy}."
+    )
 
 
 def _refuse_test(

@@ -16,6 +16,17 @@ from espalier.settings.limits import ONNX_BYTES
 
 _FORM = "an ONNX file"
 _ENDLESS = ("Loop",)  # operators whose end a file decides while it runs
+_INTEGER = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+)
 
 
 def load_onnx(path: Path, *, external: bool = False) -> Any:
@@ -43,6 +54,12 @@ def load_onnx(path: Path, *, external: bool = False) -> Any:
         with reading(path, _FORM):
             load_external_data_for_model(model, str(path.parent))
     return model
+
+
+def integer_operator(model: Any) -> str | None:
+    """The type of the first operator of a model that belongs to computing in integers; None if there is none."""
+    types = (node.op_type for node in _nodes(model.graph))
+    return next((one for one in types if one in _INTEGER), None)
 
 
 def _refuse_endless(path: Path, nodes: list[NodeProto]) -> None:

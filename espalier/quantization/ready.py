@@ -8,19 +8,9 @@ from onnx.shape_inference import InferenceError
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from espalier.errors import BadInput, reason_of
+from espalier.onnx_files import integer_operator
 
 _OPSET = 13  # the first whose quantizers have a scale for each channel
-_INTEGER = (
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "DynamicQuantizeLSTM",
-    "DynamicQuantizeMatMul",
-    "ConvInteger",
-    "MatMulInteger",
-    "QLinearConv",
-    "QLinearMatMul",
-)
 
 
 def make_ready(source: Path, target: Path) -> onnx.ModelProto:
@@ -34,7 +24,7 @@ def make_ready(source: Path, target: Path) -> onnx.ModelProto:
         BadInput: if the file has integers already, or is of an opset that onnx cannot convert.
     """
     model = onnx.load(source)
-    integer = next((node.op_type for node in model.graph.node if node.op_type in _INTEGER), None)
+    integer = integer_operator(model)
     if integer:
         raise BadInput(
             f"Expected {source} to be in floating point; found {integer} in it: give the file that it "

@@ -10,18 +10,9 @@ from espalier.errors import BadInput, reason_of
 from espalier.models.onnx_import.lowering import lower
 from espalier.models.onnx_import.program import OnnxProgram
 from espalier.models.onnx_import.values import Unsupported
-from espalier.onnx_files import load_onnx
+from espalier.onnx_files import integer_operator, load_onnx
 from espalier.reading import reading
 
-_INTEGER = (
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "QLinearConv",
-    "QLinearMatMul",
-    "ConvInteger",
-    "MatMulInteger",
-)
 _WAYS_OUT = (
     "Files of torch.onnx.export(..., dynamo=False) have fewer operators; `espalier quantize FILE` makes "
     "an integer file without a network of torch"
@@ -81,7 +72,7 @@ def _load(path: Path) -> Any:
 
 
 def _refuse_integers(path: Path, model: Any) -> None:
-    found = next((node.op_type for node in model.graph.node if node.op_type in _INTEGER), None)
+    found = integer_operator(model)
     if found:
         raise BadInput(
             f"Expected {path} to compute in floating point; found integers ({found}): import the "

@@ -1,9 +1,10 @@
 """The services together: their settings, their order, and the variables of clients."""
 
+import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, TryAgain
 from espalier.params import read_params
 from espalier.paths import STATE
 from espalier.tasks.services.object_store import object_store
@@ -57,15 +58,23 @@ def run_services(
 
     Raises:
         BadInput: if a program is missing, a port or the data are in use, or no service has one of the names.
-        TryAgain: if a service does not start, or ends too often.
+        TryAgain: if a service does not start, or ends too often, or a program that prepares it takes
+            too long.
     """
-    supervise(
-        _chosen(_services(settings), only),
-        settings.data,
-        settings.logs,
-        report,
-        lambda: _announce(settings, report),
-    )
+    try:
+        supervise(
+            _chosen(_services(settings), only),
+            settings.data,
+            settings.logs,
+            report,
+            lambda: _announce(settings, report),
+        )
+    except subprocess.TimeoutExpired as late:
+        program = late.cmd[0] if isinstance(late.cmd, list) else late.cmd
+        raise TryAgain(
+            f"Expected {Path(program).name} to end within {late.timeout:g} s; found it still running: the "
+            "machine may be overloaded."
+        ) from None
     report("all services have ended")
 
 

@@ -19,7 +19,8 @@ import sample_projects
 from registry.projects import Project
 from registry.servers import free_port
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, TryAgain
+from espalier.tasks.services import postgres as postgresql
 from espalier.tasks.services.object_store import object_store
 from espalier.tasks.services.postgres import can_run, find_programs, postgres
 from espalier.tasks.services.service import find_processes
@@ -139,6 +140,17 @@ def test_only_a_new_folder_of_data_gets_a_mode(root, former, mode):
     os.umask(usual)
     postgres(settings)
     assert data.stat().st_mode & 0o7777 == mode
+
+
+def test_a_program_that_does_not_end_is_named(settings, monkeypatch, tmp_path):
+    """`pg_config` is asked for a folder first."""
+    slow = tmp_path / "pg_config"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(postgresql, "_SHORT", 0.1)
+    with pytest.raises(TryAgain, match=r"Expected pg_config to end within 0\.1 s; found it still"):
+        run_services(settings, print, ["postgres"])
 
 
 def test_a_service_that_does_not_exist_is_named_with_the_others(settings):

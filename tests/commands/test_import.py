@@ -245,7 +245,7 @@ def test_the_command_says_the_accuracy_and_the_lines_to_write(fresh, trained, ca
     )
     declare(fresh, snippet["teacher"])
     make.run(fresh, "teacher")
-    assert "- weights/net.pth" in said
+    assert "dvc.yaml" not in said  # whose stage depends on the file already
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_another_file_makes_the_teacher_again(fresh, capsys):
 
 
 def test_the_command_says_the_accuracy_and_the_lines_to_write(fresh, trained, capsys):
+    (fresh / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"teacher": {"deps": ["prepared"]}}}))
     import_network.run(fresh, "net.onnx", None, None, "{range: [-1, 1], channels: rgb}", None)
     said = capsys.readouterr().out
     assert f"{trained[1]:.2%}" in said

@@ -33,6 +33,7 @@ from espalier.training.scoring import Inference
 
 CONTRACT = {
     "architecture.json",
+    "classes.json",
     "history.csv",
     "lineage.json",
     "manifest.json",

@@ -184,7 +184,7 @@ def test_a_better_model_passes_and_the_former_champion_is_kept_as_previous(proje
     assert move.content == files.digest(
         {
             name: files.verify(project / "models" / "better")[name]
-            for name in ("architecture.json", "weights.safetensors", "model.onnx")
+            for name in ("architecture.json", "weights.safetensors", "model.onnx", "classes.json")
         }
     )
     assert "champion is version" in capsys.readouterr().out

@@ -2,10 +2,10 @@
 
     python benchmarks/bench_bytes.py MNIST WORK [--lines NAME ...] [--write]
 
-In each line a wide network teaches a narrow one of plain convolutions, whose batch norms are folded; then each kilobyte
-gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two
-pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it
-with the lowest error on validation; test images judge every point, and choose none.
+In each line a wide network teaches a small one: plain convolutions, whose batch norms are folded, or LeNet-5, which is
+cut to a tenth. Then each kilobyte gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a
+tenth and shifted by up to two pixels. Models are kept in WORK, as those of `bench_lenet.py`. For a bound of bytes the
+answer is the point within it with the lowest error on validation; test images judge every point, and choose none.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_lenet import CLASSES, LABELS, SEED, SHAPE, Evaluator, Point, cheapened
+from bench_lenet import CLASSES, LABELS, LENET5, SEED, SHAPE, Evaluator, Point, cheapened, cut
 from committed import RESULTS, ROOT, conditions, place_table, read, show, source
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,6 +83,33 @@ class Cnn:
         arguments["widths"] = [list(stage) for stage in self.widths]
         return build("espalier:cnn", classes=CLASSES, shape=SHAPE, arguments=arguments)
 
+    def made_ready(self, bench: Evaluator, network: nn.Module) -> nn.Module:
+        """Without norms, as the factory builds it: the packed file needs no list of what was removed."""
+        plain = self.build(norms=False)
+        folded = fold_batch_norms(network.cpu(), torch.zeros(2, *SHAPE))
+        plain.load_state_dict(folded.state_dict())
+        return plain
+
+
+@dataclass(frozen=True)
+class Lenet5:
+    """LeNet-5, and how long it is trained."""
+
+    name: str
+    epochs: int
+
+    def build(self) -> nn.Module:
+        """With new weights."""
+        return build("espalier:lenet5", classes=CLASSES, shape=SHAPE)
+
+    def made_ready(self, bench: Evaluator, network: nn.Module) -> nn.Module:
+        """With a tenth of its parameters."""
+        line = replace(LENET5, name=self.name)
+        return bench.cached(f"{self.name}-cut", lambda: cut(bench, network, line))
+
+
+Student = Cnn | Lenet5
+
 
 class Bench(Evaluator):
     """The data, with warped views, and a teacher."""
@@ -95,19 +122,12 @@ class Bench(Evaluator):
         """Turned, scaled and shifted."""
         return Warps(len(self.splits["train"]), 2, False, SEED, count)
 
-    def trained(self, cnn: Cnn, objective: Objective, recipe: Recipe) -> nn.Module:
+    def trained(self, student: Student, objective: Objective, recipe: Recipe) -> nn.Module:
         """A new network, trained."""
-        seed_all(SEED, "weights", cnn.name)
-        network = cnn.build()
-        self.train(network, objective, replace(recipe, epochs=cnn.epochs), cnn.name)
+        seed_all(SEED, "weights", student.name)
+        network = student.build()
+        self.train(network, objective, replace(recipe, epochs=student.epochs), student.name)
         return network
-
-
-def folded(network: nn.Module, student: Cnn) -> nn.Module:
-    """The network without norms, as its factory builds one: the packed file needs no list of what was removed."""
-    plain = student.build(norms=False)
-    plain.load_state_dict(fold_batch_norms(network.cpu(), torch.zeros(2, *SHAPE)).state_dict())
-    return plain
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,7 @@ class Line:
     """A student, its teacher, and the prices that it is made cheaper at, one after another."""
 
     teacher: Cnn
-    student: Cnn
+    student: Student
     points: tuple[Point, ...]
 
 
@@ -136,6 +156,18 @@ LINES = (
         WIDE_TEACHER,
         Cnn("wide", ((10, 14), (20, 22), (26, 30)), 48),
         (Point(0.002, 20), Point(0.005, 15)),
+    ),
+    Line(
+        WIDE_TEACHER,
+        Lenet5("lenet", 25),
+        (
+            Point(0.002, 12),
+            Point(0.01, 15),
+            Point(0.03, 15),
+            Point(0.06, 20),
+            Point(0.09, 20),
+            Point(0.12, 20),
+        ),
     ),
 )
 NAMES = [line.student.name for line in LINES]
@@ -170,7 +202,7 @@ def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
     recipe = replace(LABELS, views=VIEWS)
     network = bench.cached(student.name, lambda: bench.trained(student, bench.taught(), recipe))
     yield errors(bench, student.name, network, student.epochs)
-    network = folded(network, student)
+    network = student.made_ready(bench, network)
     for point in line.points:
         priced = f"{student.name}-{point.rate}"
         network = bench.cached(priced, lambda: cheapened(bench, network, point, priced))  # noqa: B023

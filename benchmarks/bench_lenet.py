@@ -75,19 +75,20 @@ class Point:
 class Line:
     """A network, cut and taught for some epochs, and then made ever cheaper."""
 
-    factory: str
+    name: str
     cuts: tuple[dict[str, Any], ...]
     epochs: int
     points: tuple[Point, ...]
 
 
+LENET5 = Line(
+    "lenet5",
+    ({"keep_macs": 0.5}, {"keep_parameters": 0.1, "keep": ("conv1",)}),
+    5,
+    (Point(0.001, 10), Point(0.005, 18), Point(0.012, 12), Point(0.025, 12), Point(0.05, 15)),
+)
 LINES = (
-    Line(
-        "lenet5",
-        ({"keep_macs": 0.5}, {"keep_parameters": 0.1, "keep": ("conv1",)}),
-        5,
-        (Point(0.001, 10), Point(0.005, 18), Point(0.012, 12), Point(0.025, 12), Point(0.05, 15)),
-    ),
+    LENET5,
     Line(
         "lenet300",
         ({"keep_parameters": 0.4},),
@@ -188,7 +189,7 @@ def cut(bench: Evaluator, whole: nn.Module, line: Line) -> nn.Module:
     network = whole
     for target in line.cuts:
         network = prune(network, torch.zeros(2, *SHAPE), **target, align=1, base=whole)
-    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.factory}-cut")
+    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.name}-cut")
     return network
 
 
@@ -221,9 +222,9 @@ def main() -> None:
     whole["lenet300"] = bench.cached("lenet300", lambda: student(bench, "lenet300"))
     rows = []
     for line in LINES:
-        network = bench.cached(f"{line.factory}-cut", lambda: cut(bench, whole[line.factory], line))  # noqa: B023
+        network = bench.cached(f"{line.name}-cut", lambda: cut(bench, whole[line.name], line))  # noqa: B023
         for point in line.points:
-            name = f"{line.factory}-{point.rate}"
+            name = f"{line.name}-{point.rate}"
             network = bench.cached(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
             rows.append(measured(bench, network, name))
             print(rows[-1], flush=True)

@@ -2,10 +2,10 @@
 
     python benchmarks/bench_bytes.py MNIST WORK [--lines NAME ...] [--write]
 
-In each line a wide network teaches a small one: plain convolutions, whose batch norms are folded, or LeNet-5, which is
-cut to a tenth. Then each kilobyte gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a
-tenth and shifted by up to two pixels. Models are kept in WORK, as those of `bench_lenet.py`. For a bound of bytes the
-answer is the point within it with the lowest error on validation; test images judge every point, and choose none.
+In each line a wide network teaches a narrow one of plain convolutions, whose batch norms are folded; then each kilobyte
+gets an ever higher price. Images are turned by up to 12 degrees, scaled by up to a tenth and shifted by up to two
+pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each bound of bytes the answer is the point within it
+with the lowest error on validation; test images judge every point, and choose none.
 """
 
 import argparse
@@ -17,12 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_lenet import CLASSES, LABELS, LENET5, SEED, SHAPE, Evaluator, Point, cheapened, cut
-from committed import RESULTS, ROOT, conditions, place_table, read, show, source
+from bench_lenet import (
+    CLASSES,
+    LABELS,
+    PAGE,
+    SEED,
+    SHAPE,
+    Evaluator,
+    Point,
+    cheapened,
+    errors,
+    is_measured,
+    table_of,
+)
+from committed import Record, conditions, place_table, read, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espalier.coding import pack, unpack
 from espalier.distillation.objectives import from_labels
 from espalier.errors import Notice
 from espalier.folding import fold_batch_norms
@@ -32,7 +43,6 @@ from espalier.seeds import generator, seed_all
 from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 
-PAGE = ROOT / "docs" / "lenet.md"
 Widths = tuple[tuple[int, ...], ...]
 VIEWS = 24
 DEGREES, SCALE = 12.0, 0.1
@@ -83,33 +93,6 @@ class Cnn:
         arguments["widths"] = [list(stage) for stage in self.widths]
         return build("espalier:cnn", classes=CLASSES, shape=SHAPE, arguments=arguments)
 
-    def made_ready(self, bench: Evaluator, network: nn.Module) -> nn.Module:
-        """Without norms, as the factory builds it: the packed file needs no list of what was removed."""
-        plain = self.build(norms=False)
-        folded = fold_batch_norms(network.cpu(), torch.zeros(2, *SHAPE))
-        plain.load_state_dict(folded.state_dict())
-        return plain
-
-
-@dataclass(frozen=True)
-class Lenet5:
-    """LeNet-5, and how long it is trained."""
-
-    name: str
-    epochs: int
-
-    def build(self) -> nn.Module:
-        """With new weights."""
-        return build("espalier:lenet5", classes=CLASSES, shape=SHAPE)
-
-    def made_ready(self, bench: Evaluator, network: nn.Module) -> nn.Module:
-        """With a tenth of its parameters."""
-        line = replace(LENET5, name=self.name)
-        return bench.cached(f"{self.name}-cut", lambda: cut(bench, network, line))
-
-
-Student = Cnn | Lenet5
-
 
 class Bench(Evaluator):
     """The data, with warped views, and a teacher."""
@@ -122,12 +105,19 @@ class Bench(Evaluator):
         """Turned, scaled and shifted."""
         return Warps(len(self.splits["train"]), 2, False, SEED, count)
 
-    def trained(self, student: Student, objective: Objective, recipe: Recipe) -> nn.Module:
+    def trained(self, cnn: Cnn, objective: Objective, recipe: Recipe) -> nn.Module:
         """A new network, trained."""
-        seed_all(SEED, "weights", student.name)
-        network = student.build()
-        self.train(network, objective, replace(recipe, epochs=student.epochs), student.name)
+        seed_all(SEED, "weights", cnn.name)
+        network = cnn.build()
+        self.train(network, objective, replace(recipe, epochs=cnn.epochs), cnn.name)
         return network
+
+
+def folded(network: nn.Module, student: Cnn) -> nn.Module:
+    """The network without norms, as its factory builds one: the packed file needs no list of what was removed."""
+    plain = student.build(norms=False)
+    plain.load_state_dict(fold_batch_norms(network.cpu(), torch.zeros(2, *SHAPE)).state_dict())
+    return plain
 
 
 @dataclass(frozen=True)
@@ -135,7 +125,7 @@ class Line:
     """A student, its teacher, and the prices that it is made cheaper at, one after another."""
 
     teacher: Cnn
-    student: Student
+    student: Cnn
     points: tuple[Point, ...]
 
 
@@ -156,18 +146,6 @@ LINES = (
         WIDE_TEACHER,
         Cnn("wide", ((10, 14), (20, 22), (26, 30)), 48),
         (Point(0.002, 20), Point(0.005, 15)),
-    ),
-    Line(
-        WIDE_TEACHER,
-        Lenet5("lenet", 25),
-        (
-            Point(0.002, 12),
-            Point(0.01, 15),
-            Point(0.03, 15),
-            Point(0.06, 20),
-            Point(0.09, 20),
-            Point(0.12, 20),
-        ),
     ),
 )
 NAMES = [line.student.name for line in LINES]
@@ -194,7 +172,7 @@ def main() -> None:
         place_table("bytes", table(), PAGE)
 
 
-def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
+def points_of(bench: Bench, line: Line) -> Iterator[Record]:
     """The rows of a line: the teacher, the student as it was taught, and at each price."""
     teacher, student = line.teacher, line.student
     whole = bench.cached(teacher.name, lambda: bench.trained(teacher, from_labels(), LABELS))
@@ -202,7 +180,7 @@ def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
     recipe = replace(LABELS, views=VIEWS)
     network = bench.cached(student.name, lambda: bench.trained(student, bench.taught(), recipe))
     yield errors(bench, student.name, network, student.epochs)
-    network = student.made_ready(bench, network)
+    network = folded(network, student)
     for point in line.points:
         priced = f"{student.name}-{point.rate}"
         network = bench.cached(priced, lambda: cheapened(bench, network, point, priced))  # noqa: B023
@@ -211,52 +189,15 @@ def points_of(bench: Bench, line: Line) -> Iterator[dict[str, Any]]:
 
 def table() -> str:
     """The committed results in Markdown."""
-    lines = [
-        "| network | epochs | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
-        "|---|--:|--:|--:|--:|--:|---|",
-    ]
-    records = [read(f"bytes/{name}") for name in NAMES if is_measured(name)]
-    rows = [_row(row) for record in records for row in record["points"]]
-    sources = [source(record) for record in records]
-    return "\n".join([*lines, *dict.fromkeys(rows), "", *sources]) + "\n"
+    return table_of(NAMES)
 
 
-def _row(row: dict[str, Any]) -> str:
-    name = row["name"].replace("-", ", price ")
-    widths = "-".join(map(str, row["widths"]))
-    errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
-    return f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
-
-
-def is_measured(name: str) -> bool:
-    """Whether a line has a committed result."""
-    return (RESULTS / "bytes" / f"{name}.json").is_file()
-
-
-def best_within(size: int, names: Iterable[str] = NAMES) -> tuple[str, dict[str, Any]]:
+def best_within(size: int, names: Iterable[str] = NAMES) -> tuple[str, Record]:
     """The line and the row of the packed file within a size whose validation error is the lowest."""
     measured = [name for name in names if is_measured(name)]
     rows = [(name, row) for name in measured for row in read(f"bytes/{name}")["points"]]
     within = [(name, row) for name, row in rows if row["bytes"] <= size]
     return min(within, key=lambda one: float(one[1]["validation"]))
-
-
-def errors(bench: Bench, name: str, network: nn.Module, epochs: int) -> dict[str, Any]:
-    """The size of the packed file, and the errors of what is read from it."""
-    file = bench.work / f"{name}.espalier"
-    size = pack(network, file)
-    decoded = unpack(file)
-    row = {
-        "name": name,
-        "epochs": epochs,
-        "bytes": size,
-        "validation": round(bench.error(decoded, bench.validation), 2),
-        "test": round(bench.error(decoded, bench.test), 2),
-        "nonzero": sum(int((value != 0).sum()) for value in decoded.parameters()),
-        "widths": [len(value) for value in decoded.parameters() if value.ndim > 1],
-    }
-    print(row, flush=True)
-    return row
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 """How small LeNet-300-100 and LeNet-5 pack for MNIST: bytes of the whole file against the error of what it holds.
 
-python benchmarks/bench_lenet.py MNIST WORK
+    python benchmarks/bench_lenet.py MNIST WORK [--lines NAME ...] [--write]
 
 MNIST is a folder with the four files of the data set. Every model is kept in WORK as soon as it is made, and training
-goes on from its last checkpoint, so a second call costs only what is missing. The first took an hour and a quarter
-at low priority on a core that was shared. 5,001 validation images are seen by no training; the 10,000 test images judge
-what was decoded from the packed file, and nothing else.
+goes on from its last checkpoint, so a second call costs only what is missing. 5,001 validation images are seen by no
+training; the 10,000 test images judge what was decoded from the packed file, and nothing else.
 """
 
+import argparse
 import os
-import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from committed import RESULTS, ROOT, Record, conditions, place_table, read, show, source
 from torch import nn
 
 from espalier.coding import pack, unpack
@@ -42,6 +42,7 @@ from espalier.training.loss_inputs import Objective
 from espalier.training.recipe import Recipe
 from espalier.training.scoring import Inference
 
+PAGE = ROOT / "docs" / "lenet.md"
 SHAPE, CLASSES, SEED = (1, 28, 28), 10, 0
 LABELS = Recipe(
     epochs=20,
@@ -75,20 +76,27 @@ class Point:
 class Line:
     """A network, cut and taught for some epochs, and then made ever cheaper."""
 
-    name: str
+    factory: str
     cuts: tuple[dict[str, Any], ...]
     epochs: int
     points: tuple[Point, ...]
 
 
-LENET5 = Line(
-    "lenet5",
-    ({"keep_macs": 0.5}, {"keep_parameters": 0.1, "keep": ("conv1",)}),
-    5,
-    (Point(0.001, 10), Point(0.005, 18), Point(0.012, 12), Point(0.025, 12), Point(0.05, 15)),
-)
 LINES = (
-    LENET5,
+    Line(
+        "lenet5",
+        ({"keep_macs": 0.5}, {"keep_parameters": 0.1, "keep": ("conv1",)}),
+        5,
+        (
+            Point(0.001, 10),
+            Point(0.005, 18),
+            Point(0.012, 12),
+            Point(0.025, 12),
+            Point(0.05, 15),
+            Point(0.08, 20),
+            Point(0.11, 20),
+        ),
+    ),
     Line(
         "lenet300",
         ({"keep_parameters": 0.4},),
@@ -96,6 +104,7 @@ LINES = (
         (Point(0.001, 20), Point(0.004, 15), Point(0.012, 15)),
     ),
 )
+NAMES = [line.factory for line in LINES]
 
 
 class Evaluator:
@@ -189,7 +198,7 @@ def cut(bench: Evaluator, whole: nn.Module, line: Line) -> nn.Module:
     network = whole
     for target in line.cuts:
         network = prune(network, torch.zeros(2, *SHAPE), **target, align=1, base=whole)
-    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.name}-cut")
+    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.factory}-cut")
     return network
 
 
@@ -216,35 +225,82 @@ def without_the_dead(network: nn.Module) -> nn.Module:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mnist", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--lines", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
     warnings.simplefilter("ignore", Notice)
-    bench = Evaluator(Path(sys.argv[1]), Path(sys.argv[2]))
-    whole = {"lenet5": bench.cached("teacher-lenet5", lambda: teacher(bench))}
-    whole["lenet300"] = bench.cached("lenet300", lambda: student(bench, "lenet300"))
-    rows = []
+    bench = Evaluator(given.mnist, given.work)
     for line in LINES:
-        network = bench.cached(f"{line.name}-cut", lambda: cut(bench, whole[line.name], line))  # noqa: B023
-        for point in line.points:
-            name = f"{line.name}-{point.rate}"
-            network = bench.cached(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
-            rows.append(measured(bench, network, name))
-            print(rows[-1], flush=True)
-    print(
-        "| model | whole file, bytes | error on validation | error on test | weights that are not zero | widths |"
-    )
-    print("|---|---|---|---|---|---|")
-    print("\n".join(rows))
+        if line.factory in given.lines:
+            command = f"python benchmarks/bench_lenet.py MNIST WORK --lines {line.factory} --write"
+            record = conditions(command)
+            record["points"] = list(points_of(bench, line))
+            show(f"bytes/{line.factory}", record, write=given.write)
+    if given.write:
+        place_table("lenet", table(), PAGE)
 
 
-def measured(bench: Evaluator, network: nn.Module, name: str) -> str:
+def points_of(bench: Evaluator, line: Line) -> Iterator[Record]:
+    """The rows of a line: the network as it is cut, and at each price."""
+    whole = bench.cached("teacher-lenet5", lambda: teacher(bench))
+    if line.factory != "lenet5":
+        whole = bench.cached(line.factory, lambda: student(bench, line.factory))
+    network = bench.cached(f"{line.factory}-cut", lambda: cut(bench, whole, line))
+    yield errors(bench, line.factory, network, line.epochs)
+    for point in line.points:
+        name = f"{line.factory}-{point.rate}"
+        network = bench.cached(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
+        yield errors(bench, name, network, point.epochs)
+
+
+def errors(bench: Evaluator, name: str, network: nn.Module, epochs: int) -> Record:
+    """The size of the packed file, and the errors of what is read from it."""
     file = bench.work / f"{name}.espalier"
     size = pack(network, file)
     decoded = unpack(file)
-    used = sum(int((value != 0).sum()) for value in decoded.parameters())
-    widths = "-".join(str(len(value)) for value in decoded.parameters() if value.ndim > 1)
-    errors = (
-        f"{bench.error(decoded, bench.validation):.2f} % | {bench.error(decoded, bench.test):.2f} %"
-    )
-    return f"| {name} | {size:,} | {errors} | {used:,} | {widths} |"
+    row = {
+        "name": name,
+        "epochs": epochs,
+        "bytes": size,
+        "validation": round(bench.error(decoded, bench.validation), 2),
+        "test": round(bench.error(decoded, bench.test), 2),
+        "nonzero": sum(int((value != 0).sum()) for value in decoded.parameters()),
+        "widths": [len(value) for value in decoded.parameters() if value.ndim > 1],
+    }
+    print(row, flush=True)
+    return row
+
+
+def table() -> str:
+    """The committed results in Markdown."""
+    return table_of(NAMES)
+
+
+def table_of(names: Iterable[str]) -> str:
+    """The committed results of some lines in Markdown."""
+    lines = [
+        "| network | epochs | whole file, bytes | error on validation | error on test | nonzero elements | widths |",
+        "|---|--:|--:|--:|--:|--:|---|",
+    ]
+    records = [read(f"bytes/{name}") for name in names if is_measured(name)]
+    rows = [_row(row) for record in records for row in record["points"]]
+    sources = [source(record) for record in records]
+    return "\n".join([*lines, *dict.fromkeys(rows), "", *sources]) + "\n"
+
+
+def _row(row: Record) -> str:
+    name = row["name"].replace("-", ", price ")
+    widths = "-".join(map(str, row["widths"]))
+    errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
+    return f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"
+
+
+def is_measured(name: str) -> bool:
+    """Whether a line has a committed result."""
+    return (RESULTS / "bytes" / f"{name}.json").is_file()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         ("bench_openvino", "benchmarks"),
         ("bench_steps", "benchmarks"),
         ("bench_bytes", "lenet"),
+        ("bench_lenet", "lenet"),
         ("bench_peer_recovery", "methods"),
         ("bench_peers", "methods"),
     ],

@@ -177,9 +177,8 @@ def _keep(index: int, pixels: Array, survey: _Survey, file: BinaryIO) -> str:
     survey.shapes[pixels.shape] += 1
     survey.first.setdefault(pixels.shape, index)
     content = pixels.tobytes()
-    if (
-        len(survey.shapes) == 1
-    ):  # else the images are coloured, or refused with the number of such ones
+    # else the images are coloured, or refused with the number of such ones
+    if len(survey.shapes) == 1:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
 

@@ -39,7 +39,6 @@ def silent_port():
 @pytest.mark.parametrize(
     ("uri", "found"),
     [
-        ("redis://ann:secret@db/1", "to begin with one of http, .* found `redis`"),
         ("http://tracking.example:99999", "the port .* to be a number up to 65535"),
         ("postgresql://ann:secret@db:port/mlflow", "the port .* to be a number up to 65535"),
         (
@@ -54,6 +53,16 @@ def test_an_address_that_no_connection_can_have_is_refused_before_one_is_tried(
 ):
     with pytest.raises(BadInput, match=found) as refused, connect(find_store(tmp_path, uri)):
         pass
+    assert "secret" not in str(refused.value)
+
+
+def test_a_kind_of_store_that_mlflow_does_not_know_is_refused_with_the_known_ones(tmp_path):
+    store = find_store(tmp_path, "redis://ann:secret@db/1")
+    with (
+        pytest.raises(BadInput, match=r"store that MLflow knows; found .*http") as refused,
+        connect(store) as client,
+    ):
+        client.search_registered_models()
     assert "secret" not in str(refused.value)
 
 

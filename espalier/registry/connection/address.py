@@ -1,11 +1,10 @@
-"""The address of a tracking store: of a kind that MLflow's registry supports, with its driver installed."""
+"""The address of a tracking store: a port that is one, and the driver of a database."""
 
 from urllib.parse import urlsplit
 
 from espalier.errors import BadInput, reason_of
 
-_SERVERS = ("http", "https", "databricks", "databricks-uc", "uc")
-_DATABASES = ("postgresql", "mysql", "mssql", "sqlite")
+_DATABASES = ("postgresql", "mysql", "mssql", "sqlite")  # of MLflow; its other stores are servers
 
 
 def check_address(uri: str, shown: str) -> None:
@@ -16,18 +15,10 @@ def check_address(uri: str, shown: str) -> None:
         shown: Address of the store without its password, for messages.
 
     Raises:
-        BadInput: If MLflow's registry has no such kind of store, the port is no number, or the driver
-            of the database is unknown or not installed.
+        BadInput: If the port is no number, or the driver of the database is unknown or not installed.
     """
-    scheme = urlsplit(uri).scheme
-    database = scheme.partition("+")[0]
-    if scheme not in _SERVERS and database not in _DATABASES:
-        raise BadInput(
-            f"Expected the address {shown} to begin with one of {', '.join((*_SERVERS, *_DATABASES))}; found "
-            f"`{scheme}`."
-        )
     _check_port(uri, shown)
-    if scheme not in _SERVERS:
+    if urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
         _check_driver(uri, shown)
 
 

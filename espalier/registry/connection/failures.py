@@ -28,14 +28,19 @@ def translated(uri: str, shown: str) -> Iterator[None]:
     Raises:
         ServerAway: If the store is a server that is unavailable, overloaded or out of space.
         TryAgain: If a local store is, or something of this machine failed, as on a full disk.
-        BadInput: If the store denies access.
+        BadInput: If the store denies access, or MLflow and its plugins have no store of its kind.
     """
     from mlflow.exceptions import MlflowException
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
     try:
         yield
     except EspalierError:
         raise
+    except UnsupportedModelRegistryStoreURIException as error:
+        raise BadInput(
+            f"Expected {shown} to be a store that MLflow knows; found {_reason(error, uri, shown)}"
+        ) from None
     except (MlflowException, OSError) as error:
         if _is_local(error):
             raise TryAgain(_local_failure(error)) from error

@@ -1,6 +1,5 @@
 """The search for the targets: choose, cut, measure, and choose again where the prediction was wrong."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,12 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from espalier.errors import BadInput, Notice
+from espalier.errors import BadInput
 from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
 from espalier.pruning.budgets import BUDGETS, Kept, Layer, Limit, Problem
 from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
+from espalier.pruning.notices import warn
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
@@ -261,17 +261,17 @@ def _report(prunable: Prunable, cut: _Cut) -> None:
             f"where {prunable.explain_unreachable()}."
         )
     if missed:
-        _warn(
+        warn(
             f"Expected at most {missed.allowed} after pruning; found {missed.text(missed.found)}, "
             f"where {missed.text(missed.predicted)} were predicted."
         )
     elif cut.kept.all():
-        _warn(
+        warn(
             f"Pruning removed nothing: {closest.text(closest.found)} of the allowed "
             f"{closest.allowed} are there."
         )
     elif closest.distance > _NEAR:
-        _warn(
+        warn(
             f"Pruning left {closest.text(closest.found)} of the allowed {closest.allowed}: the "
             f"nearest {prunable.granularity()} are {100 * closest.distance:.1f} % below."
             f"{prunable.hint()}"
@@ -281,11 +281,7 @@ def _report(prunable: Prunable, cut: _Cut) -> None:
 
 def _report_slower(cut: _Cut) -> None:
     if cut.latency and cut.latency.slower and not cut.kept.all():
-        _warn(
+        warn(
             f"Expected a network that is not slower after pruning; found {cut.latency.child:.3f} "
             f"milliseconds at batch 1, and {cut.latency.parent:.3f} before."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, Notice, stacklevel=6)

@@ -1,15 +1,14 @@
 """Thresholds of importance: absolute ones, and fractions of the mean of a layer."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from espalier.errors import Notice
 from espalier.pruning.budgets import Kept, Layer, layers_of
 from espalier.pruning.channels import PrunableChannels
+from espalier.pruning.notices import warn
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.target import Target
 
@@ -80,7 +79,7 @@ def _report_below(spec: PruneSpec, below: Kept, kept: Kept, unaligned: Kept) -> 
     assert spec.threshold is not None
     limit = f"`{spec.threshold.name}: {spec.threshold.value:g}`"
     if not below.any():
-        _warn(f"Pruning removed nothing: no {spec.kind.noun} score below {limit}.")
+        warn(f"Pruning removed nothing: no {spec.kind.noun} score below {limit}.")
     reasons = {
         f"because whole portions of `align: {spec.align}` are removed (`align: 1` removes them)": (
             kept & ~unaligned
@@ -90,11 +89,7 @@ def _report_below(spec: PruneSpec, below: Kept, kept: Kept, unaligned: Kept) -> 
     }
     stayed = [f"{count} {why}" for why, groups in reasons.items() if (count := int(groups.sum()))]
     if stayed:
-        _warn(
+        warn(
             f"Expected the {int(below.sum())} {spec.kind.noun} that score below {limit} to be removed; "
             f"found that {int((below & kept).sum())} stay: {', '.join(stayed)}."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, Notice, stacklevel=6)

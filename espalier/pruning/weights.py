@@ -1,7 +1,6 @@
 """Patterns `weights` and `n_of_m`: single weights become zero and stay zero (Han et al. 2015)."""
 
 import copy
-import warnings
 from collections.abc import Callable
 from itertools import islice
 
@@ -10,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.errors import BadInput, Notice
+from espalier.errors import BadInput
 from espalier.models.structure import Masked, record
 from espalier.pruning.groups import WeightElements
 from espalier.pruning.masks import best_of_layers, by_sensitivity, lowest, n_of_m
+from espalier.pruning.notices import warn
 from espalier.pruning.scores import Score
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.spec import PruneSpec
@@ -118,11 +118,11 @@ def _report_mask(zero: Mask, kept: Mask, spec: PruneSpec) -> None:
     found = float(np.mean(zero | ~kept))
     newly_masked = ~kept & ~zero
     if not newly_masked.any():
-        _warn(f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.")
+        warn(f"Pruning removed nothing: {100 * found:.1f} % of the weights are zero.")
     elif spec.targets and not spec.threshold:
         wanted = spec.targets[0].value
         if abs(found - wanted) > _NEAR * wanted:
-            _warn(
+            warn(
                 f"Expected {100 * wanted:.1f} % of the weights to be zero; found "
                 f"{100 * found:.1f} %."
             )
@@ -132,14 +132,10 @@ def _report_emptied(above: Mask, elements: WeightElements) -> None:
     """Name the weights that are below the threshold as a whole."""
     emptied = [name for name, part in elements.split(above).items() if not part.any()]
     if emptied:
-        _warn(
+        warn(
             f"All of {', '.join(emptied)} is below the threshold: the largest element of each stays, "
             "since an empty layer would split the network."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, Notice, stacklevel=6)
 
 
 @torch.no_grad()

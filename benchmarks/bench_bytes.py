@@ -26,11 +26,12 @@ from bench_lenet import (
     Evaluator,
     Point,
     cheapened,
+    commit,
     errors,
     is_measured,
     table_of,
 )
-from committed import Record, conditions, place_table, read, show
+from committed import Record, place_table, read
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -162,12 +163,8 @@ def main() -> None:
     for line in LINES:
         name = line.student.name
         if name in given.lines:
-            command = f"python benchmarks/bench_bytes.py MNIST WORK --lines {name} --write"
-            record = conditions(command)
-            record["points"] = list(
-                points_of(Bench(given.mnist, given.work, line.teacher.name), line)
-            )
-            show(f"bytes/{name}", record, write=given.write)
+            bench = Bench(given.mnist, given.work, line.teacher.name)
+            commit("bench_bytes", name, points_of(bench, line), write=given.write)
     if given.write:
         place_table("bytes", table(), PAGE)
 

@@ -235,12 +235,16 @@ def main() -> None:
     bench = Evaluator(given.mnist, given.work)
     for line in LINES:
         if line.factory in given.lines:
-            command = f"python benchmarks/bench_lenet.py MNIST WORK --lines {line.factory} --write"
-            record = conditions(command)
-            record["points"] = list(points_of(bench, line))
-            show(f"bytes/{line.factory}", record, write=given.write)
+            commit("bench_lenet", line.factory, points_of(bench, line), write=given.write)
     if given.write:
         place_table("lenet", table(), PAGE)
+
+
+def commit(benchmark: str, name: str, points: Iterator[Record], *, write: bool) -> None:
+    """Measure the points of a line, print them, and commit them if they are to be written."""
+    record = conditions(f"python benchmarks/{benchmark}.py MNIST WORK --lines {name} --write")
+    record["points"] = list(points)
+    show(f"bytes/{name}", record, write=write)
 
 
 def points_of(bench: Evaluator, line: Line) -> Iterator[Record]:

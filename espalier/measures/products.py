@@ -3,7 +3,7 @@
 import onnx
 from onnx import NodeProto
 
-_NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
+NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
 _FLOAT = ("Conv", "ConvTranspose", "Einsum", "Gemm", "GRU", "LSTM", "MatMul", "RNN")
 INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
@@ -27,4 +27,4 @@ def products(model: onnx.ModelProto) -> list[bool]:
 
 
 def _is_product(node: NodeProto) -> bool:
-    return node.op_type in (*_FLOAT, *INTEGER) and node.name.startswith(_NETWORK)
+    return node.op_type in (*_FLOAT, *INTEGER) and node.name.startswith(NETWORK)

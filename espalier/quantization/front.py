@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import onnx
 from onnx import NodeProto, numpy_helper
 
+from espalier.measures.products import NETWORK
 from espalier.quantization.embeddings import other_lookups
 
-_NETWORK = "/network/"  # prefix of the nodes of the network in deployed files
-_READOUT = "/readout/"  # and of those of the readout
+_READOUT = "/readout/"  # prefix of the nodes of the readout in deployed files
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "Reshape", "Flatten")
 
 
@@ -82,11 +82,11 @@ def _stored(model: onnx.ModelProto, nodes: Sequence[NodeProto]) -> int:
 def _front(model: onnx.ModelProto) -> list[NodeProto]:
     nodes = list(model.graph.node)
     if _is_exported_here(model):
-        ends = [node.name.startswith(_NETWORK) for node in nodes]
+        ends = [node.name.startswith(NETWORK) for node in nodes]
     else:
         ends = [node.op_type in _WEIGHTED for node in nodes]
     return nodes[: ends.index(True)] if True in ends else nodes
 
 
 def _is_exported_here(model: onnx.ModelProto) -> bool:
-    return any(node.name.startswith(_NETWORK) for node in model.graph.node)
+    return any(node.name.startswith(NETWORK) for node in model.graph.node)

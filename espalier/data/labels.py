@@ -42,8 +42,10 @@ class Labels:
     @property
     def names(self) -> list[str]:
         """The name of the class of each row; empty where there is none."""
-        known = dict(enumerate(self.classes or ())) if self.task == "classification" else {}
-        return [known.get(value, "") for value in self.values] if known else [""] * len(self.values)
+        if self.task != "classification" or not self.classes:
+            return [""] * len(self.values)
+        known = dict(enumerate(self.classes))
+        return [known.get(value, "") for value in self.values]
 
 
 def read_labels(

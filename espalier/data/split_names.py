@@ -79,8 +79,8 @@ def outer_splits(paths: Sequence[PurePath]) -> list[str]:
     said = [_said_by(PurePath(path.parts[0])) for path in paths]
     splits = [min(one) if len(one) == 1 else "" for one in said]
     is_word = all(path.parts[0].lower() in SPELLINGS for path in paths)
-    is_above = all(len(path.parts) > len(("split", "file")) for path in paths)
-    is_part = is_above and all(splits) and {TRAIN} < set(splits)
+    has_class = all(len(path.parts) > 2 for path in paths)  # split/class/file
+    is_part = has_class and all(splits) and {TRAIN} < set(splits)
     return splits if is_word or is_part else [""] * len(paths)
 
 

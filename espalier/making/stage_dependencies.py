@@ -26,13 +26,16 @@ def refuse_unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> 
     Raises:
         BadInput: if a file is missing among the dependencies; the message has the line to add.
     """
-    for file in unknown_to_dvc(root, name, own_files):
-        stage, place = _stage(root / GRAPH, name)
-        known = ", ".join(map(str, _listed(root / GRAPH, stage, "deps"))) or "nothing"
-        raise BadInput(
-            f"Expected {place}.deps of {root / GRAPH} to have {file!r}, so that DVC sees when it "
-            f"changes; found {known}. Add the line `- {file}` there."
-        )
+    missing = unknown_to_dvc(root, name, own_files)
+    if not missing:
+        return
+    path, file = root / GRAPH, missing[0]
+    stage, place = _stage(path, name)
+    known = ", ".join(map(str, _listed(path, stage, "deps"))) or "nothing"
+    raise BadInput(
+        f"Expected {place}.deps of {path} to have {file!r}, so that DVC sees when it changes; found "
+        f"{known}. Add the line `- {file}` there."
+    )
 
 
 def unknown_to_dvc(root: Path, name: str, own_files: tuple[str, ...]) -> list[str]:

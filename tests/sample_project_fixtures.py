@@ -6,6 +6,10 @@ import pytest
 import sample_projects
 
 
+def pytest_sessionfinish():
+    sample_projects.ENDING.close()
+
+
 @pytest.fixture(scope="session")
 def fresh_project(tmp_path_factory):
     return sample_projects.make_project(tmp_path_factory.mktemp("fresh_project") / "project")

@@ -1,6 +1,5 @@
 """Small projects with real DVC graphs whose stages are short scripts, for tests of orchestration."""
 
-import atexit
 import functools
 import json
 import os
@@ -11,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -143,6 +143,10 @@ def processes_of(stage: psutil.Process) -> list[psutil.Process]:
     return [*reversed(parents[:worker]), stage]
 
 
+ENDING = ExitStack()
+"""What is to be stopped at the end of the session: exit handlers do not run in the workers of pytest-xdist."""
+
+
 @functools.cache
 def prefect_server() -> dict[str, str]:
     """Start a real `prefect server start`, once for all tests, and return the environment that names it."""
@@ -178,7 +182,7 @@ def prefect_server() -> dict[str, str]:
         process.wait(30)
         shutil.rmtree(home, ignore_errors=True)
 
-    atexit.register(stop)
+    ENDING.callback(stop)
     deadline = time.monotonic() + 120
     while True:
         try:

@@ -144,7 +144,7 @@ def processes_of(stage: psutil.Process) -> list[psutil.Process]:
 
 
 ENDING = ExitStack()
-"""What is to be stopped at the end of the session: exit handlers do not run in the workers of pytest-xdist."""
+"""Servers to stop at the end of the session: exit handlers do not run in the workers of pytest-xdist."""
 
 
 @functools.cache

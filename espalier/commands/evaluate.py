@@ -18,7 +18,7 @@ from espalier.commands.undeclared import drop_undeclared
 from espalier.data.prepared import Dataset, Split, data_hash, read_dataset, read_split
 from espalier.dvc_record import keep_record
 from espalier.errors import Notice, TryAgain
-from espalier.judging import Question, forgotten, front, judgement
+from espalier.judging import Question, empty_groups, forgotten, front, judgement
 from espalier.making.kept import Kept, drop_recorded_models
 from espalier.measures.device import latency_device, processor
 from espalier.models.folder import concepts_of
@@ -48,6 +48,8 @@ from espalier.report.terminal import print_tree
 from espalier.report.understanding.explain import explain
 from espalier.report.understanding.surrogates import check_surrogates
 from espalier.runtimes import RunLimits, runtime_named
+
+_SHOWN = 5  # classes that a sentence names
 
 
 def run(root: Path) -> None:
@@ -158,6 +160,20 @@ def _warn_of_other_devices(root: Path, params: Params) -> None:
                 Notice,
                 stacklevel=3,
             )
+
+
+def _warn_of_unknown_classes(question: Question, task: Task) -> None:
+    """Warn of classes of which the test split has no example."""
+    empty = empty_groups(task.groups(question.targets, question.classes))
+    if empty:
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        warnings.warn(
+            f"Expected test examples of each class; found none of {', '.join(map(repr, empty[:_SHOWN]))}{more}: "
+            "nothing bounds what a model loses there, so its `worst_class_drop` may be 100 points. Add test examples "
+            "of them, or leave that gate out.",
+            Notice,
+            stacklevel=3,
+        )
 
 
 def _put_former_reports_back(root: Path) -> None:
@@ -282,6 +298,7 @@ def _judge(
     outputs: Mapping[str, np.ndarray], questions: Mapping[str, Question], task: Task
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row of figures per model, and a row per model and group."""
+    _warn_of_unknown_classes(questions[TEACHER], task)
     figures, classes = {}, []
     for name, question in questions.items():
         own = outputs[name][question.examples]

@@ -14,6 +14,7 @@ _AT_LEAST = ("examples", "torch_agreement")  # gates whose bound is the smallest
 _DROPS = ("drop", "champion_drop", "worst_class_drop")  # gates whose bound is a margin
 _HEAD_DROP = ".drop_high"  # ending of the columns of the drops of heads
 _COUNTS = ("examples", "bytes", "memory")  # gates whose values are whole numbers
+_REASONS = {("worst_class_drop", 1.0): ", as of a class without test examples"}
 _ALL = "all classes of the data"
 _ONE_DEVICE = "one device of all latencies"
 _REMEDY = (
@@ -248,7 +249,8 @@ def _verdict(gate: str, bound: float, figures: Figures) -> Verdict:
         return Verdict(gate, should, "no version has the alias", passed=True)
     if not math.isfinite(value):
         return Verdict(gate, should, "could not be evaluated", passed=False)
-    return Verdict(gate, should, _text(gate, value), _satisfies(gate, value, bound))
+    found = f"{_text(gate, value)}{_REASONS.get((gate, value), '')}"
+    return Verdict(gate, should, found, _satisfies(gate, value, bound))
 
 
 def _verdict_of_head(head: str, bound: float, figures: Figures) -> Verdict:

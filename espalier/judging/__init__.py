@@ -10,7 +10,7 @@ from espalier.judging.comparison import Comparison, compare, forgotten
 from espalier.judging.drop import drop_interval
 from espalier.judging.drop_bounds import DropBounds, drop_bounds
 from espalier.judging.front import front
-from espalier.judging.groups import group_drops, worst
+from espalier.judging.groups import empty_groups, group_drops, worst
 from espalier.judging.holm import holm
 from espalier.judging.interval import LEVEL, Interval, non_inferior
 from espalier.judging.judgement import judgement
@@ -34,6 +34,7 @@ __all__ = [
     "determination",
     "drop_bounds",
     "drop_interval",
+    "empty_groups",
     "expected_calibration_error",
     "forgotten",
     "front",

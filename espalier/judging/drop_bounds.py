@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espalier.judging.comparison import compare
-from espalier.judging.groups import group_drops
+from espalier.judging.groups import group_drops, largest_bound
 from espalier.judging.interval import LEVEL
 from espalier.prediction import Heads, Task
 
@@ -17,7 +17,7 @@ class DropBounds:
 
     Attributes:
         drop: bound of all examples.
-        worst_class_drop: largest bound of a group, corrected for the number of groups.
+        worst_class_drop: largest bound of a group, corrected for the number of groups; 1 if one has no example.
         head_drops: bound of each head alone, by its name.
     """
 
@@ -73,4 +73,4 @@ def _worst_group(
     """The largest upper bound of a group of examples."""
     groups = task.groups(targets, classes)
     drops = group_drops(groups, scores, former, level, disjoint=task.disjoint)
-    return float(drops["drop_high"].max())
+    return largest_bound(groups, drops)

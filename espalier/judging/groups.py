@@ -65,6 +65,20 @@ def _row(
     }
 
 
+def empty_groups(groups: Mapping[str, np.ndarray]) -> list[str]:
+    """The groups without an example; none if all are, since all examples are judged as one group then."""
+    empty = [name for name, mask in groups.items() if not mask.any()]
+    return empty if len(empty) < len(groups) else []
+
+
+def largest_bound(groups: Mapping[str, np.ndarray], drops: pd.DataFrame) -> float:
+    """The drop that no group exceeds, as sure as the intervals of `group_drops` are.
+
+    It is 1 where a group has no example: nothing bounds what a model loses there.
+    """
+    return 1.0 if empty_groups(groups) else float(drops["drop_high"].max())
+
+
 def worst(drops: pd.DataFrame) -> pd.Series:
     """The row of the group with the largest drop; between equal drops, with the larger upper bound."""
     return drops.sort_values(["drop", "drop_high"], ascending=False, kind="stable").iloc[0]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from espalier.judging.comparison import compare
 from espalier.judging.further import further_figures
-from espalier.judging.groups import group_drops, worst
+from espalier.judging.groups import group_drops, largest_bound, worst
 from espalier.judging.interval import LEVEL
 from espalier.judging.mean_score import mean_score
 from espalier.prediction import Heads, Task
@@ -49,10 +49,11 @@ def judgement(
     comparison = compare(scores, former_scores)
     further: Mapping[str, float | str]
     if isinstance(task, Heads):
-        further, drops = _heads(task, targets, outputs, reference, level)
+        further, drops, bound = _heads(task, targets, outputs, reference, level)
     else:
         groups = task.groups(targets, classes)
         drops = group_drops(groups, scores, former_scores, level, disjoint=task.disjoint)
+        bound = largest_bound(groups, drops)
         further = further_figures(task, targets, outputs, classes)
     drops = drops.rename(columns={"score": headline})
     figures: dict[str, float | str] = {
@@ -69,7 +70,7 @@ def judgement(
         "forgotten": comparison.lost,
         "worst_class": str(worst(drops)["class"]),
         "worst_class_drop": float(drops["drop"].max()),
-        "worst_class_drop_high": float(drops["drop_high"].max()),
+        "worst_class_drop_high": bound,
         **further,
     }
     if reference is None:  # its loss against itself is known
@@ -89,13 +90,13 @@ def _heads(
     outputs: np.ndarray,
     reference: np.ndarray | None,
     level: float,
-) -> tuple[dict[str, float | str], pd.DataFrame]:
-    """The figures of every head, and the rows of its groups.
+) -> tuple[dict[str, float | str], pd.DataFrame, float]:
+    """The figures of every head, the rows of its groups, and the drop that no group exceeds.
 
     Groups of different heads share examples, so each head has an equal part of the error.
     """
     figures: dict[str, float | str] = {}
-    tables = []
+    tables, bounds = [], []
     for head in task.heads:
         found, drops = judgement(
             head.task,
@@ -105,8 +106,9 @@ def _heads(
             head.classes,
             1 - (1 - level) / len(task.heads),
         )
+        bounds.append(float(found["worst_class_drop_high"]))
         own = {key: value for key, value in found.items() if key not in _TOGETHER}
         figures |= {f"{head.name}.{key}": value for key, value in own.items()}
         drops["class"] = f"{head.name}: " + drops["class"].astype(str)
         tables.append(drops.rename(columns={head.task.headline.name: "score"}))
-    return figures, pd.concat(tables, ignore_index=True)
+    return figures, pd.concat(tables, ignore_index=True), max(bounds)

@@ -171,6 +171,16 @@ def test_gates_call_the_documented_criterion(monkeypatch):
     assert asked == [(getattr(GOOD, gate), BOUNDS[gate]) for gate in drops]
 
 
+def test_a_class_without_test_examples_is_named_as_the_reason():
+    (verdict,) = [
+        one
+        for one in judge(Gates(worst_class_drop=0.5), replace(GOOD, worst_class_drop=1.0))
+        if one.gate == "worst_class_drop"
+    ]
+    assert not verdict.passed
+    assert verdict.found == "100.00 points, as of a class without test examples"
+
+
 def test_each_head_is_held_to_its_own_margin():
     figures = replace(GOOD, head_drops={"colour": 0.02, "price": 0.08})
     assert failed(figures, Gates(head_drops={"colour": 0.02, "price": 0.08})) == []

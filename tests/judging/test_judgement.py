@@ -14,6 +14,7 @@ from espalier.errors import BadInput
 from espalier.judging import (
     Question,
     compare,
+    drop_bounds,
     drop_interval,
     expected_calibration_error,
     front,
@@ -196,7 +197,7 @@ def test_the_judgement_says_the_same_as_its_parts(drawn):
     assert (figures["examples"], figures["not_finite"]) == (400, 0)
     assert figures["worst_class"] == worst(drops)["class"]
     assert figures["worst_class_drop"] == drops["drop"].max()
-    assert figures["worst_class_drop_high"] == drops["drop_high"].max()
+    assert figures["worst_class_drop_high"] == 1  # there is no fox
     assert (
         0
         < figures["drop_low"]
@@ -307,6 +308,20 @@ def test_where_no_group_has_an_example_all_are_one():
     assert list(rows["class"]) == ["all examples"]
     assert figures["worst_class_drop"] == pytest.approx(figures["drop"])
     assert figures["worst_class_drop_high"] == pytest.approx(figures["drop_high"])
+
+
+@pytest.mark.parametrize("task", [CLASSIFICATION, Multilabel()], ids=["labels", "sets of labels"])
+def test_nothing_bounds_the_drop_of_a_class_without_test_examples(task):
+    random = np.random.default_rng(0)
+    outputs = random.normal(size=(40, 3))
+    labels = np.arange(40) % 2  # never the third class
+    targets = labels if task.disjoint else np.eye(3, dtype=np.uint8)[labels]
+    figures, rows = judgement(task, targets, outputs, outputs, "xyz")
+    assert list(rows["class"]) == ["x", "y"]
+    assert figures["worst_class_drop_high"] == 1
+    assert drop_bounds(task, targets, outputs, outputs, "xyz").worst_class_drop == 1
+    targets[:3] = [0, 1, 2] if task.disjoint else np.eye(3)
+    assert judgement(task, targets, outputs, outputs, "xyz")[0]["worst_class_drop_high"] < 1
 
 
 def test_a_model_without_test_examples_is_refused():

@@ -39,10 +39,17 @@ def shared_data() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file first, and last the files that leave Prefect's and MLflow's threads in the process.
 
-    A process forked from one with such threads, as a DataLoader's worker is, now and then fails when it ends.
+    A process forked from one with such threads, as a DataLoader's worker is, now and then fails when it ends. Of the
+    last ones the longest come first, so that no worker is left alone with it.
     """
     order = {"test_pipeline.py": 0, "registry": 2, "tasks": 3, "flows": 3}
-    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 1))
+    long = (ROOT / "tests" / "flows" / "test_fleet.py", ROOT / "tests" / "flows" / "test_cli.py")
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        part = item.path.relative_to(ROOT / "tests").parts[0]
+        return order.get(part, 1), item.path not in long
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,6 +14,7 @@ from properties import (
     assert_explains,
     assert_input_untouched,
 )
+from selection import mostly_slow
 from torch import nn
 
 from espalier.coding import pack, share, unpack
@@ -58,7 +59,10 @@ def test_the_preprocessing_of_an_imported_network_is_packed_too(tmp_path):
     assert architecture_of(unpack(tmp_path / "x")).preprocessing == theirs
 
 
-@pytest.mark.parametrize("factory", ["espalier:lenet5", "espalier:mobilenet", "espalier:resnet"])
+@pytest.mark.parametrize(
+    "factory",
+    mostly_slow(["espalier:lenet5", "espalier:mobilenet", "espalier:resnet"], "espalier:resnet"),
+)
 def test_a_pruned_and_shared_network_is_unpacked_bit_for_bit(factory, tmp_path):
     case = next(case for case in NETWORKS if case.factory == factory)
     torch.manual_seed(3)

@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 from registry.servers import serving
+from selection import mostly_slow
 
 from espalier.commands import evaluate, make
 
@@ -62,6 +63,7 @@ def written(*folders):
     return {path: path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 def test_a_user_with_a_password_registers_and_promotes(evaluated, server):
     address, folder = server
     access = {
@@ -78,6 +80,7 @@ def test_a_user_with_a_password_registers_and_promotes(evaluated, server):
     ]
 
 
+@pytest.mark.slow
 def test_a_password_in_the_address_is_written_nowhere(evaluated, server):
     address, folder = server
     with_password = address.replace("://", f"://{USER}:{PASSWORD}@")
@@ -89,7 +92,9 @@ def test_a_password_in_the_address_is_written_nowhere(evaluated, server):
     ]
 
 
-@pytest.mark.parametrize("command", ["register", "promote", "models", "rollback"])
+@pytest.mark.parametrize(
+    "command", mostly_slow(["register", "promote", "models", "rollback"], "register")
+)
 def test_a_wrong_password_ends_in_one_sentence_without_it(evaluated, server, command):
     address, _ = server
     given = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": WRONG}

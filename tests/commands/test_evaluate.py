@@ -1,6 +1,7 @@
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sample_projects import call
 from espalier import files
 from espalier.commands import evaluate, show
 from espalier.data.prepared import read_dataset, read_split
+from espalier.data.writing import write_dataset, write_split
 from espalier.errors import BadInput, Notice, TryAgain
 from espalier.export.onnx import export
 from espalier.measures.device import processor
@@ -177,6 +179,21 @@ def test_a_model_that_was_pruned_by_latencies_of_another_device_is_named(project
         evaluate.run(project)
 
 
+def test_classes_without_test_examples_are_named(project):
+    prepared = project / "prepared"
+    dataset, path = read_dataset(prepared), prepared / "test.safetensors"
+    test = read_split(prepared, "test")
+    images, labels = test.inputs.numpy().copy(), test.targets.numpy().copy()
+    path.unlink()
+    write_split(path, images, np.flatnonzero(labels < 8), labels[labels < 8])
+    hashes = {**dataset.files, path.name: files.sha256(path)}
+    write_dataset(prepared, replace(dataset, files=hashes))
+    with pytest.warns(Notice, match="found none of '8', '9': nothing bounds"):
+        evaluate.run(project)
+    table = pd.read_csv(project / "reports" / "models.csv", index_col="model")
+    assert table.loc["student", "worst_class_drop_high"] == 1
+
+
 def test_a_model_without_finite_outputs_shows_in_every_figure(project):
     """And the others are judged as ever."""
     dataset, images = (
@@ -325,8 +342,8 @@ def with_other_data(root):
     ("edit", "named"),
     [
         (with_more_rounds, "evaluation"),
-        (with_another_student, "student"),
-        (with_other_data, "data"),
+        pytest.param(with_another_student, "student", marks=pytest.mark.slow),
+        pytest.param(with_other_data, "data", marks=pytest.mark.slow),
     ],
 )
 def test_inputs_edited_meanwhile_leave_the_former_reports(evaluated, monkeypatch, edit, named):

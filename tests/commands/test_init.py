@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from properties import assert_explains
+from selection import mostly_slow
 
 from espalier.commands import data, import_network, init, make, prepare
 from espalier.data.prepared import read_dataset
@@ -37,7 +38,7 @@ def photos(folder):
             Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", mostly_slow(RECIPES, "digits", "import", "table"))
 def test_a_recipe_gives_a_project_that_dvc_and_git_know(tmp_path, recipe):
     folder = tmp_path / "my photos"
     init.run(folder, recipe)
@@ -179,6 +180,7 @@ def test_outside_a_project_the_way_to_one_is_said(tmp_path):
     assert "espalier init DIR" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_experiment_of_dvc_leaves_valid_parameters(tmp_path):
     init.run(tmp_path, "digits")
     call(tmp_path, "git", "add", "--all")

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from examples_of_kinds import pixels_as_table, pixels_of_heads, texts_as_lines, tones
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import data, evaluate, make, models, prepare, register, show
@@ -110,7 +111,7 @@ CASES = {
 only_heads = pytest.mark.parametrize("built", ["heads"], indirect=True)
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=mostly_slow(CASES, "heads", "regression", "multilabel"))
 def built(request, tmp_path_factory, digits):
     """A project whose models are made, judged and registered."""
     write = CASES[request.param][0]

@@ -736,6 +736,7 @@ def test_stopped_it_says_so_and_run_again_it_ends_with_the_same_bits(gated, maki
     assert content_hash(project / "models" / "teacher") == whole
 
 
+@pytest.mark.slow
 def test_a_stage_that_waits_for_another_process_is_stopped_by_sigterm(gated, making):
     project = gated()
     first = making(project, 2)

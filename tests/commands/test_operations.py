@@ -10,6 +10,7 @@ import torch
 import yaml
 from cases import OPERATIONS
 from properties import assert_equal_outputs, assert_explains, example_of
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import make
@@ -183,7 +184,7 @@ def test_an_operation_changes_its_parent(user_package, name):
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
+    mostly_slow(NAMES, *QUICK),
 )
 def test_an_operation_that_was_stopped_ends_with_the_same_bits(
     user_package, name, tmp_path, monkeypatch
@@ -237,7 +238,10 @@ NEXT = [
 ]  # a circle through all of them
 
 
-@pytest.mark.parametrize(("one", "other"), NEXT)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [pair if pair[1] in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in NEXT],
+)
 def test_an_operation_comes_after_another(user_package, one, other):
     check(user_package, one, other)
 

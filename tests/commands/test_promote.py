@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from properties import assert_explains
 from registry.aliases import Place, crashing, exit_status
 from registry.projects import tiny as tiny_file
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import evaluate, make, models, promote, register, restore, rollback
@@ -324,7 +325,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", mostly_slow(CHANGES, "a damaged model", "other gates"))
 def test_a_change_of_what_decides_is_judged_again(project, change):
     assert find_unchanged(project) is not None
     CHANGES[change](project)

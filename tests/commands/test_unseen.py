@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cases import OPERATIONS
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import evaluate, make
@@ -43,7 +44,10 @@ def test_there_is_an_entry_of_every_kind():
     assert {operation.keys["by"] for operation in OPERATIONS} == set(KINDS)
 
 
-@pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
+NAMES = [operation.name for operation in OPERATIONS]
+
+
+@pytest.mark.parametrize("name", mostly_slow(NAMES, "distill", "prune-channels", "share"))
 def test_an_entry_is_made_without_the_test_split(blind, name):
     make.run(blind, name)
     assert files.verify(blind / "models" / name)

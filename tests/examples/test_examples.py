@@ -64,6 +64,7 @@ def test_a_method_needs_at_most_five_lines_of_espalier(project_root, name):
     assert 1 <= len(lines) <= 5
 
 
+@pytest.mark.slow
 def test_the_notebook_executes(project_root, digits):
     notebook = json.loads((project_root / "examples" / "own_loop.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sample_projects
+from selection import mostly_slow
 
 ESPALIER = str(Path(sys.executable).parent / "espalier")
 
@@ -125,7 +126,7 @@ def test_a_configured_server_that_is_away_is_worth_another_try(built_project, en
     )
 
 
-@pytest.mark.parametrize("times", [1, 5])
+@pytest.mark.parametrize("times", mostly_slow([1, 5], 5))
 @pytest.mark.parametrize(("sign", "own_server"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_stopped_run_stops_everything_with_one_line(
     built_project, environment, sign, own_server, times
@@ -176,6 +177,7 @@ def test_idle_runs_at_once_all_end_well_with_one_server(built_project, environme
     assert _processes_of(built_project) == []
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_and_the_run_goes_on(built_project, environment):
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     sample_projects.behave(built_project, "other", "note('ready')\ntime.sleep(3)")

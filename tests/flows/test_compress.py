@@ -102,7 +102,9 @@ def test_a_lost_registry_is_filled_again_though_dvc_sees_no_change(built_project
     assert sample_projects.events(built_project)[len(before) :] == ["register"]
 
 
-def test_only_a_changed_entry_and_its_descendants_are_made_again(built_project):
+def test_a_changed_entry_and_its_descendants_are_made_again_and_for_a_reverted_one_nothing(
+    built_project,
+):
     before = sample_projects.events(built_project)
     sample_projects.write_params(built_project, other={"keep_macs": 0.7})
     state = run(built_project)
@@ -110,6 +112,13 @@ def test_only_a_changed_entry_and_its_descendants_are_made_again(built_project):
     # registered.
     assert sample_projects.events(built_project)[len(before) :] == ["other", "evaluate"]
     assert state.message == "2 of 7 stages were made, 5 were unchanged."
+
+    sample_projects.write_params(built_project)
+    before = sample_projects.events(built_project)
+    assert run(built_project).is_completed()
+    assert (
+        sample_projects.events(built_project) == before
+    )  # DVC has the former results in its cache
 
 
 def test_other_branches_go_on_when_one_fails_and_nothing_incomplete_is_registered(root):
@@ -132,6 +141,7 @@ def test_other_branches_go_on_when_one_fails_and_nothing_incomplete_is_registere
     )
 
 
+@pytest.mark.slow
 def test_every_failure_is_listed(root):
     sample_projects.behave(root, "student", "end(2, 'No.')")
     sample_projects.behave(root, "other", "end(1, 'A defect.')")

@@ -183,6 +183,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_lost_worker_is_replaced_and_its_checkpoint_continued(fleet, project, tmp_path):
     """The processes are killed and the machine's folder is gone; only the remote has the checkpoint."""
     hand_over(project, {"gpu": ["teacher"]})

@@ -163,6 +163,7 @@ def test_a_failed_stage_leaves_its_curve_as_failed(project):
     assert len(live(project, HALF, FAILED)) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_marked_and_the_next_one_continues_its_curve(project, tmp_path, server):
     environment = sample_projects.ENVIRONMENT | server | {"HOME": str(tmp_path)}
     flow = subprocess.Popen(

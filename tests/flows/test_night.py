@@ -106,6 +106,7 @@ def test_a_branch_that_went_its_own_way_is_one_sentence_and_nothing_runs(clones)
     assert sample_projects.events(root) == []
 
 
+@pytest.mark.slow
 def test_without_an_upstream_only_data_are_fetched(root):
     state = night(root, fetch_first=True)
     assert state.is_completed(), state.message
@@ -121,6 +122,7 @@ def test_a_failed_run_is_reported_to_the_address(root, received):
     assert "teacher" in message["message"]
 
 
+@pytest.mark.slow
 def test_an_address_that_does_not_answer_is_a_warning(root):
     with_address(root, "http://127.0.0.1:9/")
     sample_projects.behave(root, "teacher", "import sys; sys.exit(2)")

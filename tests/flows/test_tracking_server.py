@@ -97,6 +97,7 @@ def move_champion(project, entry):
         move_alias(registry, request)
 
 
+@pytest.mark.slow
 def test_a_run_without_its_tracking_server_succeeds_and_the_next_one_fills_a_new_server(
     project, tmp_path
 ):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from models.onnx_files import EXPORTERS, Source, write_onnx
+from selection import mostly_slow
 from torch import nn
 from torch.nn import functional as F
 
@@ -31,11 +32,15 @@ SOURCES = (
     TRANSFORMER,
     Source("models.onnx_files:torch_transformer"),
 )
+FILES = list(itertools.product(SOURCES, EXPORTERS))
+QUICK = [
+    one for one in FILES if one[1] == "legacy" or one[0] in SOURCES[:2]
+]  # torch's newer exporter takes long
 
 
 @pytest.fixture(
     scope="module",
-    params=itertools.product(SOURCES, EXPORTERS),
+    params=mostly_slow(FILES, *QUICK),
     ids=lambda one: f"{one[0]}-{one[1]}",
 )
 def file(request, tmp_path_factory):

@@ -16,7 +16,12 @@ timm = pytest.importorskip("timm")
 @pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("resnet18", 64), ("mobilenetv3_small_050", 64), ("regnety_002", 64), ("convnextv2_atto", 64)],
+    [
+        ("mobilenetv3_small_050", 64),
+        ("convnextv2_atto", 64),
+        pytest.param("resnet18", 64, marks=pytest.mark.slow),
+        pytest.param("regnety_002", 64, marks=pytest.mark.slow),
+    ],
 )
 def test_a_network_is_cut_to_half_and_comes_back_from_its_folder(name, side, tmp_path):
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from mlflow import MlflowClient
+from selection import mostly_slow
 
 from espalier import files
 from espalier.registry import is_registered, missing, register
@@ -99,7 +100,17 @@ def edit(path, **changed):
     files.write_json(path, files.read_json(path) | changed)
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change",
+    mostly_slow(
+        CHANGES,
+        "gates",
+        "a bit of a model",
+        "a bit of a stored file",
+        "a moved alias",
+        "a cut memo",
+    ),
+)
 def test_each_change_voids_a_memo(checked, change):
     CHANGES[change](checked)
     assert not is_registered(checked.root)
@@ -123,7 +134,7 @@ SURROUNDINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("change", SURROUNDINGS)
+@pytest.mark.parametrize("change", mostly_slow(SURROUNDINGS, "another store", "a library"))
 def test_other_surroundings_void_a_memo(checked, monkeypatch, change):
     SURROUNDINGS[change](monkeypatch)
     assert not is_registered(checked.root)

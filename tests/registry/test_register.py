@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from onnx import TensorProto
 from registry.projects import HISTORY, TIMES, tiny
 from safetensors.numpy import load_file
+from selection import mostly_slow
 
 from espalier import files, models
 from espalier.errors import BadInput
@@ -312,7 +313,7 @@ def kill_at(project, patch, call, *, after):
         register(project.root, project.params)
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", mostly_slow([False, True], False))
 def test_a_registration_killed_anywhere_is_completed_without_duplicates(
     project, monkeypatch, after
 ):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import sample_projects
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import repair
@@ -86,9 +87,18 @@ def run(root, *words):
     )
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "lineage.json", ".dir"])
-@pytest.mark.parametrize("place", ["cache", "workspace", "cache of other files"])
-def test_an_intact_copy_replaces_a_damaged_one(project, place, name):
+DAMAGE = [
+    (place, name)
+    for place in ("cache", "workspace", "cache of other files")
+    for name in ("weights.safetensors", "lineage.json", ".dir")
+]
+
+
+@pytest.mark.parametrize(
+    "place_and_name", mostly_slow(DAMAGE, DAMAGE[0], DAMAGE[4], DAMAGE[8]), ids="-".join
+)
+def test_an_intact_copy_replaces_a_damaged_one(project, place_and_name):
+    place, name = place_and_name
     before, cache = bits(project), cache_of(project)
     output = next(one for one in read_outputs(project) if one.path == "models/student")
     listing = cache.listing(output.md5)

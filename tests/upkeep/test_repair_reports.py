@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import sample_projects
+from selection import mostly_slow
 
 from espalier import files
 from espalier.commands import repair
@@ -73,7 +74,7 @@ def is_up_to_date(root: Path) -> bool:
     return "up to date" in sample_projects.call(root, "dvc", "status")
 
 
-@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("removed", mostly_slow([False, True], False))
 @pytest.mark.parametrize("name", NAMES)
 def test_an_intact_copy_in_the_cache_replaces_damaged_reports(project, name, removed):
     before, path = bits(project), project / "reports" / name

@@ -18,6 +18,7 @@ def run(
     into: str | None = None,
     at: str | None = None,
     without_champion: str | None = None,
+    again: str | None = None,
 ) -> "list[Move]":
     """Promote within the project's registered model, or into another one.
 
@@ -28,18 +29,20 @@ def run(
         at: Address of the store of that model, in the form of `MLFLOW_TRACKING_URI`; the project's
             by default.
         without_champion: Reason to judge without a champion whose files are lost or take other inputs.
+        again: Reason to promote a content from which the alias was rolled back.
 
     Returns:
         The moves that were made.
 
     Raises:
-        BadInput: If `at` is given without `into`, or `without_champion` without `alias`; and as
-            `promote` and `promote_elsewhere`.
+        BadInput: If `at` is given without `into`, or a reason without `alias`; and as `promote` and
+            `promote_elsewhere`.
     """
-    if without_champion is not None and (alias is None or into is not None):
-        raise BadInput(
-            "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
-        )
+    for option, reason in (("--without-champion", without_champion), ("--again", again)):
+        if reason is not None and (alias is None or into is not None):
+            raise BadInput(
+                f"Expected {option} with --alias ALIAS and without --into; found it otherwise."
+            )
     if into is not None:
         # here: torch takes seconds
         from espalier.registry.promotion import promote_elsewhere
@@ -50,7 +53,7 @@ def run(
         raise BadInput("Expected --at together with --into NAME; found --at alone.")
     was_registered = is_registered(root)
     try:
-        return promote(root, alias, without_champion=without_champion)
+        return promote(root, alias, without_champion=without_champion, again=again)
     finally:
         if was_registered and not is_registered(root):  # because the promotion wrote to the store
             remember_check(root, read_params(root))

@@ -107,6 +107,13 @@ COMMANDS = (
                     "help": "judge without a champion whose files are lost or take other inputs; for the audit",
                 },
             ),
+            (
+                "--again",
+                {
+                    "metavar": "REASON",
+                    "help": "promote a model from which the alias was rolled back; for the audit",
+                },
+            ),
         ),
     ),
     Command(

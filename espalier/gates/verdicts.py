@@ -51,6 +51,8 @@ class Figures:
         teacher_device: device of the teacher's latencies; empty if it is unknown.
         current_device: device of the latencies that the store has of the version that the alias
             points to; empty if it is unknown, or there is no version.
+        rolled_back: who moved the alias back from this content, when, and the way on; empty for a content
+            from which it was not rolled back.
     """
 
     examples: int
@@ -76,6 +78,7 @@ class Figures:
     device: str = ""
     teacher_device: str = ""
     current_device: str = ""
+    rolled_back: str = ""
 
     @classmethod
     def of(
@@ -199,7 +202,16 @@ def _unconditional(figures: Figures) -> list[Verdict]:
             figures.finite,
         ),
         Verdict("data", figures.current_data[:12], figures.data[:12] or "unknown", same_data),
+        *_not_rolled_back(figures),
     ]
+
+
+def _not_rolled_back(figures: Figures) -> list[Verdict]:
+    """The verdict on a content from which the alias was rolled back; none on another."""
+    if not figures.rolled_back:
+        return []
+    found = f"rolled back {figures.rolled_back}"
+    return [Verdict("rollback", "never rolled back from", found, passed=False)]
 
 
 def _same_classes(figures: Figures) -> list[Verdict]:

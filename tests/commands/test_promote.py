@@ -517,6 +517,40 @@ def test_back_is_the_same_way_and_only_to_what_was_champion_before(project):
     assert_explains(refused.value, f"version {moves[1].to}, which it has now")
 
 
+def test_the_night_after_a_rollback_does_not_undo_it(project, capsys):
+    allow(project, "better", drop=0.5)
+    promote.run(project)
+    capsys.readouterr()
+    rollback.run(project)
+    assert "--alias champion --again REASON" in capsys.readouterr().out
+    for _ in range(2):  # the second night repeats the first by its memo
+        with pytest.raises(
+            RefusedError, match=r"better: rollback rolled back by .* --again REASON"
+        ):
+            promote.run(project)
+    assert champion(project) == ("good", "better")
+    assert refused_gates(project) == {"better": ["rollback"]}
+
+    promote.run(project, alias="champion", again="its camera was broken")
+    assert champion(project) == ("better", "good")
+    last = Audit(client_of(project), "digits").moves()[-1]
+    assert last.reason == "promoted again: its camera was broken"
+    promote.run(project)  # from now on as any other
+    assert champion(project) == ("better", "good")
+
+
+def test_a_wrong_name_in_one_policy_is_refused_before_another_alias_moves(project):
+    allow(project, "better", drop=0.5)
+    path = project / "mlflow" / "gates.yaml"
+    policies = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(policies | {"fast": {"candidates": ["gone"], "gates": {}}}))
+    before = champion(project)
+    with pytest.raises(BadInput) as refused:
+        promote.run(project)
+    assert_explains(refused.value, "gone", "candidates")
+    assert champion(project) == before
+
+
 def test_rollback_after_a_crash_before_previous_was_set_restores_the_former_champion(
     project,
 ):

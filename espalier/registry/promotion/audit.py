@@ -30,6 +30,7 @@ from espalier.registry.versions import quoted
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+ROLLED_BACK = "rolled back"  # reason of a move by `espalier rollback`
 REPORT = "gates.json"  # name of the gate report in the run of a promotion
 _PREFIX = "espalier."  # of the tags; their names and values are in existing stores
 _HERE = "here."  # of the tags with the numbers of this store, in lines that were restored

@@ -9,7 +9,11 @@ from espalier.registry.promotion.unchanged import find_unchanged
 
 
 def promote(
-    root: Path, alias: str | None = None, *, without_champion: str | None = None
+    root: Path,
+    alias: str | None = None,
+    *,
+    without_champion: str | None = None,
+    again: str | None = None,
 ) -> list[Move]:
     """Judge all candidates, and move the aliases of `mlflow/gates.yaml` that a better model may get.
 
@@ -20,6 +24,7 @@ def promote(
         alias: The only alias to move; all by default.
         without_champion: Reason to judge without a champion whose files are lost or take other inputs; it is in the
             audit.
+        again: Reason to promote a content from which the alias was rolled back; it is in the audit.
 
     Returns:
         The moves that were made; an alias that points to the chosen model already is not moved, unless the
@@ -30,12 +35,12 @@ def promote(
         RefusedError: If no candidate passes, for at least one alias; the other aliases were moved.
         ConcurrentMoveError: If another process moved the alias meanwhile.
     """
-    unchanged = None if without_champion else find_unchanged(root, alias)
+    unchanged = None if without_champion or again else find_unchanged(root, alias)
     if unchanged is None:
         # here: torch takes seconds
-        from espalier.registry.promotion.procedure import judge_and_move
+        from espalier.registry.promotion.procedure import Exceptions, judge_and_move
 
-        return judge_and_move(root, alias, without_champion=without_champion)
+        return judge_and_move(root, alias, Exceptions(without_champion, again))
     sys.stdout.writelines(f"{one}\n" for one in unchanged.stays)
     if unchanged.refusals:
         raise RefusedError("\n".join(unchanged.refusals))

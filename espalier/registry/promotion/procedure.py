@@ -5,12 +5,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from espalier.errors import BadInput, EspalierError
-from espalier.gates import Policy, SplitUse, judge, read_policies, record_use, refuse_entries
+from espalier.gates import Policy, SplitUse, check_names, judge, read_policies, record_use
 from espalier.params import read_params
 from espalier.paths import GATES
 from espalier.registry.connection import connect, find_store
@@ -21,7 +21,7 @@ from espalier.registry.promotion.alias_moves import (
     move_alias,
     version_of_alias,
 )
-from espalier.registry.promotion.audit import REPORT, Move
+from espalier.registry.promotion.audit import REPORT, Audit, Move
 from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
@@ -35,6 +35,7 @@ from espalier.registry.promotion.gate_report import (
 )
 from espalier.registry.promotion.judgement import Judgement, choose_candidate
 from espalier.registry.promotion.policies import read_policy
+from espalier.registry.promotion.rolled_back import in_words, rolled_back
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.unchanged import MEMO, Unchanged
 from espalier.registry.promotion.webhook import send_webhook
@@ -50,19 +51,42 @@ from espalier.registry.versions import (
 )
 
 
+@dataclass(frozen=True)
+class Exceptions:
+    """Reasons, for the audit, to judge otherwise than usual.
+
+    Attributes:
+        without_champion: Reason to judge without a champion whose files are lost or take other inputs.
+        again: Reason to promote a content from which the alias was rolled back.
+    """
+
+    without_champion: str | None = None
+    again: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The reason of the move."""
+        if self.without_champion:
+            return f"promoted without the champion: {self.without_champion}"
+        return f"promoted again: {self.again}" if self.again else "promoted"
+
+
+_NONE = Exceptions()
+
+
 def judge_and_move(
-    root: Path, alias: str | None = None, *, without_champion: str | None = None
+    root: Path, alias: str | None = None, exceptions: Exceptions = _NONE
 ) -> list[Move]:
     """Judge all candidates, and move the aliases that a better model may get, see `entry.promote`."""
     before = take_state(root)
     policies = {alias: read_policy(root, alias)} if alias else read_policies(root / GATES)
     params = read_params(root)
-    refuse_entries(policies, params.names)
+    check_names(policies, params.names)
     evaluator = Evaluator.open(root, params)
     moves, refusals = [], []
     for name, policy in policies.items():
         try:
-            move = _promote_alias(evaluator, name, policy, without_champion)
+            move = _promote_alias(evaluator, name, policy, exceptions)
         except RefusedError as error:
             refusals.append(str(error))
             continue
@@ -76,16 +100,16 @@ def judge_and_move(
 
 
 def _promote_alias(
-    evaluator: Evaluator, alias: str, policy: Policy, without: str | None
+    evaluator: Evaluator, alias: str, policy: Policy, exceptions: Exceptions
 ) -> Move | None:
     """Promote the best candidate of one alias; None if the alias points to it already."""
-    settings = evaluator.params.registry
+    settings, without = evaluator.params.registry, exceptions.without_champion
     with tempfile.TemporaryDirectory() as draft, _registry(evaluator) as registry:
         complete_unfinished_moves(registry)
         sync_audit(registry)
         champion = _champion(registry, evaluator, alias, Path(draft, "champion"), without)
         version = champion.version if champion else version_of_alias(registry, alias)
-        judged = _judge(registry, evaluator, policy, alias, champion, leave_out=bool(without))
+        judged = _judge(registry, evaluator, policy, alias, champion, exceptions)
         candidates, chosen = judged.candidates, judged.chosen
         use = _say_use(registry, evaluator, policy, candidates, chosen)
         if judged.stays:
@@ -102,7 +126,7 @@ def _promote_alias(
             to=chosen.version,
             content=chosen.content,
             former_content=content_of(registry, version) if version else None,
-            reason=f"promoted without the champion: {without}" if without else "promoted",
+            reason=exceptions.reason,
             run=run,
             entry=chosen.entry,
             report=report,
@@ -161,8 +185,7 @@ def _judge(
     policy: Policy,
     alias: str,
     champion: Champion | None,
-    *,
-    leave_out: bool = False,
+    exceptions: Exceptions = _NONE,
 ) -> Judgement:
     """Judge the registered version of every candidate by the gates of a policy.
 
@@ -172,20 +195,27 @@ def _judge(
         policy: the policy of the alias.
         alias: name of the alias.
         champion: version that the alias points to; None without one.
-        leave_out: whether the gate `champion_drop` counts as if there were no champion. The gates of
+        exceptions: without the champion, the gate `champion_drop` counts as if there were none. The gates of
             classes and devices compare with it all the same.
     """
     entries = evaluator.candidates(policy)
     models = [read_model(evaluator.root, evaluator.params, entry) for entry in entries]
     versions = [_registered_version(registry, model) for model in models]
     champion_answers = evaluator.answers(champion.folder, champion.content) if champion else None
-    if champion_answers and leave_out:
+    if champion_answers and exceptions.without_champion:
         champion_answers = Answers(champion_answers.classes, None)
+    barred = (
+        {} if exceptions.again else rolled_back(Audit(registry.client, registry.name).moves(alias))
+    )
     candidates = []
     for model, version in zip(models, versions, strict=True):
         damage = _damage(registry, version, model)
         figures = evaluator.figures(model.entry, champion_answers, damage)
-        figures = replace(figures, current_device=champion.device if champion else "")
+        figures = replace(
+            figures,
+            current_device=champion.device if champion else "",
+            rolled_back=in_words(barred[model.content]) if model.content in barred else "",
+        )
         verdicts = judge(policy.gates, figures)
         candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))
     candidates = correct(

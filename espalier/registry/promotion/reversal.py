@@ -13,8 +13,9 @@ from espalier.registry.promotion.alias_moves import (
     previous_version,
     version_of_alias,
 )
-from espalier.registry.promotion.audit import Audit, Move, State
+from espalier.registry.promotion.audit import ROLLED_BACK, Audit, Move, State
 from espalier.registry.promotion.audit_sync import sync_audit
+from espalier.registry.promotion.rolled_back import way_on
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import Registry, fetch
 
@@ -68,7 +69,7 @@ def rollback(
             to=target,
             content=promotion.content,
             former_content=former,
-            reason="rolled back",
+            reason=ROLLED_BACK,
             run=promotion.run,
             entry=promotion.entry,
             report=promotion.report,
@@ -76,6 +77,10 @@ def rollback(
         move = move_alias(registry, request)
     send_webhook(settings.webhook, name, move)
     sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
+    if within is None:
+        sys.stdout.write(
+            f"No promotion moves it to the content of {move.former} again: {way_on(alias)}\n"
+        )
     return move
 
 

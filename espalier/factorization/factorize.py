@@ -19,7 +19,7 @@ from espalier.factorization.ranks import Candidate, choose_ranks, largest_saving
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.attention import Attention
 from espalier.models.equivalence import check_equal_outputs
-from espalier.models.layer_names import is_inside
+from espalier.models.layer_names import check_kept, is_inside
 from espalier.models.structure import masked_weights, replace_layer, shared_weights
 
 _READERS = (Attention, nn.TransformerEncoderLayer)  # they use the weights of their layers
@@ -107,10 +107,7 @@ def _check_target(keep_macs: float | None, keep_parameters: float | None) -> tup
 def _check_arguments(network: nn.Module, align: int, keep: Collection[str]) -> None:
     if align < 1:
         raise BadInput(f"Expected `align` of at least 1; found {align}.")
-    names = {name for name, _ in network.named_modules()}
-    unknown = sorted(set(keep) - names)
-    if unknown:
-        raise BadInput(f"Expected names of layers of the network in `keep`; found {unknown[0]!r}.")
+    check_kept(network, keep)
 
 
 def _candidates(

@@ -12,6 +12,7 @@ from espalier.distillation.features import (
     Layer,
     OwnFront,
     default_pairs,
+    has_positions,
     layers,
 )
 from espalier.distillation.losses import FEATURES
@@ -33,7 +34,6 @@ from espalier.seeds import seed_all
 from espalier.training.device import autocast
 from espalier.training.loss_inputs import Objective
 
-_MAPPED = 3  # dimensions of an example with channels and two axes of positions
 # keys of a loss that the weighted sum uses; all others are arguments of the loss function
 _OF_THE_SUM = ("loss", "weight", "head", "classes", "focus", "class_weights", "pairs")
 
@@ -81,7 +81,7 @@ def _refuse_without_positions(job: Job[Taught]) -> None:
     Raises:
         BadInput: if the inputs are others.
     """
-    if len(job.data.input_shape) != _MAPPED:
+    if not has_positions(job.data.input_shape):
         plural = job.data.dataset.input.plural
         raise BadInput(
             f"Expected losses between layers of {job.name} with inputs of channels and two axes of "

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from espalier.errors import BadInput
 from espalier.models.graph import Example, doubled, evaluating
+from espalier.models.layer_names import check_kept
 from espalier.pruning.blocks import PrunableBlocks
 from espalier.pruning.channels import PrunableChannels, verify_cut
 from espalier.pruning.costs import one_tensor
@@ -119,7 +119,7 @@ def prune_by_spec(
     Raises:
         BadInput: if the network cannot be traced or cut, or the target is out of reach.
     """
-    _check_layers(network, spec.keep)
+    check_kept(network, spec.keep)
     inputs = doubled(example)
     batch = inputs if isinstance(example, tuple) else inputs[0]
     with evaluating(network):
@@ -153,9 +153,3 @@ def _remove(
     check_values(network, smaller, groups, kept, example)
     record_kept_outputs(smaller, KeptOutputs.of(groups, kept))
     return smaller
-
-
-def _check_layers(network: nn.Module, keep: tuple[str, ...]) -> None:
-    unknown = sorted(set(keep) - {name for name, _ in network.named_modules()})
-    if unknown:
-        raise BadInput(f"Expected names of layers of the network in `keep`; found {unknown[0]!r}.")

@@ -96,6 +96,21 @@ def print_layers(
         console.print(note, style="dim", highlight=False)
 
 
+def print_weights(
+    layers: Mapping[str, tuple[str, tuple[int, ...]]], console: Console | None = None
+) -> None:
+    """Print the layers of a model with their kinds and weights.
+
+    Args:
+        layers: kind of each layer and shape of its weights, by name.
+        console: where to print; standard output by default.
+    """
+    shown = Table("layer", "kind", "weights", box=None, pad_edge=False, header_style="bold")
+    for name, (kind, shape) in layers.items():
+        shown.add_row(printable(name), printable(kind), _spelled(shape))
+    _console(console).print(shown)
+
+
 def printable(text: str) -> Text:
     r"""Text from a file or a store, without rich's markup, and with control characters as `\\xNN`."""
     shown = [one if one.isprintable() else repr(one)[1:-1] for one in text]
@@ -161,5 +176,5 @@ def _percent(row: Row, metric: str) -> str:
     return f"{value:.1f} ({low:.1f}..{high:.1f})"
 
 
-def _spelled(shape: Shape) -> str:
+def _spelled(shape: tuple[int, ...]) -> str:
     return " x ".join(str(side) for side in shape)

@@ -18,6 +18,7 @@ from espalier.data.prepared import read_dataset, read_split
 from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.making.teachers import bank_of
+from espalier.models import load
 from espalier.models.folder import content_hash
 from espalier.params import read_params
 from espalier.paths import content_files
@@ -218,14 +219,19 @@ def test_outputs_that_are_classes_have_their_names_beside_the_file(built):
     assert path.name in content_files(files.read_manifest(path.parent))
 
 
-def test_layers_are_listed_where_losses_can_pair_them(built, capsys):
+def test_layers_are_listed_with_what_losses_can_pair_or_with_their_weights(built, capsys):
     root, kind, *_ = built
+    show.run(root, "student")
+    header, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
     if kind == "audio":
-        show.run(root, "student")
-        assert "pair in teacher" in capsys.readouterr().out
+        assert header[-3:] == ["pair", "in", "teacher"]
         return
-    with pytest.raises(BadInput, match="channels and two axes"):
-        show.run(root, "student")
+    assert header == ["layer", "kind", "weights"]
+    assert len(lines) > 1
+    modules = {
+        name: type(one).__name__ for name, one in load(root / "models" / "student").named_modules()
+    }
+    assert all(modules[name] == kind for name, kind, *_ in lines)
 
 
 def test_losses_of_other_tasks_are_refused_with_the_known_ones(built, tmp_path):

@@ -1,5 +1,6 @@
 """The layers of a network that can be paired with layers of another, and their output shapes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from espalier.errors import BadInput
 
-_MAPPED = 4  # dimensions of inputs with channels and two axes of positions
+_MAPPED = 3  # dimensions of an example with channels and two axes of positions
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # which are no blocks
 
 
@@ -56,6 +57,11 @@ def as_map(output: Tensor, image: tuple[int, int]) -> Tensor:
     return output if first or not last else output.permute(0, 3, 1, 2)
 
 
+def has_positions(shape: Sequence[int]) -> bool:
+    """Whether examples of a shape have channels and two axes of positions, as images and clips have."""
+    return len(shape) == _MAPPED
+
+
 def layers(network: nn.Module, example: Tensor) -> list[Layer]:
     """The layers that can be paired, in the order in which they end.
 
@@ -72,7 +78,7 @@ def layers(network: nn.Module, example: Tensor) -> list[Layer]:
         BadInput: if inputs have no positions in two axes.
     """
     recording = _run(network, example)
-    if example.ndim != _MAPPED:
+    if not has_positions(example.shape[1:]):
         raise BadInput(
             "Expected inputs of channels and two axes of positions, as images and clips have, whose "
             f"layers losses can pair; found inputs of the shape {tuple(example.shape[1:])}."

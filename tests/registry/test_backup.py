@@ -93,6 +93,10 @@ def test_a_database_in_place_is_not_replaced(registered, archive):
         restore.run(project.root, archive)
     with pytest.raises(BadInput, match="not to exist yet"):
         backup.run(project.root, archive)
+    with pytest.raises(
+        BadInput, match="absent to exist"
+    ):  # before one is asked to move the database
+        restore.run(project.root, archive.with_name("absent"))
     assert files.sha256(project.root / STORE / "mlflow.db") == before
 
 

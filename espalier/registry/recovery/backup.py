@@ -84,21 +84,19 @@ def unpack(store: Store, archive: Path) -> int:
         TryAgain: If one process holds the lock of the store for too long.
     """
     database = _local(store)
-    with locked(store):
-        if database.exists():
+    with locked(store), _opened(archive) as backup:
+        hashes = _read_list(archive, backup)
+        _check(archive, backup, hashes)
+        if database.exists():  # last: a database is not moved away for an archive that is none
             raise BadInput(
                 f"Expected no database in {store.shown} before a backup is restored; found one: move it "
                 "away first."
             )
-        with _opened(archive) as backup:
-            hashes = _read_list(archive, backup)
-            _check(archive, backup, hashes)
-            set_journals_aside(database)
-            names = sorted(hashes, key=lambda one: one == _DATABASE)
-            return sum(
-                _restore(backup, name, _target(store, database, name), hashes[name])
-                for name in names
-            )
+        set_journals_aside(database)
+        names = sorted(hashes, key=lambda one: one == _DATABASE)
+        return sum(
+            _restore(backup, name, _target(store, database, name), hashes[name]) for name in names
+        )
 
 
 def _local(store: Store) -> Path:

@@ -37,7 +37,9 @@ from espalier.interpreter import python_module
 from espalier.locks import is_locked, take_lock, try_lock
 
 _CLOSING = 10.0  # seconds that it may take to write its last data
-_READY = 120.0  # seconds that it may take to create a database
+_READY = (
+    600.0  # seconds that it may take to create a database; at a load of ten, 160 were not enough
+)
 _TICK = 0.5  # seconds between two checks that it is running
 _STARTS = 4  # a server that ends as often in one run is given up
 _AFTER_GIVING_UP = 60.0  # seconds in which the run may stop its stages and end
@@ -131,7 +133,7 @@ class Server:
             time.sleep(_TICK / 2)
         raise TryAgain(
             f"Expected the Prefect server of this project to answer at {self.url}; found no answer: see "
-            f"{self.log}, or set PREFECT_API_URL to another server."
+            f"{self.log}, set PREFECT_API_URL to another server, or make all stages by `dvc repro`, which needs none."
         )
 
     def end(self) -> None:

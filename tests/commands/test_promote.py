@@ -61,6 +61,9 @@ GATES = {
 }
 
 
+AGAIN = {"alias": "champion", "again": "it was rolled back to try the way back"}
+
+
 @pytest.fixture(scope="module")
 def built_project(tiny, tmp_path_factory):
     """A project with a good model, a better one, and one of each kind of bad ones; evaluated and registered."""
@@ -565,7 +568,7 @@ def test_rollback_after_a_crash_before_previous_was_set_restores_the_former_cham
         rollback.run(project)
         assert champion(project) == (former, to)
         if to == "better":
-            promote.run(project, alias="champion", again="the crash was none of the model's")
+            promote.run(project, **AGAIN)
     assert [move.state for move in Audit(client_of(project), "digits").moves()] == [State.DONE] * 6
 
 
@@ -698,7 +701,7 @@ def test_the_report_counts_candidates_and_promotions_on_the_same_test_split(proj
     assert (second["candidates"], second["models"], second["promotions"]) == (2, 2, 1)
     rollback.run(project)
     capsys.readouterr()
-    promote.run(project)
+    promote.run(project, **AGAIN)
     assert last_report(project)["test_split"]["promotions"] == 2  # a rollback decides nothing
     assert "promotions of digits decided before 2" in capsys.readouterr().out
 
@@ -720,7 +723,7 @@ def test_a_split_that_has_decided_too_often_is_named(project):
         promote.run(project)
     rollback.run(project)
     with pytest.warns(Notice, match=rf"at most 1 .*{split_hash(project)[:12]} has decided 2"):
-        promote.run(project)
+        promote.run(project, **AGAIN)
 
 
 def test_the_page_says_how_often_the_test_split_has_decided(project):
@@ -752,7 +755,7 @@ def test_holm_asks_more_of_each_of_several_candidates(project):
     rollback.run(project)
     allow(project, "better", "slow", **between, latency_ratio=2.0, policy={"correction": "holm"})
     with pytest.raises(RefusedError, match=r"better: drop"):
-        promote.run(project)
+        promote.run(project, **AGAIN)
     allow(project, "better", **between, policy={"correction": "holm"})
-    promote.run(project)  # of one candidate nothing is corrected
+    promote.run(project, **AGAIN)  # of one candidate nothing is corrected
     assert champion(project)[0] == "better"

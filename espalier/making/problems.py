@@ -8,7 +8,8 @@ from espalier.errors import BadInput
 from espalier.gates import check_names, read_policies
 from espalier.making.stage_dependencies import refuse_missing_sections, refuse_unknown_to_dvc
 from espalier.own_functions import own_function
-from espalier.params import BaseEntry, Params, read_params
+from espalier.params import BaseEntry, Params, Taught, read_params
+from espalier.params.losses import OutputLoss
 from espalier.paths import GATES, TEACHER
 
 
@@ -50,6 +51,8 @@ def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable
         for file in entry.own_files:
             yield partial(_check_file, root, name, file)
         yield partial(refuse_unknown_to_dvc, root, name, entry.own_files)
+        if isinstance(entry, Taught):
+            yield partial(_check_heads, name, entry, params)
 
 
 def _check_policies(root: Path, params: Params) -> None:
@@ -64,6 +67,15 @@ def _check_factory(name: str, factory: str, params: Params) -> None:
         find_factory(factory, params.trusted)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from None
+
+
+def _check_heads(name: str, entry: Taught, params: Params) -> None:
+    heads = params.data.heads
+    for loss in entry.terms:
+        head = loss.head if isinstance(loss, OutputLoss) else None
+        if head is not None and head not in heads:
+            known = ", ".join(heads) or "absent, since `data.heads` names none"
+            raise BadInput(f"{name}: Expected `head` of {loss.loss} to be {known}; found {head!r}.")
 
 
 def _check_function(name: str, place: str) -> None:

@@ -8,6 +8,12 @@ import yaml
 from espalier.making.problems import find_problems
 
 TEACHER = {"model": "espalier:resnet", "epochs": 1}
+TAUGHT = {
+    "from": "teacher",
+    "by": "distill",
+    "model": "espalier:mlp",
+    "losses": [{"loss": "labels", "head": "color"}],
+}
 CUT = {"from": "teacher", "by": "prune", "keep_macs": 0.5}
 
 
@@ -38,6 +44,11 @@ def declare(root, **content):
             ["own:score", "importable"],
         ),
         ({"teacher": {"by": "import", "model": "espalier:mlp", "weights": "no.pth"}}, ["no.pth"]),
+        (
+            {"data": {"heads": {"colour": {}, "cost": {}}}, "models": {"a": TAUGHT}},
+            ["a: ", "colour, cost", "'color'"],
+        ),
+        ({"models": {"a": TAUGHT}}, ["a: ", "data.heads", "'color'"]),
         ({"teacher": {"model": "espalier:mlp", "epochs": 0}}, ["epochs", "by: import"]),
     ],
 )

@@ -100,7 +100,7 @@ class Dataset:
 
     def model_files(self) -> dict[str, Any]:
         """JSON files in every model folder, of the kind of input and of the outputs, by their names."""
-        task, of_input = self.build_task(), self.input.model_files(self.facts)
+        task, of_input = self.build_task(), self.input.model_files(self.shape, self.facts)
         if isinstance(task, Heads):
             return {**of_input, HEADS: {head.name: head.description for head in task.heads}}
         if isinstance(task, Regression):

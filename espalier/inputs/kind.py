@@ -110,7 +110,7 @@ class InputKind(Protocol):
     def network_arguments(self, facts: Any) -> dict[str, Any]:
         """Arguments of factories that follow from the data, such as the size of a vocabulary."""
 
-    def model_files(self, facts: Any) -> dict[str, Any]:
+    def model_files(self, shape: tuple[int, ...], facts: Any) -> dict[str, Any]:
         """JSON files that a program needs to make the inputs of a model, by their names."""
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Front:

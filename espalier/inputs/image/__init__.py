@@ -101,9 +101,9 @@ class ImageInput:
         del facts
         return {}
 
-    def model_files(self, facts: ImageFacts) -> dict[str, Any]:
+    def model_files(self, shape: tuple[int, ...], facts: ImageFacts) -> dict[str, Any]:
         """None."""
-        del facts
+        del shape, facts
         return {}
 
     def own_front(self, preprocessing: dict[str, Any], shape: tuple[int, ...]) -> Preprocess:

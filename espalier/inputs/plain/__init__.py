@@ -45,9 +45,9 @@ class PlainInput:
         del facts
         return {}
 
-    def model_files(self, facts: Any) -> dict[str, Any]:
+    def model_files(self, shape: tuple[int, ...], facts: Any) -> dict[str, Any]:
         """None."""
-        del facts
+        del shape, facts
         return {}
 
     def parts(self, example: NDArray[Any], facts: Any) -> list[str]:

@@ -108,8 +108,9 @@ class TableInput(PlainInput):
         """The standardisation of numbers and the encoding of categories."""
         return TableFront(facts.categories, facts.mean, facts.std)
 
-    def model_files(self, facts: TableFacts) -> dict[str, Any]:
+    def model_files(self, shape: tuple[int, ...], facts: TableFacts) -> dict[str, Any]:
         """The columns in their order, each with its categories, whose places are their numbers."""
+        del shape
         return {COLUMNS: dict(zip(facts.columns, map(list, facts.categories), strict=True))}
 
     def parts(self, example: NDArray[np.float32], facts: TableFacts) -> list[str]:

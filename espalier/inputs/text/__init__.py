@@ -24,7 +24,7 @@ class TextFacts:
 
     Attributes:
         vocabulary: number of different tokens.
-        tokenizer: content of `tokenizer.json`, in the form of the library `tokenizers`.
+        tokenizer: content of the tokenizer, in the form of the library `tokenizers`.
     """
 
     vocabulary: int
@@ -93,9 +93,9 @@ class TextInput(PlainInput):
         """The size of the vocabulary."""
         return {"vocabulary": facts.vocabulary}
 
-    def model_files(self, facts: TextFacts) -> dict[str, Any]:
-        """The tokenizer."""
-        return {TOKENIZER: facts.tokenizer}
+    def model_files(self, shape: tuple[int, ...], facts: TextFacts) -> dict[str, Any]:
+        """The tokenizer, which cuts and pads texts to the length of an example."""
+        return {TOKENIZER: Tokenizer(facts.tokenizer).of_length(shape[0])}
 
     def parts(self, example: NDArray[np.int32], facts: TextFacts) -> list[str]:
         """The tokens of a text; unknown ones as `[?]`."""

@@ -16,6 +16,12 @@ _SPECIAL = ["[PAD]", "[?]"]  # tokens 0 and 1
 ASCII_WORD = r"[!-/:-@\[-`{-~]|[^ \t\n\r\v\f!-/:-@\[-`{-~]+"
 """A punctuation mark of ASCII, or characters up to the next mark or space of ASCII."""
 
+_PLAIN: dict[str, Any] = {"truncation": None, "padding": None, "added_tokens": []}
+"""Settings with which a text has the tokens of its words alone.
+
+Added tokens are found in texts: `[PAD]` would be padding in mid-text, where it is three words.
+"""
+
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _RARE = 2  # words that are seen less often in train are unknown
 
@@ -55,12 +61,30 @@ class Tokenizer:
         learned.train_from_iterator(texts, trainer)
         content = json.loads(learned.to_str())
         if policy.tokens == "ascii_words":
-            content["added_tokens"] = []  # `[PAD]` in a text is three words, as in a deployed file
+            content["added_tokens"] = []
         return cls(content)
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return _library().Tokenizer.from_str(json.dumps(self.content))
+        return _library().Tokenizer.from_str(json.dumps(self.content | _PLAIN))
+
+    def of_length(self, length: int) -> dict[str, Any]:
+        """The content of a file that also cuts and pads texts, for the input of a deployed file."""
+        truncation = {
+            "direction": "Right",
+            "max_length": length,
+            "strategy": "LongestFirst",
+            "stride": 0,
+        }
+        padding = {
+            "strategy": {"Fixed": length},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": PADDING,
+            "pad_type_id": 0,
+            "pad_token": _SPECIAL[PADDING],
+        }
+        return self.content | _PLAIN | {"truncation": truncation, "padding": padding}
 
     @property
     def size(self) -> int:

@@ -20,6 +20,7 @@ from espalier.inputs.table.columns import is_missing
 from espalier.settings.tasks import TaskName, TaskSettings
 
 Names = tuple[str, ...]
+_SEPARATORS = r"[;|]"  # of the names of a set in a text
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,28 @@ def refuse_missing(place: str, values: pd.Series, way_out: str) -> None:
         )
 
 
+def with_empty_sets(columns: Sequence[pd.Series], task: TaskName | None) -> list[pd.Series]:
+    """The columns of labels; where labels are sets, a missing one is the empty set.
+
+    Args:
+        columns: a column for each file.
+        task: task of the labels; None lets it follow from the labels of all files that are there.
+    """
+    values = pd.concat(columns, ignore_index=True).astype(object)
+    present = values[~values.map(is_missing).astype(bool)]
+    if (task or (_inferred(present) if len(present) else None)) != "multilabel":
+        return list(columns)
+    return [
+        column.astype(object).map(lambda value: () if is_missing(value) else value)
+        for column in columns
+    ]
+
+
+def are_separated(values: pd.Series) -> bool:
+    """Whether some labels are texts of several names, which are sets if the task says so."""
+    return any(isinstance(value, str) and re.search(_SEPARATORS, value) for value in values)
+
+
 def _inferred(values: pd.Series) -> TaskName:
     """The task that labels are for; a single number that is not whole is more likely a mistake."""
     if values.map(_is_list).all():
@@ -181,7 +204,7 @@ def _is_whole_in_text(value: Any) -> bool:
 
 def _members(value: Any) -> list[Any]:
     if isinstance(value, str):
-        return [part.strip() for part in re.split(r"[;|]", value) if part.strip()]
+        return [part.strip() for part in re.split(_SEPARATORS, value) if part.strip()]
     return list(value) if _is_list(value) else [value]
 
 

@@ -11,7 +11,7 @@ from espalier.data.columns import LABELS, find_columns
 from espalier.data.folders import endings_of
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
-from espalier.data.labels import Labels, Names
+from espalier.data.labels import Labels, Names, with_empty_sets
 from espalier.data.separated import read_separated
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import ExampleFile, read_splits, splits_of_examples, splits_of_rows
@@ -117,9 +117,9 @@ def _labels(
     ]
 
     def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
-        del task
         own = [column if settings.heads else labels[0] for labels in each]
-        return [(table[name], None) for table, name in zip(tables, own, strict=True)]
+        columns = [table[name] for table, name in zip(tables, own, strict=True)]
+        return [(values, None) for values in with_empty_sets(columns, task)]
 
     return read_all_labels(folder, str(folder), read_column, each[0][0], settings)
 

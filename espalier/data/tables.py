@@ -13,7 +13,14 @@ from espalier.data.columns import LABELS, find_columns
 from espalier.data.contents import readable_name, visible
 from espalier.data.heads import label_columns, read_all_labels, required_columns
 from espalier.data.json_lines import read_json_lines
-from espalier.data.labels import Labels, Names, names_in_metadata, refuse_missing
+from espalier.data.labels import (
+    Labels,
+    Names,
+    are_separated,
+    names_in_metadata,
+    refuse_missing,
+    with_empty_sets,
+)
 from espalier.data.separated import read_separated
 from espalier.data.source import Chunk, frame
 from espalier.data.split_names import read_splits, splits_of_rows
@@ -134,12 +141,10 @@ def _labels(folder: Path, parts: Sequence[_File], name: str, settings: DataSetti
     place = parts[0].path if len(parts) == 1 else folder
 
     def read_column(column: str, task: TaskName | None) -> list[tuple[pd.Series, Names | None]]:
+        filled = with_empty_sets([part.table[column] for part in parts], task)
         return [
-            (
-                _complete(part.path, part.table[column], column, task),
-                names_in_metadata(part.metadata, column),
-            )
-            for part in parts
+            (_complete(part.path, values, column), names_in_metadata(part.metadata, column))
+            for part, values in zip(parts, filled, strict=True)
         ]
 
     return read_all_labels(folder, str(place), read_column, name, settings)
@@ -221,15 +226,16 @@ def _refuse_other_columns(parts: Sequence[_File], columns: list[str]) -> None:
             )
 
 
-def _complete(path: Path, column: pd.Series, name: str, task: TaskName | None) -> pd.Series:
-    """The labels of a file; where they are sets, a missing one is the empty set.
+def _complete(path: Path, column: pd.Series, name: str) -> pd.Series:
+    """The labels of a file.
 
     Raises:
         BadInput: if one is missing.
     """
-    if task == "multilabel":
-        return column.astype(object).mask(column.map(is_missing).astype(bool), "")
-    refuse_missing(f"the column `{name}` of {path}", column, "give it one, or remove it")
+    way_out = "give it one, or remove it"
+    if are_separated(column):
+        way_out += "; with `task: multilabel` it is the empty set"
+    refuse_missing(f"the column `{name}` of {path}", column, way_out)
     return column.astype(object)
 
 

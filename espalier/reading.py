@@ -32,6 +32,27 @@ def reading(path: Path, form: str, remedy: str = "") -> Iterator[None]:
         raise BadInput(f"Expected {path} to be {form}; found: {reason_of(error)}.{end}") from None
 
 
+@contextmanager
+def reading_text(path: Path, form: str) -> Iterator[None]:
+    """Name a file of characters in the errors of the library that reads it inside the block.
+
+    Args:
+        path: the file.
+        form: form of its content, such as `a sound table`.
+
+    Raises:
+        BadInput: if it is not in UTF-8, and for the library's other errors.
+    """
+    with reading(path, f"{form} in UTF-8"):
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise BadInput(
+                f"Expected {path} to be {form} in UTF-8; found another encoding, by which "
+                f"{reason_of(error)}: save it as UTF-8."
+            ) from None
+
+
 def refuse_special(path: Path, form: str = "a file") -> None:
     """Refuse a path at which there is no file.
 

@@ -16,7 +16,7 @@ from espalier.data.separated import read_separated
 from espalier.data.source import WHOLE, frame
 from espalier.data.split_names import ExampleFile, read_splits, splits_of_examples, splits_of_rows
 from espalier.errors import BadInput
-from espalier.reading import reading
+from espalier.reading import reading_text
 from espalier.settings.data import Columns, DataSettings
 from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
@@ -126,7 +126,7 @@ def _labels(
 
 def _read(path: Path) -> pd.DataFrame:
     size = path.stat().st_size
-    with bounded(path, decoding_memory(size)), reading(path, "a sound table in UTF-8"):
+    with bounded(path, decoding_memory(size)), reading_text(path, "a sound table"):
         if path.suffix.lower() == ".csv":
             return read_separated(path, keep_default_na=False)
         return read_json_lines(path)

@@ -88,9 +88,10 @@ class Dataset:
             BadInput: if a class is unknown, or the task is no classification.
         """
         if given is not None and self.task != _CLASSIFICATION:
+            found = "several heads" if self.task == "heads" else f"a {self.task}"
             raise BadInput(
-                f"Expected `classes` with a classification, whose examples have one class; found a "
-                f"{self.task}."
+                "Expected `classes` with a classification, whose examples have one class; found "
+                f"{found}: leave `classes` out."
             )
         return Concepts.of(given, self.classes)
 

@@ -27,7 +27,7 @@ from espalier.data.split_names import read_splits, splits_of_rows
 from espalier.decoders.parquet_files import read_table
 from espalier.errors import BadInput
 from espalier.inputs.table.columns import is_missing
-from espalier.reading import reading
+from espalier.reading import reading_text
 from espalier.settings.data import Columns, DataSettings
 from espalier.settings.limits import decoding_memory
 from espalier.settings.tasks import TaskName
@@ -156,7 +156,7 @@ def _read(path: Path, seconds: float) -> _File:
     metadata = None
     content = read_table(path, None, seconds) if kind == ".parquet" else None
     memory = decoding_memory(path.stat().st_size)
-    with bounded(path, memory), reading(path, "a sound table in UTF-8"):
+    with bounded(path, memory), reading_text(path, "a sound table"):
         if content is None:
             table = _text(path, kind)
         else:

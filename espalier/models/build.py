@@ -38,6 +38,11 @@ FACTORIES: dict[str, Factory] = {
     "wide_resnet": wide_resnet,
 }
 
+_OPTIONS = {
+    package: f": arguments of {package}'s own function go under `arguments: {{options: {{...}}}}`"
+    for package in ("timm", "torchvision")
+}
+
 
 def build(
     factory: str,
@@ -114,8 +119,9 @@ def _call(
         known = ", ".join(
             key for key in inspect.signature(function).parameters if key not in ("classes", "shape")
         )
+        hint = _OPTIONS.get(name.partition(":")[0], "")
         raise BadInput(
-            f"Expected arguments of {name} among {known or 'none'}; found: {error}."
+            f"Expected arguments of {name} among {known or 'none'}; found: {error}{hint}."
         ) from None
     module = function(classes=classes, shape=shape, **arguments)
     if not isinstance(module, nn.Module):

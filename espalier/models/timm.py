@@ -1,11 +1,14 @@
 """timm's networks for any number of classes and channels."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
 from espalier.errors import BadInput, reason_of
+
+_LISTED = 5  # similar names
 
 
 def timm_network(name: str) -> Callable[..., nn.Module]:
@@ -22,9 +25,12 @@ def timm_network(name: str) -> Callable[..., nn.Module]:
             "pip install timm."
         ) from None
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
-        hint = f", such as {', '.join(near)}" if near else ""
-        raise BadInput(f"Expected a network of timm{hint}; found {name!r}.")
+        stem = name.partition(".")[0]
+        near = timm.list_models(f"*{stem}*") or get_close_matches(stem, timm.list_models(), _LISTED)
+        hint = f", such as {', '.join(near[:_LISTED])}" if near else ""
+        raise BadInput(
+            f"Expected a network of timm{hint}; found {name!r}: `timm.list_models()` names all."
+        )
 
     def factory(
         *, classes: int, shape: tuple[int, int, int], options: dict[str, Any] | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.models.attention import make_attention_prunable
 
 
@@ -37,7 +37,7 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
             options.setdefault("input_size", shape[1:])
         if name in ("googlenet", "inception_v3"):
             options |= {"aux_logits": False, "init_weights": True}
-        network: nn.Module = zoo.get_model(name, weights=None, num_classes=classes, **options)
+        network = _create(zoo.get_model, name, classes, options)
         make_attention_prunable(network)
         if shape[0] != 3:
             _widen_stem(network, shape[0])
@@ -46,6 +46,17 @@ def torchvision_classifier(name: str) -> Callable[..., nn.Module]:
         return network
 
     return factory
+
+
+def _create(
+    get_model: Callable[..., nn.Module], name: str, classes: int, options: dict[str, Any]
+) -> nn.Module:
+    try:
+        return get_model(name, weights=None, num_classes=classes, **options)
+    except TypeError as error:  # an unknown option
+        raise BadInput(
+            f"Expected torchvision:{name} to be built with {options}; found: {reason_of(error)}."
+        ) from None
 
 
 def _widen_stem(network: nn.Module, channels: int) -> None:

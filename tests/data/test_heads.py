@@ -117,6 +117,16 @@ def test_whole_numbers_of_a_head_are_names_of_classes_and_may_begin_anywhere(
     assert dataset.classes[:3] == ("digit: 7", "digit: 9", "digit: 11")
 
 
+def test_students_of_some_classes_are_refused_with_several_heads(
+    labelled, write, prepared, tmp_path
+):
+    write(labelled, tmp_path / "data" / "all.parquet")
+    dataset = prepared(tmp_path / "data", heads=HEADS)
+    with pytest.raises(BadInput) as refusal:
+        dataset.concepts({"low": ["size: low"]})
+    assert_explains(refusal.value, "`classes`", "found several heads", "leave `classes` out")
+
+
 def spoilt(column, values):
     def change(table):
         table = table.astype({column: object})

@@ -232,6 +232,41 @@ def empty_text(folder):
         file.write('\n{"text": " ", "label": "data"}')
 
 
+def rows_of_texts(first):
+    """The lines of a CSV of texts, with the first text."""
+    texts = [first, *(f"word {number}" for number in range(20))]
+    rows = "".join(f"{text},{'ab'[number % 2]}\n" for number, text in enumerate(texts))
+    return f"text,label\n{rows}"
+
+
+def empty_cell(folder):
+    (folder / "texts.csv").write_text(rows_of_texts(""))
+
+
+def a_cell_that_reads_null(folder):
+    (folder / "texts.csv").write_text(rows_of_texts("null"))
+
+
+def another_encoding(folder):
+    (folder / "texts.csv").write_text(rows_of_texts("grün"), "latin-1")
+
+
+def another_encoding_of_lines(folder):
+    (folder / "texts.jsonl").write_text('{"text": "grün", "label": "a"}', "latin-1")
+
+
+def another_encoding_of_a_text(folder):
+    for number in range(8):
+        path = folder / "ab"[number % 2] / f"{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("rot" if number else "grün", "latin-1")
+
+
+def another_encoding_of_a_listing(folder):
+    Image.new("L", (4, 4)).save(folder / "0.png")
+    (folder / "list.csv").write_text("file,label\n0.png,grün\n", "latin-1")
+
+
 def one_number_among_classes(folder):
     labels = [0, 1] * 20 + [0.5]
     pd.DataFrame({"size": range(41), "label": labels}).to_csv(folder / "rows.csv", index=False)
@@ -274,6 +309,12 @@ def all_alike(folder):
 REFUSED = [
     (damaged_clip, ("1 that is not", "bad.wav", "skip_bad: 1")),
     (empty_text, ("texts", "an empty text", "texts.jsonl, row")),
+    (empty_cell, ("texts.csv, row 0", "an empty cell", "NA, NaN, nan and null")),
+    (a_cell_that_reads_null, ("texts.csv, row 0", "an empty cell", "NA, NaN, nan and null")),
+    (another_encoding, ("texts.csv", "byte 0xfc", "save it as UTF-8")),
+    (another_encoding_of_lines, ("texts.jsonl", "byte 0xfc", "save it as UTF-8")),
+    (another_encoding_of_a_text, ("0.txt", "byte 0xfc", "save it as UTF-8")),
+    (another_encoding_of_a_listing, ("list.csv", "byte 0xfc", "save it as UTF-8")),
     (one_number_among_classes, ("0.5", "row 40", "data.task: regression")),
     (a_row_without_label, ("rows.csv", "1 of 4 without", "row 2")),
     (no_features, ("columns of features", "no column beside the label")),

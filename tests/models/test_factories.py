@@ -101,9 +101,10 @@ def test_a_wrong_value_is_refused_by_name(factory, arguments, words):
         (
             "torchvision:resnet18",
             {"tiny": True},
-            ["torchvision:resnet18", "small, options", "'tiny'"],
+            ["torchvision:resnet18", "small, options", "'tiny'", "`arguments: {options: {...}}`"],
         ),
         ("espalier:rasnet", {}, [*FACTORIES, "'rasnet'"]),
+        ("torchvision:resnet18", {"options": {"tiny": True}}, ["torchvision:resnet18", "'tiny'"]),
         ("torchvision:resnet19", {}, ["resnet18", "mobilenet_v2", "'resnet19'"]),
         ("resnet", {}, ["`package:function`", "espalier:resnet", "'resnet'"]),
         (":resnet", {}, ["`package:function`", "':resnet'"]),

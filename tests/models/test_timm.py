@@ -52,6 +52,21 @@ def test_an_unknown_network_is_answered_by_similar_ones():
     assert_explains(refusal.value, "resnet18")
 
 
+@pytest.mark.parametrize(("name", "words"), [("resnet1x", ["resnet18"]), ("zzzz", [])])
+def test_a_name_that_is_part_of_none_is_answered_by_the_nearest_ones(name, words):
+    with pytest.raises(BadInput) as refusal:
+        build(f"timm:{name}", classes=5, shape=(3, 64, 64))
+    assert_explains(refusal.value, *words, f"found {name!r}", "`timm.list_models()`")
+
+
+def test_an_option_among_the_arguments_is_answered_by_its_place():
+    with pytest.raises(BadInput) as refusal:
+        build("timm:test_vit", classes=5, shape=(3, 32, 32), arguments={"img_size": 32})
+    assert_explains(refusal.value, "'img_size'", "`arguments: {options: {...}}`")
+    given = {"options": {"img_size": 32}}
+    build("timm:test_vit", classes=5, shape=(3, 32, 32), arguments=given)
+
+
 def test_published_weights_bring_their_preprocessing_and_say_when_they_cannot_be_had(
     tmp_path, monkeypatch
 ):

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from espalier.errors import reason_of
 from espalier.inputs.plain import PlainInput
+from espalier.inputs.table.columns import is_missing
 from espalier.inputs.text.tokens import PADDING, UNKNOWN, Tokenizer, padded
 from espalier.paths import TOKENIZER
 from espalier.settings.texts import TextPolicy
@@ -53,7 +55,9 @@ class TextInput(PlainInput):
         Raises:
             ValueError: if it is empty, or no text.
         """
-        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        text = _in_utf8(content) if isinstance(content, bytes) else content
+        if not isinstance(text, str) and is_missing(text):
+            raise ValueError("an empty cell; in CSV and TSV, NA, NaN, nan and null are empty, too")
         if not isinstance(text, str):
             raise ValueError(f"no text: {type(content).__name__}")
         if not text.strip():
@@ -112,6 +116,13 @@ class TextInput(PlainInput):
     def display(self, example: NDArray[np.int32], facts: TextFacts) -> str:
         """The tokens of a text, separated by spaces."""
         return " ".join(self.parts(example, facts))
+
+
+def _in_utf8(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{reason_of(error)}: save it as UTF-8") from None
 
 
 def _usual_length(lengths: Sequence[int]) -> int:

@@ -163,7 +163,7 @@ def _warn_of_other_devices(root: Path, params: Params) -> None:
 
 
 def _warn_of_unknown_classes(question: Question, task: Task) -> None:
-    """Warn of classes of which the test split has no example."""
+    """Warn of classes without an example in the test split."""
     empty = empty_groups(task.groups(question.targets, question.classes))
     if empty:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""

@@ -47,14 +47,13 @@ def judgement(
     former_scores = task.scores(former, targets)
     headline, own = task.headline.name, mean_score(scores)
     comparison = compare(scores, former_scores)
-    further: Mapping[str, float | str]
     if isinstance(task, Heads):
         further, drops, bound = _heads(task, targets, outputs, reference, level)
     else:
+        further = further_figures(task, targets, outputs, classes)
         groups = task.groups(targets, classes)
         drops = group_drops(groups, scores, former_scores, level, disjoint=task.disjoint)
         bound = largest_bound(groups, drops)
-        further = further_figures(task, targets, outputs, classes)
     drops = drops.rename(columns={"score": headline})
     figures: dict[str, float | str] = {
         "examples": len(targets),
@@ -90,7 +89,7 @@ def _heads(
     outputs: np.ndarray,
     reference: np.ndarray | None,
     level: float,
-) -> tuple[dict[str, float | str], pd.DataFrame, float]:
+) -> tuple[Mapping[str, float | str], pd.DataFrame, float]:
     """The figures of every head, the rows of its groups, and the drop that no group exceeds.
 
     Groups of different heads share examples, so each head has an equal part of the error.

@@ -29,7 +29,7 @@ def rolled_back(moves: Sequence[Move]) -> dict[str, Move]:
 
 
 def in_words(move: Move) -> str:
-    """Who moved the alias back and when, and the way to promote its former content all the same."""
+    """Name and day of the one who moved the alias back, and the way to promote its former content all the same."""
     day = datetime.fromtimestamp(move.when / 1000, UTC).date()
     return f"by {move.who} on {day}; {way_on(move.alias)}"
 

@@ -2,6 +2,9 @@
 
 DVC writes the file in place. If it is killed there, the record is empty or cut off, and DVC refuses the
 project from then on. The copy lacks at most the last stage, whose result is in DVC's cache of runs.
+
+A record in which git has left both sides of a merge is as unreadable, and not damaged: only the user knows the
+side to keep.
 """
 
 import os
@@ -11,11 +14,13 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.paths import STATE
-from espalier.yaml_files import read_yaml
+from espalier.yaml_files import read_merged, read_yaml
 
+GRAPH = "dvc.yaml"
 RECORD = "dvc.lock"
 _HASHES = ("md5", "etag", "checksum", "repo")  # of a file of this machine, and of others
 _COPY = Path(STATE, "kept", RECORD)
+DAMAGED = Path(STATE, "kept", f"{RECORD}.damaged")  # the last record that was replaced by its copy
 _EXPERIMENT = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")  # set by DVC for the stages of experiments
 _STAGE = "DVC_STAGE"  # set by DVC for the commands of stages; while one runs, no record is written
 
@@ -36,13 +41,36 @@ def keep_record(root: Path) -> None:
         files.write(root / _COPY, (root / RECORD).read_bytes())
 
 
+def refuse_conflicts(root: Path) -> None:
+    """Refuse a project whose files of DVC hold both sides of a merge.
+
+    Raises:
+        BadInput: if one does; the message has the file, the line and the way on.
+    """
+    for path in (root / GRAPH, root / RECORD, *sorted(root.glob("*.dvc"))):
+        if path.is_file():  # the folder .dvc is none
+            read_merged(path)
+
+
 def is_damaged(root: Path) -> bool:
-    """Whether there is a record that was cut off."""
-    return (root / RECORD).is_file() and not is_whole(root / RECORD)
+    """Whether there is a record that was cut off.
+
+    Raises:
+        BadInput: if it holds both sides of a merge, which a copy must not replace.
+    """
+    path = root / RECORD
+    if not path.is_file():
+        return False
+    read_merged(path)
+    return not is_whole(path)
 
 
 def restore_record(root: Path) -> None:
-    """Replace a damaged record by its copy, or remove it: DVC's cache of runs still has all results."""
+    """Replace a damaged record by its copy, or remove it: DVC's cache of runs still has all results.
+
+    The damaged one is moved to `DAMAGED`, because a user may have edited it.
+    """
+    files.write(root / DAMAGED, (root / RECORD).read_bytes())
     if (root / _COPY).is_file():
         files.write(root / RECORD, (root / _COPY).read_bytes())
     else:

@@ -2,9 +2,11 @@
 
 PyYAML takes the last of two equal keys without a word, reads infinities, and fails on deep nesting
 with a RecursionError. A file of 600 bytes can expand to gigabytes where aliases refer to lists of
-aliases ("billion laughs"). All of this is refused with the line, before a value is built.
+aliases ("billion laughs"). All of this is refused with the line, before a value is built. So is a file in
+which git has left both sides of a merge.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,17 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EVENTS = 2 * YAML_NODES  # a list or mapping has two: its start and its end
 _INFINITIES = ("tag:yaml.org,2002:float", frozenset({".inf", "+.inf", "-.inf", ".nan"}))
 
+# lines that git writes around two sides that it could not merge: at the begin of a line, where YAML has a key
+_CONFLICT = re.compile(rb"^(?:[<|>]{7} |={7}\r?$)", re.MULTILINE)
+
 
 def read_yaml(path: Path) -> tuple[Any, str]:
     """The content of a YAML file, empty if the file is, and its text.
 
     Raises:
-        BadInput: if it is missing, too large, not in UTF-8, or `parse_yaml` refuses it.
+        BadInput: if `read_merged` or `parse_yaml` refuses it, or it is not in UTF-8.
     """
-    content = files.read_bounded(path, YAML_BYTES)
+    content = read_merged(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -34,6 +39,24 @@ def read_yaml(path: Path) -> tuple[Any, str]:
             f"Expected {path} to be YAML in UTF-8; found {reason_of(error)}: save it in UTF-8."
         ) from None
     return parse_yaml(text, str(path)), text
+
+
+def read_merged(path: Path) -> bytes:
+    """The bytes of a YAML file that holds no conflict of a merge.
+
+    Raises:
+        BadInput: if it is missing, too large, or git has left both sides of a merge in it.
+    """
+    content = files.read_bounded(path, YAML_BYTES)
+    conflict = _CONFLICT.search(content)
+    if conflict:
+        line = content.count(b"\n", 0, conflict.start()) + 1
+        raise BadInput(
+            f"Expected {path} to be merged; found a conflict in line {line}: keep one side by `git checkout "
+            f"--ours {path}` or `git checkout --theirs {path}`, or join both by hand; the next run makes "
+            "what differs."
+        )
+    return content
 
 
 def parse_yaml(text: str, name: str) -> Any:

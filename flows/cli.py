@@ -128,7 +128,8 @@ def _run(arguments: argparse.Namespace) -> None:
     problems = find_problems(root, factories=arguments.dry)
     if arguments.dry:
         queues = _queues(root)
-        preview(read_graph(root, arguments.force, _say, allow_missing=bool(queues)), queues)
+        graph = read_graph(root, arguments.force, _say, allow_missing=bool(queues), mend=False)
+        preview(graph, queues)
     if problems:
         raise BadInput("\nespalier: ".join(problems))
     if arguments.dry:

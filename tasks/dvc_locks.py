@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 
 from espalier import files
-from espalier.dvc_record import is_damaged, restore_record
+from espalier.dvc_record import RECORD, is_damaged, restore_record
+from espalier.errors import BadInput
 from espalier.holders import clock
 
 _MODES = ("write", "read")
@@ -87,11 +88,15 @@ def release_dead(root: Path) -> int:
     return 0
 
 
-def mend_record(root: Path) -> bool:
+def mend_record(root: Path, *, replace: bool = True) -> bool:
     """Replace a `dvc.lock` that a killed DVC has cut off by its copy; False as well while DVC is at work.
 
     Args:
         root: the project.
+        replace: whether to do so; otherwise such a record is refused.
+
+    Raises:
+        BadInput: if it is not to be replaced, or git has left both sides of a merge in it.
     """
     from dvc.lock import make_lock  # here: importing DVC takes 0.3 s
 
@@ -100,6 +105,11 @@ def mend_record(root: Path) -> bool:
         return False
     with suppress(_lock_error()), make_lock(str(tmp / "lock"), tmp_dir=str(tmp)):
         if is_damaged(root):  # DVC may have been writing it
+            if not replace:
+                raise BadInput(
+                    f"Expected {root / RECORD} to be complete; found it cut off, as by a killed DVC: "
+                    "`espalier run` restores it from its copy."
+                )
             restore_record(root)
             return True
     return False

@@ -77,6 +77,7 @@ def read_graph(
     force: Collection[str] = (),
     report: Callable[[str], None] = lambda line: None,
     allow_missing: bool = False,
+    mend: bool = True,
 ) -> Graph:
     """Read the graph of a project, and the stages that are out of date.
 
@@ -87,6 +88,7 @@ def read_graph(
         force: names or labels of stages that must run although nothing changed.
         report: receives a sentence while another command is waited for.
         allow_missing: whether a recorded output may be missing here, because a worker has made it.
+        mend: whether to replace a `dvc.lock` that was cut off by its copy.
 
     Raises:
         BadInput: if DVC cannot read the project or params.yaml is wrong, `force` names no stage, or a stage
@@ -95,7 +97,7 @@ def read_graph(
     from dvc.exceptions import DvcException  # here: importing DVC takes 0.3 s
 
     try:
-        graph = _read(root, Reminder(report), allow_missing)
+        graph = _read(root, Reminder(report), allow_missing, mend=mend)
     except DvcException as error:
         from espalier.params import read_params  # here: importing pydantic takes 0.2 s
 
@@ -116,10 +118,10 @@ def load_stage(root: Path, name: str) -> Stage:
         return _described(repo.stage.load_one(str(root / "dvc.yaml"), name), repo.index.graph, root)
 
 
-def _read(root: Path, reminder: Reminder, allow_missing: bool) -> Graph:
+def _read(root: Path, reminder: Reminder, allow_missing: bool, *, mend: bool) -> Graph:
     from dvc.repo.reproduce import get_active_graph  # here: importing DVC takes 0.3 s
 
-    with locked_repo(root, reminder) as repo:
+    with locked_repo(root, reminder, mend=mend) as repo:
         graph = get_active_graph(repo.index.graph)
         ordered = list(
             TopologicalSorter(

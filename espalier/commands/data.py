@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from espalier.data.sources import import_data
+from espalier.dvc_record import refuse_conflicts
 from espalier.params import Params, read_params
 from espalier.paths import DATA, PARAMS, STATE
 from espalier.upkeep.dvc_commands import call_dvc
@@ -20,12 +21,15 @@ def run(root: Path, source: str, files: Path | None) -> None:
         files: folder with the files of a known data set; None downloads them.
 
     Raises:
-        BadInput: if the new data fail a check; the old data are then unchanged.
+        BadInput: if the new data fail a check, or a file of DVC holds both sides of a merge; the old data are
+            then unchanged.
         TryAgain: If a download failed, or a disk is full.
     """
     params = read_params(root)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     versioned = (root / ".dvc").is_dir() and find_spec("dvc") is not None
+    if versioned:
+        refuse_conflicts(root)  # `dvc add` would fail after the data have been replaced
 
     def keep_the_old() -> None:
         if versioned and (root / DATA).exists():

@@ -31,7 +31,8 @@ def run(root: Path, mend: bool = False) -> None:
 
     Raises:
         EspalierError: if something is missing that a run needs.
-        BadInput: if deployments name flows where former versions had them.
+        BadInput: if deployments name flows where former versions had them, or a file of DVC holds both sides
+            of a merge.
     """
     console, missing = Console(highlight=False, soft_wrap=True), []
     for package in _PACKAGES:
@@ -65,7 +66,8 @@ def run(root: Path, mend: bool = False) -> None:
 
 
 def _check_record(root: Path, console: Console, *, mend: bool) -> None:
-    """Name a record of DVC that was cut off."""
+    """Refuse both sides of a merge in a file of DVC, and name a record that was cut off."""
+    dvc_record.refuse_conflicts(root)
     if not dvc_record.is_damaged(root):
         return
     console.print(f"{'damaged':12} {dvc_record.RECORD}: `espalier run` restores it from a copy")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier import folders
-from espalier.dvc_record import is_run_by_dvc
-from espalier.making.stage_dependencies import GRAPH, recorded_outputs
+from espalier.dvc_record import GRAPH, is_run_by_dvc
+from espalier.making.stage_dependencies import recorded_outputs
 from espalier.paths import MODELS, STATE
 
 _FOLDER = Path(STATE, "kept")

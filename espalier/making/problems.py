@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from espalier.dvc_record import refuse_conflicts
 from espalier.errors import BadInput
 from espalier.gates import check_names, read_policies
 from espalier.making.stage_dependencies import refuse_missing_sections, refuse_unknown_to_dvc
@@ -37,6 +38,7 @@ def find_problems(root: Path, *, factories: bool = True) -> list[str]:
 
 
 def _checks(root: Path, params: Params, *, factories: bool) -> Iterator[Callable[[], object]]:
+    yield partial(refuse_conflicts, root)
     yield partial(refuse_missing_sections, root)
     if params.registry.promote:
         yield partial(_check_policies, root, params)

@@ -3,12 +3,11 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from espalier.dvc_record import RECORD
+from espalier.dvc_record import GRAPH, RECORD
 from espalier.errors import BadInput
 from espalier.paths import PARAMS, TEACHER
 from espalier.yaml_files import read_yaml
 
-GRAPH = "dvc.yaml"
 _EMPTY = {"seed": "0", "trusted": "[]"}  # what stands for a section that changes nothing
 _TEMPLATES = ("${teacher.weights}", "${item.weights}")
 

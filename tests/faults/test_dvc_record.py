@@ -1,14 +1,19 @@
-"""DVC writes `dvc.lock` in place: cut off by a kill, it is restored from a copy."""
+"""DVC writes `dvc.lock` in place: cut off by a kill, it is restored from a copy; a conflict of a merge is not."""
 
 import shutil
 import subprocess
 
 import pytest
 import yaml
+from properties import assert_explains
 from sample_projects import ENVIRONMENT, call
 
+from espalier.commands import doctor, repair
 from espalier.dvc_record import is_damaged, keep_record, restore_record
+from espalier.errors import BadInput
+from espalier.making.problems import find_problems
 from espalier.tasks.dvc_locks import mend_record
+from espalier.tasks.graph import read_graph
 
 GRAPH = {
     "stages": {
@@ -40,6 +45,12 @@ def project(recorded, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "student")
     keep_record(root)
     return root
+
+
+def contents(root):
+    """The files beside the folders of DVC and models, and the kept ones."""
+    paths = [*root.glob("*"), *(root / ".espalier" / "kept").glob("*")]
+    return {path: path.read_text() for path in paths if path.is_file()}
 
 
 def test_a_record_that_is_cut_anywhere_is_damaged_or_names_each_hash(project):
@@ -93,3 +104,62 @@ def test_a_record_with_files_of_other_places_is_whole(project, file):
     assert not is_damaged(project)
     assert not mend_record(project)
     assert yaml.safe_load((project / "dvc.lock").read_text()) == content
+
+
+CONFLICT = """\
+<<<<<<< HEAD
+    md5: 0123
+=======
+    md5: 4567
+>>>>>>> other
+"""
+REST_OF_ONE = "=======\n"  # a user has joined the sides, and left this line
+
+
+@pytest.mark.parametrize("mark", [CONFLICT, REST_OF_ONE], ids=["conflict", "rest of one"])
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml", "data.dvc"])
+def test_both_sides_of_a_merge_are_refused_and_stay(project, name, mark):
+    path = project / name
+    whole = path.read_text() if path.exists() else "outs:\n"
+    path.write_text(whole + mark)
+    (project / "params.yaml").write_text('teacher: {model: "espalier:mlp", epochs: 1}\n')
+    kept = contents(project)
+    (problem,) = find_problems(project)
+    assert f"{path} to be merged" in problem
+    for command in (read_graph, doctor.run, repair.run):
+        with pytest.raises(BadInput) as refused:
+            command(project)
+        assert str(refused.value) == problem
+    line = whole.count("\n") + 1
+    assert_explains(refused.value, f"in line {line}", f"git checkout --ours {path}", "--theirs")
+    assert contents(project) == kept
+
+
+def test_a_conflict_is_not_mended_or_kept(project):
+    (project / "dvc.lock").write_text((project / "dvc.lock").read_text() + CONFLICT)
+    (project / "params.yaml").write_text('teacher: {model: "espalier:mlp", epochs: 1}\n')
+    kept = contents(project)
+    keep_record(project)
+    with pytest.raises(BadInput, match=r"to be merged"):
+        mend_record(project)
+    with pytest.raises(BadInput, match=r"to be merged"):
+        doctor.run(project, mend=True)
+    assert contents(project) == kept
+
+
+def test_a_dry_run_names_a_record_that_was_cut_off_and_leaves_it(project):
+    whole = (project / "dvc.lock").read_text()
+    cut = whole[: whole.index("nfiles") + 4]
+    (project / "dvc.lock").write_text(cut)
+    with pytest.raises(BadInput) as refused:
+        read_graph(project, mend=False)
+    assert_explains(refused.value, "dvc.lock to be complete", "`espalier run` restores it")
+    assert (project / "dvc.lock").read_text() == cut
+    said: list[str] = []
+    read_graph(project, report=said.append)
+    assert (project / "dvc.lock").read_text() == whole
+    assert said == [
+        "dvc.lock was cut off, as by a killed DVC: restored from its copy; "
+        ".espalier/kept/dvc.lock.damaged is the former"
+    ]
+    assert (project / ".espalier" / "kept" / "dvc.lock.damaged").read_text() == cut

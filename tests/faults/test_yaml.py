@@ -39,6 +39,7 @@ BAD = {
     "list as key": ("? [1, 2]\n: 3\n", "YAML"),
     "control character": ("a: \x01", "YAML"),
     "open quote": ('a: "b', "YAML"),
+    "conflict": ("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n", "conflict in line 2"),
 }
 
 

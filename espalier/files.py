@@ -172,10 +172,12 @@ def read_manifest(folder: Path, *, nested: bool = False) -> dict[str, dict[str, 
         nested: whether names may have parts, as `predictions/teacher.parquet`.
 
     Raises:
-        BadInput: if the manifest is missing or not as `seal` writes it: no files, a name that is
-            not plain, or an entry without hash or size.
+        BadInput: if the folder or the manifest is missing, or the manifest is not as `seal` writes it:
+            no files, a name that is not plain, or an entry without hash or size.
     """
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise BadInput(f"Expected {folder} to be a folder sealed by a {MANIFEST}; found no folder.")
     if not path.is_file():
         raise BadInput(
             f"Expected {folder} to be sealed by a {MANIFEST}; found none: it was not completed; "
@@ -209,7 +211,7 @@ def verify(folder: Path, required: Iterable[str] = (), *, nested: bool = False) 
         The SHA-256 of each file, by its name.
 
     Raises:
-        BadInput: if the manifest or a file is missing, or a file has changed or is reached by a link
+        BadInput: if the folder, the manifest or a file is missing, or a file has changed or is reached by a link
             that leads out of the folder; it names the file.
     """
     entries = read_manifest(folder, nested=nested)

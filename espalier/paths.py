@@ -66,6 +66,25 @@ def content_files(present: Collection[str]) -> tuple[str, ...]:
     return (*CONTENT, *(name for name in _MORE_CONTENT if name in present))
 
 
+def made_model(project: Path, name: str) -> Path:
+    """The folder of a model that has been made, complete or not.
+
+    Args:
+        project: root folder of the project.
+        name: name of the entry.
+
+    Raises:
+        BadInput: if there is no folder; the message has the commands that bring it.
+    """
+    folder = project / MODELS / name
+    if not folder.is_dir():
+        raise BadInput(
+            f"Expected {folder} to be the folder of a model; found no folder: `espalier run` makes it, or "
+            "`dvc checkout` brings it from DVC's cache if it was recorded."
+        )
+    return folder
+
+
 def root(start: Path | None = None) -> Path:
     """The project around `start` (the current folder): the nearest folder upwards that holds `params.yaml`.
 

@@ -123,6 +123,9 @@ def test_a_folder_without_a_seal_does_not_count(sealed):
     with pytest.raises(BadInput) as caught:
         files.verify(sealed)
     assert_explains(caught.value, str(sealed), "manifest.json", "make it again")
+    with pytest.raises(BadInput) as caught:
+        files.verify(sealed / "nothing")
+    assert_explains(caught.value, str(sealed / "nothing"), "found no folder")
 
 
 def test_a_folder_takes_the_place_of_the_former_one_in_one_step(sealed, tmp_path):

@@ -38,6 +38,7 @@ from espalier.paths import (
     STATE,
     TABLE,
     TEACHER,
+    made_model,
 )
 from espalier.prediction import Task
 from espalier.records import LineageRecord, read_record
@@ -138,7 +139,7 @@ def _print_table(table: pd.DataFrame, examples: int, task: Task) -> None:
 
 def _verify(root: Path, params: Params) -> dict[str, str]:
     """Check that all models are undamaged and as `params.yaml` says; the hashes of the deployed files."""
-    paths = {name: root / MODELS / name for name in params.names}
+    paths = {name: made_model(root, name) for name in params.names}
     hashes = {name: files.verify(path, required=CONTENT) for name, path in paths.items()}
     refuse_stale(root, params)
     _warn_of_other_devices(root, params)

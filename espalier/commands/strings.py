@@ -13,7 +13,7 @@ from espalier.errors import BadInput
 from espalier.inputs.text.strings import with_strings
 from espalier.inputs.text.tokens import Tokenizer, is_ascii_words, padded
 from espalier.onnx_files import load_onnx
-from espalier.paths import DEPLOYED, MODELS, TOKENIZER
+from espalier.paths import DEPLOYED, TOKENIZER, made_model
 from espalier.reading import reading
 from espalier.runtimes import DEFAULT
 
@@ -34,7 +34,7 @@ def run(root: Path, name: str, out: Path | None) -> None:
         BadInput: if the model is not made, is not on texts, or has a tokenizer that ONNX has no
             operators for.
     """
-    folder = root / MODELS / name
+    folder = made_model(root, name)
     files.verify(folder)
     if not (folder / TOKENIZER).is_file():
         raise BadInput(f"Expected {name} to be a model on texts; found no {TOKENIZER} in {folder}.")

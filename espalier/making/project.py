@@ -22,6 +22,7 @@ from espalier.paths import (
     PREPARED,
     STATE,
     WEIGHTS,
+    made_model,
     origin,
 )
 from espalier.records import LineageRecord, MetricsRecord, read_record
@@ -77,7 +78,8 @@ class Project:
             BadInput: if the folder is incomplete, or a file has changed.
         """
         if name not in self._hashes:
-            self._hashes[name] = files.verify(self.folder(name), required=(ARCHITECTURE, WEIGHTS))
+            folder = made_model(self.root, name)
+            self._hashes[name] = files.verify(folder, required=(ARCHITECTURE, WEIGHTS))
         return self._hashes[name]
 
     def weights_hash(self, name: str) -> str:

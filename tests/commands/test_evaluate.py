@@ -307,7 +307,8 @@ def test_a_damaged_file_is_refused_by_name_and_the_reports_stay(evaluated, damag
 def test_a_missing_model_is_refused_by_name(project):
     shutil.rmtree(project / "models" / "student")
     with pytest.raises(
-        BadInput, match=r"models/student to be sealed by a manifest.json; found none"
+        BadInput,
+        match=r"models/student to be the folder .* found no folder: `espalier run` makes it",
     ):
         evaluate.run(project)
     assert not (project / "reports").exists()

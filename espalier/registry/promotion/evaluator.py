@@ -38,6 +38,7 @@ from espalier.paths import (
     REPORTS,
     TABLE,
     TEACHER,
+    made_model,
 )
 from espalier.prediction import Task
 from espalier.reading import reading
@@ -333,7 +334,7 @@ def _check_reports(root: Path, params: Params, data: str) -> None:
             f"found {conditions['data'][:12]}. {_AGAIN}"
         )
     for name in params.names:
-        manifest = files.read_manifest(root / MODELS / name)
+        manifest = files.read_manifest(made_model(root, name))
         deployed = manifest.get(DEPLOYED, {}).get("sha256")
         if conditions["models"].get(name) != deployed:
             raise BadInput(

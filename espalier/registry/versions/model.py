@@ -10,7 +10,7 @@ from typing import Any
 from espalier import files
 from espalier.errors import BadInput
 from espalier.params import Params
-from espalier.paths import ARCHITECTURE, CLASS_NAMES, CONTENT, LINEAGE, MODELS, content_files
+from espalier.paths import ARCHITECTURE, CLASS_NAMES, CONTENT, LINEAGE, content_files, made_model
 from espalier.records import LineageRecord, read_record
 
 # some stores refuse tags above 5000 characters; MLflow refuses parameters above 6000
@@ -122,10 +122,10 @@ def read_model(root: Path, params: Params, entry: str) -> Model:
     """Read and check the folder of an entry.
 
     Raises:
-        BadInput: If the folder is not sealed, or a file is missing or damaged; the message names
+        BadInput: If the folder is missing or not sealed, or a file is missing or damaged; the message names
             the file.
     """
-    folder = root / MODELS / entry
+    folder = made_model(root, entry)
     hashes = files.verify(folder, required=CONTENT)
     declared = params.entry(entry)
     parent = getattr(declared, "parent", None)

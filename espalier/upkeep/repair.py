@@ -1,9 +1,11 @@
-"""Repair: damaged objects of DVC's cache and damaged models and reports, made whole again.
+"""Repair: damaged objects of DVC's cache, damaged models and reports, and missing outputs, made whole again.
 
 An intact copy replaces a damaged one: the object in the cache, the file in the workspace, or the one on
 remote storage. A model without an intact copy is made again; files that come out with the recorded bits
 replace the lost ones, and the intact files of the former folder stay, so that nothing that depends on
 the model changes. Reports without an intact copy are made again by DVC, because latencies differ each time.
+An output that is missing in the workspace comes from the cache; without its objects there it is only named,
+because nothing is made up for a clone whose data and models have not been pulled.
 """
 
 import os
@@ -65,12 +67,15 @@ class Repair:
         for output in broken:
             if not self._restore(output):
                 self._make(output)
+        missing = [output for output in self._missing(outputs) if output not in broken]
+        brought = self._check_out(missing)
         self._set_unrecorded_reports_aside(outputs)
         gone = [name for name in dropped if not self.cache.holds(name)]
         self.cache.forget_runs(gone)
         if self.lost:
             raise BadInput("\nespalier: ".join(self.lost))
-        self.say(f"{len(outputs)} outputs are whole; {len(broken)} were mended")
+        whole, mended = len(outputs) - len(missing) + len(brought), len(broken) + len(brought)
+        self.say(f"{whole} outputs are whole; {mended} were mended")
 
     def _is_broken(self, output: Output, dropped: Iterable[str]) -> bool:
         """Whether an output has lost an object, or is damaged."""
@@ -79,6 +84,39 @@ class Repair:
         listing = self._recorded(output) or {}
         unsealed = MANIFEST in listing and self._lacks_manifest(output)
         return unsealed or bool(set(listing.values()).intersection(dropped))
+
+    def _missing(self, outputs: Iterable[Output]) -> list[Output]:
+        """The recorded outputs without a file or folder in the workspace."""
+        return [output for output in outputs if not (self.root / output.path).exists()]
+
+    def _check_out(self, missing: list[Output]) -> list[Output]:
+        """Bring missing outputs that the cache holds, and name the others; returns what was brought.
+
+        DVC keeps the records of stages that `dvc.yaml` has no more: their outputs stay away.
+        """
+        if not missing:
+            return []
+        stages = call_dvc(self.root, "stage", "list", "--name-only", say=self.say).split()
+        wanted = [one for one in missing if not one.command or one.target in stages]
+        held = [one for one in wanted if self._is_held(one)]
+        if held:
+            call_dvc(self.root, "checkout", *(output.path for output in held), say=self.say)
+        for output in held:
+            self.say(f"{output.path}: was missing: restored from DVC's cache")
+        others = [one.path for one in wanted if one not in held]
+        if others:
+            self.say(
+                f"{', '.join(others)}: missing, and not in DVC's cache: `dvc pull` brings them from remote "
+                "storage, or `espalier run` makes them"
+            )
+        return held
+
+    def _is_held(self, output: Output) -> bool:
+        """Whether the cache holds all objects of an output."""
+        if not output.md5.endswith(DIRECTORY):
+            return self.cache.holds(output.md5)
+        listing = self.cache.listing(output.md5)
+        return listing is not None and all(map(self.cache.holds, listing.values()))
 
     def _lacks_manifest(self, output: Output) -> bool:
         folder = self.root / output.path

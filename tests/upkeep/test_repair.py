@@ -9,7 +9,7 @@ import sample_projects
 from selection import mostly_slow
 
 from espalier import files
-from espalier.commands import repair
+from espalier.commands import register, repair
 from espalier.errors import BadInput
 from espalier.upkeep.dvc_cache import Cache, md5
 from espalier.upkeep.recorded import read_outputs
@@ -181,6 +181,38 @@ def test_a_whole_project_stays_as_it_is(project, capfd):
     repair.run(project)
     assert "outputs are whole; 0 were mended" in capfd.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (project / "models").rglob("*")} == before
+
+
+def test_missing_outputs_come_back_from_the_cache(project, capfd):
+    before = bits(project)
+    shutil.rmtree(project / "models")
+    shutil.rmtree(project / "prepared")
+    repair.run(project)
+    assert bits(project) == before
+    assert "3 outputs are whole; 3 were mended" in capfd.readouterr().out
+    assert is_up_to_date(project)
+
+
+def test_a_missing_model_that_is_nowhere_is_named_and_not_made(project, capfd):
+    weights = project / "models" / "student" / "weights.safetensors"
+    cache_of(project).drop(md5(weights))
+    shutil.rmtree(weights.parent)
+    repair.run(project)
+    said = capfd.readouterr().out
+    assert "models/student: missing, and not in DVC's cache: `dvc pull` brings" in said
+    assert "2 outputs are whole; 0 were mended" in said
+    assert not weights.parent.exists()
+
+
+def test_the_model_of_a_former_entry_stays_away(project):
+    (project / "params.yaml").write_text(PARAMS.replace("student:", "renamed:"))
+    shutil.rmtree(project / "models" / "student")
+    repair.run(project)
+    assert not (project / "models" / "student").exists()
+    with pytest.raises(
+        BadInput, match=r"models/renamed .* found no folder: `espalier run` makes it"
+    ):
+        register.run(project)
 
 
 def test_a_project_without_dvc_is_refused(tmp_path):

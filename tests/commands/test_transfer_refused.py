@@ -141,7 +141,7 @@ WRONG = {
     nobody: ("dev.digits@champion", "espalier promote"),
     by_hand: ("finished move", "the last one went to version 3"),
     by_hand_to_where_another_alias_went: ("finished move", "the last one went to version 3"),
-    unfinished: ("finished move", "not finished"),
+    unfinished: ("finished move", "not finished", "`espalier promote` completes it"),
     forged: ("of line 1 to be the same", "was altered", "espalier restore"),
     without_its_lines: ("to hold the 1 moves", "espalier register"),
     no_report: ("gates.json", "to hold"),

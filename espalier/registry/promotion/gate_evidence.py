@@ -112,7 +112,10 @@ def _last_finished_move(registry: Registry, alias: str, version: str) -> Move:
     if finished and finished[-1].to == version:
         return finished[-1]
     if moves and moves[-1].state is State.OPEN:
-        found = f"a move to version {moves[-1].to} that is not finished"
+        found = (
+            f"a move to version {moves[-1].to} that is not finished: if its process crashed, "
+            "`espalier promote` completes it"
+        )
     elif finished:
         found = f"that the last one went to version {finished[-1].to}"
     else:

@@ -10,6 +10,7 @@ from espalier.errors import BadInput
 # largest difference relative to the largest output: float32 rounds differently, a wrong exchange is
 # off by much more
 _TOLERANCE = 1e-3
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 @torch.no_grad()
@@ -34,18 +35,18 @@ def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor)
     Args:
         network: Network before the change; its modes are left as they were.
         changed: Network after the change, in evaluation mode.
-        example: Inputs whose shape, type and device both accept; their values do not matter.
+        example: Inputs whose shape, type and device both accept; their values do not matter, but
+            that integers up to the largest are valid, where the network has no embedding.
 
     Raises:
         BadInput: If the outputs differ, or the changed network does not run.
     """
-    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
-    inputs = noise.to(example)
+    inputs = _varied(example, network)
     modes = {module: module.training for module in network.modules()}
     try:
         expected = network.eval()(inputs)
         found = changed(inputs)
-    except (AttributeError, RuntimeError, TypeError) as error:
+    except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise BadInput(
             "Expected a network that runs after its layers changed; found: "
             f"{str(error).splitlines()[0]}"
@@ -61,6 +62,22 @@ def check_equal_outputs(network: nn.Module, changed: nn.Module, example: Tensor)
                 f"{difference:.2g} of the "
                 "largest output: the forward pass may use a layer otherwise than by calling it."
             )
+
+
+def _varied(example: Tensor, network: nn.Module) -> Tensor:
+    """Random inputs like the example: noise, or integers from 0 that the network takes."""
+    random = torch.Generator().manual_seed(0)
+    if example.is_floating_point():
+        return torch.randn(example.shape, generator=random).to(example)
+    integers = torch.randint(_count_values(example, network), example.shape, generator=random)
+    return integers.to(example)
+
+
+def _count_values(example: Tensor, network: nn.Module) -> int:
+    """The number of integers from 0 that are surely valid inputs: each embedding has a row for them."""
+    layers = network.modules()
+    rows = [layer.num_embeddings for layer in layers if isinstance(layer, _EMBEDDINGS)]
+    return min(rows) if rows else max(2, int(example.max()) + 1)
 
 
 def _tensors(output: object) -> list[Tensor]:

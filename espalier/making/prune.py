@@ -21,6 +21,7 @@ from espalier.params import Prune
 from espalier.params.prune import Sparsify
 from espalier.paths import ARCHITECTURE, CUT, WEIGHTS
 from espalier.pruning import PruneSpec, Size, Target, prune_by_spec
+from espalier.pruning.costs import Deployment
 from espalier.pruning.finding import find_weight_elements
 from espalier.pruning.groups import KeptOutputs, kept_outputs_of
 from espalier.pruning.prune_to_target import MEASURES
@@ -87,16 +88,28 @@ def _start(job: Job[Prune], network: nn.Module, base: Size) -> dict[str, float]:
             values = elements.sum_over_producers(dict(network.named_parameters()))
             start[name] = float((values != 0).mean())
         else:
-            start[name] = MEASURES[name](network, example) / base.unit(name)
+            start[name] = MEASURES[name](network, example, _deployment(job)) / base.unit(name)
     return start
+
+
+def _deployment(job: Job[Prune]) -> Deployment:
+    """The surroundings of the network in the deployed file of the entry."""
+    data = job.data
+    return Deployment(data.dataset.zeros(2), data.deployed_front, data.readout, data.names)
 
 
 def _cut(job: Job[Prune], network: nn.Module, targets: tuple[Target, ...], base: Size) -> nn.Module:
     """Prune a network, and recompute its batch-norm statistics."""
     entry = job.entry
     spec = _single(entry.spec, targets)
-    losses = _losses(job)
-    smaller = prune_by_spec(network, job.data.example(), spec, losses=losses, base=base)
+    smaller = prune_by_spec(
+        network,
+        job.data.example(),
+        spec,
+        losses=_losses(job),
+        base=base,
+        deployment=_deployment(job),
+    )
     recalibrate(smaller, job.data.train, job.data.front)
     return smaller
 

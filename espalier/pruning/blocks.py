@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput
 from espalier.models.structure import remove
 from espalier.pruning.budgets import Kept, Layer, Portion
-from espalier.pruning.costs import Cost, compute_layer_times, cost, products
+from espalier.pruning.costs import Cost, Deployment, compute_layer_times, cost, products
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.groups import BlockGroups
 from espalier.pruning.scores.score import Losses
@@ -31,6 +31,7 @@ class PrunableBlocks:
         groups: its residual blocks.
         spec: the request.
         losses: yields the loss of each training batch, if there are data.
+        deployment: surroundings in the deployed file; None for the usual ones of such inputs.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class PrunableBlocks:
     groups: BlockGroups
     spec: PruneSpec
     losses: Losses | None
+    deployment: Deployment | None = None
 
     def __post_init__(self) -> None:
         if not self.groups.count:

@@ -13,6 +13,7 @@ from espalier.models.graph import Example
 from espalier.pruning.budgets import Kept, Layer, layers_of
 from espalier.pruning.costs import (
     Cost,
+    Deployment,
     layer_times,
     macs,
     modelled_time,
@@ -40,6 +41,7 @@ class PrunableChannels:
         groups: its dependency groups.
         spec: the request.
         losses: yields the loss of each training batch, if there are data.
+        deployment: surroundings in the deployed file; None for the usual ones of such inputs.
     """
 
     network: nn.Module
@@ -47,6 +49,7 @@ class PrunableChannels:
     groups: DependencyGroups
     spec: PruneSpec
     losses: Losses | None
+    deployment: Deployment | None = None
 
     def __post_init__(self) -> None:
         if self.spec.pattern == "heads" and not self.groups.heads.any():

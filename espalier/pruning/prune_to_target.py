@@ -14,7 +14,7 @@ from espalier.measures.comparison import Comparison
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.models.graph import Example
 from espalier.pruning.budgets import BUDGETS, Kept, Layer, Limit, Problem
-from espalier.pruning.costs import Cost, compare_network_latency, file_bytes, one_tensor
+from espalier.pruning.costs import Cost, Deployment, compare_network_latency, file_bytes
 from espalier.pruning.notices import warn
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
@@ -36,6 +36,10 @@ class Prunable(Protocol):
     @property
     def example(self) -> Example:
         """Its inputs."""
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """Its surroundings in the deployed file; None for the usual ones of such inputs."""
 
     @property
     def count(self) -> int:
@@ -135,14 +139,23 @@ class _Cut:
         return missed, sum(abs(size.distance) for size in self.sizes)
 
 
-MEASURES: dict[str, Callable[[nn.Module, Example], float]] = {
-    "keep_macs": count_macs,
-    "keep_parameters": lambda network, example: count_parameters(network),
-    "bytes": lambda network, example: file_bytes(network, one_tensor(example)),
-    "milliseconds": lambda network, example: (
-        compare_network_latency(network, network, one_tensor(example)).parent
+MEASURES: dict[str, Callable[[nn.Module, Example, Deployment | None], float]] = {
+    "keep_macs": lambda network, example, deployment: count_macs(network, example),
+    "keep_parameters": lambda network, example, deployment: count_parameters(network),
+    "bytes": lambda network, example, deployment: file_bytes(
+        network, deployment or Deployment.usual(example)
+    ),
+    "milliseconds": lambda network, example, deployment: (
+        _compare(network, network, example, deployment).parent
     ),
 }
+
+
+def _compare(
+    parent: nn.Module, child: nn.Module, example: Example, deployment: Deployment | None
+) -> Comparison:
+    """The latency of two networks in their deployed files."""
+    return compare_network_latency(parent, child, deployment or Deployment.usual(example))
 
 
 def prune_to_target(
@@ -206,7 +219,8 @@ def _limit(prunable: Prunable, spec: PruneSpec, target: Target, most: float) -> 
     """The limit of a target: what it limits, and what the budget saves."""
 
     def predicted(name: str) -> Cost:
-        return prunable.cost(name, MEASURES[name](prunable.network, prunable.example))
+        whole = MEASURES[name](prunable.network, prunable.example, prunable.deployment)
+        return prunable.cost(name, whole)
 
     cost = predicted(target.name)
     if spec.budget == "latency":
@@ -223,14 +237,13 @@ def _cut(
     network = prunable.cut(kept)
     latency = None
     if spec.is_timed:
-        example = one_tensor(prunable.example)
-        latency = compare_network_latency(prunable.network, network, example)
+        latency = _compare(prunable.network, network, prunable.example, prunable.deployment)
     sizes = []
     for target, limit, one in zip(spec.targets, limits, problem.limits, strict=True):
         if target.name == "milliseconds" and latency:
             found = latency.child
         else:
-            found = MEASURES[target.name](network, prunable.example)
+            found = MEASURES[target.name](network, prunable.example, prunable.deployment)
         sizes.append(_Measured(target, limit, one.cost(kept), found))
     return _Cut(network, kept, tuple(sizes), latency)
 

@@ -6,7 +6,7 @@ from espalier.models.graph import Example, doubled, evaluating
 from espalier.models.layer_names import check_kept
 from espalier.pruning.blocks import PrunableBlocks
 from espalier.pruning.channels import PrunableChannels, verify_cut
-from espalier.pruning.costs import one_tensor
+from espalier.pruning.costs import Deployment, one_tensor
 from espalier.pruning.groups import BlockGroups, DependencyGroups, KeptOutputs, record_kept_outputs
 from espalier.pruning.prune_to_target import prune_to_target
 from espalier.pruning.scores.score import Losses
@@ -48,7 +48,8 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         example: a batch of images (N, C, H, W) as the network sees them, or a tuple of all inputs.
         keep_macs: multiply-accumulates to keep, as a fraction of `base` in (0, 1]. Never exceeded.
         keep_parameters: parameters to keep, as a fraction of `base` in (0, 1]. Never exceeded.
-        bytes: size of the deployed float32 file. Never exceeded.
+        bytes: size of the deployed float32 file, which takes images as bytes and normalises them, and
+            other inputs as the network sees them. Never exceeded.
         milliseconds: latency of the deployed file for one example, on one thread of this device.
         sparsity: fraction of zeros among single weights, in (0, 1).
         below: with `score="threshold"`, the root mean square below which groups are removed.
@@ -103,6 +104,7 @@ def prune_by_spec(
     *,
     losses: Losses | None = None,
     base: nn.Module | Size | None = None,
+    deployment: Deployment | None = None,
 ) -> nn.Module:
     """Remove or mask the least important groups, as a request says.
 
@@ -112,6 +114,8 @@ def prune_by_spec(
         spec: the request; its targets are those of this cut.
         losses: yields the loss of each training batch, for scores and budgets that use data.
         base: network, or its size, to which fractions refer; the network itself by default.
+        deployment: surroundings of the network in the deployed file, whose bytes and milliseconds are
+            measured; by default those of `prune`.
 
     Returns:
         A new network in evaluation mode, whose outputs have the same shape.
@@ -126,21 +130,27 @@ def prune_by_spec(
         if not spec.kind.cuts:
             return mask_weights(network, one_tensor(batch), spec, losses)
         size = base if isinstance(base, Size) else Size.of(base or network, batch)
-        return _remove(network, batch, spec, losses, size)
+        return _remove(network, batch, spec, losses, size, deployment)
 
 
 def _remove(
-    network: nn.Module, example: Example, spec: PruneSpec, losses: Losses | None, base: Size
+    network: nn.Module,
+    example: Example,
+    spec: PruneSpec,
+    losses: Losses | None,
+    base: Size,
+    deployment: Deployment | None,
 ) -> nn.Module:
     """Remove groups until the target is reached."""
     if spec.pattern == "blocks":
         example = one_tensor(example)
     groups = spec.kind.find(network, example, spec.keep)
     if isinstance(groups, BlockGroups):
-        blocks = PrunableBlocks(network, one_tensor(example), groups, spec, losses)
+        tensor = one_tensor(example)
+        blocks = PrunableBlocks(network, tensor, groups, spec, losses, deployment)
         return prune_to_target(blocks, spec, losses, base)[0]
     assert isinstance(groups, DependencyGroups)
-    channels = PrunableChannels(network, example, groups, spec, losses)
+    channels = PrunableChannels(network, example, groups, spec, losses, deployment)
     smaller, kept = (
         prune_below(channels, spec)
         if spec.threshold

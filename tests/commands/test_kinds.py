@@ -300,6 +300,19 @@ def test_a_head_is_known_by_the_columns_of_its_outputs(built):
 
 
 @only_heads
+def test_the_bytes_of_a_cut_are_those_of_the_deployed_file_of_a_table(built, tmp_path):
+    root, *_ = built
+    project = tmp_path / "project"
+    shutil.copytree(root, project)
+    most = int(0.8 * (root / "models" / "student" / "model.onnx").stat().st_size)
+    text = (root / "params.yaml").read_text().replace("keep_macs: 0.6", f"bytes: {most}")
+    (project / "params.yaml").write_text(text)
+    make.run(project, "half")
+    found = (project / "models" / "half" / "model.onnx").stat().st_size
+    assert 0.95 * most <= found <= most  # a channel of the small student is 4 % of it
+
+
+@only_heads
 def test_a_loss_can_be_of_one_head_alone(built, tmp_path):
     root, *_ = built
     project = tmp_path / "project"

@@ -27,7 +27,7 @@ from espalier.pruning.budgets import (
     sensitivity,
     uniform,
 )
-from espalier.pruning.costs.deployment import file_bytes
+from espalier.pruning.costs.deployment import Deployment, file_bytes
 from espalier.pruning.finding import find_dependency_groups
 from espalier.pruning.surgery import cut
 
@@ -162,9 +162,10 @@ def test_the_modelled_time_is_that_of_its_definition():
 
 def test_the_bytes_are_those_of_the_file():
     network = resnet()
-    most = 0.6 * file_bytes(network, images())
+    deployment = Deployment.usual(images())
+    most = 0.6 * file_bytes(network, deployment)
     smaller = prune(network, images(), bytes=most, align=1)
-    assert 0.98 * most <= file_bytes(smaller, images()) <= most
+    assert 0.98 * most <= file_bytes(smaller, deployment) <= most
 
 
 def units_of(widths: list[int], costs_each: list[float], scores=None) -> Problem:

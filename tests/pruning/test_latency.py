@@ -15,7 +15,7 @@ from espalier.measures.macs import count_macs, count_parameters
 from espalier.models import build
 from espalier.pruning import prune, prune_to_target
 from espalier.pruning.costs import latency_table
-from espalier.pruning.costs.deployment import compare_network_latency, file_bytes
+from espalier.pruning.costs.deployment import Deployment, compare_network_latency, file_bytes
 from espalier.pruning.costs.latency_table import Grid, Kind, Point, axis, measure, milliseconds
 from espalier.pruning.costs.layer_times import compute_layer_times, layer_times
 from espalier.pruning.finding import find_dependency_groups
@@ -107,10 +107,12 @@ def test_a_wide_layer_takes_longer_than_a_narrow_one():
         Kind((9, 7), (3, 3), (2, 2), (1, 1), (1, 1), 2),
         Kind((9, 7), (5, 5), (1, 1), (2, 2), (1, 1), 0),
         Kind((9, 7), (1, 1), (1, 1), (0, 0), (1, 1)),
+        Kind((24,), (5,), (1,), (2,), (1,)),
+        Kind((4, 9, 7), (3, 3, 3), (1, 2, 2), (1, 1, 1), (1, 1, 1)),
         Kind((49,)),
         Kind((1,)),
     ],
-    ids=["grouped", "depthwise", "pointwise", "tokens", "classifier"],
+    ids=["grouped", "depthwise", "pointwise", "series", "volume", "tokens", "classifier"],
 )
 def test_every_kind_of_layer_can_be_measured(kind):
     columns = 1 if kind.groups == 0 else 8
@@ -201,14 +203,14 @@ def test_a_slower_cut_is_reported(monkeypatch):
 def test_wrong_predictions_are_corrected(monkeypatch):
     """A file that is larger than its weights say: by a tenth, and more the smaller it is."""
 
-    def measured(network, example):
+    def measured(network, example=None, deployment=None):
         return 4.4 * count_parameters(network) + 10_000
 
     monkeypatch.setitem(prune_to_target.MEASURES, "bytes", measured)
     network = resnet()
-    limit = 0.6 * measured(network, None)
+    limit = 0.6 * measured(network)
     smaller = prune(network, images(), bytes=limit, align=1)
-    assert 0.98 * limit <= measured(smaller, None) <= limit
+    assert 0.98 * limit <= measured(smaller) <= limit
 
 
 @pytest.mark.parametrize("pattern", ["channels", "blocks"])
@@ -249,12 +251,13 @@ def test_a_race_and_a_file_leave_the_network_as_it_was():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).double().train()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     example = torch.zeros(2, 3, 2, 2, dtype=torch.double)
+    deployment = Deployment.usual(example)
     assert (
         4 * count_parameters(network)
-        < file_bytes(network, example)
+        < file_bytes(network, deployment)
         < 4 * count_parameters(network) + 2000
     )
-    found = compare_network_latency(network, network, example)
+    found = compare_network_latency(network, network, deployment)
     assert 0 < found.child < 100
     assert network.training
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -282,7 +285,7 @@ def test_predicted_latencies_equal_measured_latencies(keep):
         ]
         left = smaller.state_dict()[names[0][0]].shape[names[0][1]]
         kept[members[left:]] = False
-    found = compare_network_latency(network, smaller, example)
+    found = compare_network_latency(network, smaller, Deployment.usual(example))
     time = layer_times(network, units, example, align=16).with_whole(found.parent)
     assert time(kept) == pytest.approx(found.child, rel=0.15)
     assert found.speed > 1.2

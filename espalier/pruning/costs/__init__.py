@@ -10,12 +10,18 @@ from espalier.pruning.costs.costs import (
     products,
     rows_and_columns,
 )
-from espalier.pruning.costs.deployment import compare_network_latency, file_bytes, one_tensor
+from espalier.pruning.costs.deployment import (
+    Deployment,
+    compare_network_latency,
+    file_bytes,
+    one_tensor,
+)
 from espalier.pruning.costs.layer_times import compute_layer_times, layer_times
 from espalier.pruning.costs.modelled_time import modelled_time, steps_in_block
 
 __all__ = [
     "Cost",
+    "Deployment",
     "Price",
     "Sizes",
     "compare_network_latency",

@@ -32,8 +32,9 @@ class Kind:
     """A layer that multiplies, regardless of its widths.
 
     Attributes:
-        places: height and width of the input of a convolution; number of rows of a linear layer.
-        kernel: height and width of the kernel; empty for a linear layer.
+        places: sizes of the input of a convolution, height and width of an image; number of rows of a
+            linear layer.
+        kernel: sizes of the kernel; empty for a linear layer.
         stride: stride of a convolution.
         padding: padding of a convolution.
         dilation: dilation of a convolution.

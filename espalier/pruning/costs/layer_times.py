@@ -13,6 +13,8 @@ from espalier.pruning.costs.costs import Cost, Price, Sizes, cost, rows_and_colu
 from espalier.pruning.costs.latency_table import Grid, Kind, Point, axis, milliseconds
 from espalier.pruning.groups import ComputeLayer, DependencyGroups
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_OPERATORS = ("conv1d", "conv2d", "conv3d")
 _Table = tuple[Kind, tuple[int, ...], tuple[int, ...]]
 """A kind of layer, and the numbers of rows and columns at which it is measured."""
 
@@ -117,7 +119,7 @@ def _kind(
 ) -> Kind | None:
     """The kind of a layer; None if the table cannot measure it."""
     module = network.get_submodule(layer.name)
-    if not isinstance(module, nn.Conv2d):
+    if not isinstance(module, _CONVOLUTIONS):
         is_matrix = network.get_parameter(layer.weight).ndim == 2
         return Kind((layer.places,)) if is_matrix else None
     if isinstance(module.padding, str) or layer.name not in sizes:
@@ -137,11 +139,11 @@ def _kind(
 
 
 def _input_sizes(network: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
-    """The height and width of the input of each convolution, by the layer's name."""
+    """The sizes of the input of each convolution without its channels, by the layer's name."""
     graph = Graph(network, example)
     sizes = {}
     for node in graph.nodes:
         around = graph.layers_around(node)
-        if graph.operator(node) == "conv2d" and around:
+        if graph.operator(node) in _OPERATORS and around:
             sizes[around[0]] = graph.shape(node.args[0])[2:]
     return sizes

@@ -25,6 +25,7 @@ from espalier.measures.device import latency_device
 from espalier.measures.macs import count_macs, count_parameters, fraction_of_zeros
 from espalier.models.architecture import architecture_of
 from espalier.models.folder import save
+from espalier.models.graph import evaluating
 from espalier.models.structure import shared_weights
 from espalier.outcomes import is_worker
 from espalier.params import Prune, read_params
@@ -206,8 +207,8 @@ def _measure(job: Job[Any], result: OperationResult, deployed: Path) -> dict[str
     inputs, targets = data.stored(VALIDATION)
     outputs = job.runtime.open(deployed, job.recipe.threads).outputs(inputs.numpy())
     scores = data.task.score(torch.from_numpy(outputs), targets)
-    with torch.no_grad():
-        deployed_network = Deployed(network, data.deployed_front, data.readout)
+    deployed_network = Deployed(network, data.deployed_front, data.readout)
+    with evaluating(deployed_network), torch.no_grad():
         expected = deployed_network(inputs[:_COMPARED]).numpy()
     own = {} if data.concepts is None else {"classes": len(data.concepts.names)}
     return {

@@ -32,6 +32,41 @@ def everything(*, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return Everything(classes, shape[0])
 
 
+class _Residual(nn.Module):
+    """Two linear layers beside a residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand, self.contract = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.contract(torch.relu(self.expand(x)))
+
+
+class EverythingOfTexts(nn.Module):
+    """The same on tokens: an embedding, a norm behind a convolution, blocks, attention, and two linear layers."""
+
+    def __init__(self, classes: int, vocabulary: int, width: int = 8) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.stem = nn.Conv1d(width, 2 * width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm1d(2 * width)
+        self.blocks = nn.Sequential(*(_Residual(2 * width) for _ in range(3)))
+        self.attention = EncoderBlock(4, 2 * width, 2 * width, 0.0, 0.0)
+        self.widen = nn.Linear(2 * width, 3 * width)
+        self.head = nn.Linear(3 * width, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens).transpose(1, 2)
+        x = self.blocks(torch.relu(self.norm(self.stem(x))).transpose(1, 2))
+        logits: Tensor = self.head(self.widen(self.attention(x).mean(1)))
+        return logits
+
+
+def everything_of_texts(*, classes: int, shape: tuple[int, ...], vocabulary: int) -> nn.Module:
+    return EverythingOfTexts(classes, vocabulary)
+
+
 def first_channels(network: nn.Module, groups: Groups, losses: object) -> np.ndarray:
     """A score of the user: channels in their order, the first the least important."""
     return np.arange(groups.count, dtype=float)

@@ -1,5 +1,6 @@
 """The objective of an entry: the weighted sum of its losses, against labels and teachers."""
 
+import warnings
 from collections.abc import Sequence
 
 from torch import nn
@@ -9,6 +10,7 @@ from espalier.distillation.heads import OfColumns, TeacherColumns, soft_targets_
 from espalier.distillation.mutual import Mutual
 from espalier.distillation.objectives import WeightedSum, from_labels, from_logits
 from espalier.distillation.settings import Ramp
+from espalier.errors import Notice
 from espalier.making.between_layers import from_features, loss_settings
 from espalier.making.job import Job
 from espalier.making.questions import (
@@ -30,6 +32,7 @@ from espalier.params.losses import (
     Labels,
     MutualLoss,
 )
+from espalier.prediction import Heads
 from espalier.seeds import seed_all
 from espalier.training.loss_inputs import Objective
 
@@ -48,6 +51,8 @@ def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool =
         TryAgain: if the disk has too little space for the outputs of the teachers.
     """
     entry = job.entry
+    if feature_losses:
+        _warn_of_untaught_heads(job)
     banks = [bank_of(job, name) for name in entry.teaching]
     width = job.data.task.width(job.data.dataset.classes)
     require_bank_room(banks, len(job.data.train), width, job.recipe)
@@ -67,6 +72,23 @@ def objective_of(job: Job[Taught], network: nn.Module, *, feature_losses: bool =
     if not terms:
         terms.append((1.0, from_labels(job.recipe.label_smoothing, task=job.data.task)))
     return WeightedSum(terms)
+
+
+def _warn_of_untaught_heads(job: Job[Taught]) -> None:
+    """Warn of each head that no loss reaches: its outputs stay what they were before the training."""
+    task, losses = job.data.task, [loss for loss in job.entry.terms if loss.weight]
+    between_outputs = [one for one in losses if not isinstance(one, AnyFeatureLoss)]
+    if not isinstance(task, Heads) or not losses:
+        return
+    reached = {getattr(one, "head", None) for one in between_outputs}  # None: of all heads
+    untaught = [head.name for head in task.heads if not reached & {None, head.name}]
+    if untaught:
+        warnings.warn(
+            f"No loss of {job.name} reaches {', '.join(untaught)}, so these outputs are not trained: a "
+            "loss without `head` is of all heads.",
+            Notice,
+            stacklevel=3,
+        )
 
 
 def _from_outputs(

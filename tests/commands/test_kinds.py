@@ -15,7 +15,7 @@ from selection import mostly_slow
 from espalier import files
 from espalier.commands import data, evaluate, make, models, prepare, register, show
 from espalier.data.prepared import read_dataset, read_split
-from espalier.errors import BadInput
+from espalier.errors import BadInput, Notice
 from espalier.making.job import Job
 from espalier.making.teachers import bank_of
 from espalier.models import load
@@ -327,6 +327,8 @@ def test_a_loss_can_be_of_one_head_alone(built, tmp_path):
     make_with("{loss: decoupled, head: digit}, {loss: labels, head: ink, weight: 3}")
     metrics = json.loads((project / "models" / "student" / "metrics.json").read_text())
     assert metrics["validation_mean_score"] > 0.4
+    with pytest.warns(Notice, match="No loss of student reaches ink, so these outputs"):
+        make_with("{loss: labels, head: digit}")
     with pytest.raises(
         BadInput, match=r"`class_weights` of student .* found several heads: `head`"
     ):

@@ -43,9 +43,19 @@ def empty_database(tmp_path_factory):
 @pytest.fixture
 def elsewhere(empty_database, tmp_path):
     """Another store, outside any project."""
-    (tmp_path / "elsewhere").mkdir()
-    shutil.copyfile(empty_database, tmp_path / "elsewhere" / "mlflow.db")
-    return f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
+    return _store_in(tmp_path / "elsewhere", empty_database)
+
+
+@pytest.fixture
+def farther(empty_database, tmp_path):
+    """A third one."""
+    return _store_in(tmp_path / "farther", empty_database)
+
+
+def _store_in(folder, empty_database):
+    folder.mkdir()
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 @pytest.fixture(params=["the same store", "another store"])

@@ -76,6 +76,22 @@ def test_again_it_says_so_and_adds_and_moves_nothing(ours, at, capsys):
     assert there.all() == before
 
 
+def test_each_store_has_an_audit_of_its_own_also_of_the_name_of_the_project(
+    ours, elsewhere, farther
+):
+    places = [("prod.digits", None), ("prod.digits", elsewhere), ("prod.digits", farther)]
+    places += [("dev.digits", elsewhere), ("dev.digits", farther)]
+    for into, at in places:
+        promote.run(ours, into=into, at=at)
+        assert promote.run(ours, into=into, at=at) == []
+    for name, at in places:
+        assert Side(ours, name, at).aliases() == {"champion": "1"}
+        models.run(ours, within=name, at=at)
+    assert promote.run(ours) == []
+    files_of_audits = (ours / "mlflow" / "audit").glob("*.jsonl")
+    assert [len(path.read_text().splitlines()) for path in files_of_audits] == [1] * 6
+
+
 def test_it_is_taken_back_and_listed_where_it_is(ours, at, capsys):
     there = Side(ours, "prod.digits", at)
     promote.run(ours, into="prod.digits", at=at)

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,9 @@ def file(place):
 
 
 def sync(place, root=None):
-    store = find_store(root or place.root, place.uri)
+    store, registry = find_store(root or place.root, place.uri), place.registry
     with connect(store):
-        sync_audit(place.registry)
+        sync_audit(registry)
 
 
 def set_column(place, number, column, value):
@@ -245,21 +246,66 @@ def test_two_checkouts_of_one_store_write_the_same_bytes(place, file, tmp_path, 
     assert len(paths[0].read_bytes().splitlines()) == 5
 
 
-def test_a_store_beside_the_own_has_its_address_in_the_file_name(tmp_path):
+def test_a_store_beside_the_own_has_its_address_in_the_file_name(tmp_path, monkeypatch):
     root, other = tmp_path / "ours", tmp_path / "theirs"
     for folder in (root, other):
         folder.mkdir()
         (folder / "params.yaml").write_text("")
-    names = {
-        at: AuditFile.of(find_store(root, at), "prod.digits").path
+    stores = [
+        find_store(root, at)
         for at in (
             None,
+            "sqlite:///mlflow/store/mlflow.db",
             "https://ann:secret@there.example:8080",
             f"sqlite:///{other}/mlflow/store/mlflow.db",
         )
-    }
-    assert list(names.values()) == [
+    ]
+    paths = []
+    for store in stores:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)  # as a connection to the store does
+        paths.append(AuditFile.of(store, "prod.digits").path)
+    assert paths == [
+        root / "mlflow/audit/prod.digits.jsonl",
         root / "mlflow/audit/prod.digits.jsonl",
         root / "mlflow/audit/prod.digits@ann_there.example_8080.jsonl",
         other / "mlflow/audit/prod.digits.jsonl",
     ]
+
+
+@pytest.fixture
+def shared(place, tmp_path):
+    """The same registered model in a store outside the project, which is not its own."""
+    database = tmp_path / "shared" / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(place.root / "mlflow" / "store" / "mlflow.db", database)
+    (tmp_path / "ours").mkdir()
+    return Place(tmp_path / "ours", f"sqlite:///{database}", place.name, place.request)
+
+
+def test_files_of_former_versions_without_the_address_are_taken_over(shared):
+    shared.move(expected="1", to="2")
+    file = AuditFile.of(shared.registry.store, shared.name)
+    former = file.path.with_name(f"{shared.name}.jsonl")
+    file.keep_report("a gate report")
+    before = contents_of(file.path.parent)
+    for path in list(file.path.parent.iterdir()):
+        path.rename(path.with_name(path.name.replace(file.path.stem, former.stem)))
+    sync(shared)
+    assert contents_of(file.path.parent) == before
+    assert not former.exists()
+
+
+def contents_of(folder):
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+
+def test_a_file_without_the_address_that_has_lines_of_another_store_stays(shared):
+    shared.move(expected="1", to="2")
+    file = AuditFile.of(shared.registry.store, shared.name)
+    former = file.path.rename(file.path.with_name(f"{shared.name}.jsonl"))
+    change(replace(file, path=former), 4, to="3")
+    kept = former.read_bytes()
+    sync(shared)
+    assert former.read_bytes() == kept
+    assert len(file.read()) == 4

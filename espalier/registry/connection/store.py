@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -56,6 +56,7 @@ class Store:
             relative to this folder.
         database: Path of the local database; None for a server.
         is_explicit: Whether the address was given by `--at` instead of MLflow's variables.
+        is_own: Whether the project uses this store without `--at`, too.
     """
 
     uri: str
@@ -64,6 +65,7 @@ class Store:
     home: Path
     database: Path | None = None
     is_explicit: bool = False
+    is_own: bool = True
 
     @property
     def is_local(self) -> bool:
@@ -99,32 +101,44 @@ def find_store(root: Path, at: str | None = None) -> Store:
             more.
     """
     root = root.resolve()
-    is_explicit = at is not None
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "") if at is None else at
-    uri = uri.strip()
-    if not uri and not is_explicit:
-        uri = f"{_SQLITE}{DATABASE.as_posix()}"
+    own = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{DATABASE.as_posix()}"
+    if at is None:
+        return _store(own, root, "MLFLOW_TRACKING_URI")
+    store = _store(at.strip(), root, "--at")
+    # compared here and kept: while `connect` runs, the variable is the address of its store
+    return replace(store, is_explicit=True, is_own=store.uri == _absolute(own, root))
+
+
+def _store(uri: str, root: Path, origin: str) -> Store:
+    """The store at an address, which `origin` gave."""
     if uri.startswith(_SQLITE):
-        return _local_store(uri, root, is_explicit=is_explicit)
+        return _local_store(uri, root)
     if urlsplit(uri).scheme in ("", "file"):
-        name = "--at" if is_explicit else "MLFLOW_TRACKING_URI"
         raise BadInput(
-            f"Expected {name} to be the address of a server or of a database "
+            f"Expected {origin} to be the address of a server or of a database "
             f"({_SQLITE}{DATABASE.as_posix()}); found {uri!r}."
         )
-    return Store(uri, _without_password(uri), root, root, None, is_explicit)
+    return Store(uri, _without_password(uri), root, root)
 
 
-def _local_store(uri: str, root: Path, *, is_explicit: bool) -> Store:
-    database = Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
+def _local_store(uri: str, root: Path) -> Store:
+    database = _database(uri, root)
     return Store(
-        uri=f"{_SQLITE}{database.as_posix()}",
+        uri=_absolute(uri, root),
         shown=f"{_SQLITE}{_shortened(database, root).as_posix()}",
         root=root,
         home=_home(database, root),
         database=database,
-        is_explicit=is_explicit,
     )
+
+
+def _absolute(uri: str, root: Path) -> str:
+    """The address with the absolute path of a local database; that of a server unchanged."""
+    return f"{_SQLITE}{_database(uri, root).as_posix()}" if uri.startswith(_SQLITE) else uri
+
+
+def _database(uri: str, root: Path) -> Path:
+    return Path(os.path.normpath(root / uri.removeprefix(_SQLITE)))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import errno
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from espalier import files
 from espalier.errors import BadInput, TryAgain
 from espalier.locks import hold_in_turn
 from espalier.paths import AUDIT, STATE
-from espalier.registry.connection import Store, find_store
+from espalier.registry.connection import Store
 from espalier.registry.connection.store import DATABASE
 from espalier.registry.promotion.audit import Move
 from espalier.registry.promotion.audit_chain import Line, parse, sha256
@@ -58,7 +58,8 @@ class AuditFile:
         They lie in the project of the store. A registered model in a store that is not the project's own has
         the address of the store in its file name.
         """
-        return cls(store.home, name, store.home / AUDIT / f"{_file_name(store, name)}.jsonl")
+        file_name = _file_name(name, _address(store))
+        return cls(store.home, name, store.home / AUDIT / f"{file_name}.jsonl")
 
     @property
     def shown(self) -> str:
@@ -94,6 +95,25 @@ class AuditFile:
         for draft_of_a_crash in self.path.parent.glob(f".{_escaped(self.path.name)}.*"):
             draft_of_a_crash.unlink()
         _write(self.path, "".join(f"{line.text}\n" for line in lines))
+
+    def take_over_former(self, lines: Sequence[Line]) -> None:
+        """Rename the files that a former version wrote without the address, if they have lines of the store.
+
+        The caller holds the lock.
+
+        Args:
+            lines: The finished moves that were made in the store.
+        """
+        former = replace(self, path=self.path.with_name(f"{_file_name(self.name)}.jsonl"))
+        if former.path == self.path or self.path.exists() or not lines:
+            return
+        filed = [line.text for line in former.read()]
+        if not filed or filed != [line.text for line in lines[: len(filed)]]:
+            return  # the lines of another store, whose name they bear rightly
+        # the lines come last: after a crash the next command goes on
+        _rename(former._reports, self._reports)
+        _rename(former._aliases_path, self._aliases_path)
+        _rename(former.path, self.path)
 
     def report(self, hashed: str) -> str | None:
         """The gate report with a SHA-256; None if it is not there, or was changed."""
@@ -138,12 +158,28 @@ class AuditFile:
     def _aliases_path(self) -> Path:
         return self.path.with_name(f"{self.path.name.removesuffix('.jsonl')}.aliases.json")
 
+    @property
+    def _reports(self) -> Path:
+        """The folder of the gate reports."""
+        return self.path.with_name(self.path.name.removesuffix(".jsonl"))
+
     def _report_path(self, hashed: str) -> Path:
-        folder = self.path.with_name(self.path.name.removesuffix(".jsonl"))
-        return folder / f"{_GATES}-{hashed[:32]}.json"
+        return self._reports / f"{_GATES}-{hashed[:32]}.json"
 
 
 def _write(path: Path, text: str) -> None:
+    with _writable(path):
+        files.write(path, text)
+
+
+def _rename(path: Path, new: Path) -> None:
+    if path.exists() and not new.exists():
+        with _writable(new):
+            path.rename(new)
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
     """Write a file of the audit.
 
     Raises:
@@ -151,7 +187,7 @@ def _write(path: Path, text: str) -> None:
         TryAgain: If the disk is full, or failed.
     """
     try:
-        files.write(path, text)
+        yield
     except OSError as error:
         kind = BadInput if error.errno in _LASTING else TryAgain
         raise kind(f"Expected {path} to be writable; found: {error.strerror}.") from None
@@ -181,17 +217,22 @@ def _read_lines(path: Path, shown: str, next_step: str) -> list[Line]:
     return lines
 
 
-def _file_name(store: Store, name: str) -> str:
-    """The name of a registered model as a file name, with the address of a store that is not the project's own."""
+def _file_name(name: str, address: str = "") -> str:
+    """The name of a registered model as a file name, with the address of its store."""
     plain = quote(name, safe=" ")
-    own = not store.is_explicit or store.uri == find_store(store.root).uri
-    of_its_project = store.home != store.root and store.database == store.home / DATABASE
-    if not own and not of_its_project:
-        address = store.shown.partition("://")[2].strip("/")
+    if address:
         plain += f"@{re.sub(r'[^A-Za-z0-9.-]+', '_', address)}"
     if len(plain) > _LONGEST_NAME:
         return f"{plain[: _LONGEST_NAME - 17]}-{sha256(plain)[:16]}"
     return plain
+
+
+def _address(store: Store) -> str:
+    """The address of a store in file names; empty if it is the own one of the project that holds the files."""
+    of_another_project = store.home != store.root and store.database == store.home / DATABASE
+    if store.is_own or of_another_project:
+        return ""
+    return store.shown.partition("://")[2].strip("/")
 
 
 def _escaped(name: str) -> str:

@@ -34,7 +34,9 @@ def sync_audit(registry: Registry) -> None:
     """
     file = AuditFile.of(registry.store, registry.name)
     with file.locked():
-        lines, filed = Audit(registry.client, registry.name).lines(), file.read()
+        lines = Audit(registry.client, registry.name).lines()
+        file.take_over_former(_made_here(registry, lines))
+        filed = file.read()
         problem = find_problem(registry, file, filed, lines) or _lacking(
             registry, file, filed, lines
         )
@@ -217,6 +219,12 @@ def _first_difference(own: Move, theirs: Move) -> str:
 def _rewrite_step(file: AuditFile) -> str:
     """The next step if the store was altered."""
     return f"`espalier restore` writes the audit in the store again from {file.shown}."
+
+
+def _made_here(registry: Registry, lines: Sequence[StoredLine]) -> list[Line]:
+    """The finished moves that were made in this store, and not restored from the file of another one."""
+    moves = [line.recorded for line in lines if line.recorded == line.move]
+    return chain(registry.name, finished(moves))
 
 
 def _keep_reports(registry: Registry, file: AuditFile, lines: Sequence[StoredLine]) -> None:

@@ -12,7 +12,9 @@ from espalier.commands import repair
 from espalier.errors import BadInput, EspalierError
 from espalier.measures.device import device_name
 from espalier.params import read_params
-from espalier.paths import DATA, DEPLOYMENTS, MODELS, PREPARED, REPORTS, STATE
+from espalier.paths import AUDIT, DATA, DEPLOYMENTS, MODELS, PREPARED, REPORTS, STATE
+from espalier.registry.connection import find_store
+from espalier.registry.promotion import AuditFile
 from espalier.space import existing, free_bytes, in_units
 from espalier.training.device import computes_bfloat16, default_device
 from espalier.upkeep.repair import is_damaged
@@ -59,10 +61,26 @@ def run(root: Path, mend: bool = False) -> None:
             "espalier[pipeline]."
         )
     _check_deployments(root)
+    console.print(f"{'registry':12} {_registry(root)}")
     _check_record(root, console, mend=mend)
     _check_leftovers(root, console, mend=mend)
     if mend and (root / ".dvc").is_dir():
         repair.run(root)
+
+
+def _registry(root: Path) -> str:
+    """The state of the project's store, as far as its files show it; a server is not contacted."""
+    store = find_store(root)
+    if not store.is_local:
+        return f"on the server {store.shown}"
+    if not store.is_missing:
+        return f"there: {store.shown}"
+    if AuditFile.of(store, read_params(root).registry.name).path.exists():
+        return (
+            f"lost: no database {store.shown}, but moves in {AUDIT}: `espalier register` makes it again, or "
+            "`espalier restore FILE` from a backup"
+        )
+    return "not there yet"
 
 
 def _check_record(root: Path, console: Console, *, mend: bool) -> None:

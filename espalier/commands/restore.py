@@ -7,6 +7,7 @@ from espalier.commands.register import print_restored
 from espalier.errors import BadInput
 from espalier.params import read_params
 from espalier.registry.connection import check_name, connect, find_store
+from espalier.registry.promotion import AuditFile
 from espalier.registry.recovery import restore_audit, unpack
 from espalier.registry.versions import open_registry
 
@@ -41,6 +42,12 @@ def run(
 def _write_audit(root: Path, within: str | None, at: str | None) -> None:
     store = find_store(root, at)
     name = read_params(root).registry.name if within is None else check_name(within)
+    file = AuditFile.of(store, name)
+    if store.is_missing and not file.path.exists():
+        raise BadInput(
+            f"Expected the moves of {name} in {file.shown}, since there is no database {store.shown}; found no "
+            "such file: check the name and the address, or run `espalier register`."
+        )
     with connect(store) as client:
         restored = restore_audit(open_registry(client, store, name), anew=True)
     print_restored(name, restored)

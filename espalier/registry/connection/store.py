@@ -73,6 +73,11 @@ class Store:
         return self.database is not None
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the store is a local database that does not exist: it was lost, or never made."""
+        return self.database is not None and not self.database.exists()
+
+    @property
     def artifacts(self) -> str | None:
         """Folder of the files of a local store, relative to its project; None for a server."""
         if self.database is None:
@@ -175,7 +180,7 @@ def connect(store: Store, *, make: bool = True) -> Iterator["MlflowClient"]:
             stack.enter_context(_variable("MLFLOW_REGISTRY_URI", store.uri))
         if store.database is not None:
             stack.enter_context(contextlib.chdir(store.home))
-            _open_database(store.database, store.shown, make=make)
+            _open_database(store, store.database, make=make)
         from mlflow import MlflowClient
 
         yield MlflowClient(store.uri)
@@ -190,14 +195,28 @@ def locked(store: Store) -> contextlib.AbstractContextManager[None]:
     return hold_in_turn(store.lock, LOCK, LOCK_SECONDS)
 
 
-def _open_database(database: Path, shown: str, *, make: bool) -> None:
+def _open_database(store: Store, database: Path, *, make: bool) -> None:
     if not database.exists():
         if not make:
             raise EspalierError(
-                f"Expected the registered models in {shown}; found no database there."
+                f"Expected the registered models in {store.shown}; found no database there"
+                f"{_next_step(store)}"
             )
         create(database)
     probe(database)
+
+
+def _next_step(store: Store) -> str:
+    """The next step if the database is missing."""
+    if store.is_own:
+        return (
+            ". `espalier register` makes it from models/ and mlflow/audit/; `espalier restore FILE` takes it "
+            "from a backup."
+        )
+    return (
+        ": check the address. If the database was lost, `espalier restore --in NAME --at "
+        f"{store.shown}` makes it again from mlflow/audit/."
+    )
 
 
 def configure_mlflow() -> None:

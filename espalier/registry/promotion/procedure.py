@@ -305,7 +305,7 @@ def _intact_folders(registry: Registry, judged: Sequence[Judgement]) -> list[Pat
 def _registry(evaluator: Evaluator) -> Iterator[Registry]:
     """The registered model of a project."""
     store = find_store(evaluator.root)
-    with connect(store) as client:
+    with connect(store, make=False) as client:  # an empty database would have no candidate
         yield open_registry(client, store, evaluator.params.registry.name)
 
 

@@ -19,6 +19,7 @@ from espalier.registry.promotion.alias_moves import (
 )
 from espalier.registry.promotion.audit import REPORT, Move
 from espalier.registry.promotion.audit_chain import sha256
+from espalier.registry.promotion.audit_file import AuditFile
 from espalier.registry.promotion.audit_sync import check_audit, sync_audit
 from espalier.registry.promotion.champion import Champion, fetch_champion
 from espalier.registry.promotion.evaluator import answer, champion_drop, test_hash
@@ -122,7 +123,11 @@ def promote_elsewhere(
             release,
             folder,
         )
-        with connect(there) as client:
+        if there.is_missing:
+            _judge_release(transfer, None)  # a refusal leaves no empty database
+        # where the files have moves of it, the database was lost
+        has_moves = AuditFile.of(there, into).path.exists()
+        with connect(there, make=not has_moves) as client:
             move = _deliver(client, there, transfer)
     if move is not None:
         send_webhook(params.registry.webhook, into, move)

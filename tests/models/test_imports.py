@@ -84,8 +84,14 @@ def test_images(shared_data, tmp_path_factory):
 PUBLISHED = pytest.mark.parametrize(
     ("file", "network", "preprocessing", "published"),
     [
-        ("resnet-cifar10/resnet20-12fca82f.th", lambda: CifarResNet(20), IMAGENET, 91.73),
         ("mlperf-tiny/resnet8.safetensors", TinyResNet, KERAS, 87.19),
+        pytest.param(
+            "resnet-cifar10/resnet20-12fca82f.th",
+            lambda: CifarResNet(20),
+            IMAGENET,
+            91.73,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "resnet-cifar10/resnet56-4bfd9763.th",
             lambda: CifarResNet(56),

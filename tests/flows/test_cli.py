@@ -159,7 +159,7 @@ def test_stopped_run_stops_everything_with_one_line(
     assert _processes_of(built_project) == []
 
 
-@pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_idle_runs_at_once_all_end_well_with_one_server(built_project, environment, runs):
     began = [
         subprocess.Popen(

@@ -125,7 +125,13 @@ def test_two_workers_make_what_one_machine_makes(fleet, project, tmp_path):
     kept = {queue: list((home / "stages").iterdir()) for queue, home in homes.items()}
     assert all(path.suffix == ".lock" for paths in kept.values() for path in paths)
 
-    # a night with nothing new moves no byte: the remote is not even there
+
+@pytest.mark.slow
+def test_a_night_with_nothing_new_moves_no_byte_and_a_forced_stage_is_made_again(
+    fleet, project, tmp_path
+):
+    assert run(project).is_completed()
+    # the remote is not even there
     (tmp_path / "remote").rename(tmp_path / "away")
     fleet.log.write_text("")
     assert run(project).is_completed()

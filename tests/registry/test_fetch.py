@@ -146,6 +146,7 @@ def test_a_transfer_that_was_cut_may_succeed_the_next_time(registered, tmp_path,
         fetched(registered, "2", tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_server_that_went_away_is_not_a_damaged_version(project, tmp_path, monkeypatch):
     """Files that a running server lacks are missing; nothing is known of the files of a server that is away."""
     store_folder = tmp_path / "server"

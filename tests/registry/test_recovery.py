@@ -224,6 +224,7 @@ def test_killed_at_any_step_the_next_registration_completes_the_restoration(move
     assert len(tags) == len(set(tags)) == 4
 
 
+@pytest.mark.slow
 def test_a_new_server_gets_everything(moved_project, tmp_path, monkeypatch):
     """The moves of the lost server, and those of another checkout, are in one audit."""
     project = moved_project

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from selection import mostly_slow
 
 from espalier.errors import BadInput, TryAgain
 from espalier.tasks.services import supervisor
@@ -150,7 +151,7 @@ def test_a_service_that_was_killed_is_started_again_without_its_old_children(
     assert not set(before) & set(after)
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("restarted", mostly_slow([False, True], False))
 def test_flow_runs_of_a_worker_outlive_it_and_are_ended_before_it(
     tmp_path, make_service, run, monkeypatch, restarted
 ):
@@ -185,6 +186,7 @@ def wait_for(question, seconds=30):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_service_that_ends_too_often_is_given_up_and_the_others_are_ended(
     tmp_path, make_service, run, monkeypatch
 ):

@@ -8,8 +8,6 @@ pixels. Models are kept in WORK, as those of `bench_lenet.py`. For each bound of
 with the lowest error on validation; test images judge every point, and choose none.
 """
 
-import argparse
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,6 +27,7 @@ from bench_lenet import (
     commit,
     errors,
     is_measured,
+    read_arguments,
     table_of,
 )
 from committed import Record, place_table, read
@@ -36,7 +35,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espalier.distillation.objectives import from_labels
-from espalier.errors import Notice
 from espalier.folding import fold_batch_norms
 from espalier.inputs.image import ImageAugmentations
 from espalier.models import build
@@ -153,13 +151,7 @@ NAMES = [line.student.name for line in LINES]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mnist", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--lines", nargs="+", default=NAMES, choices=NAMES)
-    parser.add_argument("--write", action="store_true")
-    given = parser.parse_args()
-    warnings.simplefilter("ignore", Notice)
+    given = read_arguments(__doc__, NAMES)
     for line in LINES:
         name = line.student.name
         if name in given.lines:

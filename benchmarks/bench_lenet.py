@@ -10,7 +10,7 @@ training; the 10,000 test images judge what was decoded from the packed file, an
 import argparse
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -224,14 +224,19 @@ def without_the_dead(network: nn.Module) -> nn.Module:
             return network
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_arguments(page: str, names: Sequence[str]) -> argparse.Namespace:
+    """The data, the folder of work and the chosen lines; notices of the library are silent from then on."""
+    parser = argparse.ArgumentParser(description=page.splitlines()[0])
     parser.add_argument("mnist", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--lines", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--lines", nargs="+", default=names, choices=names)
     parser.add_argument("--write", action="store_true")
-    given = parser.parse_args()
     warnings.simplefilter("ignore", Notice)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = read_arguments(__doc__, NAMES)
     bench = Evaluator(given.mnist, given.work)
     for line in LINES:
         if line.factory in given.lines:

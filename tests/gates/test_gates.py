@@ -178,7 +178,7 @@ def test_a_class_without_test_examples_is_named_as_the_reason():
         if one.gate == "worst_class_drop"
     ]
     assert not verdict.passed
-    assert verdict.found == "100.00 points, as of a class without test examples"
+    assert verdict.found == "100.00 points: a class is lost, or has no test examples"
 
 
 def test_each_head_is_held_to_its_own_margin():

@@ -38,9 +38,9 @@ def promote(
     unchanged = None if without_champion or again else find_unchanged(root, alias)
     if unchanged is None:
         # here: torch takes seconds
-        from espalier.registry.promotion.procedure import Exceptions, judge_and_move
+        from espalier.registry.promotion.procedure import Waivers, judge_and_move
 
-        return judge_and_move(root, alias, Exceptions(without_champion, again))
+        return judge_and_move(root, alias, Waivers(without_champion, again))
     sys.stdout.writelines(f"{one}\n" for one in unchanged.stays)
     if unchanged.refusals:
         raise RefusedError("\n".join(unchanged.refusals))

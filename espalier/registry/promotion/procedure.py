@@ -52,7 +52,7 @@ from espalier.registry.versions import (
 
 
 @dataclass(frozen=True)
-class Exceptions:
+class Waivers:
     """Reasons, for the audit, to judge otherwise than usual.
 
     Attributes:
@@ -71,11 +71,11 @@ class Exceptions:
         return f"promoted again: {self.again}" if self.again else "promoted"
 
 
-_NONE = Exceptions()
+_NO_WAIVERS = Waivers()
 
 
 def judge_and_move(
-    root: Path, alias: str | None = None, exceptions: Exceptions = _NONE
+    root: Path, alias: str | None = None, waivers: Waivers = _NO_WAIVERS
 ) -> list[Move]:
     """Judge all candidates, and move the aliases that a better model may get, see `entry.promote`."""
     before = take_state(root)
@@ -86,7 +86,7 @@ def judge_and_move(
     moves, refusals = [], []
     for name, policy in policies.items():
         try:
-            move = _promote_alias(evaluator, name, policy, exceptions)
+            move = _promote_alias(evaluator, name, policy, waivers)
         except RefusedError as error:
             refusals.append(str(error))
             continue
@@ -100,16 +100,16 @@ def judge_and_move(
 
 
 def _promote_alias(
-    evaluator: Evaluator, alias: str, policy: Policy, exceptions: Exceptions
+    evaluator: Evaluator, alias: str, policy: Policy, waivers: Waivers
 ) -> Move | None:
     """Promote the best candidate of one alias; None if the alias points to it already."""
-    settings, without = evaluator.params.registry, exceptions.without_champion
+    settings, without = evaluator.params.registry, waivers.without_champion
     with tempfile.TemporaryDirectory() as draft, _registry(evaluator) as registry:
         complete_unfinished_moves(registry)
         sync_audit(registry)
         champion = _champion(registry, evaluator, alias, Path(draft, "champion"), without)
         version = champion.version if champion else version_of_alias(registry, alias)
-        judged = _judge(registry, evaluator, policy, alias, champion, exceptions)
+        judged = _judge(registry, evaluator, policy, alias, champion, waivers)
         candidates, chosen = judged.candidates, judged.chosen
         use = _say_use(registry, evaluator, policy, candidates, chosen)
         if judged.stays:
@@ -126,7 +126,7 @@ def _promote_alias(
             to=chosen.version,
             content=chosen.content,
             former_content=content_of(registry, version) if version else None,
-            reason=exceptions.reason,
+            reason=waivers.reason,
             run=run,
             entry=chosen.entry,
             report=report,
@@ -185,7 +185,7 @@ def _judge(
     policy: Policy,
     alias: str,
     champion: Champion | None,
-    exceptions: Exceptions = _NONE,
+    waivers: Waivers = _NO_WAIVERS,
 ) -> Judgement:
     """Judge the registered version of every candidate by the gates of a policy.
 
@@ -195,17 +195,17 @@ def _judge(
         policy: the policy of the alias.
         alias: name of the alias.
         champion: version that the alias points to; None without one.
-        exceptions: without the champion, the gate `champion_drop` counts as if there were none. The gates of
+        waivers: without the champion, the gate `champion_drop` counts as if there were none. The gates of
             classes and devices compare with it all the same.
     """
     entries = evaluator.candidates(policy)
     models = [read_model(evaluator.root, evaluator.params, entry) for entry in entries]
     versions = [_registered_version(registry, model) for model in models]
     champion_answers = evaluator.answers(champion.folder, champion.content) if champion else None
-    if champion_answers and exceptions.without_champion:
+    if champion_answers and waivers.without_champion:
         champion_answers = Answers(champion_answers.classes, None)
     barred = (
-        {} if exceptions.again else rolled_back(Audit(registry.client, registry.name).moves(alias))
+        {} if waivers.again else rolled_back(Audit(registry.client, registry.name).moves(alias))
     )
     candidates = []
     for model, version in zip(models, versions, strict=True):

@@ -79,7 +79,7 @@ def rollback(
     sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
     if within is None:
         sys.stdout.write(
-            f"No promotion moves it to the content of {move.former} again: {way_on(alias)}\n"
+            f"No promotion moves it to the content of version {move.former} again: {way_on(alias)}\n"
         )
     return move
 

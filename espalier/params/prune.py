@@ -54,6 +54,7 @@ class Prune(Recovered):
         steps: number of cuts, with recovery after each.
         between: keys of `training` for the recovery after every cut but the last, over `finetune`.
         sparsify: training before the first cut.
+        reconstruct: whether the kept channels take over what the removed ones did.
     """
 
     by: Literal["prune"]
@@ -75,6 +76,7 @@ class Prune(Recovered):
     steps: int = Field(1, ge=1)
     between: dict[str, Any] = {"epochs": 1}
     sparsify: Sparsify | None = None
+    reconstruct: bool = True
 
     @property
     def own_functions(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class Prune(Recovered):
             m=self.m,
             schedule=self.schedule,
             steps=self.steps,
+            reconstruct=self.reconstruct,
         )
 
     @model_validator(mode="after")
@@ -112,7 +115,7 @@ class Prune(Recovered):
         if kind.targets:
             self._refuse({"n", "m"}, "`pattern: n_of_m`")
         if not kind.aligned:
-            self._refuse({"align"}, "a pattern of channels, heads")
+            self._refuse({"align", "reconstruct"}, "a pattern of channels, heads")
         if not has_choice:
             self._refuse({"budget"}, "a target that leaves a choice")
         if spec.steps == 1:

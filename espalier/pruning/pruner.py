@@ -13,6 +13,7 @@ from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
 from espalier.pruning.spec import PruneSpec
 from espalier.pruning.surgery.proof import check_batches, check_numbers, check_trains, check_values
+from espalier.pruning.surgery.reconstruct import reconstruct as reconstruct_layers
 from espalier.pruning.target import targets_of
 from espalier.pruning.thresholds import prune_below
 from espalier.pruning.weights import mask_weights
@@ -38,6 +39,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     keep: tuple[str, ...] = (),
     n: int = 2,
     m: int = 4,
+    reconstruct: bool = True,
 ) -> nn.Module:
     """Remove the least important groups, until the network is small, fast or sparse enough.
 
@@ -59,11 +61,14 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         budget: distribution over layers, one of `espalier.pruning.budgets.BUDGETS`.
         align: widths that are left are multiples of this, where they were before: runtimes compute
             in blocks of channels.
-        losses: yields the loss of each training batch, for scores and budgets that use data.
+        losses: yields the loss of each training batch, for scores and budgets that use data, and to
+            reconstruct.
         base: network, or its size, to which fractions refer; the network itself by default.
         keep: names of layers whose outputs stay, with all layers inside.
         n: number of weights that stay of every `m`, for `n_of_m`.
         m: number of consecutive weights that form a group, for `n_of_m`.
+        reconstruct: whether, with `losses`, the kept channels take over what the removed ones did
+            (`espalier.pruning.surgery.reconstruct`). Statistics of norms are not computed anew.
 
     Returns:
         A new network in evaluation mode, whose outputs have the same shape.
@@ -93,6 +98,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         keep=keep,
         n=n,
         m=m,
+        reconstruct=reconstruct,
     )
     return prune_by_spec(network, example, spec, losses=losses, base=base)
 
@@ -112,7 +118,8 @@ def prune_by_spec(
         network: any classifier that `torch.export` can trace; it is not changed.
         example: a batch of inputs as the network sees them, or a tuple of all inputs.
         spec: the request; its targets are those of this cut.
-        losses: yields the loss of each training batch, for scores and budgets that use data.
+        losses: yields the loss of each training batch, for scores and budgets that use data, and to
+            reconstruct.
         base: network, or its size, to which fractions refer; the network itself by default.
         deployment: surroundings of the network in the deployed file, whose bytes and milliseconds are
             measured; by default those of `prune`.
@@ -161,5 +168,7 @@ def _remove(
     check_batches(network, smaller, example)
     check_trains(network, smaller, example)
     check_values(network, smaller, groups, kept, example)
+    if losses and spec.reconstruct:
+        reconstruct_layers(network, smaller, groups, kept, losses)
     record_kept_outputs(smaller, KeptOutputs.of(groups, kept))
     return smaller

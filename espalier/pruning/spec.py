@@ -25,6 +25,7 @@ class PruneSpec:
         m: number of consecutive weights that form a group, for `n_of_m`.
         schedule: amount of each of several cuts, `one_shot` or one of `SCHEDULES`.
         steps: number of cuts.
+        reconstruct: whether the kept channels take over what the removed ones did, if there are data.
 
     Raises:
         BadInput: if a name is unknown, a value is out of range, or two of them contradict.
@@ -40,6 +41,7 @@ class PruneSpec:
     m: int = 4
     schedule: str = ONE_SHOT
     steps: int = 1
+    reconstruct: bool = True
 
     def __post_init__(self) -> None:
         if self.pattern not in PATTERNS:

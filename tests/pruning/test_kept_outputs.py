@@ -98,6 +98,7 @@ def test_an_entry_of_several_steps_leaves_one_record_against_its_parent(tiny_cop
         "align": 1,
         "schedule": "linear",
         "steps": 2,
+        "reconstruct": False,
     }
     nothing = {
         "between": {"epochs": 0},

@@ -90,9 +90,10 @@ def _out_of_reach(target: float, reached: int, pair: Pair | None, similarity: fl
     if pair is None:
         reason = "no two blocks can be compared: their outputs or their weights differ in shape"
     else:
+        allowed = "zero" if similarity is None else f"`similarity = {similarity}`"
         reason = (
             f"the most similar blocks, {pair.first} and {pair.second}, have a similarity of "
-            f"{pair.similarity:.3f}, below `similarity = {similarity}`"
+            f"{pair.similarity:.3f}, below {allowed}"
         )
     return (
         f"Expected at most {target:,.0f} multiply-accumulates after folding; found {reached:,} "

@@ -135,6 +135,18 @@ def test_a_target_that_needs_dissimilar_blocks_is_out_of_reach(network):
     assert_explains(caught.value, "`similarity = 0.999`", "stages.")
 
 
+@torch.no_grad()
+def test_blocks_of_opposite_weights_are_out_of_reach(network):
+    """With no `similarity` of the user the sentence names none."""
+    for blocks in network.stages:
+        for name, parameter in blocks[-1].named_parameters():
+            for other in blocks[-len(blocks) + 1 : -1]:
+                parameter.copy_(-other.get_parameter(name))
+    with pytest.raises(BadInput) as caught:
+        fold(network, images=None, similarity=None, keep_macs=0.2)
+    assert_explains(caught.value, "below zero", "stages.")
+
+
 def test_by_weights_a_scaled_copy_is_the_most_similar_and_no_image_is_read(network):
     blocks = network.stages[2]
     for name, parameter in blocks[1].named_parameters():

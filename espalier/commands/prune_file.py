@@ -2,16 +2,21 @@
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
 from espalier import folders
 from espalier.commands.options import mapping
+from espalier.commands.sample_images import agreement, parts_of, preprocessed, read_images
+from espalier.data.prepared import Split
 from espalier.errors import BadInput
 from espalier.export.agreement import check_agreement
 from espalier.export.onnx import export
@@ -25,15 +30,21 @@ from espalier.paths import DEPLOYED
 from espalier.pruning import prune
 from espalier.report.footprint import Footprint, describe_change
 from espalier.runtimes import DEFAULT
+from espalier.training.batches import Resident, in_order
+from espalier.training.recalibrate import recalibrate
+from espalier.training.scoring import Inference
 
 Trained = tuple[nn.Module, tuple[str, ...], tuple[int, ...]]
 """A network with its weights, sentences about them, and the shape of an input."""
 
 _SIZES = "3x224x224"
+_IMAGE, _CHANNELS = 3, (1, 3)  # dimensions of an image, and the channels that files have
+_MOST = 1536  # images: two thirds to reconstruct with, the others to compare answers on
+_BATCH = 32
 _SHAPE = re.compile(r"\d+(x\d+)*")
 
 
-def run(
+def run(  # noqa: PLR0913 - the options of the command line
     weights: Path,
     model: str | None,
     arguments: str | None,
@@ -42,10 +53,13 @@ def run(
     score: str,
     align: int,
     out: Path,
+    calibrate: Path | None = None,
+    settings: str | None = None,
 ) -> None:
     """Write a folder with the cut network, as `espalier.models.load` reads it, and its ONNX file.
 
-    The network is not trained afterwards: that needs data, and a loop of your own or a project.
+    The network is not trained afterwards: that needs labels or a teacher, and a loop of your own or a
+    project. With images, the kept channels take over what the removed ones did.
 
     Args:
         weights: file of the weights, or ONNX file, which holds the network as well.
@@ -56,9 +70,12 @@ def run(
         score: importance of groups; one that needs no data.
         align: widths that are left are multiples of this.
         out: folder to write.
+        calibrate: folder with images of the kind that the network will see; they need no labels.
+        settings: preprocessing that the network expects, in YAML; by default pixels in [0, 1].
 
     Raises:
-        BadInput: if the weights do not fit, the network cannot be cut, or the folder exists.
+        BadInput: if the weights do not fit, the network cannot be cut, the folder exists, or the images
+            cannot be read.
     """
     if out.exists():
         raise BadInput(f"Expected {out} not to exist yet; found it there.")
@@ -67,7 +84,17 @@ def run(
     else:
         network, notes, sizes = _from_factory(weights, model, arguments, shape or _SIZES)
     inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
-    smaller = prune(network, inputs, keep_macs=keep_macs, score=score, align=align)
+    sample = _Sample.read(calibrate, settings, sizes)
+    smaller = prune(
+        network,
+        inputs,
+        keep_macs=keep_macs,
+        score=score,
+        align=align,
+        losses=sample.losses if sample else None,
+    )
+    if sample:
+        recalibrate(smaller, sample.fitted, nn.Identity())
     with folders.replacing(out, folders.beside(out)) as draft:
         export(smaller, draft / DEPLOYED, inputs, nn.Identity())
         save(smaller, draft)
@@ -75,7 +102,55 @@ def run(
     for note in notes:
         say(note)
     say(f"{out}: {_change(network, smaller, out / DEPLOYED, inputs)}")
+    if sample:
+        say(sample.agreement(weights, network, smaller))
     say(f"Train it before you use it: load({str(out)!r}).")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Images without labels.
+
+    Attributes:
+        fitted: images that the network is reconstructed on.
+        compared: other images, on which it is compared with the whole one.
+    """
+
+    fitted: Resident
+    compared: Resident
+
+    @classmethod
+    def read(
+        cls, folder: Path | None, settings: str | None, shape: tuple[int, ...]
+    ) -> "_Sample | None":
+        """The images of a folder as the network sees them; None without a folder."""
+        if folder is None:
+            if settings is not None:
+                raise BadInput("Expected --calibrate beside --input, to have images; found none.")
+            return None
+        if len(shape) != _IMAGE or shape[0] not in _CHANNELS:
+            raise BadInput(
+                "Expected a network on images, of shape 1xHxW or 3xHxW, for --calibrate; found inputs of "
+                f"the shape {'x'.join(map(str, shape))}."
+            )
+        images = preprocessed(read_images(folder, shape, _MOST), settings)
+        return cls(*map(_unlabelled, parts_of(images)))
+
+    def losses(self, network: nn.Module) -> Iterator[Tensor]:
+        """Something of the outputs, for who runs the network to see its inside."""
+        for batch in self.fitted.batches(in_order(len(self.fitted), _BATCH)):
+            yield network(batch.inputs).square().mean()
+
+    def agreement(self, file: Path, network: nn.Module, smaller: nn.Module) -> str:
+        """The sentence on how often the cut network answers as the whole one."""
+        inference = Inference(self.compared, nn.Identity())
+        theirs, ours = (inference.outputs(one)[0].numpy() for one in (network, smaller))
+        return agreement(file, ours, theirs)
+
+
+def _unlabelled(images: NDArray[np.float32]) -> Resident:
+    split = Split(torch.from_numpy(images), torch.zeros(len(images), dtype=torch.int64))
+    return Resident(split, torch.device("cpu"))
 
 
 def _change(network: nn.Module, smaller: nn.Module, file: Path, inputs: Tensor) -> str:

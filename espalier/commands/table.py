@@ -37,6 +37,18 @@ _ANY_MODEL: Options = (
     ),
     ("--at", {"metavar": "URI", "help": "in another store: a server, or sqlite:///..."}),
 )
+_ARGUMENTS = (
+    "--arguments",
+    {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
+)
+_INPUT = (
+    "--input",
+    {
+        "metavar": "YAML",
+        "dest": "settings",
+        "help": "preprocessing of a float input: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
+    },
+)
 
 COMMANDS = (
     Command(
@@ -200,10 +212,7 @@ COMMANDS = (
                     "networks:mine",
                 },
             ),
-            (
-                "--arguments",
-                {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
-            ),
+            _ARGUMENTS,
             (
                 "--shape",
                 {"help": "shape of an input; by default that of the ONNX file, or 3x224x224"},
@@ -218,6 +227,15 @@ COMMANDS = (
                 },
             ),
             ("--align", {"type": int, "default": 8, "help": "widths are multiples of this"}),
+            (
+                "--calibrate",
+                {
+                    "metavar": "FOLDER",
+                    "type": Path,
+                    "help": "images without labels, by which the kept channels take over from the removed",
+                },
+            ),
+            _INPUT,
             (
                 "--out",
                 {"metavar": "FOLDER", "type": Path, "required": True, "help": "a new folder"},
@@ -241,14 +259,7 @@ COMMANDS = (
                 },
             ),
             ("--out", {"metavar": "FILE", "type": Path, "help": "by default FILE-int8.onnx"}),
-            (
-                "--input",
-                {
-                    "metavar": "YAML",
-                    "dest": "settings",
-                    "help": "preprocessing of a float input: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
-                },
-            ),
+            _INPUT,
             (
                 "--calibration",
                 {
@@ -278,18 +289,8 @@ COMMANDS = (
                 "--model",
                 {"metavar": "FACTORY", "help": "the network, such as torchvision:resnet18"},
             ),
-            (
-                "--arguments",
-                {"metavar": "YAML", "help": "arguments of the factory: '{depth: 20}'"},
-            ),
-            (
-                "--input",
-                {
-                    "metavar": "YAML",
-                    "dest": "settings",
-                    "help": "preprocessing: '{mean: [0.485, 0.456, 0.406], std: [...]}'",
-                },
-            ),
+            _ARGUMENTS,
+            _INPUT,
             ("--key", {"metavar": "KEY", "help": "where the weights are in a checkpoint"}),
         ),
         module="import_network",

@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from properties import assert_explains
 from torch import nn
 
+from espalier import files
 from espalier.commands import prune_file
+from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.measures.macs import count_macs
 from espalier.models import build, load
@@ -52,9 +56,53 @@ def test_the_folder_holds_the_cut_network_and_its_file(weights, tmp_path, capsys
         assert noun in line
 
 
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    """The weights of a network that knows the digits, and a folder of scans."""
+    folder = tmp_path_factory.mktemp("trained")
+    torch.save(load(tiny / "models" / "teacher").state_dict(), folder / "net.pth")
+    for number, image in enumerate(read_split(tiny / "prepared", "train").inputs):
+        path = folder / "images" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(path)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.Notice")
+def test_with_images_the_cut_network_answers_as_the_whole_one_more_often(
+    trained, tiny, tmp_path, capsys
+):
+    described = files.read_json_object(tiny / "models" / "teacher" / "architecture.json")
+    options = {
+        "model": described["factory"],
+        "arguments": str(described["arguments"]),
+        "settings": "{mean: [0.3], std: [0.4]}",
+        "calibrate": trained / "images",
+    }
+    run(trained / "net.pth", tmp_path / "with", **options)
+    said = capsys.readouterr().out
+    run(
+        trained / "net.pth", tmp_path / "without", **options | {"calibrate": None, "settings": None}
+    )
+    assert "same answer" not in capsys.readouterr().out
+    test = read_split(tiny / "prepared", "test").inputs
+    images = (test.float() / 255 - 0.3) / 0.4
+    same = {}
+    with torch.no_grad():
+        answers = load(tiny / "models" / "teacher")(images).argmax(1)
+        for name in ("with", "without"):
+            found = load(tmp_path / name)(images).argmax(1)
+            same[name] = 100 * float((found == answers).float().mean())
+    assert same["with"] > same["without"] + 10
+    stated = float(said.split("% of")[0].rsplit(" ", 1)[1])
+    assert abs(stated - same["with"]) < 10
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"settings": "{mean: [0.3]}"}, ["--calibrate", "--input"]),
+        ({"calibrate": Path("nowhere")}, ["nowhere", "folder"]),
         ({"shape": "wide"}, ["--shape", "'wide'"]),
         ({"arguments": "depth"}, ["--arguments", "mapping"]),
         ({"arguments": "{depth: [1"}, ["--arguments", "YAML"]),

@@ -41,7 +41,7 @@ class LayerInput:
 class LayerInputs(TorchFunctionMode):
     """Hands the inputs of convolutions and linear layers to a function, in whatever module they are.
 
-    Of a recurrent layer the inputs are known, and its states only where another layer reads them.
+    The inputs of a recurrent layer are known, and its states only where another layer reads them.
 
     Attributes:
         also_used: names of the parameters that pass through other operators, too: a table of

@@ -1,4 +1,4 @@
-"""What the tests of pruning share."""
+"""Fixtures for the tests of pruning."""
 
 import pytest
 import torch

@@ -61,7 +61,7 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Columns:
-    """What a cut leaves of a weight.
+    """Rows and columns of a weight, before and after a cut.
 
     Attributes:
         rows: indices of the kept outputs; None for all.

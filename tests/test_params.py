@@ -318,6 +318,16 @@ def test_arrays_come_from_trusted_packages_alone():
     assert check({**content, "trusted": ["mine"]}).data.arrays == "mine:arrays"
 
 
+@pytest.mark.parametrize("given", [{}, {"soft": {"temperature": 2}}])
+def test_a_recovery_ends_with_the_labels_and_a_student_does_not(given):
+    entries = models(cut=PRUNE | given, student=DISTILL | given)
+    params = check({"teacher": TEACHER, **entries})
+    soft, labels = params.entry("cut").terms
+    assert [soft.weight.at(progress) for progress in (0, 0.5, 1)] == [0.9, 0.45, 0]
+    assert [labels.weight.at(progress) for progress in (0, 1)] == pytest.approx([0.1, 1])
+    assert [loss.weight for loss in params.entry("student").terms] == pytest.approx([0.9, 0.1])
+
+
 def test_a_weight_of_soft_targets_that_falls_leaves_the_rest_to_the_labels():
     entries = models(a=PRUNE | {"soft": {"weight": {"start": 0.75, "end": 0}}})
     entry = check({"teacher": TEACHER, **entries}).entry("a")

@@ -97,13 +97,25 @@ class Taught(ChildEntry):
         return self.teachers or ()
 
 
+class FadingSoft(Soft):
+    """Soft targets whose weight falls to nothing: a network that recovers needs its teacher less and less.
+
+    Attributes:
+        weight: weight of the teacher's outputs; the labels have the rest.
+    """
+
+    weight: Share = Ramp(0.9, 0.0)
+
+
 class Recovered(Parallel, Taught):
     """An entry made from its parent's network, which recovers by distillation.
 
     Attributes:
+        soft: short form of the loss: soft targets beside the labels.
         finetune: keys of `training` for the recovery; `epochs: 0` turns it off.
     """
 
+    soft: FadingSoft = FadingSoft()
     finetune: dict[str, Any] = {}
 
     @property

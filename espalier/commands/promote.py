@@ -38,16 +38,17 @@ def run(
         BadInput: If `at` is given without `into`, or a reason without `alias`; and as `promote` and
             `promote_elsewhere`.
     """
-    for option, reason in (("--without-champion", without_champion), ("--again", again)):
-        if reason is not None and (alias is None or into is not None):
-            raise BadInput(
-                f"Expected {option} with --alias ALIAS and without --into; found it otherwise."
-            )
+    if without_champion is not None and (alias is None or into is not None):
+        raise BadInput(
+            "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
+        )
+    if again is not None and alias is None:
+        raise BadInput("Expected --again with --alias ALIAS; found it without.")
     if into is not None:
         # here: torch takes seconds
         from espalier.registry.promotion import promote_elsewhere
 
-        move = promote_elsewhere(root, into, at, alias or "champion")
+        move = promote_elsewhere(root, into, at, alias or "champion", again)
         return [] if move is None else [move]
     if at is not None:
         raise BadInput("Expected --at together with --into NAME; found --at alone.")

@@ -109,6 +109,24 @@ def test_it_is_taken_back_and_listed_where_it_is(ours, at, capsys):
     assert [line[-1] for line in listed if "dev.digits" in line or "rolled" in line] == ["done"] * 3
 
 
+def test_what_was_taken_back_is_copied_again_only_for_a_reason(ours, elsewhere, capsys):
+    there = Side(ours, "prod.digits", elsewhere)
+    promote.run(ours, into="prod.digits", at=elsewhere)
+    promote_at_home(ours, "poor")
+    allow(ours, "poor", 1.0)
+    promote.run(ours, into="prod.digits", at=elsewhere)
+    rollback.run(ours, within="prod.digits", at=elsewhere)
+    way = "promote --into prod.digits --alias champion --again REASON"
+    assert way in capsys.readouterr().out
+    with pytest.raises(RefusedError):
+        promote.run(ours, into="prod.digits", at=elsewhere)
+    assert way in capsys.readouterr().out
+    assert there.entry("champion") == "good"
+    promote.run(ours, into="prod.digits", at=elsewhere, alias="champion", again="the camera was it")
+    assert there.entry("champion") == "poor"
+    assert there.moves()[-1].reason.endswith("again: the camera was it")
+
+
 def test_a_copy_can_be_copied_on_because_its_gate_report_came_with_it(ours, elsewhere, tmp_path):
     promote.run(ours, into="staging.digits", at=elsewhere)
     rename(ours, "staging.digits")

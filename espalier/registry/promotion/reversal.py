@@ -77,10 +77,10 @@ def rollback(
         move = move_alias(registry, request)
     send_webhook(settings.webhook, name, move)
     sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
-    if within is None:
-        sys.stdout.write(
-            f"No promotion moves it to the content of version {move.former} again: {way_on(alias)}\n"
-        )
+    sys.stdout.write(
+        f"No promotion moves it to the content of version {move.former} again: "
+        f"{way_on(alias, within or '')}\n"
+    )
     return move
 
 

@@ -28,12 +28,18 @@ def rolled_back(moves: Sequence[Move]) -> dict[str, Move]:
     return found
 
 
-def in_words(move: Move) -> str:
-    """Name and day of the one who moved the alias back, and the way to promote its former content all the same."""
+def in_words(move: Move, into: str = "") -> str:
+    """Name and day of the one who moved the alias back, and the way to promote its former content all the same.
+
+    Args:
+        move: The rollback.
+        into: Name of the registered model, if it is not the project's.
+    """
     day = datetime.fromtimestamp(move.when / 1000, UTC).date()
-    return f"by {move.who} on {day}; {way_on(move.alias)}"
+    return f"by {move.who} on {day}; {way_on(move.alias, into)}"
 
 
-def way_on(alias: str) -> str:
-    """The command that promotes such a content."""
-    return f"`espalier promote --alias {alias} --again REASON` promotes it all the same"
+def way_on(alias: str, into: str = "") -> str:
+    """The command that promotes such a content, into the project's registered model or another."""
+    where = f"--into {into} " if into else ""
+    return f"`espalier promote {where}--alias {alias} --again REASON` promotes it all the same"

@@ -17,7 +17,7 @@ from espalier.registry.promotion.alias_moves import (
     complete_unfinished_moves,
     move_alias,
 )
-from espalier.registry.promotion.audit import REPORT, Move
+from espalier.registry.promotion.audit import REPORT, Audit, Move
 from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.promotion.audit_file import AuditFile
 from espalier.registry.promotion.audit_sync import check_audit, sync_audit
@@ -31,6 +31,7 @@ from espalier.registry.promotion.gate_report import (
 )
 from espalier.registry.promotion.policies import read_policy
 from espalier.registry.promotion.release import Release, export_release, import_release
+from espalier.registry.promotion.rolled_back import in_words, rolled_back
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import Registry, open_registry
@@ -53,6 +54,7 @@ class _Transfer:
         into: Name of the receiving registered model.
         release: The current champion of the project.
         draft: Folder for downloads from the receiving store.
+        again: Reason to copy a content from which the alias there was rolled back.
     """
 
     root: Path
@@ -62,11 +64,18 @@ class _Transfer:
     into: str
     release: Release
     draft: Path
+    again: str | None
 
     @property
     def address(self) -> str:
         """The alias that is moved, with its registered model."""
         return f"{self.into}@{self.alias}"
+
+    @property
+    def reason(self) -> str:
+        """The reason of the move."""
+        copied = f"copied from {self.release.origin}"
+        return f"{copied} again: {self.again}" if self.again else copied
 
     @property
     def model_entry(self) -> str:
@@ -75,7 +84,11 @@ class _Transfer:
 
 
 def promote_elsewhere(
-    root: Path, into: str, at: str | None = None, alias: str = "champion"
+    root: Path,
+    into: str,
+    at: str | None = None,
+    alias: str = "champion",
+    again: str | None = None,
 ) -> Move | None:
     """Copy the current champion to another registered model and point that model's alias at the copy.
 
@@ -88,6 +101,7 @@ def promote_elsewhere(
         at: Address of its store, in the form of `MLFLOW_TRACKING_URI`; the project's store by
             default.
         alias: Name of the alias, here and there.
+        again: Reason to copy a content from which the alias there was rolled back.
 
     Returns:
         The line in the audit of the other registered model; None if the alias points to this
@@ -122,6 +136,7 @@ def promote_elsewhere(
             into,
             release,
             folder,
+            again,
         )
         if there.is_missing:
             _judge_release(transfer, None)  # a refusal leaves no empty database
@@ -152,7 +167,11 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
             f"{transfer.model_entry}, as it is here"
         )
         return None
-    candidate = _judge_release(transfer, champion)
+    barred = (
+        {} if transfer.again else rolled_back(Audit(client, transfer.into).moves(transfer.alias))
+    )
+    rollback = barred.get(transfer.release.model.content)
+    candidate = _judge_release(transfer, champion, rollback)
     print_report([candidate], candidate.entry if candidate.passed else None)
     registry = open_registry(client, there, transfer.into)
     run = _log_reports(registry, transfer, candidate)
@@ -164,7 +183,7 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
         to=import_release(registry, transfer.release, transfer.draft / "imported"),
         content=candidate.content,
         former_content=champion.content if champion else None,
-        reason=f"copied from {transfer.release.origin}",
+        reason=transfer.reason,
         run=run,
         entry=candidate.entry,
         report=sha256(transfer.release.evidence.text),
@@ -172,9 +191,19 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
     return move_alias(registry, request)
 
 
-def _judge_release(transfer: _Transfer, champion: Champion | None) -> Candidate:
-    """Judge the release by the gate `champion_drop`, against the champion of the receiving model."""
+def _judge_release(
+    transfer: _Transfer, champion: Champion | None, rollback: Move | None = None
+) -> Candidate:
+    """Judge the release by the gate `champion_drop`, against the champion of the receiving model.
+
+    Args:
+        transfer: The request.
+        champion: The champion there; None if there is none.
+        rollback: The rollback from this content there; None if there was none.
+    """
     figures = _figures(transfer, champion)
+    barred = in_words(rollback, transfer.into) if rollback else ""
+    figures = replace(figures, rolled_back=barred)
     gates = Gates(champion_drop=transfer.policy.gates.champion_drop)
     model = transfer.release.model
     return Candidate(model.entry, model.content, figures, judge(gates, figures))

@@ -4,8 +4,9 @@
     PYTHONPATH=FOLDER python benchmarks/bench_peer_recovery.py DATA [--work WORK] [--write]
 
 DATA holds the folders `fashion-mnist` and `cifar10`. A ResNet-8 that was taught for 12 epochs (`bench_recovery.py`)
-is cut, and recovers for `EPOCHS` epochs on the same images with the same recipe. Espalier's cuts are taught by the
-teacher, as `by: prune` does; torch-pruning's learn the labels, as in its examples. WORK keeps each result in a line.
+is cut, and recovers for `EPOCHS` epochs on the same images with the same recipe. Espalier's cuts are reconstructed and
+taught by the teacher less and less, as `by: prune` does; torch-pruning's learn the labels, as in its examples. WORK
+keeps each result in a line.
 """
 
 import argparse
@@ -44,7 +45,7 @@ OURS = "Espalier"
 PAGE = ROOT / "docs" / "methods.md"
 
 
-def ours(study: Study, keep: float, score: str) -> nn.Module:
+def ours(study: Study, keep: float, score: str, *, reconstruct: bool = True) -> nn.Module:
     """The parent, cut by Espalier."""
     parent = study.parent(PARENT_EPOCHS)
     cut = prune(
@@ -55,6 +56,7 @@ def ours(study: Study, keep: float, score: str) -> nn.Module:
         align=1,
         losses=study.losses,
         base=parent,
+        reconstruct=reconstruct,
     )
     recalibrate(cut, study.data.train, study.data.front)
     return cut
@@ -109,15 +111,17 @@ def _fill_gradients(study: Study, network: nn.Module) -> None:
         F.cross_entropy(network(inputs), batch.targets).backward()
 
 
-# how each cut is made, and the weight of the soft targets that it recovers by
-WAYS: dict[str, tuple[Callable[[Study, float], nn.Module], float]] = {
-    OURS: (partial(ours, score="magnitude"), 0.9),
-    f"{OURS}, Taylor": (partial(ours, score="taylor"), 0.9),
-    f"{OURS}, labels": (partial(ours, score="magnitude"), 0.0),
-    f"{OURS}, Taylor, labels": (partial(ours, score="taylor"), 0.0),
-    "torch-pruning, magnitude": (partial(theirs, kind="magnitude"), 0.0),
-    "torch-pruning, Taylor": (partial(theirs, kind="Taylor"), 0.0),
-    "torch-pruning, group norm": (partial(theirs, kind="group norm"), 0.0),
+TAUGHT: dict[str, Any] = {"soft": 0.9, "fades": True}
+LABELS: dict[str, Any] = {"soft": 0.0}
+# how each cut is made, and what it recovers by
+WAYS: dict[str, tuple[Callable[[Study, float], nn.Module], dict[str, Any]]] = {
+    OURS: (partial(ours, score="magnitude"), TAUGHT),
+    f"{OURS}, Taylor": (partial(ours, score="taylor"), TAUGHT),
+    f"{OURS}, not reconstructed": (partial(ours, score="magnitude", reconstruct=False), TAUGHT),
+    f"{OURS}, labels": (partial(ours, score="magnitude"), LABELS),
+    "torch-pruning, magnitude": (partial(theirs, kind="magnitude"), LABELS),
+    "torch-pruning, Taylor": (partial(theirs, kind="Taylor"), LABELS),
+    "torch-pruning, group norm": (partial(theirs, kind="group norm"), LABELS),
 }
 
 
@@ -154,11 +158,11 @@ def measure(folder: Path, name: str, seed: int, work: Path) -> None:
     )
     parent = study.measure(study.parent(PARENT_EPOCHS))
     for keep in KEEP:
-        for way, (make, soft) in WAYS.items():
+        for way, (make, teaching) in WAYS.items():
             if (seed, way, keep) in done:
                 continue
             started = time.process_time()
-            network = study.train(make(study, keep), study.objective(soft), EPOCHS)
+            network = study.train(make(study, keep), study.objective(**teaching), EPOCHS)
             figures = study.measure(network)
             line = {"seed": seed, "way": way, "keep": keep, "parent": parent["test"], **figures}
             line["macs"] = figures["macs"] / parent["macs"]

@@ -109,7 +109,7 @@ def test_it_is_taken_back_and_listed_where_it_is(ours, at, capsys):
     assert [line[-1] for line in listed if "dev.digits" in line or "rolled" in line] == ["done"] * 3
 
 
-def test_what_was_taken_back_is_copied_again_only_for_a_reason(ours, elsewhere, capsys):
+def test_a_model_that_was_taken_back_is_copied_again_only_for_a_reason(ours, elsewhere, capsys):
     there = Side(ours, "prod.digits", elsewhere)
     promote.run(ours, into="prod.digits", at=elsewhere)
     promote_at_home(ours, "poor")

@@ -141,6 +141,25 @@ def test_a_weight_that_is_used_twice_stays():
     assert not torch.equal(without.inner.weight, reconstructed.inner.weight)
 
 
+class Twice(nn.Module):
+    """It applies a weight twice: once with its bias, and once without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        hidden = self.first(x).relu()
+        return self.second(hidden) + F.linear(hidden.square(), self.second.weight)
+
+
+def test_a_weight_with_several_biases_stays():
+    network, inputs = Twice().eval(), torch.randn(COUNT, 6)
+    without, reconstructed = both(network, inputs)
+    assert without.second.in_features < network.second.in_features
+    assert torch.equal(without.second.weight, reconstructed.second.weight)
+
+
 def test_too_few_examples_teach_nothing():
     network, inputs = perceptron(64), torch.randn(40, 6)
     without, reconstructed = both(network, inputs)

@@ -1,5 +1,6 @@
 """Reconstruction: the kept channels take over what the removed ones did."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def reconstruct(
     al. 2020, section 3). Where the layer has a bias, the prediction has a constant that goes there.
 
     Layers with masked or shared weights stay as they are, and so do grouped convolutions, the
-    states of recurrent layers, and weights that other operators use as well.
+    states of recurrent layers, and weights that other operators, or several biases, go with.
 
     Args:
         network: network before the cut, in evaluation mode.
@@ -128,7 +129,7 @@ def _measure(
     network: nn.Module, columns: dict[str, _Columns], losses: Losses
 ) -> Iterator[_Moments]:
     """The moments of the inputs of some weights, over all batches."""
-    found: dict[str, _Moments] = {}
+    found: dict[tuple[str, str], _Moments] = {}
 
     def add(given: LayerInput) -> None:
         one = columns.get(given.weight)
@@ -139,8 +140,10 @@ def _measure(
     with LayerInputs(network, add) as inputs:
         for _ in losses(network):
             pass
-    for name, moments in found.items():
-        if name not in inputs.also_used and _is_enough(moments):
+    biases = Counter(weight for weight, _ in found)
+    for (weight, _), moments in found.items():
+        is_plain = biases[weight] == 1 and weight not in inputs.also_used
+        if is_plain and _is_enough(moments):
             yield moments
 
 
@@ -149,17 +152,18 @@ def _is_enough(moments: _Moments) -> bool:
     return bool(is_finite) and moments.count >= _PER_CHANNEL * len(moments.among)
 
 
-def _add(found: dict[str, _Moments], given: LayerInput, columns: _Columns) -> None:
-    """Add some rows of an input to the moments of its weight."""
-    former = found.get(given.weight)
-    values = _some(given.rows(), former.count if former else 0)
+def _add(found: dict[tuple[str, str], _Moments], given: LayerInput, columns: _Columns) -> None:
+    """Add some rows of an input to the moments of its weight and bias."""
+    key = given.weight, given.bias
+    former = found.get(key)
+    values = _some(given.rows(), former.count if former else 0).float()
     left = values[:, columns.kept.to(values.device)]
     if given.bias:
         left = torch.cat([left, left.new_ones(len(left), 1)], 1)
     gone = values[:, columns.removed.to(values.device)]
     among, between = (left.T @ left).double(), (left.T @ gone).double()
     if former is None:
-        found[given.weight] = _Moments(given.weight, given.bias, len(values), among, between)
+        found[key] = _Moments(given.weight, given.bias, len(values), among, between)
         return
     former.count += len(values)
     former.among += among

@@ -41,7 +41,9 @@ def show(name: str, record: Record, *, write: bool) -> None:
     content = json.dumps(record, indent=2)
     print(content)
     if write:
-        (RESULTS / f"{name}.json").write_text(content + "\n")
+        path = RESULTS / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content + "\n")
 
 
 def place_table(name: str, table: str, page: Path = BENCHMARKS) -> None:

@@ -1,6 +1,6 @@
 """How to recover after a cut, and whether a cut beats a network of its size from nothing.
 
-    python benchmarks/bench_recovery.py DATA [--folder FOLDER] [--seeds 3] [--write]
+    python benchmarks/bench_recovery.py DATA [--sources NAME ...] [--folder FOLDER] [--write]
 
 DATA holds the folders `fashion-mnist` and `cifar10`. One teacher of each data set teaches the students of all seeds, on
 the same images; a student of 12 epochs is cut to half its multiply-accumulates, and recovered in the ways of
@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from committed import conditions, read, show
+from committed import RESULTS, ROOT, conditions, place_table, read, show, source
 from PIL import Image
 from torch import Tensor, nn
 
@@ -43,6 +43,7 @@ from espalier.measures.macs import count_macs
 from espalier.models import build
 from espalier.models.resnet import he_initialised
 from espalier.pruning import prune
+from espalier.pruning.groups import kept_outputs_of
 from espalier.pruning.sparse import sparse
 from espalier.seeds import seed_all
 from espalier.training.batches import Resident, in_order
@@ -59,6 +60,10 @@ TEACHER = {"depth": 8, "width": 16}
 STUDENT = {"depth": 8, "width": 8}
 TEACHER_EPOCHS, EPOCHS, SHORT, LONG = 16, 12, 4, 12
 VIEWS = EPOCHS + LONG
+SEEDS = 3
+DEFAULT = "taught less and less"
+TRAINED = {"teacher": TEACHER_EPOCHS, "parent": EPOCHS, "short": SHORT, "long": LONG}
+PAGE = ROOT / "docs" / "methods.md"
 RATE = 0.1
 REWOUND = 0.037  # the rate of the parent's schedule four epochs before its end
 PROCESSES = join_process_group(Recipe(threads=1))
@@ -78,7 +83,10 @@ class Recovery:
         schedule: schedule of the learning rate.
         steps: multiply-accumulates after each cut, as a fraction of the parent's.
         sparsify: epochs with a growing penalty before the cut, out of `epochs`.
+        masked: epochs before the cut, out of `epochs`: before each the channels that a cut would remove are
+            set to zero, and may grow back (He et al. 2018, soft filter pruning, section 3.2).
         parent_epochs: epochs of the parent before the cut.
+        reconstruct: whether the kept channels take over what the removed ones did.
     """
 
     epochs: int = SHORT
@@ -89,36 +97,37 @@ class Recovery:
     schedule: str = "one_cycle"
     steps: tuple[float, ...] = (0.5,)
     sparsify: int = 0
+    masked: int = 0
     parent_epochs: int = EPOCHS
+    reconstruct: bool = True
 
 
 RECOVERIES = {
     "taught": Recovery(),
+    "taught, without reconstruction": Recovery(reconstruct=False),
     "labels": Recovery(soft=0.0),
     "half taught": Recovery(soft=0.5),
+    "taught less and less": Recovery(fades=True),
     "taught, rewound rate": Recovery(rate=REWOUND, schedule="cosine"),
-    "labels, rewound rate": Recovery(soft=0.0, rate=REWOUND, schedule="cosine"),
     "taught by the parent": Recovery(by=("parent",)),
     "taught by both": Recovery(by=("teacher", "parent")),
     "in three cuts": Recovery(steps=(0.8, 0.65, 0.5)),
     "penalty before the cut": Recovery(sparsify=2),
+    "masks before the cut": Recovery(masked=2),
     "long, taught": Recovery(epochs=LONG),
     "long, labels": Recovery(epochs=LONG, soft=0.0),
-    "long, half taught": Recovery(epochs=LONG, soft=0.5),
-    "taught less and less": Recovery(fades=True),
     "long, taught less and less": Recovery(epochs=LONG, fades=True),
-    "long, taught by both": Recovery(epochs=LONG, by=("teacher", "parent")),
     "cut after 8 epochs": Recovery(parent_epochs=8, epochs=EPOCHS + SHORT - 8),
     "cut after 4 epochs": Recovery(parent_epochs=4, epochs=EPOCHS + SHORT - 4),
 }
 # epochs, weight of the soft targets, width (None for the shape of the cut), and whether the weight falls to 0
 FROM_NOTHING: dict[str, tuple[int, float, int | None, bool]] = {
     "from nothing, taught": (EPOCHS + SHORT, 0.9, None, False),
+    "from nothing, taught less and less": (EPOCHS + SHORT, 0.9, None, True),
     "from nothing, labels": (EPOCHS + SHORT, 0.0, None, False),
     "from nothing, long, taught": (EPOCHS + LONG, 0.9, None, False),
     "from nothing, long, taught less and less": (EPOCHS + LONG, 0.9, None, True),
     "narrower, taught": (EPOCHS + SHORT, 0.9, 6, False),
-    "narrower, long, taught": (EPOCHS + LONG, 0.9, 6, False),
 }
 
 
@@ -204,7 +213,7 @@ class Study:
                 self.banks["parent"] = self.bank_of("parent", self.parents[epochs])
         return self.parents[epochs]
 
-    def cut(self, network: nn.Module, keep: float) -> nn.Module:
+    def cut(self, network: nn.Module, keep: float, *, reconstruct: bool = True) -> nn.Module:
         """A network cut to a fraction of the parent's multiply-accumulates, with its statistics computed anew."""
         smaller = prune(
             network,
@@ -214,6 +223,7 @@ class Study:
             align=1,
             losses=self.losses,
             base=self.parent(EPOCHS),
+            reconstruct=reconstruct,
         )
         recalibrate(smaller, self.data.train, self.data.front)
         return smaller
@@ -236,23 +246,30 @@ class Study:
         self.parent(EPOCHS)
         objective = self.objective(way.soft, way.by, fades=way.fades)
         if way.sparsify:
-            network = copy.deepcopy(network)
-            penalised = sparse(
-                objective,
-                network.eval(),
-                self.data.example,
-                penalty="growing",
-                strength=1e-3,
-                fraction=0.3,
-                pattern="channels",
-            )
-            self.train(network, penalised, way.sparsify, REWOUND, "cosine")
+            network = self.sparsified(network, objective, way.sparsify)
+        for _ in range(way.masked):
+            network = with_zeros(network, self.cut(network, way.steps[-1]))
+            self.train(network, objective, 1, REWOUND, "cosine")
         for keep in way.steps:
-            network = self.cut(network, keep)
+            network = self.cut(network, keep, reconstruct=way.reconstruct)
             last = keep == way.steps[-1]
-            epochs = way.epochs - way.sparsify - (len(way.steps) - 1) if last else 1
+            epochs = way.epochs - way.sparsify - way.masked - (len(way.steps) - 1) if last else 1
             self.train(network, objective, epochs, way.rate, way.schedule)
         return network
+
+    def sparsified(self, network: nn.Module, objective: Objective, epochs: int) -> nn.Module:
+        """A copy, trained with a growing penalty on a part of its channels."""
+        network = copy.deepcopy(network)
+        penalised = sparse(
+            objective,
+            network.eval(),
+            self.data.example,
+            penalty="growing",
+            strength=1e-3,
+            fraction=0.3,
+            pattern="channels",
+        )
+        return self.train(network, penalised, epochs, REWOUND, "cosine")
 
     def from_nothing(self, epochs: int, soft: float, width: int | None, fades: bool) -> nn.Module:
         """A network with new weights, of the shape of the cut or of a width."""
@@ -271,6 +288,9 @@ class Study:
         return {
             "parent": lambda: self.parent(EPOCHS),
             "right after the cut": lambda: self.right_after,
+            "right after the cut, without reconstruction": lambda: self.cut(
+                self.parent(EPOCHS), 0.5, reconstruct=False
+            ),
             **{name: partial(self.recover, way) for name, way in RECOVERIES.items()},
             **{name: partial(self.from_nothing, *way) for name, way in FROM_NOTHING.items()},
         }
@@ -282,6 +302,18 @@ class Study:
             "test": 100 * self.data.test.loss_and_score(network)[1],
             "macs": count_macs(network, self.data.example),
         }
+
+
+@torch.no_grad()
+def with_zeros(network: nn.Module, smaller: nn.Module) -> nn.Module:
+    """A copy in which the filters are zero that a cut of it has removed."""
+    copied, kept_outputs = copy.deepcopy(network), kept_outputs_of(smaller)
+    assert kept_outputs is not None
+    for name, kept in kept_outputs.kept.items():
+        removed = torch.ones(kept_outputs.outputs[name], dtype=torch.bool)
+        removed[list(kept)] = False
+        copied.get_parameter(f"{name}.weight")[removed] = 0.0
+    return copied
 
 
 def with_new_weights(network: nn.Module) -> nn.Module:
@@ -331,23 +363,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--folder", type=Path, help="keeps results, so that a second call goes on")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--write", action="store_true", help="write the committed result")
     given = parser.parse_args()
-    sources = " ".join(given.sources)
-    measured = conditions(f"python benchmarks/bench_recovery.py DATA --sources {sources} --write")
     folder = given.folder or Path(tempfile.mkdtemp(prefix="recovery-"))
     folder.mkdir(parents=True, exist_ok=True)
     for name in given.sources:
-        for seed in range(given.seeds):
+        command = f"python benchmarks/bench_recovery.py DATA --sources {name} --write"
+        record = conditions(command) | {"images": IMAGES, "epochs": TRAINED}
+        for seed in range(SEEDS):
             study(given.data, name, seed, folder)
-    result = measured | {
-        "images": IMAGES,
-        "epochs": {"teacher": TEACHER_EPOCHS, "parent": EPOCHS, "short": SHORT, "long": LONG},
-        "data": {name: summary(read_lines(folder, name)) for name in given.sources},
-    }
-    show("recovery", result, write=given.write)
+        show(
+            f"recovery/{name}",
+            record | {"ways": summary(read_lines(folder, name))},
+            write=given.write,
+        )
+    if given.write:
+        place_table("recovery", table(), PAGE)
 
 
 def study(source: Path, name: str, seed: int, folder: Path) -> None:
@@ -373,11 +405,11 @@ def teacher_of(source: Path, name: str, folder: Path) -> nn.Module:
     seed_all(0, "teacher")
     teacher = build("espalier:resnet", classes=10, shape=data.shape, arguments=TEACHER)
     weights = folder / f"teacher-{name}-0.pt"
-    if weights.exists():
-        teacher.load_state_dict(torch.load(weights, weights_only=True))
-    else:
-        Study(data, teacher, folder / "unused", 0).train(teacher, from_labels(), TEACHER_EPOCHS)
-        torch.save(teacher.state_dict(), weights)
+    if not weights.exists():
+        trained = copy.deepcopy(teacher)
+        Study(data, trained, folder / "unused", 0).train(trained, from_labels(), TEACHER_EPOCHS)
+        torch.save(trained.state_dict(), weights)
+    teacher.load_state_dict(torch.load(weights, weights_only=True))
     return teacher
 
 
@@ -387,14 +419,14 @@ def read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Accuracy of each way, and its points above `taught`, by seed."""
+    """Accuracy of each way, and its points above the default, by seed."""
     ways = dict.fromkeys(line["way"] for line in lines)
     return {way: row(lines, way) for way in ways}
 
 
 def row(lines: list[dict[str, Any]], way: str) -> dict[str, Any]:
     own = {line["seed"]: line for line in lines if line["way"] == way}
-    reference = {line["seed"]: line for line in lines if line["way"] == "taught"}
+    reference = {line["seed"]: line for line in lines if line["way"] == DEFAULT}
     gains = [
         round(own[seed]["test"] - reference[seed]["test"], 2) for seed in own if seed in reference
     ]
@@ -402,18 +434,25 @@ def row(lines: list[dict[str, Any]], way: str) -> dict[str, Any]:
         "macs": round(statistics.mean(line["macs"] for line in own.values())),
         "validation": round(statistics.mean(line["validation"] for line in own.values()), 2),
         "test": round(statistics.mean(line["test"] for line in own.values()), 2),
-        "above_taught": gains,
+        "above": gains,
     }
 
 
-def table(name: str) -> str:
-    """The committed results of a data set in Markdown, the best way first."""
-    ways = read("recovery")["data"][name]
-    rows = ["| way | epochs | test | against `taught`, by seed |", "|---|--:|--:|---|"]
-    for way, found in sorted(ways.items(), key=lambda item: -item[1]["test"]):
-        gains = ", ".join(f"{gain:+.2f}" for gain in found["above_taught"])
-        rows.append(f"| {way} | {total_epochs(way)} | {found['test']:.2f} % | {gains} |")
-    return "\n".join(rows) + "\n"
+def table() -> str:
+    """The committed results in Markdown, the best way of the first data set first."""
+    names = [name for name in SOURCES if (RESULTS / "recovery" / f"{name}.json").is_file()]
+    records = [read(f"recovery/{name}") for name in names]
+    heads = [f"{name}, test | against the default, by seed" for name in names]
+    rows = [f"| way | epochs | {' | '.join(heads)} |", "|---|--:|" + "--:|---|" * len(names)]
+    for way in sorted(records[0]["ways"], key=lambda way: -records[0]["ways"][way]["test"]):
+        found = " | ".join(_row_of(record["ways"][way]) for record in records)
+        rows.append(f"| {way} | {total_epochs(way)} | {found} |")
+    return "\n".join([*rows, "", *map(source, records)]) + "\n"
+
+
+def _row_of(found: dict[str, Any]) -> str:
+    gains = ", ".join(f"{gain:+.2f}" for gain in found["above"])
+    return f"{found['test']:.2f} % | {gains}"
 
 
 def total_epochs(way: str) -> int:

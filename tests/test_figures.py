@@ -33,6 +33,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         ("bench_bytes", "lenet"),
         ("bench_lenet", "lenet"),
         ("bench_one_shot", "importing"),
+        ("bench_recovery", "methods"),
         ("bench_peer_recovery", "methods"),
         ("bench_peers", "methods"),
     ],
@@ -54,11 +55,6 @@ def test_the_table_of_the_readme_is_that_of_its_run(project_root, results, capsy
     text = " ".join(readme.split())
     assert f"{record['device']}" in text
     assert f"{first} seconds, and {second} seconds the second time" in text
-
-
-def test_the_study_of_recovery_is_that_of_its_results(project_root):
-    module = import_module("bench_recovery")
-    assert module.table("fashion-mnist") in (project_root / "docs" / "methods.md").read_text()
 
 
 def test_the_page_of_kinds_has_the_committed_figures(project_root):

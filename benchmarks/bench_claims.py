@@ -1,21 +1,25 @@
 """The claims of the methods on Fashion-MNIST: the same epochs for both sides of every comparison, several seeds.
 
-python benchmarks/bench_claims.py DATA [FOLDER]
+    python benchmarks/bench_claims.py DATA [--work WORK] [--write]
 
-DATA holds Fashion-MNIST's four files. FOLDER keeps the projects (one a seed), so that a second call goes on. Every seed
+DATA holds the folder `fashion-mnist`. WORK keeps the projects (one a seed), so that a second call goes on. Every seed
 has its own split, teacher and weights. The figures are of the deployed files on the 10,000 test images.
 """
 
+import argparse
 import gzip
-import sys
+import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from committed import ROOT, conditions, place_table, read, show, source
+from scipy.stats import t
 
 from espalier import files
 from espalier.commands import evaluate, make, prepare
@@ -55,6 +59,8 @@ PARAMS = {
         "student": {"from": "teacher", "by": "distill", "epochs": EPOCHS, **RESNET},
         "taught": {**CUT, "score": "taylor"},
         "labels": {**CUT, "score": "taylor", "soft": LABELS},
+        "unreconstructed": {**CUT, "score": "taylor", "reconstruct": False},
+        "unreconstructed-now": {**RIGHT_AFTER, "score": "taylor", "reconstruct": False},
         **{
             f"{score}-now": {**RIGHT_AFTER, "score": score}
             for score in ("random", "magnitude", "taylor", "fisher")
@@ -68,35 +74,58 @@ PARAMS = {
 }
 CLAIMS = (
     ("distillation beats the student alone", "student", "alone"),
-    ("recovery with distillation beats recovery without", "taught", "labels"),
-    ("Taylor beats random, right after the cut", "taylor-now", "random-now"),
-    ("Fisher beats random, right after the cut", "fisher-now", "random-now"),
-    ("magnitude beats random, right after the cut", "magnitude-now", "random-now"),
+    (
+        "reconstruction beats none, right after a cut to 0.6",
+        "taylor-now",
+        "unreconstructed-now",
+    ),
+    ("reconstruction beats none, recovered", "taught", "unreconstructed"),
+    ("Taylor beats random, right after a cut to 0.6", "taylor-now", "random-now"),
+    ("Fisher beats random, right after a cut to 0.6", "fisher-now", "random-now"),
+    ("magnitude beats random, right after a cut to 0.6", "magnitude-now", "random-now"),
     ("Taylor beats random, recovered", "taught", "random"),
     ("Fisher beats random, recovered", "fisher", "random"),
+    ("recovery with distillation beats recovery without", "taught", "labels"),
     ("a pruned network beats one of its size trained from nothing", "taught", "from-nothing"),
     ("entropy calibration is no worse than MinMax", "entropy", "minmax"),
     ("percentile calibration is no worse than MinMax", "percentile", "minmax"),
 )
+PAGE = ROOT / "docs" / "methods.md"
 
 
-def main(source: Path, folder: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument(
+        "--work", type=Path, help="keeps the projects, so that a second call goes on"
+    )
+    parser.add_argument("--write", action="store_true", help="write the committed result")
+    given = parser.parse_args()
+    record = conditions("python benchmarks/bench_claims.py DATA --write")
+    work = given.work or Path(tempfile.mkdtemp(prefix="claims-"))
+    images = given.data / "fashion-mnist"
     accuracy = (
-        pd.DataFrame({seed: one(source, folder / f"seed-{seed}", seed) for seed in SEEDS}) * 100
+        pd.DataFrame({seed: one(images, work / f"seed-{seed}", seed) for seed in SEEDS}) * 100
     )
-    print(
-        f"Fashion-MNIST, {IMAGES} training images, {EPOCHS} epochs, recovery {RECOVERY}; mean and standard deviation"
-    )
-    print("\n| model | accuracy |\n|---|---|")
-    for name, row in accuracy.iterrows():
-        print(f"| {name} | {row.mean():.2f} ± {row.std():.2f} |")
-    print("\n| claim | points | by seed | verdict |\n|---|---|---|---|")
-    for claim, better, worse in CLAIMS:
-        gain: pd.Series[float] = accuracy.T[better] - accuracy.T[worse]
-        each = ", ".join(f"{value:+.2f}" for value in gain)
-        print(
-            f"| {claim} | {gain.mean():+.2f} ± {gain.std():.2f} | {each} | {verdict(claim, gain)} |"
-        )
+    record |= {"images": IMAGES, "epochs": EPOCHS, "recovery": RECOVERY}
+    record["accuracy"] = {name: round(row.mean(), 2) for name, row in accuracy.iterrows()}
+    record["claims"] = {
+        claim: row(claim, accuracy.T[better] - accuracy.T[worse]) for claim, better, worse in CLAIMS
+    }
+    show("claims", record, write=given.write)
+    if given.write:
+        place_table("claims", table(), PAGE)
+
+
+def row(claim: str, gain: "pd.Series[float]") -> dict[str, Any]:
+    """The points that the claimed side is better by, with a 95 % interval, and the verdict."""
+    interval = t.ppf(0.975, len(gain) - 1) * gain.std() / math.sqrt(len(gain))
+    return {
+        "points": round(gain.mean(), 2),
+        "interval": round(interval, 2),
+        "by_seed": [round(points, 2) for points in gain],
+        "verdict": verdict(claim, gain),
+    }
 
 
 def verdict(claim: str, gain: "pd.Series[float]") -> str:
@@ -105,6 +134,17 @@ def verdict(claim: str, gain: "pd.Series[float]") -> str:
     if (gain > least).all():
         return "holds in every seed"
     return "holds on average" if gain.mean() > least else "does not hold"
+
+
+def table() -> str:
+    """The committed results in Markdown."""
+    record = read("claims")
+    lines = ["| claim | points, 95 % interval | by seed | |", "|---|--:|---|---|"]
+    for claim, found in record["claims"].items():
+        each = ", ".join(f"{points:+.2f}" for points in found["by_seed"])
+        points = f"{found['points']:+.2f} ± {found['interval']:.2f}"
+        lines.append(f"| {claim} | {points} | {each} | {found['verdict']} |")
+    return "\n".join([*lines, "", source(record)]) + "\n"
 
 
 def one(source: Path, root: Path, seed: int) -> "pd.Series[float]":
@@ -144,5 +184,4 @@ def read_idx(path: Path, header: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    where = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="claims-"))
-    main(Path(sys.argv[1]), where)
+    main()

@@ -38,12 +38,7 @@ def run(
         BadInput: If `at` is given without `into`, or a reason without `alias`; and as `promote` and
             `promote_elsewhere`.
     """
-    if without_champion is not None and (alias is None or into is not None):
-        raise BadInput(
-            "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
-        )
-    if again is not None and alias is None:
-        raise BadInput("Expected --again with --alias ALIAS; found it without.")
+    _check_reasons(alias, into, without_champion, again)
     if into is not None:
         # here: torch takes seconds
         from espalier.registry.promotion import promote_elsewhere
@@ -58,3 +53,15 @@ def run(
     finally:
         if was_registered and not is_registered(root):  # because the promotion wrote to the store
             remember_check(root, read_params(root))
+
+
+def _check_reasons(
+    alias: str | None, into: str | None, without_champion: str | None, again: str | None
+) -> None:
+    """Refuse a reason that does not say for which alias, or where it has no meaning."""
+    if without_champion is not None and (alias is None or into is not None):
+        raise BadInput(
+            "Expected --without-champion with --alias ALIAS and without --into; found it otherwise."
+        )
+    if again is not None and alias is None:
+        raise BadInput("Expected --again with --alias ALIAS; found it without.")

@@ -92,12 +92,17 @@ def test_each_store_has_an_audit_of_its_own_also_of_the_name_of_the_project(
     assert [len(path.read_text().splitlines()) for path in files_of_audits] == [1] * 6
 
 
+def copied_twice(project, at) -> Side:
+    """The receiving model, whose champion was `good`, and is `poor` now."""
+    promote.run(project, into="prod.digits", at=at)
+    promote_at_home(project, "poor")
+    allow(project, "poor", 1.0)
+    promote.run(project, into="prod.digits", at=at)
+    return Side(project, "prod.digits", at)
+
+
 def test_it_is_taken_back_and_listed_where_it_is(ours, at, capsys):
-    there = Side(ours, "prod.digits", at)
-    promote.run(ours, into="prod.digits", at=at)
-    promote_at_home(ours, "poor")
-    allow(ours, "poor", 1.0)
-    promote.run(ours, into="prod.digits", at=at)
+    there = copied_twice(ours, at)
     at_home = Side(ours, "dev.digits").all()
     rollback.run(ours, within="prod.digits", at=at)
     assert (there.entry("champion"), there.entry("previous")) == ("good", "poor")
@@ -110,13 +115,9 @@ def test_it_is_taken_back_and_listed_where_it_is(ours, at, capsys):
 
 
 def test_a_model_that_was_taken_back_is_copied_again_only_for_a_reason(ours, elsewhere, capsys):
-    there = Side(ours, "prod.digits", elsewhere)
-    promote.run(ours, into="prod.digits", at=elsewhere)
-    promote_at_home(ours, "poor")
-    allow(ours, "poor", 1.0)
-    promote.run(ours, into="prod.digits", at=elsewhere)
+    there = copied_twice(ours, elsewhere)
     rollback.run(ours, within="prod.digits", at=elsewhere)
-    way = "promote --into prod.digits --alias champion --again REASON"
+    way = f"promote --into prod.digits --at {there.store.shown} --alias champion --again REASON"
     assert way in capsys.readouterr().out
     with pytest.raises(RefusedError):
         promote.run(ours, into="prod.digits", at=elsewhere)

@@ -21,7 +21,7 @@ from espalier.registry.promotion.alias_moves import (
     move_alias,
     version_of_alias,
 )
-from espalier.registry.promotion.audit import REPORT, Audit, Move
+from espalier.registry.promotion.audit import REPORT, Move
 from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.promotion.audit_sync import sync_audit
 from espalier.registry.promotion.champion import Champion, content_of, fetch_champion
@@ -35,7 +35,7 @@ from espalier.registry.promotion.gate_report import (
 )
 from espalier.registry.promotion.judgement import Judgement, choose_candidate
 from espalier.registry.promotion.policies import read_policy
-from espalier.registry.promotion.rolled_back import in_words, rolled_back
+from espalier.registry.promotion.rolled_back import barred
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.unchanged import MEMO, Unchanged
 from espalier.registry.promotion.webhook import send_webhook
@@ -204,9 +204,8 @@ def _judge(
     champion_answers = evaluator.answers(champion.folder, champion.content) if champion else None
     if champion_answers and waivers.without_champion:
         champion_answers = Answers(champion_answers.classes, None)
-    barred = (
-        {} if waivers.again else rolled_back(Audit(registry.client, registry.name).moves(alias))
-    )
+    project = evaluator.params.registry.name
+    refused = {} if waivers.again else barred(registry, alias, project)
     candidates = []
     for model, version in zip(models, versions, strict=True):
         damage = _damage(registry, version, model)
@@ -214,7 +213,7 @@ def _judge(
         figures = replace(
             figures,
             current_device=champion.device if champion else "",
-            rolled_back=in_words(barred[model.content]) if model.content in barred else "",
+            rolled_back=refused.get(model.content, ""),
         )
         verdicts = judge(policy.gates, figures)
         candidates.append(Candidate(model.entry, model.content, figures, verdicts, version))

@@ -79,7 +79,7 @@ def rollback(
     sys.stdout.write(f"{name}@{alias} is version {move.to} again; it was version {move.former}\n")
     sys.stdout.write(
         f"No promotion moves it to the content of version {move.former} again: "
-        f"{way_on(alias, within or '')}\n"
+        f"{way_on(registry, alias, settings.name)}\n"
     )
     return move
 

@@ -1,9 +1,10 @@
 """Contents from which an alias was rolled back: no night promotes one again, but for a reason that is given."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from espalier.registry.promotion.audit import ROLLED_BACK, Move, State
+from espalier.registry.promotion.audit import ROLLED_BACK, Audit, Move, State
+from espalier.registry.versions import Registry
 
 
 def rolled_back(moves: Sequence[Move]) -> dict[str, Move]:
@@ -28,18 +29,26 @@ def rolled_back(moves: Sequence[Move]) -> dict[str, Move]:
     return found
 
 
-def in_words(move: Move, into: str = "") -> str:
-    """Name and day of the one who moved the alias back, and the way to promote its former content all the same.
+def barred(registry: Registry, alias: str, project: str) -> dict[str, str]:
+    """The contents that no promotion moves an alias to, each with who moved it back when, and the way on.
 
     Args:
-        move: The rollback.
-        into: Name of the registered model, if it is not the project's.
+        registry: A registered model, of the project or another.
+        alias: Name of its alias.
+        project: Name of the project's registered model.
     """
-    day = datetime.fromtimestamp(move.when / 1000, UTC).date()
-    return f"by {move.who} on {day}; {way_on(move.alias, into)}"
+    moves = rolled_back(Audit(registry.client, registry.name).moves(alias))
+    way = way_on(registry, alias, project)
+    return {content: f"by {move.who} on {_day(move)}; {way}" for content, move in moves.items()}
 
 
-def way_on(alias: str, into: str = "") -> str:
-    """The command that promotes such a content, into the project's registered model or another."""
-    where = f"--into {into} " if into else ""
-    return f"`espalier promote {where}--alias {alias} --again REASON` promotes it all the same"
+def way_on(registry: Registry, alias: str, project: str) -> str:
+    """The command that promotes such a content all the same."""
+    is_project = registry.store.is_own and registry.name == project
+    into = "" if is_project else f"--into {registry.name} "
+    at = "" if registry.store.is_own else f"--at {registry.store.shown} "
+    return f"`espalier promote {into}{at}--alias {alias} --again REASON` promotes it all the same"
+
+
+def _day(move: Move) -> date:
+    return datetime.fromtimestamp(move.when / 1000, UTC).date()

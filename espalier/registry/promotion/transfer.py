@@ -17,7 +17,7 @@ from espalier.registry.promotion.alias_moves import (
     complete_unfinished_moves,
     move_alias,
 )
-from espalier.registry.promotion.audit import REPORT, Audit, Move
+from espalier.registry.promotion.audit import REPORT, Move
 from espalier.registry.promotion.audit_chain import sha256
 from espalier.registry.promotion.audit_file import AuditFile
 from espalier.registry.promotion.audit_sync import check_audit, sync_audit
@@ -31,7 +31,7 @@ from espalier.registry.promotion.gate_report import (
 )
 from espalier.registry.promotion.policies import read_policy
 from espalier.registry.promotion.release import Release, export_release, import_release
-from espalier.registry.promotion.rolled_back import in_words, rolled_back
+from espalier.registry.promotion.rolled_back import barred
 from espalier.registry.promotion.split_uses import find_use, report_use, tags_of
 from espalier.registry.promotion.webhook import send_webhook
 from espalier.registry.versions import Registry, open_registry
@@ -167,10 +167,9 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
             f"{transfer.model_entry}, as it is here"
         )
         return None
-    barred = (
-        {} if transfer.again else rolled_back(Audit(client, transfer.into).moves(transfer.alias))
-    )
-    rollback = barred.get(transfer.release.model.content)
+    project = transfer.params.registry.name
+    refused = {} if transfer.again else barred(reader, transfer.alias, project)
+    rollback = refused.get(transfer.release.model.content, "")
     candidate = _judge_release(transfer, champion, rollback)
     print_report([candidate], candidate.entry if candidate.passed else None)
     registry = open_registry(client, there, transfer.into)
@@ -191,19 +190,15 @@ def _deliver(client: "MlflowClient", there: Store, transfer: _Transfer) -> Move 
     return move_alias(registry, request)
 
 
-def _judge_release(
-    transfer: _Transfer, champion: Champion | None, rollback: Move | None = None
-) -> Candidate:
+def _judge_release(transfer: _Transfer, champion: Champion | None, rollback: str = "") -> Candidate:
     """Judge the release by the gate `champion_drop`, against the champion of the receiving model.
 
     Args:
         transfer: The request.
         champion: The champion there; None if there is none.
-        rollback: The rollback from this content there; None if there was none.
+        rollback: Rollback from this content there, in words; empty if there was none.
     """
-    figures = _figures(transfer, champion)
-    barred = in_words(rollback, transfer.into) if rollback else ""
-    figures = replace(figures, rolled_back=barred)
+    figures = replace(_figures(transfer, champion), rolled_back=rollback)
     gates = Gates(champion_drop=transfer.policy.gates.champion_drop)
     model = transfer.release.model
     return Candidate(model.entry, model.content, figures, judge(gates, figures))

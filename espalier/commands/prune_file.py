@@ -137,7 +137,7 @@ class _Sample:
         return cls(*map(_unlabelled, parts_of(images)))
 
     def losses(self, network: nn.Module) -> Iterator[Tensor]:
-        """Something of the outputs, for who runs the network to see its inside."""
+        """A number for each batch: there are no labels, and a reconstruction only runs the network."""
         for batch in self.fitted.batches(in_order(len(self.fitted), _BATCH)):
             yield network(batch.inputs).square().mean()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 _PRODUCTS = ("conv1d", "conv2d", "conv3d", "linear")
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -71,13 +72,18 @@ class LayerInputs(TorchFunctionMode):
         if operator in _PRODUCTS:
             given = dict(zip(("input", "weight", "bias"), args, strict=False)) | keywords
             self._hand_on(operator, given["input"], given.get("weight"), given.get("bias"))
+            self._note_use(given["input"])
         elif operator in _RECURRENT and isinstance(args[2], list | tuple):
             for weight in args[2]:
                 if self._name(weight).rpartition(".")[2] in _FIRST_LAYER:
                     self._hand_on("linear", args[0], weight, None)
         elif isinstance(found, Tensor | list | tuple):  # not the shape or the device of a weight
-            self.also_used |= {self._name(one) for one in args} - {""}
+            self._note_use([*args, *keywords.values()])
         return found
+
+    def _note_use(self, values: Any) -> None:
+        """Note the parameters among values, and in lists of them, as a concatenation takes them."""
+        self.also_used |= {self._name(one) for one in tree_leaves(values)} - {""}
 
     def _hand_on(self, operator: str, inputs: Tensor, weight: Any, bias: Any) -> None:
         name = self._name(weight)

@@ -128,8 +128,26 @@ class Tied(nn.Module):
         return F.linear(self.inner(self.table(tokens).mean(1)).relu(), self.table.weight)
 
 
-def test_a_weight_that_is_used_twice_stays():
-    network, tokens = Tied().eval(), torch.randint(11, (COUNT, 5))
+class TiedByName(Tied):
+    """Its table is given to the lookup by keyword."""
+
+    def forward(self, tokens):
+        looked_up = F.embedding(input=tokens, weight=self.table.weight)
+        return F.linear(self.inner(looked_up.mean(1)).relu(), self.table.weight)
+
+
+class Joined(Tied):
+    """Its table is an element of a list that is joined."""
+
+    def forward(self, tokens):
+        table = torch.cat([self.table.weight, self.table.weight])
+        looked_up = F.embedding(tokens, table)
+        return F.linear(self.inner(looked_up.mean(1)).relu(), self.table.weight)
+
+
+@pytest.mark.parametrize("network", [Tied, TiedByName, Joined])
+def test_a_weight_that_is_used_twice_stays(network):
+    network, tokens = network().eval(), torch.randint(11, (COUNT, 5))
     seen = set[str]()
     with LayerInputs(network, lambda given: seen.add(given.weight)) as inputs:
         network(tokens)

@@ -111,9 +111,7 @@ def _score(
 
     front = job.data.dataset.front(job.processes.device, preprocessing)
     validation = Inference(job.data.open(VALIDATION), front, task=job.data.task)
-    outputs, targets = validation.outputs(network)
-    answered = job.data.task.answers(validation.read_out(outputs).cpu().numpy())
-    return mean_score(job.data.task.scores(answered, targets.cpu().numpy()))
+    return mean_score(validation.scores(network))
 
 
 def _refuse(job: Job[Imported], imported: ImportedNetwork) -> None:

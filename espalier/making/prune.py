@@ -7,6 +7,8 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier import files, folders
@@ -134,26 +136,36 @@ def _losses(job: Job[Prune]) -> Callable[[nn.Module], Iterator[Tensor]]:
 
 
 def _recover(job: Job[Prune], network: nn.Module, step: int, *, last: bool) -> list[Row]:
-    """Fine-tune by distillation from the teacher, in place; warn if that made it worse."""
+    """Fine-tune by distillation from the teacher, in place; warn if that clearly made it worse."""
     entry = job.entry
     recipe = job.recipe if last else job.params.recipe(entry.finetune | entry.between)
-    before = job.data.validation.loss_and_score(network, job.processes)[1]
+    before = job.data.validation.scores(network, job.processes)
     objective = objective_of(job, network)
     history = job.fit(network, objective, part=f"fit-{step}", recipe=recipe)
-    headline = job.data.task.headline
     if not (last and history):
         return history
     # with `patience` the last epoch may be another network than the kept one
-    after = job.data.validation.loss_and_score(network, job.processes)[1]
-    if after < before:
+    after = job.data.validation.scores(network, job.processes)
+    if is_clearly_worse(after, before):
+        headline = job.data.task.headline
         warnings.warn(
             f"Expected fine-tuning to improve the network; found "
-            f"{headline.text(after)} on validation after it, and {headline.text(before)} right "
-            "after the cut. A smaller `learning_rate` may help.",
+            f"{headline.text(after.mean())} on validation after it, and "
+            f"{headline.text(before.mean())} right after the cut. A smaller `learning_rate` may help.",
             Notice,
             stacklevel=2,
         )
     return history
+
+
+def is_clearly_worse(scores: NDArray[np.float64], former: NDArray[np.float64]) -> bool:
+    """Whether scores (N,) are lower than former ones of the same examples by more than chance explains."""
+    if scores.mean() >= former.mean():
+        return False
+    # here: it imports scipy's statistics, which few recoveries need
+    from espalier.judging import compare
+
+    return compare(scores, former).drop.low > 0
 
 
 def _once(job: Job[Prune], name: str, make: Callable[[], nn.Module]) -> nn.Module:

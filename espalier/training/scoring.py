@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.inputs import Front
@@ -93,6 +95,19 @@ class Inference:
             return outputs
         values: Tensor = readout.to(outputs.device)(outputs)
         return values
+
+    def scores(
+        self, network: nn.Module, processes: ProcessGroup | None = None
+    ) -> NDArray[np.float64]:
+        """(N,) the score of each example, by the task.
+
+        Args:
+            network: classifier; its mode is unchanged.
+            processes: processes that share the work, as of `outputs`.
+        """
+        outputs, targets = self.outputs(network, processes=processes)
+        answers = self.task.answers(self.read_out(outputs).cpu().numpy())
+        return self.task.scores(answers, targets.cpu().numpy())
 
     def loss_and_score(
         self, network: nn.Module, processes: ProcessGroup | None = None

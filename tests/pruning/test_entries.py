@@ -1,11 +1,16 @@
 """Entries of params.yaml that prune: their names are those of the tables, and what contradicts itself is refused."""
 
+import warnings
 from typing import get_args
 
+import numpy as np
 import pytest
+import yaml
 from properties import assert_explains
 
+from espalier.commands import make
 from espalier.errors import BadInput
+from espalier.making.prune import is_clearly_worse
 from espalier.params import Prune, check
 from espalier.params.prune import Sparsify
 from espalier.pruning import Target
@@ -94,3 +99,24 @@ def test_contradicting_keys_are_refused_in_a_sentence(keys, words):
         entry(**keys)
     assert_explains(refusal.value, *words)
     assert str(refusal.value).startswith("models.a: ") or "epoch" in words[0]
+
+
+@pytest.mark.parametrize(("lost", "clearly"), [(0, False), (1, False), (30, True)])
+def test_one_image_less_after_a_recovery_is_no_reason_to_warn(lost, clearly):
+    former = np.ones(216)
+    scores = np.where(np.arange(216) < lost, 0.0, 1.0)
+    assert is_clearly_worse(scores, former) == clearly
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(1e-4, False), (20.0, True)])
+def test_a_recovery_that_forgets_is_reported(tiny_copy, rate, warned):
+    project = tiny_copy()
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    finetune = {"epochs": 1, "learning_rate": rate, "clip_norm": 0.0}
+    cut = {"from": "teacher", "by": "prune", "keep_macs": 0.9, "align": 1, "finetune": finetune}
+    (project / "params.yaml").write_text(yaml.safe_dump(content | {"models": {"cut": cut}}))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        make.run(project, "cut")
+    said = [str(one.message) for one in found if "Expected fine-tuning" in str(one.message)]
+    assert bool(said) == warned

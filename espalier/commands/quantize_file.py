@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 from rich.console import Console
 
+from espalier import files
 from espalier.commands.sample_images import agreement, parts_of, preprocessed, read_images
 from espalier.errors import BadInput
 from espalier.onnx_files import load_onnx
-from espalier.quantization import quantize
+from espalier.quantization import compact, quantize
 from espalier.runtimes import DEFAULT
 
 _MOST = 768  # images: two thirds for the calibration, the others for the comparison of both files
@@ -43,7 +45,9 @@ def run(
     sample, others = (_whole_batches(part, batch) for part in parts_of(inputs))
     with DEFAULT.open_guarded(file) as model:  # before anything of the file is run in this process
         theirs = model.outputs(np.concatenate([others, sample]), batch)[: len(others)]
-    quantize(file, target, sample, calibration=calibration)
+    with files.writing(target) as draft:
+        quantize(file, draft, sample, calibration=calibration)
+        onnx.save(compact(onnx.load(draft)), draft)
     ours = DEFAULT.open(target).outputs(others, batch)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     before, after = file.stat().st_size, target.stat().st_size

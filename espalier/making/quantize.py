@@ -22,6 +22,7 @@ from espalier.measures.device import multiplies_bytes_exactly
 from espalier.params import Quantize
 from espalier.params.quantize import LadderSettings
 from espalier.paths import DEPLOYED
+from espalier.quantization.compact import compact
 from espalier.quantization.dynamic import quantize_dynamically
 from espalier.quantization.ladder import Ladder, LadderStep
 from espalier.quantization.recurrent import recurrent_notes
@@ -71,7 +72,7 @@ def quantize(job: Job[Quantize]) -> OperationResult:
     quantized = _SCHEMES[entry.scheme](job, parent_network(job))
     architecture = job.project.architecture(entry.parent)
     replace(architecture, quantization=quantized.record).attach(quantized.network)
-    content = quantized.model.SerializeToString()
+    content = compact(quantized.model).SerializeToString()
 
     def deploy(path: Path) -> None:
         path.write_bytes(content)

@@ -13,6 +13,7 @@ from espalier.commands import quantize_file
 from espalier.data.prepared import read_split
 from espalier.errors import BadInput
 from espalier.models import load
+from espalier.quantization import compact
 from espalier.runtimes import DEFAULT
 
 
@@ -51,6 +52,7 @@ def test_a_file_of_integers_answers_like_the_original(folder, capsys):
     assert str(target) in said
     kinds = {node.op_type for node in onnx.load(target).graph.node}
     assert "QuantizeLinear" in kinds
+    assert target.read_bytes() == compact(onnx.load(target)).SerializeToString()
     assert target.stat().st_size < 0.6 * (folder / "net.onnx").stat().st_size
     inputs = np.random.default_rng(0).random((64, 1, 8, 8), np.float32)
     ours, theirs = (DEFAULT.open(path).outputs(inputs) for path in (target, folder / "net.onnx"))

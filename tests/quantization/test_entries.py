@@ -19,6 +19,7 @@ from espalier.making import latency_check, quantize
 from espalier.measures.comparison import Comparison
 from espalier.models import content_hash, load
 from espalier.params import check
+from espalier.quantization import compact
 
 ENTRY = {"from": "teacher", "by": "quantize", "images": 32}
 AWARE = ENTRY | {"scheme": "aware", "finetune": {"epochs": 1}}
@@ -153,6 +154,12 @@ def test_a_ladder_that_is_not_needed_changes_nothing_but_the_record(tiny_copy):
     assert (only["measure"], only["detail"]) == ("calibration", "entropy")
     assert only["accuracy"] == metrics(folder)["validation_accuracy"]
     assert record(folder)["chosen"] == only
+
+
+@pytest.mark.parametrize("keys", [{}, AWARE])
+def test_the_file_has_no_names_that_only_its_making_needed(tiny_copy, keys):
+    deployed = make_entry(tiny_copy(), **keys) / "model.onnx"
+    assert deployed.read_bytes() == compact(onnx.load(deployed)).SerializeToString()
 
 
 def test_a_ladder_runs_to_its_end_and_reports_every_step(tiny_copy, losing, capsys):

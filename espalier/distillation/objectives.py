@@ -75,7 +75,7 @@ def from_logits(
             {"labels": labels} if labelled else {}
         )
         views = [bank.view(inputs.view) for bank in teachers]
-        answers = [view[inputs.batch.index].to(logits.device) for view in views]
+        answers = [view[inputs.batch.index].to(logits.device, non_blocking=True) for view in views]
         comparable = [_of_students_classes(answer, logits, classes) for answer in answers]
         total = logits.new_zeros(())
         for number, share in enumerate(_shares(comparable, labels, combine)):

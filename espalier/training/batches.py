@@ -76,7 +76,7 @@ class Resident:
         """One batch for each group of indices."""
         del view
         for index in groups:
-            where = index.to(self.targets.device)
+            where = index.to(self.targets.device, non_blocking=True)
             yield Batch(index, self._inputs[where], self.targets[where])
 
 
@@ -238,7 +238,8 @@ class Chosen:
         """One batch for each group of indices into the chosen examples."""
         found = self._examples.batches([self._index[group] for group in groups], view)
         for group, batch in zip(groups, found, strict=True):
-            targets = self.targets[group.to(self.targets.device)].to(batch.targets.device)
+            where = group.to(self.targets.device, non_blocking=True)
+            targets = self.targets[where].to(batch.targets.device, non_blocking=True)
             yield Batch(group, batch.inputs, targets)
 
 

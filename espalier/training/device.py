@@ -25,6 +25,8 @@ def join_process_group(recipe: Recipe) -> ProcessGroup:
         torch.use_deterministic_algorithms(
             True, warn_only=True
         )  # some operators have no deterministic version
+        # with determinism comes the filling of new memory, a kernel more for each tensor; nothing reads it unwritten
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return join(default_device())
 
 

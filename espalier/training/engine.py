@@ -25,6 +25,7 @@ from espalier.training.loss_inputs import LossInputs, Objective
 from espalier.training.optimizers import gradient_norm, optimizer
 from espalier.training.process_group import ProcessGroup
 from espalier.training.recipe import Recipe
+from espalier.training.running_loss import NotFiniteError, RunningLoss
 from espalier.training.sampling import shuffled
 from espalier.training.schedules import SCHEDULES
 from espalier.training.scoring import Inference
@@ -44,10 +45,6 @@ class _State:
     waited: int = 0  # epochs since then
     parts: int = 1  # of a batch that does not fit into memory
     history: list[Row] = field(default_factory=list)
-
-
-class _NotFiniteError(ArithmeticError):
-    """The loss or the gradient is not finite."""
 
 
 def fit(  # noqa: PLR0913 - a face over the parts of a training
@@ -110,7 +107,7 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
         while not run.is_done:
             try:
                 run.epoch(request)
-            except _NotFiniteError as error:
+            except NotFiniteError as error:
                 run.roll_back(error)
     run.finish()
     return run.state.history
@@ -172,21 +169,25 @@ class _Run:
         groups = self._order(state.epoch)[done:]
         self.replica.train()
         self.frozen.keep_statistics()
+        losses = RunningLoss(state.loss, self.processes.device)
         for batch in self.train.batches(groups, view if self.recipe.augment else None):
-            state.loss += self._step(batch, view)
+            losses.add(*self._step(batch, view))
             state.step += 1
             if self._stop_asked(request):
+                state.loss = losses.total()
                 state.seconds += time.monotonic() - started
                 self._save(self._snapshot_with_good())
                 self.processes.wait()  # the first process that exits ends the others
                 raise Stopped(
                     f"Stopped as asked after step {state.step}; the checkpoint is written."
                 )
+        state.loss = losses.total()
         self._close_epoch(started)
 
-    def roll_back(self, error: _NotFiniteError) -> None:
+    def roll_back(self, error: NotFiniteError) -> None:
         """Restore the last good epoch with half the learning rate; refuse after too many returns."""
         rollbacks, damping = self.state.rollbacks + 1, self.state.damping / 2
+        self._adopt(*self.good)
         if rollbacks > self.recipe.rollbacks:
             raise BadInput(
                 f"Expected the loss to be finite; found {error} in epoch {self.state.epoch + 1}, "
@@ -194,7 +195,6 @@ class _Run:
                 f"learning rate each; `learning_rate = {self.recipe.learning_rate}` may be too "
                 "large, or an input is not finite."
             )
-        self._adopt(*self.good)
         self.state.rollbacks, self.state.damping = rollbacks, damping
         self.good = self._snapshot()
         self._save(self.good)
@@ -217,7 +217,8 @@ class _Run:
             self.network.load_state_dict(self.average.module.state_dict())
         self.network.eval()
 
-    def _step(self, batch: Batch, view: int) -> float:
+    def _step(self, batch: Batch, view: int) -> tuple[Tensor, Tensor]:
+        """Move the weights once, and return the loss and the norm of its gradient, scalars on the device."""
         state, recipe = self.state, self.recipe
         seed_all(self.augmentations.seed, "step", state.step, self.processes.rank)
         for group in self.optimizer.param_groups:
@@ -239,16 +240,14 @@ class _Run:
         for constraint in self.constraints:
             constraint.before_step()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm or math.inf)
-        norm += gradient_norm(self.companion).to(norm.device)
-        value, size = self.processes.together(torch.stack([loss, norm])).tolist()
-        if not (math.isfinite(value) and math.isfinite(size)):
-            raise _NotFiniteError(f"loss {value}, gradient norm {size}")
+        norm += gradient_norm(self.companion, norm.device)
         self.optimizer.step()
         for constraint in self.constraints:
             constraint.after_step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return float(value) / self.processes.size
+        loss, norm = self.processes.together(torch.stack([loss, norm]))
+        return loss.double() / self.processes.size, norm
 
     def _rate(self, step: int) -> float:
         factor = SCHEDULES[self.recipe.schedule](
@@ -263,7 +262,7 @@ class _Run:
         self.processes.copy_from_first(judged.buffers())
         loss, score = self.validation.loss_and_score(judged, self.processes)
         if not math.isfinite(loss):
-            raise _NotFiniteError(f"validation loss {loss}")
+            raise NotFiniteError(f"validation loss {loss}")
         state.epoch += 1
         row: Row = {
             "step": state.step,

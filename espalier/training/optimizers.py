@@ -35,9 +35,10 @@ def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def gradient_norm(module: nn.Module) -> Tensor:
-    """The norm of the gradients of all parameters, a scalar; 0 without any."""
-    return nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+def gradient_norm(module: nn.Module, device: torch.device) -> Tensor:
+    """The norm of the gradients of all parameters, a scalar on the device; 0 without any."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return nn.utils.get_total_norm(gradients) if gradients else torch.zeros((), device=device)
 
 
 def _without_compiler(kind: Kind) -> Kind:

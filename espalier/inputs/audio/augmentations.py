@@ -38,9 +38,10 @@ class AudioAugmentations:
         """One view of some clips (N, samples) int16, which are at indices (N,) of the data set."""
         shifts, factors = _draw(self, view % self.count)
         if self.shift:
-            inputs = _shifted(inputs, shifts[index].to(inputs.device))
+            inputs = _shifted(inputs, shifts[index].to(inputs.device, non_blocking=True))
         if self.gain:
-            louder = inputs.float() * factors[index].to(inputs.device)[:, None]
+            drawn = factors[index].to(inputs.device, non_blocking=True)
+            louder = inputs.float() * drawn[:, None]
             inputs = louder.round().clamp(*_LIMITS).to(inputs.dtype)
         return inputs
 

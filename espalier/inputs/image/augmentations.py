@@ -52,9 +52,10 @@ class ImageAugmentations:
         """
         shifts, flips = _draw(self, view % self.count)
         if self.crop:
-            inputs = _shift(inputs, shifts[index].to(inputs.device), self.crop)
+            inputs = _shift(inputs, shifts[index].to(inputs.device, non_blocking=True), self.crop)
         if self.flip:
-            mirrored = flips[index].to(inputs.device)[:, None, None, None]
+            drawn = flips[index].to(inputs.device, non_blocking=True)
+            mirrored = drawn[:, None, None, None]
             inputs = torch.where(mirrored, inputs.flip(-1), inputs)
         return inputs
 

@@ -256,3 +256,4 @@ def test_the_commands_are_spelled_alike(ours, elsewhere, monkeypatch, capsys):
     assert "prod.digits@champion is version 1 now" in said[0][1]
     assert "copied from dev.digits" in said[1][1]
     assert "Expected an earlier version of prod.digits@champion" in said[2][1]
+    assert "found none: it has had version 1 alone" in said[2][1]

@@ -57,8 +57,10 @@ def rollback(
                 f"Expected an earlier version of {name}@{alias}; found version {to}, which it has now."
             )
         if current is None or target is None or target == current:
+            had = "it names no version" if current is None else f"it has had version {current} alone"
             raise BadInput(
-                f"Expected an earlier version of {name}@{alias} in the audit; found none."
+                f"Expected an earlier version of {name}@{alias} in the audit; found none: {had}. "
+                "`espalier models` lists its moves."
             )
         promotion = _promotion_of(registry, alias, target)
         _check_files(registry, promotion)

@@ -8,14 +8,17 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
 _QUANTIZERS = ("DequantizeLinear", "QuantizeLinear")
+# attributes of a convolution, and the number that all their elements are if they are left out
+_DEFAULTS = {"dilations": 1, "group": 1, "pads": 0, "strides": 1}
 
 
 def compact(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same computation in fewer bytes, to the same bits.
 
     In a file of few weights, names take as much room as the weights: each quantizer names itself, its scale, its zero
-    point and its output. Tensors inside the file get numbers instead, equal constants are kept once, and shapes that
-    runtimes infer are left out. Inputs and outputs keep their names, as do all nodes but the quantizers.
+    point and its output. Tensors inside the file get numbers instead, equal constants are kept once, and what runtimes
+    know or infer is left out: shapes, and attributes of convolutions that are those of the standard. Inputs and outputs
+    keep their names, as do all nodes but the quantizers.
 
     Args:
         model: file of integers; it is changed in place.
@@ -25,10 +28,23 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         if node.op_type in _QUANTIZERS:
             node.ClearField("name")
+        elif node.op_type == "Conv":
+            _drop_defaults(node)
     fixed = _fixed(graph)
     _rename(graph, _keep_equal_once(graph, fixed))
     _rename(graph, _numbers(graph, fixed))
     return model
+
+
+def _drop_defaults(convolution: NodeProto) -> None:
+    told = [one for one in convolution.attribute if not _is_default(one)]
+    del convolution.attribute[:]
+    convolution.attribute.extend(told)
+
+
+def _is_default(attribute: AttributeProto) -> bool:
+    elements = set(attribute.ints) or {attribute.i}
+    return elements == {_DEFAULTS.get(attribute.name)}
 
 
 def _fixed(graph: GraphProto) -> set[str]:

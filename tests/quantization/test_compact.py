@@ -86,6 +86,20 @@ def test_ends_and_layers_keep_their_names(quantized):
     assert layers(after) == layers(before)
 
 
+def test_a_convolution_says_only_what_differs_from_the_standard():
+    def attributes(**said) -> set[str]:
+        node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], **said)
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+        weight = numpy_helper.from_array(np.zeros((2, 1, 3, 3), np.float32), "w")
+        model = helper.make_model(helper.make_graph([node], "one", ends[:1], ends[1:], [weight]))
+        return {one.name for one in compact(model).graph.node[0].attribute}
+
+    standard = {"dilations": [1, 1], "group": 1, "pads": [0, 0, 0, 0], "strides": [1, 1]}
+    assert attributes(**standard) == {"kernel_shape"}
+    other = {"dilations": [1, 2], "group": 2, "pads": [0, 1, 0, 0], "strides": [2, 1]}
+    assert attributes(**other, auto_pad="NOTSET") == {"kernel_shape", "auto_pad", *other}
+
+
 def branching() -> onnx.ModelProto:
     """A graph whose branches read a tensor and a constant from outside, and whose input `gain` has a default."""
     names = {

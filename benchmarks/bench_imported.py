@@ -3,8 +3,8 @@
     python benchmarks/bench_imported.py CIFAR10 WEIGHTS FOLDER [--example bytes] [--write]
 
 CIFAR10 holds the parquet files of the data set, WEIGHTS the checkpoints of the ResNet-56 and the ResNet-20. FOLDER
-becomes a project by `params.yaml` or `bytes.yaml` of `examples/resnet56`, and a second call goes on where the first was
-stopped. The evaluation alone reads the test images.
+becomes a project by one of the files of parameters in `examples/resnet56`, and a second call goes on where the first
+was stopped. The evaluation alone reads the test images.
 """
 
 import argparse
@@ -18,9 +18,7 @@ from bench_digits import call
 from committed import conditions, show
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "resnet56"
-EXAMPLES = {"half": "params.yaml", "bytes": "bytes.yaml"}
-PARENT = "        - models/${item.from}\n"  # among what each model of dvc.yaml depends on
-OF_IMPORTS = "        - weights\n        - networks.py\n"  # likewise, for entries of `by: import`
+EXAMPLES = {"half": "params.yaml", "bytes": "bytes.yaml", "small": "small.yaml"}
 COLUMNS = ("accuracy", "drop", "drop_low", "drop_high", "macs", "bytes", "speedup_1", "speedup_64")
 
 
@@ -50,8 +48,6 @@ def make_project(project: Path, data: Path, weights: Path, params: str) -> None:
     shutil.copy(EXAMPLE / params, project / "params.yaml")
     for path in weights.glob("*.th"):  # resnet56-4bfd9763.th
         shutil.copy(path, project / "weights" / f"{path.stem.partition('-')[0]}.th")
-    pipeline = project / "dvc.yaml"
-    pipeline.write_text(pipeline.read_text().replace(PARENT, f"{PARENT}{OF_IMPORTS}"))
     call(project, "espalier", "data", "cifar10", "--root", str(data.resolve()))
 
 

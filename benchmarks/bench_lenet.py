@@ -76,6 +76,7 @@ class Point:
 class Line:
     """A network, cut and taught for some epochs, and then made ever cheaper."""
 
+    name: str
     factory: str
     cuts: tuple[dict[str, Any], ...]
     epochs: int
@@ -84,6 +85,7 @@ class Line:
 
 LINES = (
     Line(
+        "lenet5",
         "lenet5",
         ({"keep_macs": 0.5}, {"keep_parameters": 0.1, "keep": ("conv1",)}),
         5,
@@ -98,13 +100,29 @@ LINES = (
         ),
     ),
     Line(
+        "narrow_lenet5",
+        "lenet5",
+        (
+            {"keep_macs": 0.5},
+            {"keep_parameters": 0.1, "keep": ("conv1",)},
+            {"keep_parameters": 0.03, "keep": ("conv1",)},
+        ),
+        30,
+        (
+            Point(0.01, 12),
+            Point(0.03, 14),
+            Point(0.045, 60),
+        ),
+    ),
+    Line(
+        "lenet300",
         "lenet300",
         ({"keep_parameters": 0.4},),
         15,
         (Point(0.001, 20), Point(0.004, 15), Point(0.012, 15)),
     ),
 )
-NAMES = [line.factory for line in LINES]
+NAMES = [line.name for line in LINES]
 
 
 class Evaluator:
@@ -198,7 +216,7 @@ def cut(bench: Evaluator, whole: nn.Module, line: Line) -> nn.Module:
     network = whole
     for target in line.cuts:
         network = prune(network, torch.zeros(2, *SHAPE), **target, align=1, base=whole)
-    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.factory}-cut")
+    bench.train(network, bench.taught(), replace(TAUGHT, epochs=line.epochs), f"{line.name}-cut")
     return network
 
 
@@ -239,8 +257,8 @@ def main() -> None:
     given = read_arguments(__doc__, NAMES)
     bench = Evaluator(given.mnist, given.work)
     for line in LINES:
-        if line.factory in given.lines:
-            commit("bench_lenet", line.factory, points_of(bench, line), write=given.write)
+        if line.name in given.lines:
+            commit("bench_lenet", line.name, points_of(bench, line), write=given.write)
     if given.write:
         place_table("lenet", table(), PAGE)
 
@@ -257,10 +275,10 @@ def points_of(bench: Evaluator, line: Line) -> Iterator[Record]:
     whole = bench.cached("teacher-lenet5", lambda: teacher(bench))
     if line.factory != "lenet5":
         whole = bench.cached(line.factory, lambda: student(bench, line.factory))
-    network = bench.cached(f"{line.factory}-cut", lambda: cut(bench, whole, line))
-    yield errors(bench, line.factory, network, line.epochs)
+    network = bench.cached(f"{line.name}-cut", lambda: cut(bench, whole, line))
+    yield errors(bench, line.name, network, line.epochs)
     for point in line.points:
-        name = f"{line.factory}-{point.rate}"
+        name = f"{line.name}-{point.rate}"
         network = bench.cached(name, lambda: cheapened(bench, network, point, name))  # noqa: B023
         yield errors(bench, name, network, point.epochs)
 
@@ -301,7 +319,7 @@ def table_of(names: Iterable[str]) -> str:
 
 
 def _row(row: Record) -> str:
-    name = row["name"].replace("-", ", price ")
+    name = row["name"].replace("-", ", price ").replace("_", " ")
     widths = "-".join(map(str, row["widths"]))
     errors = f"{row['validation']:.2f} % | {row['test']:.2f} %"
     return f"| {name} | {row['epochs']} | {row['bytes']:,} | {errors} | {row['nonzero']:,} | {widths} |"

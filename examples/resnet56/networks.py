@@ -1,4 +1,4 @@
-"""The network of the weights. The checkpoint has no definition, so that a project needs one of its own."""
+"""The network of the weights, whose checkpoint has no definition, and a small one that learns from it."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,3 +50,49 @@ def resnet(*, classes: int, shape: tuple[int, int, int], depth: int) -> CifarRes
     """The factory that params.yaml names."""
     del shape
     return CifarResNet(depth, classes)
+
+
+class Separable(nn.Module):
+    """A depthwise convolution and one of 1x1 (Howard et al. 2017, section 3.1), with a shortcut where shapes agree."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False)
+        self.bn1 = nn.BatchNorm2d(before)
+        self.conv2, self.bn2 = nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after)
+        self.shortcut = stride == 1 and before == after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, after, H / stride, W / stride) of maps (N, before, H, W)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return x + y if self.shortcut else y
+
+
+class Small(nn.Module):
+    """Seven separable convolutions after a plain one: 15 thousand weights."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        shapes = (
+            (16, 24, 1),
+            (24, 24, 1),
+            (24, 40, 2),
+            (40, 40, 1),
+            (40, 40, 1),
+            (40, 64, 2),
+            (64, 64, 1),
+        )
+        self.conv1, self.bn1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.layers = nn.Sequential(*(Separable(*shape) for shape in shapes))
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, channels, 32, 32)."""
+        logits: Tensor = self.linear(self.layers(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
+        return logits
+
+
+def small(*, classes: int, shape: tuple[int, int, int]) -> Small:
+    """The factory of a student."""
+    return Small(shape[0], classes)

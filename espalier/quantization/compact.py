@@ -37,9 +37,9 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _drop_defaults(convolution: NodeProto) -> None:
-    told = [one for one in convolution.attribute if not _is_default(one)]
+    special = [one for one in convolution.attribute if not _is_default(one)]
     del convolution.attribute[:]
-    convolution.attribute.extend(told)
+    convolution.attribute.extend(special)
 
 
 def _is_default(attribute: AttributeProto) -> bool:

@@ -57,11 +57,7 @@ def rollback(
                 f"Expected an earlier version of {name}@{alias}; found version {to}, which it has now."
             )
         if current is None or target is None or target == current:
-            had = "it names no version" if current is None else f"it has had version {current} alone"
-            raise BadInput(
-                f"Expected an earlier version of {name}@{alias} in the audit; found none: {had}. "
-                "`espalier models` lists its moves."
-            )
+            raise _nothing_before(f"{name}@{alias}", current)
         promotion = _promotion_of(registry, alias, target)
         _check_files(registry, promotion)
         former = client.get_model_version(name, current).tags.get("espalier.content")
@@ -84,6 +80,15 @@ def rollback(
         f"{way_on(registry, alias, settings.name)}\n"
     )
     return move
+
+
+def _nothing_before(alias: str, current: str | None) -> BadInput:
+    """The refusal of a rollback where there was no other version."""
+    had = "it names no version" if current is None else f"it has had version {current} alone"
+    return BadInput(
+        f"Expected an earlier version of {alias} in the audit; found none: {had}. "
+        "`espalier models` lists its moves."
+    )
 
 
 def _promotion_of(registry: Registry, alias: str, version: str) -> Move:

@@ -31,7 +31,6 @@ from espalier.pruning import prune
 from espalier.report.footprint import Footprint, describe_change
 from espalier.runtimes import DEFAULT
 from espalier.training.batches import Resident, in_order
-from espalier.training.recalibrate import recalibrate
 from espalier.training.scoring import Inference
 
 Trained = tuple[nn.Module, tuple[str, ...], tuple[int, ...]]
@@ -39,7 +38,9 @@ Trained = tuple[nn.Module, tuple[str, ...], tuple[int, ...]]
 
 _SIZES = "3x224x224"
 _IMAGE, _CHANNELS = 3, (1, 3)  # dimensions of an image, and the channels that files have
-_MOST = 1536  # images: two thirds to reconstruct with, the others to compare answers on
+_MOST = 1536  # images: two thirds to fit layers on, the others to compare answers on
+_FEWEST = 128  # images to fit layers on, however large the network is
+_WORK = 4e12  # multiply-accumulates of all passes beyond those: a few minutes of a processor
 _BATCH = 32
 _SHAPE = re.compile(r"\d+(x\d+)*")
 
@@ -59,7 +60,7 @@ def run(  # noqa: PLR0913 - the options of the command line
     """Write a folder with the cut network, as `espalier.models.load` reads it, and its ONNX file.
 
     The network is not trained afterwards: that needs labels or a teacher, and a loop of your own or a
-    project. With images, the kept channels take over what the removed ones did.
+    project. With images, one layer after another is fitted to what the whole network computes there.
 
     Args:
         weights: file of the weights, or ONNX file, which holds the network as well.
@@ -84,7 +85,10 @@ def run(  # noqa: PLR0913 - the options of the command line
     else:
         network, notes, sizes = _from_factory(weights, model, arguments, shape or _SIZES)
     inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
-    sample = _Sample.read(calibrate, settings, sizes)
+    sample = _Sample.read(calibrate, settings, sizes, _affordable(network, inputs, keep_macs))
+    say = Console(soft_wrap=True, markup=False, highlight=False).print
+    if sample:
+        say(f"Fits one layer after another on {len(sample.fitted)} images; this can take minutes.")
     smaller = prune(
         network,
         inputs,
@@ -92,13 +96,11 @@ def run(  # noqa: PLR0913 - the options of the command line
         score=score,
         align=align,
         losses=sample.losses if sample else None,
+        reconstruct="layers",
     )
-    if sample:
-        recalibrate(smaller, sample.fitted, nn.Identity())
     with folders.replacing(out, folders.beside(out)) as draft:
         export(smaller, draft / DEPLOYED, inputs, nn.Identity())
         save(smaller, draft)
-    say = Console(soft_wrap=True, markup=False, highlight=False).print
     for note in notes:
         say(note)
     say(f"{out}: {_change(network, smaller, out / DEPLOYED, inputs)}")
@@ -112,7 +114,7 @@ class _Sample:
     """Images without labels.
 
     Attributes:
-        fitted: images that the network is reconstructed on.
+        fitted: images that its layers are fitted on.
         compared: other images, on which it is compared with the whole one.
     """
 
@@ -121,9 +123,9 @@ class _Sample:
 
     @classmethod
     def read(
-        cls, folder: Path | None, settings: str | None, shape: tuple[int, ...]
+        cls, folder: Path | None, settings: str | None, shape: tuple[int, ...], most: int
     ) -> "_Sample | None":
-        """The images of a folder as the network sees them; None without a folder."""
+        """The images of a folder as the network sees them, at most so many to fit on; None without a folder."""
         if folder is None:
             if settings is not None:
                 raise BadInput("Expected --calibrate beside --input, to have images; found none.")
@@ -134,10 +136,11 @@ class _Sample:
                 f"the shape {'x'.join(map(str, shape))}."
             )
         images = preprocessed(read_images(folder, shape, _MOST), settings)
-        return cls(*map(_unlabelled, parts_of(images)))
+        fitted, compared = parts_of(images)
+        return cls(_unlabelled(fitted[:most]), _unlabelled(compared))
 
     def losses(self, network: nn.Module) -> Iterator[Tensor]:
-        """A number for each batch: there are no labels, and a reconstruction only runs the network."""
+        """A number for each batch: there are no labels, and fitting only runs the network."""
         for batch in self.fitted.batches(in_order(len(self.fitted), _BATCH)):
             yield network(batch.inputs).square().mean()
 
@@ -146,6 +149,13 @@ class _Sample:
         inference = Inference(self.compared, nn.Identity())
         theirs, ours = (inference.outputs(one)[0].numpy() for one in (network, smaller))
         return agreement(file, ours, theirs)
+
+
+def _affordable(network: nn.Module, inputs: Tensor, keep_macs: float) -> int:
+    """The number of images for which it takes minutes to run the cut network half through for each layer."""
+    layers = sum(parameter.ndim > 1 for parameter in network.parameters())
+    work = count_macs(network, inputs) * keep_macs * layers / 2
+    return max(_FEWEST, round(_WORK / max(work, 1)))
 
 
 def _unlabelled(images: NDArray[np.float32]) -> Resident:

@@ -232,7 +232,7 @@ COMMANDS = (
                 {
                     "metavar": "FOLDER",
                     "type": Path,
-                    "help": "images without labels, by which the kept channels take over from the removed",
+                    "help": "images without labels, on which each layer is fitted to what the whole network computes",
                 },
             ),
             _INPUT,

@@ -101,7 +101,7 @@ def _deployment(job: Job[Prune]) -> Deployment:
 
 
 def _cut(job: Job[Prune], network: nn.Module, targets: tuple[Target, ...], base: Size) -> nn.Module:
-    """Prune a network, and recompute its batch-norm statistics."""
+    """Prune a network, and recompute its batch-norm statistics, unless its layers compute the former outputs."""
     entry = job.entry
     spec = _single(entry.spec, targets)
     smaller = prune_by_spec(
@@ -112,7 +112,8 @@ def _cut(job: Job[Prune], network: nn.Module, targets: tuple[Target, ...], base:
         base=base,
         deployment=_deployment(job),
     )
-    recalibrate(smaller, job.data.train, job.data.front)
+    if spec.reconstruct != "layers":
+        recalibrate(smaller, job.data.train, job.data.front)
     return smaller
 
 

@@ -1,7 +1,7 @@
 """The inputs of layers: values that each weight multiplies, seen while a network runs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 _PRODUCTS = ("conv1d", "conv2d", "conv3d", "linear")
+_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _FIRST_LAYER = ("weight_ih_l0", "weight_ih_l0_reverse")
 
@@ -22,12 +23,16 @@ class LayerInput:
         bias: name of the bias that is added to the product; empty if there is none.
         tensor: the input.
         channel: its dimension of channels.
+        output: what the layer computes; None for a recurrent one.
+        settings: arguments of a convolution: `stride`, `padding`, `dilation`, `groups`, where they are given.
     """
 
     weight: str
     bias: str
     tensor: Tensor
     channel: int
+    output: Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -70,13 +75,13 @@ class LayerInputs(TorchFunctionMode):
         operator = getattr(func, "__name__", "")
         found = func(*args, **keywords)
         if operator in _PRODUCTS:
-            given = dict(zip(("input", "weight", "bias"), args, strict=False)) | keywords
-            self._hand_on(operator, given["input"], given.get("weight"), given.get("bias"))
+            given = dict(zip(_ARGUMENTS, args, strict=False)) | keywords
             self._note_use(given["input"])
+            self._hand_on(operator, given, found)
         elif operator in _RECURRENT and isinstance(args[2], list | tuple):
             for weight in args[2]:
                 if self._name(weight).rpartition(".")[2] in _FIRST_LAYER:
-                    self._hand_on("linear", args[0], weight, None)
+                    self._hand_on("linear", {"input": args[0], "weight": weight}, None)
         elif isinstance(found, Tensor | list | tuple):  # not the shape or the device of a weight
             self._note_use([*args, *keywords.values()])
         return found
@@ -85,13 +90,14 @@ class LayerInputs(TorchFunctionMode):
         """Note the parameters among values, and in lists of them, as a concatenation takes them."""
         self.also_used |= {self._name(one) for one in tree_leaves(values)} - {""}
 
-    def _hand_on(self, operator: str, inputs: Tensor, weight: Any, bias: Any) -> None:
+    def _hand_on(self, operator: str, given: dict[str, Any], output: Any) -> None:
+        inputs, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
         name = self._name(weight)
         if not name:
             return
         last = inputs.ndim - 1
         channel = last if operator == "linear" else last + 2 - weight.ndim
-        self._see(LayerInput(name, self._name(bias), inputs.detach(), channel))
+        self._see(LayerInput(name, self._name(bias), inputs.detach(), channel, output, given))
 
     def _name(self, value: Any) -> str:
         return self._names.get(id(value), "")

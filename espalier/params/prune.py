@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from espalier.params.distill import Recovered
 from espalier.params.strict import Strict
 from espalier.pruning import PruneSpec, targets_of
+from espalier.pruning.spec import Reconstruction
 from espalier.pruning.target import TARGETS
 
 
@@ -54,7 +55,8 @@ class Prune(Recovered):
         steps: number of cuts, with recovery after each.
         between: keys of `training` for the recovery after every cut but the last, over `finetune`.
         sparsify: training before the first cut.
-        reconstruct: whether the kept channels take over what the removed ones did.
+        reconstruct: whether the kept channels take over what the removed ones did; `layers`: one layer after
+            another.
     """
 
     by: Literal["prune"]
@@ -76,7 +78,7 @@ class Prune(Recovered):
     steps: int = Field(1, ge=1)
     between: dict[str, Any] = {"epochs": 1}
     sparsify: Sparsify | None = None
-    reconstruct: bool = True
+    reconstruct: Reconstruction = True
 
     @property
     def own_functions(self) -> tuple[str, ...]:

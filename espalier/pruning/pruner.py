@@ -11,9 +11,10 @@ from espalier.pruning.groups import BlockGroups, DependencyGroups, KeptOutputs, 
 from espalier.pruning.prune_to_target import prune_to_target
 from espalier.pruning.scores.score import Losses
 from espalier.pruning.size import Size
-from espalier.pruning.spec import PruneSpec
+from espalier.pruning.spec import PruneSpec, Reconstruction
 from espalier.pruning.surgery.proof import check_batches, check_numbers, check_trains, check_values
 from espalier.pruning.surgery.reconstruct import reconstruct as reconstruct_layers
+from espalier.pruning.surgery.refit import refit
 from espalier.pruning.target import targets_of
 from espalier.pruning.thresholds import prune_below
 from espalier.pruning.weights import mask_weights
@@ -39,7 +40,7 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
     keep: tuple[str, ...] = (),
     n: int = 2,
     m: int = 4,
-    reconstruct: bool = True,
+    reconstruct: Reconstruction = True,
 ) -> nn.Module:
     """Remove the least important groups, until the network is small, fast or sparse enough.
 
@@ -68,7 +69,9 @@ def prune(  # noqa: PLR0913 - a thin face: keywords of a PruneSpec
         n: number of weights that stay of every `m`, for `n_of_m`.
         m: number of consecutive weights that form a group, for `n_of_m`.
         reconstruct: whether, with `losses`, the kept channels take over what the removed ones did
-            (`espalier.pruning.surgery.reconstruct`). Statistics of norms are not computed anew.
+            (`espalier.pruning.surgery.reconstruct`), before statistics of norms are computed anew.
+            `"layers"`: then each layer in turn is fitted to what it computed in the whole network
+            (`espalier.pruning.surgery.refit`), whose statistics of norms stay right.
 
     Returns:
         A new network in evaluation mode, whose outputs have the same shape.
@@ -170,5 +173,7 @@ def _remove(
     check_values(network, smaller, groups, kept, example)
     if losses and spec.reconstruct:
         reconstruct_layers(network, smaller, groups, kept, losses)
+        if spec.reconstruct == "layers":
+            refit(network, smaller, groups, kept, losses)
     record_kept_outputs(smaller, KeptOutputs.of(groups, kept))
     return smaller

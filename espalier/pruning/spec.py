@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from espalier.errors import BadInput
 from espalier.pruning.patterns import PATTERNS, Pattern
 from espalier.pruning.schedules import ONE_SHOT, SCHEDULES, amounts
 from espalier.pruning.scores import Score, score_named
 from espalier.pruning.target import TARGETS, THRESHOLDS, Target
+
+Reconstruction = bool | Literal["layers"]
+"""Whether the kept channels take over what the removed ones did: at once, or one layer after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,8 @@ class PruneSpec:
         m: number of consecutive weights that form a group, for `n_of_m`.
         schedule: amount of each of several cuts, `one_shot` or one of `SCHEDULES`.
         steps: number of cuts.
-        reconstruct: whether the kept channels take over what the removed ones did, if there are data.
+        reconstruct: whether the kept channels take over what the removed ones did, if there are data, at once
+            or one layer after another.
 
     Raises:
         BadInput: if a name is unknown, a value is out of range, or two of them contradict.
@@ -41,7 +46,7 @@ class PruneSpec:
     m: int = 4
     schedule: str = ONE_SHOT
     steps: int = 1
-    reconstruct: bool = True
+    reconstruct: Reconstruction = True
 
     def __post_init__(self) -> None:
         if self.pattern not in PATTERNS:

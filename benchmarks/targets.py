@@ -182,6 +182,20 @@ TARGETS = (
         least=87.2,
         unit=" %",
     ),
+    Target(
+        "a network of 15 thousand weights for CIFAR-10, as a file of integers: bytes",
+        "imported/small",
+        at("models", "small-int8", "bytes"),
+        most=25_000,
+        unit=" bytes",
+    ),
+    Target(
+        "accuracy of that file",
+        "imported/small",
+        percent("models", "small-int8", "accuracy"),
+        least=87.2,
+        unit=" %",
+    ),
     *(
         Target(
             f"{what} in a packed file of at most {size:,} bytes: error",

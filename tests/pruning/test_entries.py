@@ -8,6 +8,7 @@ import pytest
 import yaml
 from properties import assert_explains
 
+from espalier import files
 from espalier.commands import make
 from espalier.errors import BadInput
 from espalier.making.prune import is_clearly_worse
@@ -120,3 +121,31 @@ def test_a_recovery_that_forgets_is_reported(tiny_copy, rate, warned):
         make.run(project, "cut")
     said = [str(one.message) for one in found if "Expected fine-tuning" in str(one.message)]
     assert bool(said) == warned
+
+
+def test_layers_are_fitted_one_after_another_if_the_entry_says_so(tiny_copy):
+    """Without training, so that the difference stays."""
+    project = tiny_copy()
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    cut = {
+        "from": "teacher",
+        "by": "prune",
+        "keep_macs": 0.5,
+        "align": 1,
+        "finetune": {"epochs": 0},
+    }
+    ways = {"none": False, "once": True, "layers": "layers"}
+    models = {name: cut | {"reconstruct": way} for name, way in ways.items()}
+    (project / "params.yaml").write_text(yaml.safe_dump(content | {"models": models}))
+    found = []
+    for name in models:
+        make.run(project, name)
+        metrics = files.read_json_object(project / "models" / name / "metrics.json")
+        found.append(metrics["validation_accuracy"])
+    assert found[0] + 0.05 < found[1] < found[2]
+
+
+def test_an_unknown_way_to_reconstruct_is_refused():
+    with pytest.raises(BadInput) as refusal:
+        entry(keep_macs=0.5, reconstruct="layer")
+    assert_explains(refusal.value, "reconstruct", "layer")

@@ -36,7 +36,7 @@ def refit(
 
     In the order of the network, each layer gets the weights of the least squared error between what it
     computes of its own inputs, which come from the layers fitted before, and the outputs of the same layer
-    of the whole network; all positions of a filter together (He et al. 2017, eq. 4 and section 3.2, without
+    of the whole network; all positions of a filter together (He et al. 2017, eq. 4 and section 3.3, without
     the choice of channels). A ridge leaves the former weights where the data do not say.
 
     Statistics of norms stay those of the whole network, whose outputs the layers compute again. Each layer

@@ -40,7 +40,7 @@ def pruned(network: nn.Module, batches: Batches) -> nn.Module:
 
 def distilled(student: nn.Module, teacher: nn.Module, batches: Batches, epochs: int) -> nn.Module:
     """Recovery of a cut network, or training of a new one, with the outputs of a teacher."""
-    optimizer = torch.optim.AdamW(student.parameters(), 0.01)
+    optimizer = torch.optim.AdamW(student.parameters(), 0.003)
     for _ in range(epochs):
         for images, _ in batches:
             with torch.no_grad():

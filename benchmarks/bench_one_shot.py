@@ -35,7 +35,7 @@ PAGE = ROOT / "docs" / "importing.md"
 CPU = torch.device("cpu")
 FRONT = Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 NETWORKS = {20: "resnet20-12fca82f.th", 56: "resnet56-4bfd9763.th"}
-KEEP = (0.8, 0.7, 0.6, 0.5)
+KEEP = (0.7, 0.5)
 IMAGES = 1024
 WAYS = ("cut", "statistics", "reconstructed", "fitted")
 

@@ -135,12 +135,30 @@ def test_the_imported_network_at_half_its_work_is_as_good_as_the_page_says(proje
 def test_the_imported_network_in_few_kilobytes_is_as_good_as_the_page_says(project_root, results):
     record = json.loads((results / "imported" / "bytes.json").read_text())
     page = (project_root / "docs" / "importing.md").read_text()
-    for name in ("resnet20", "cheap", "cheaper", "cheapest"):
+    for name in ("narrow", "cheap", "cheaper", "cheapest"):
         found = record["models"][name]
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
         assert f"| {found['packed_bytes']:,} bytes | {100 * found['accuracy']:.1f} % |" in row
     seconds = sum(found["seconds"] for found in record["models"].values())
     assert f"{seconds / 60:.0f} minutes of training" in page
+
+
+def test_the_small_network_is_as_good_as_the_page_says(project_root, results):
+    models = json.loads((results / "imported" / "small.json").read_text())["models"]
+    page = (project_root / "docs" / "importing.md").read_text()
+    for name in ("small", "small-int8"):
+        found = models[name]
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {found['bytes']:,.0f} bytes | {100 * found['accuracy']:.1f} % |" in row
+        assert f"| {found['speedup_1']:.1f}x |" in row
+
+
+def test_a_cut_without_training_is_as_good_as_the_readme_says(project_root, results):
+    rows = json.loads((results / "one_shot.json").read_text())["rows"]
+    whole, *cuts = (row for row in rows if row["network"] == "ResNet-56")
+    half = min(cuts, key=lambda row: row["macs"])
+    readme = " ".join((project_root / "README.md").read_text().split())
+    assert f"right on {half['fitted']} instead of {whole['whole']} % of CIFAR-10" in readme
 
 
 @pytest.mark.parametrize("size", [1_000, 2_500, 6_000])

@@ -17,13 +17,14 @@ from espalier import folders
 from espalier.commands.options import mapping
 from espalier.commands.sample_images import agreement, parts_of, preprocessed, read_images
 from espalier.data.prepared import Split
-from espalier.errors import BadInput
+from espalier.errors import BadInput, reason_of
 from espalier.export.agreement import check_agreement
 from espalier.export.onnx import export
 from espalier.measures.comparison import compare_latency
 from espalier.measures.macs import count_macs, count_parameters
 from espalier.measures.sittings import Run
 from espalier.models import build, save
+from espalier.models.graph import evaluating
 from espalier.models.onnx_import import read_onnx
 from espalier.models.trained import Weights, fit_weights, read_weights
 from espalier.paths import DEPLOYED
@@ -85,7 +86,9 @@ def run(  # noqa: PLR0913 - the options of the command line
     else:
         network, notes, sizes = _from_factory(weights, model, arguments, shape or _SIZES)
     inputs = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
-    sample = _Sample.read(calibrate, settings, sizes, _affordable(network, inputs, keep_macs))
+    _check_runs(network, inputs)
+    most = _affordable(network, inputs, keep_macs) if calibrate else 0
+    sample = _Sample.read(calibrate, settings, sizes, most)
     say = Console(soft_wrap=True, markup=False, highlight=False).print
     if sample:
         say(f"Fits one layer after another on {len(sample.fitted)} images; this can take minutes.")
@@ -149,6 +152,23 @@ class _Sample:
         inference = Inference(self.compared, nn.Identity())
         theirs, ours = (inference.outputs(one)[0].numpy() for one in (network, smaller))
         return agreement(file, ours, theirs)
+
+
+def _check_runs(network: nn.Module, inputs: Tensor) -> None:
+    """Run a network once on random inputs.
+
+    Raises:
+        BadInput: if it cannot take inputs of this shape.
+    """
+    try:
+        with evaluating(network), torch.no_grad():
+            network(inputs)
+    except Exception as error:
+        shape = "x".join(map(str, inputs.shape[1:]))
+        raise BadInput(
+            f"Expected the network to take inputs of the shape {shape}; found: {reason_of(error)}: --shape "
+            "names another one."
+        ) from error
 
 
 def _affordable(network: nn.Module, inputs: Tensor, keep_macs: float) -> int:

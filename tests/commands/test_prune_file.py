@@ -104,6 +104,7 @@ def test_with_images_the_cut_network_answers_as_the_whole_one_more_often(
         ({"settings": "{mean: [0.3]}"}, ["--calibrate", "--input"]),
         ({"calibrate": Path("nowhere")}, ["nowhere", "folder"]),
         ({"shape": "wide"}, ["--shape", "'wide'"]),
+        ({"shape": "1x8"}, ["inputs of the shape 1x8", "--shape"]),
         ({"arguments": "depth"}, ["--arguments", "mapping"]),
         ({"arguments": "{depth: [1"}, ["--arguments", "YAML"]),
         ({"arguments": "{depth: 14, width: 8}"}, ["missing", "arguments"]),

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small_cuts import COUNT, error, losses_of, perceptron
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,32 +15,11 @@ from espalier.models.structure import set_masked_weights, set_shared_weights
 from espalier.pruning import prune
 from espalier.pruning.surgery import reconstruct as module
 
-COUNT = 512
-
-
-def losses_of(inputs, size: int = 128):
-    def losses(network):
-        for part in inputs.split(size):
-            yield network(part).square().mean()
-
-    return losses
-
 
 def both(network, inputs, **keys):
     """The cut without and with reconstruction."""
     keys = {"keep_macs": 0.5, "align": 1, "losses": losses_of(inputs)} | keys
     return [prune(network, inputs[:2], reconstruct=on, **keys) for on in (False, True)]
-
-
-def error(network, other, inputs) -> float:
-    with torch.no_grad():
-        return float((network(inputs) - other(inputs)).square().mean())
-
-
-def perceptron(hidden: int = 8, *, bias: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(6, hidden, bias=bias), nn.ReLU(), nn.Linear(hidden, 3, bias=bias)
-    ).eval()
 
 
 def test_a_cut_of_repeated_neurons_loses_nothing():

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small_cuts import COUNT, error, losses_of, perceptron
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,26 +15,11 @@ from espalier.pruning import prune
 from espalier.pruning.surgery import refit as module
 from espalier.pruning.surgery.patches import draw_places, inputs_at, outputs_at
 
-COUNT = 512
-
-
-def losses_of(inputs, size: int = 128):
-    def losses(network):
-        for part in inputs.split(size):
-            yield network(part).square().mean()
-
-    return losses
-
 
 def cuts(network, inputs, **keys):
     """The cut without reconstruction, with one at once, and with one layer after another."""
     keys = {"keep_macs": 0.5, "align": 1, "losses": losses_of(inputs)} | keys
     return [prune(network, inputs[:2], reconstruct=how, **keys) for how in (False, True, "layers")]
-
-
-def error(network, other, inputs) -> float:
-    with torch.no_grad():
-        return float((network(inputs) - other(inputs)).square().mean())
 
 
 def changed(network, other) -> set[str]:
@@ -76,12 +62,6 @@ def test_the_inputs_at_a_place_times_the_weight_are_the_output_there(layer, most
     found += 0 if layer.bias is None else layer.bias.detach()
     assert len(found) == min(most, given.output.numel() // len(layer.weight))
     assert torch.allclose(found, outputs_at(given, places), atol=1e-5)
-
-
-def perceptron(hidden: int = 8, *, bias: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(6, hidden, bias=bias), nn.ReLU(), nn.Linear(hidden, 3, bias=bias)
-    ).eval()
 
 
 @pytest.mark.parametrize("bias", [True, False])

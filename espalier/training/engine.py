@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from espalier.errors import BadInput, Stopped
 from espalier.inputs import Augmentations, Front
 from espalier.seeds import generator, seed_all
+from espalier.training.allocator import kept_memory
 from espalier.training.averaging import running_average
 from espalier.training.batches import Batch, Examples
 from espalier.training.checkpoint import Checkpoints, flatten, restore, within
@@ -89,7 +90,7 @@ def fit(  # noqa: PLR0913 - a face over the parts of a training
         Stopped: if SIGTERM arrived; the checkpoint is written.
         BadInput: if the loss was not finite more often than the recipe allows.
     """
-    with Frozen(network, recipe.freeze) as frozen, on_sigterm() as request:
+    with Frozen(network, recipe.freeze) as frozen, on_sigterm() as request, kept_memory():
         run = _Run(
             network,
             train,

@@ -84,22 +84,10 @@ def quantize(job: Job[Quantize]) -> OperationResult:
         deploy,
         quantized.metrics,
         notes=(
-            *_size_notes(job, len(content)),
             *_range_notes(entry),
             *recurrent_notes(quantized.model),
         ),
         latency_check=_FASTER,
-    )
-
-
-def _size_notes(job: Job[Quantize], size: int) -> tuple[str, ...]:
-    """A sentence about a file that is no smaller than its parent's; nothing otherwise."""
-    before = job.project.deployed(job.entry.parent).stat().st_size
-    if size < before:
-        return ()
-    return (
-        f"The file of integers has {size:,} bytes, and that of {job.entry.parent} {before:,}: so few "
-        "weights save less than the scales cost.",
     )
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
+from espalier.quantization.biases import store_biases_as_floats
+
+_NOTES = ("onnx.infer", "onnx.quant.pre_process")
 _QUANTIZERS = ("DequantizeLinear", "QuantizeLinear")
 # attributes of a convolution, and the number that all their elements are if they are left out
 _DEFAULTS = {"dilations": 1, "group": 1, "pads": 0, "strides": 1}
@@ -17,23 +20,60 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
 
     In a file of few weights, names take as much room as the weights: each quantizer names itself, its scale, its zero
     point and its output. Tensors inside the file get numbers instead, equal constants are kept once, and what runtimes
-    know or infer is left out: shapes, and attributes of convolutions that are those of the standard. Inputs and outputs
-    keep their names, as do all nodes but the quantizers.
+    know or infer is left out: shapes, attributes of convolutions that are those of the standard, and the integers of
+    biases. Inputs and outputs keep their names, as do all nodes but the quantizers.
 
     Args:
         model: file of integers; it is changed in place.
     """
     graph = model.graph
     del graph.value_info[:]
+    _drop_notes(model)
+    _drop_domains(model)
+    store_biases_as_floats(graph)
     for node in graph.node:
         if node.op_type in _QUANTIZERS:
             node.ClearField("name")
         elif node.op_type == "Conv":
             _drop_defaults(node)
     fixed = _fixed(graph)
+    _drop_unread(graph, fixed)
     _rename(graph, _keep_equal_once(graph, fixed))
     _rename(graph, _numbers(graph, fixed))
     return model
+
+
+def _drop_unread(graph: GraphProto, fixed: set[str]) -> None:
+    """Remove quantizers, and then constants, that nothing reads."""
+    read = fixed.union(*(node.input for node in graph.node))
+    for node in [one for one in graph.node if one.op_type in _QUANTIZERS]:
+        if read.isdisjoint(node.output):
+            graph.node.remove(node)
+    read = fixed.union(*(node.input for node in graph.node))
+    for constant in [one for one in graph.initializer if one.name not in read]:
+        graph.initializer.remove(constant)
+
+
+def _drop_notes(model: onnx.ModelProto) -> None:
+    """Remove what ONNX Runtime's tools note for each other, and keep the notes of others."""
+    theirs = [one for one in model.metadata_props if one.key in _NOTES]
+    for one in theirs:
+        model.metadata_props.remove(one)
+
+
+def _drop_domains(model: onnx.ModelProto) -> None:
+    """Remove the versions of sets of operators of which the file has none."""
+    used = {"", *(node.domain for node in _nodes(model.graph))}
+    used.update(one.domain for one in model.functions)
+    for one in [one for one in model.opset_import if one.domain not in used]:
+        model.opset_import.remove(one)
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for part in _parts(node):
+            yield from _nodes(part)
 
 
 def _drop_defaults(convolution: NodeProto) -> None:

@@ -86,6 +86,13 @@ def test_ends_and_layers_keep_their_names(quantized):
     assert layers(after) == layers(before)
 
 
+def test_notes_of_others_stay_and_those_of_tools_for_each_other_go(quantized):
+    helper.set_model_props(quantized, {"onnx.infer": "onnxruntime.quant", "names": "cat, dog"})
+    short = compact(quantized)
+    assert {one.key: one.value for one in short.metadata_props} == {"names": "cat, dog"}
+    assert {one.domain for one in short.opset_import} <= {"", "ai.onnx", "com.microsoft"}
+
+
 def test_a_convolution_says_only_what_differs_from_the_standard():
     def attributes(**said) -> set[str]:
         node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], **said)

@@ -254,21 +254,3 @@ def test_training_for_integers_has_defaults_of_its_own_that_keys_override():
     found = {name: params.recipe(entry.finetune) for name, entry in params.models.items()}
     assert (found["a"].epochs, found["a"].learning_rate) == (1, 0.01)
     assert (found["b"].epochs, found["b"].learning_rate) == (5, 0.1)
-
-
-def test_a_file_that_is_no_smaller_than_its_parents_is_said(tiny_copy, capsys):
-    project = tiny_copy()
-    path = project / "params.yaml"
-    content = yaml.safe_load(path.read_text())
-    content["models"] = {
-        "small": {"from": "teacher", "by": "train", "model": "espalier:mlp", "arguments": {"hidden": [2]}, "epochs": 1}
-    }  # fmt: skip
-    path.write_text(yaml.safe_dump(content))
-    make.run(project, "small")
-    make_entry(project, **{"from": "small"})
-    sizes = [(project / "models" / name / "model.onnx").stat().st_size for name in ("q", "small")]
-    said = capsys.readouterr().out
-    assert sizes[0] >= sizes[1]
-    assert f"q: The file of integers has {sizes[0]:,} bytes, and that of small {sizes[1]:,}" in said
-    make_entry(project, **{"from": "teacher"})
-    assert "The file of integers" not in capsys.readouterr().out

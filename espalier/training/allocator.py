@@ -5,20 +5,21 @@ import ctypes
 import os
 from collections.abc import Iterator
 
-# parameters of mallopt(3), and what glibc sets them to by itself as a process allocates: at most 32 MiB for blocks
-# that go back to the system at once, and twice as much for free memory at the end of the heap
+# Parameters of mallopt(3), and what glibc raises them to by itself as a process allocates: blocks of more than 32 MiB
+# go back to the system at once, and the end of the heap when 64 MiB of it are free. The first stays, since larger
+# blocks within the heap would leave holes in it.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
-_KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _MMAP_THRESHOLD: 2**30}
+_USUAL = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+_KEEPING = _USUAL | {_TRIM_THRESHOLD: 2**31 - 1}
 
 
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
     """Keep freed memory for the next allocation; at the end, give it back to the system.
 
-    A step of training on a processor frees its activations and allocates them again. The C library of Linux returns
-    blocks of more than 32 MiB to the system, and the system clears each page of 4 KiB when it is used again: up to a
-    third of the time of a small network with large maps. Numbers and peak of memory stay the same. Elsewhere than
+    A step of training on a processor frees its activations and allocates them again. In between the C library of Linux
+    returns the end of its heap to the system, which clears each page of 4 KiB when it is used again: up to a third of
+    the time of a network with few weights and large maps. Numbers and the peak of memory stay the same. Elsewhere than
     with that library nothing is done, and a GPU has an allocator of its own.
     """
     library = _glibc()
@@ -42,4 +43,4 @@ def _glibc() -> ctypes.CDLL | None:
 
 def _set(library: ctypes.CDLL, sizes: dict[int, int]) -> None:
     for parameter, size in sizes.items():
-        library.mallopt(parameter, size)  # refuses what a version of the library does not take
+        library.mallopt(parameter, size)

@@ -62,7 +62,7 @@ def _drop_notes(model: onnx.ModelProto) -> None:
 
 
 def _drop_domains(model: onnx.ModelProto) -> None:
-    """Remove the versions of sets of operators of which the file has none."""
+    """Remove the versions of sets of operators that the file does not use."""
     used = {"", *(node.domain for node in _nodes(model.graph))}
     used.update(one.domain for one in model.functions)
     for one in [one for one in model.opset_import if one.domain not in used]:

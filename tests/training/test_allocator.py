@@ -52,7 +52,7 @@ SCRIPT = """
 
 
 def memory_of_steps(prelude: str = "") -> dict[str, float]:
-    """What is cleared and held before a training, within it, and after its end by an error."""
+    """The memory cleared and held before a training, within it, and after its end by an error, in steps."""
     script = textwrap.dedent(SCRIPT).format(prelude=prelude)
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return json.loads(run.stdout)

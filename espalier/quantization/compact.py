@@ -44,11 +44,7 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _drop_unread(graph: GraphProto, fixed: set[str]) -> None:
-    """Remove quantizers, and then constants, that nothing reads."""
-    read = fixed.union(*(node.input for node in graph.node))
-    for node in [one for one in graph.node if one.op_type in _QUANTIZERS]:
-        if read.isdisjoint(node.output):
-            graph.node.remove(node)
+    """Remove constants that nothing reads."""
     read = fixed.union(*(node.input for node in graph.node))
     for constant in [one for one in graph.initializer if one.name not in read]:
         graph.initializer.remove(constant)
@@ -63,7 +59,7 @@ def _drop_notes(model: onnx.ModelProto) -> None:
 
 def _drop_domains(model: onnx.ModelProto) -> None:
     """Remove the versions of sets of operators that the file does not use."""
-    used = {"", *(node.domain for node in _nodes(model.graph))}
+    used = {"", "ai.onnx", *(node.domain for node in _nodes(model.graph))}
     used.update(one.domain for one in model.functions)
     for one in [one for one in model.opset_import if one.domain not in used]:
         model.opset_import.remove(one)

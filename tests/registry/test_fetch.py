@@ -3,6 +3,7 @@
 import errno
 import shutil
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from properties import assert_explains
@@ -37,6 +38,16 @@ def test_it_is_the_model_folder_and_the_hash_is_its_own(registered, tmp_path):
     content = fetched(registered, "2", tmp_path / "here")
     assert content == models.content_hash(registered.root / "models" / "student")
     assert content == models.content_hash(tmp_path / "here")
+
+
+def test_a_version_that_others_have_loaded_is_whole(registered, tmp_path, monkeypatch):
+    """MLflow writes a file into the folder of a local store as it loads the model by its address."""
+    monkeypatch.chdir(registered.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", find_store(registered.root).uri)
+    mlflow.pyfunc.load_model("models:/digits@student")
+    assert (stored(registered, "2") / "registered_model_meta").is_file()
+    content = fetched(registered, "2", tmp_path / "here")
+    assert content == models.content_hash(registered.root / "models" / "student")
 
 
 def test_a_file_that_was_altered_by_one_byte_is_named(registered, tmp_path):

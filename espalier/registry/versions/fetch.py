@@ -14,6 +14,8 @@ from espalier.paths import CONTENT, MANIFEST, content_files
 from espalier.registry.versions.location import logged_files
 from espalier.registry.versions.registry import Registry
 
+# what MLflow writes into each folder that it loads or downloads by its address, even into that of a local store
+_WRITTEN_BY_DOWNLOADS = {"registered_model_meta"}
 # MLflow puts the errors of its threads into the text of its own
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
@@ -73,7 +75,7 @@ def _download(registry: Registry, logged: str, address: str, target: Path) -> No
 
 
 def _listed_sizes(registry: Registry, logged: str, address: str) -> dict[str, int]:
-    """The size in bytes of each file of a version, by the store.
+    """The size in bytes of each file of a version, by the store, without what downloads write.
 
     Raises:
         TryAgain: If the store does not answer; `ServerAway` if it is a server.
@@ -87,7 +89,11 @@ def _listed_sizes(registry: Registry, logged: str, address: str) -> dict[str, in
         raise kind(
             f"Expected {registry.store.shown} to list the files of {address}; found: {reason_of(error)}."
         ) from error
-    return {file.path: int(file.file_size or 0) for file in listed if not file.is_dir}
+    return {
+        file.path: int(file.file_size or 0)
+        for file in listed
+        if not file.is_dir and file.path not in _WRITTEN_BY_DOWNLOADS
+    }
 
 
 def _failure(error: Exception, address: str, target: Path) -> TryAgain:

@@ -183,7 +183,7 @@ TARGETS = (
         unit=" %",
     ),
     Target(
-        "a network of 15 thousand weights for CIFAR-10, as a file of integers: bytes",
+        "a network of 14 thousand weights for CIFAR-10, as a file of integers: bytes",
         "imported/small",
         at("models", "small-int8", "bytes"),
         most=25_000,

@@ -1,6 +1,7 @@
 """Biases of a file of integers, as the floats that their integers stand for."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
@@ -31,39 +32,47 @@ def _has_bias(node: NodeProto) -> bool:
     return node.op_type in ("Conv", "Gemm") and len(node.input) == 3
 
 
+class _Dequantized(NamedTuple):
+    """A tensor that a node computes of integers.
+
+    Attributes:
+        integers: The integers, if they are a constant.
+        scale: The scale, or one for each index along the axis.
+        axis: The axis.
+    """
+
+    integers: np.ndarray | None
+    scale: np.ndarray
+    axis: int
+
+
 class _Parts:
     """A graph by the names of its tensors."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.producers = {name: node for node in graph.node for name in node.output}
-        self._constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        self._dequantized = {
+            node.output[0]: _Dequantized(constants.get(node.input[0]), scale, _axis(node))
+            for node in graph.node
+            if node.op_type == "DequantizeLinear"
+            and (scale := constants.get(node.input[1])) is not None
+            and scale.dtype == np.float32
+        }
         self._consumer = {name: node for node in graph.node for name in node.input}
         self._uses = Counter(name for node in graph.node for name in node.input)
         self._uses.update(one.name for one in graph.output)
 
     def bias_of(self, layer: NodeProto) -> np.ndarray | None:
         """The bias of a layer as floats, if the same integers follow from them; else None."""
-        inputs, weights, bias = (self.producers.get(name) for name in layer.input)
-        if inputs is None or weights is None or bias is None:
+        inputs, weights, bias = (self._dequantized.get(name) for name in layer.input)
+        if inputs is None or weights is None or bias is None or not self._is_fused(layer):
             return None
-        of_inputs, of_weights, of_bias = (self._scale(one) for one in (inputs, weights, bias))
-        if of_inputs is None or of_weights is None or of_bias is None:
+        if bias.integers is None or inputs.scale.size != 1 or not _is_by_output(layer, weights):
             return None
-        if not self._is_fused(layer) or not _is_by_output(layer, weights, of_weights):
-            return None
-        integers = self._constants.get(bias.input[0])
-        if integers is None or of_inputs.size != 1:
-            return None
-        floats = (integers * of_bias).astype(np.float32)
-        again = np.rint(floats / (of_inputs * of_weights))
-        return floats if np.array_equal(again, integers) else None
-
-    def _scale(self, quantizer: NodeProto) -> np.ndarray | None:
-        """The float32 scale of a dequantizing node, a constant; None for other nodes."""
-        if quantizer.op_type != "DequantizeLinear":
-            return None
-        scale = self._constants.get(quantizer.input[1])
-        return scale if scale is not None and scale.dtype == np.float32 else None
+        floats = (bias.integers * bias.scale).astype(np.float32)
+        again = np.rint(floats / (inputs.scale * weights.scale))
+        return floats if np.array_equal(again, bias.integers) else None
 
     def _is_fused(self, layer: NodeProto) -> bool:
         """Whether nothing else reads the bias, and nothing but a quantizer the output, after a rectifier or not."""
@@ -77,11 +86,14 @@ class _Parts:
         return str(last.op_type) == "QuantizeLinear"
 
 
-def _is_by_output(layer: NodeProto, weights: NodeProto, scale: np.ndarray) -> bool:
+def _axis(quantizer: NodeProto) -> int:
+    return next((one.i for one in quantizer.attribute if one.name == "axis"), 1)
+
+
+def _is_by_output(layer: NodeProto, weights: _Dequantized) -> bool:
     """Whether weights have one scale, or one for each output, and products are not scaled further."""
     given = {one.name: helper.get_attribute_value(one) for one in layer.attribute}
     if given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
         return False
     outputs = 1 if layer.op_type == "Gemm" and not given.get("transB", 0) else 0
-    axis = next((one.i for one in weights.attribute if one.name == "axis"), 1)
-    return scale.ndim == 0 or axis == outputs
+    return weights.scale.ndim == 0 or weights.axis == outputs

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
@@ -37,23 +37,22 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
         elif node.op_type == "Conv":
             _drop_defaults(node)
     fixed = _fixed(graph)
-    _drop_unread(graph, fixed)
+    drop_unread_constants(graph, fixed)
     _rename(graph, _keep_equal_once(graph, fixed))
     _rename(graph, _numbers(graph, fixed))
     return model
 
 
-def _drop_unread(graph: GraphProto, fixed: set[str]) -> None:
-    """Remove constants that nothing reads."""
-    read = fixed.union(*(node.input for node in graph.node))
+def drop_unread_constants(graph: GraphProto, kept: Collection[str] = ()) -> None:
+    """Remove constants that no node reads, except some that stay; the graph is changed in place."""
+    read = {name for node in graph.node for name in node.input} | set(kept)
     for constant in [one for one in graph.initializer if one.name not in read]:
         graph.initializer.remove(constant)
 
 
 def _drop_notes(model: onnx.ModelProto) -> None:
     """Remove what ONNX Runtime's tools note for each other, and keep the notes of others."""
-    theirs = [one for one in model.metadata_props if one.key in _NOTES]
-    for one in theirs:
+    for one in [one for one in model.metadata_props if one.key in _NOTES]:
         model.metadata_props.remove(one)
 
 

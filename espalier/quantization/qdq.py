@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from espalier.quantization.compact import drop_unread_constants
+
 _LARGEST = 2**30  # of a bias, so that there is room for the sum of products
 
 
@@ -132,17 +134,12 @@ class _Graph:
         while unused := self._unused_nodes():
             for node in unused:
                 self._graph.node.remove(node)
-        used = self._used()
-        for weight in [one for one in self._graph.initializer if one.name not in used]:
-            self._graph.initializer.remove(weight)
+        drop_unread_constants(self._graph)
 
     def _unused_nodes(self) -> list[NodeProto]:
-        used = self._used() | {output.name for output in self._graph.output}
+        read = {name for node in self._graph.node for name in node.input}
+        used = read | {output.name for output in self._graph.output}
         return [node for node in self._graph.node if used.isdisjoint(node.output)]
-
-    def _used(self) -> set[str]:
-        """The names that nodes read."""
-        return {name for node in self._graph.node for name in node.input}
 
     def _scale(self, name: str) -> np.ndarray | None:
         producer = self._producers.get(name)

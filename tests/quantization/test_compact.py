@@ -1,12 +1,11 @@
 """The short form of a file of integers: the same bits by the same kernels, in fewer bytes."""
 
-from collections import Counter
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from kernels import kernels
 from onnx import TensorProto, helper, numpy_helper
 
 from espalier.export.onnx import export
@@ -43,17 +42,6 @@ def dynamically(source, target, _) -> None:
 def quantized(request, source, tmp_path):
     request.param(source, tmp_path / "int8.onnx", IMAGES)
     return onnx.load(tmp_path / "int8.onnx")
-
-
-def kernels(model: onnx.ModelProto, path) -> Counter[str]:
-    """How often each operator runs after ONNX Runtime has fused what it can."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
 def test_bits_and_kernels_are_the_same_in_fewer_bytes(quantized, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from properties import assert_equal_outputs, assert_equal_weights
 from torch import nn
 
 from espalier.prediction import CLASSIFICATION
+from espalier.training import engine
 from espalier.training.history import Reporter, columns
 from espalier.training.schedules import one_cycle
 
@@ -27,6 +29,22 @@ def test_the_same_arguments_give_the_same_bits_after_any_random_draws(setting, c
     histories.append(setting.train(other, **changes))
     assert_equal_weights(one, other)
     assert timeless(histories[0]) == timeless(histories[1])
+
+
+def test_memory_is_kept_during_a_training_and_the_bits_are_those_without(setting, monkeypatch):
+    entered = []
+
+    @contextmanager
+    def returned_memory():
+        entered.append(True)
+        yield
+
+    one, other = setting.network(), setting.network()
+    setting.train(one)
+    monkeypatch.setattr(engine, "kept_memory", returned_memory)
+    setting.train(other)
+    assert entered == [True]
+    assert_equal_weights(one, other)
 
 
 def test_dropout_repeats_itself_too(setting):

@@ -128,7 +128,6 @@ def test_a_wrong_value_is_refused_in_a_sentence_with_the_key_and_what_was_found(
     ("content", "key"),
     [
         (models(a={"by": "prune", "keep_macs": 0.5}), "models.a.from"),
-        (models(a={"from": "teacher", "by": "distill"}), "models.a.model"),
         ({"teacher": {"epochs": 3}}, "teacher.model"),
     ],
 )
@@ -358,8 +357,28 @@ def test_a_weight_of_soft_targets_that_falls_leaves_the_rest_to_the_labels():
             },
             ["`model` beside `arguments`"],
         ),
+        (
+            {"teacher": TEACHER, "models": {"a": {"from": "teacher", "by": "distill"}}},
+            ["models.a", "Expected `model`", "learns nothing from itself"],
+        ),
+        (
+            {
+                "teacher": TEACHER,
+                "models": {
+                    "s": DISTILL,
+                    "a": {"from": "s", "by": "distill", "classes": ["1", "3"]},
+                },
+            },
+            ["models.a", "`model` beside `classes`"],
+        ),
     ],
-    ids=["training.epochs", "baseline", "arguments alone"],
+    ids=[
+        "training.epochs",
+        "baseline",
+        "arguments alone",
+        "from itself",
+        "other classes of the same network",
+    ],
 )
 def test_a_network_with_random_weights_and_a_key_without_effect_are_refused(content, words):
     with pytest.raises(BadInput) as error:

@@ -7,10 +7,13 @@ from torch import nn
 from espalier.errors import BadInput
 from espalier.making.job import Job
 from espalier.making.onnx_file import read_program
+from espalier.making.own_network import check_own_network
+from espalier.measures.macs import count_macs
 from espalier.models.architecture import architecture_of
 from espalier.models.build import build
 from espalier.models.onnx_import import OnnxProgram
-from espalier.params import BaseEntry, ChildEntry
+from espalier.params import BaseEntry, ChildEntry, Teacher
+from espalier.params.entry import Further
 from espalier.seeds import seed_all
 
 
@@ -53,6 +56,28 @@ def parent_network(job: Job[ChildEntry]) -> nn.Module:
     """
     refuse_quantized(job, job.entry.parent)
     return job.project.load(job.entry.parent)
+
+
+def network_to_train(job: Job[Teacher | Further]) -> nn.Module:
+    """A new network, or without a factory the parent's, to be trained further.
+
+    Raises:
+        BadInput: if the parent is quantized, or the new network does not suit the task.
+    """
+    parent = job.entry.origin
+    if job.entry.factory is None and parent is not None:
+        refuse_quantized(job, parent)
+        return job.project.load(parent)
+    network = new_network(job)
+    check_own_network(job, network)
+    return network
+
+
+def base_macs(job: Job[Teacher | Further], network: nn.Module) -> int:
+    """Multiply-accumulates of the network, or of the ancestor of it that no pruning has touched."""
+    if job.entry.factory is None and job.entry.origin is not None:
+        return job.project.base_macs(job.entry.origin)
+    return count_macs(network, job.data.example().cpu())
 
 
 def refuse_quantized(job: Job[BaseEntry], parent: str) -> None:

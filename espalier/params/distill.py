@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from espalier.distillation.settings import Ramp
 from espalier.params.classes import Classes
-from espalier.params.entry import LIBRARIES, BuiltEntry, ChildEntry, Parallel, Trained
+from espalier.params.entry import LIBRARIES, ChildEntry, Further, Parallel
 from espalier.params.losses import (
     AnyLoss,
     Labels,
@@ -47,8 +47,8 @@ class Taught(ChildEntry):
     Attributes:
         soft: short form of the loss: soft targets beside the labels.
         losses: full form of the loss: a weighted sum.
-        teachers: ancestors whose outputs are used; by default the parent of a distilled entry, and
-            the teacher of the tree for all others.
+        teachers: ancestors whose outputs are used; by default the parent of a new network, and the
+            teacher of the tree for all others.
         combine: how the losses against several teachers are added up: with equal weights, or
             weighted by how right each teacher is about the example.
     """
@@ -140,8 +140,8 @@ class Recovered(Parallel, Taught):
         return self.finetune
 
 
-class Distill(Trained, BuiltEntry, Taught):
-    """A new, smaller network that learns from its parent.
+class Distill(Further, Taught):
+    """A new, smaller network that learns from its parent, or the parent, taught further.
 
     Attributes:
         classes: classes of the data that the network answers, or concepts, which are unions of
@@ -151,6 +151,25 @@ class Distill(Trained, BuiltEntry, Taught):
     by: Literal["distill"]
     classes: Classes = None
 
+    @model_validator(mode="after")
+    def _classes_are_of_a_new_network(self) -> Self:
+        if self.classes is not None and self.model is None:
+            raise ValueError(
+                "Expected `model` beside `classes`: without it the parent is taught further, and its "
+                "outputs stay; found `classes` without `model`."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_something_to_learn(self) -> Self:
+        if self.model is None and set(self.teaching) == {self.parent}:
+            raise ValueError(
+                f"Expected `model`, a network that learns from {self.parent}; found none. Without it "
+                "the parent is taught further, and it learns nothing from itself: `teachers` may name "
+                "another."
+            )
+        return self
+
     @property
     def concepts(self) -> dict[str, tuple[str, ...]] | None:
         """Names of the classes of each output; None for those of the parent."""
@@ -158,10 +177,10 @@ class Distill(Trained, BuiltEntry, Taught):
 
     @property
     def teaching(self) -> tuple[str, ...]:
-        """The chosen teachers, or the parent."""
-        return self.chosen_teachers or (self.parent,)
+        """The chosen teachers; without any the parent, or of a parent taught further the teacher of the tree."""
+        return self.chosen_teachers or (self.parent if self.model else TEACHER,)
 
     @property
     def dependencies(self) -> tuple[str, ...]:
-        """The parent and the chosen teachers."""
-        return (self.parent, *self.chosen_teachers)
+        """The parent and the teachers."""
+        return tuple(dict.fromkeys((self.parent, *self.teaching)))

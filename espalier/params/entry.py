@@ -1,6 +1,6 @@
 """Parts that the entries of `params.yaml` have in common."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -185,3 +185,34 @@ class Trained(Parallel):
     def recipe_keys(self) -> dict[str, Any]:
         """Keys of `training` that the entry overrides."""
         return self.overrides
+
+
+class Further(Trained, ChildEntry):
+    """An entry that trains a new network, or its parent's further.
+
+    Attributes:
+        model: factory of a new network; if absent, the parent is trained further.
+        arguments: arguments of the factory.
+    """
+
+    model: str | None = None
+    arguments: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _arguments_are_of_a_factory(self) -> Self:
+        if self.arguments and self.model is None:
+            raise ValueError(
+                "Expected `model` beside `arguments`: without it the parent is trained further; found "
+                "`arguments` alone."
+            )
+        return self
+
+    @property
+    def factory(self) -> str | None:
+        """Factory of a new network; None to train the parent further."""
+        return self.model
+
+    @property
+    def factory_arguments(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return self.arguments

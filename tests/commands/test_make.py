@@ -19,6 +19,7 @@ from properties import assert_equal_outputs, assert_equal_weights, assert_explai
 
 from espalier import cli, files
 from espalier.commands import make
+from espalier.data.prepared import read_split
 from espalier.errors import BadInput, Stopped, TryAgain
 from espalier.making import siblings
 from espalier.making.baseline import epochs_until
@@ -26,6 +27,7 @@ from espalier.making.job import Job
 from espalier.making.project import Project
 from espalier.making.prune import prune
 from espalier.measures.device import latency_device
+from espalier.measures.macs import count_macs
 from espalier.models import content_hash, load
 from espalier.params import read_params
 from espalier.runtimes import DEFAULT
@@ -315,6 +317,30 @@ def test_a_model_that_is_trained_further_starts_from_its_parent(tiny_copy):
         files.read_json(project / "models" / "new" / "architecture.json")["factory"]
         == "espalier:mlp"
     )
+
+
+def test_a_student_that_is_taught_further_starts_from_its_parent_and_learns_from_the_teacher(
+    tiny_copy,
+):
+    project = tiny_copy()
+    kept = {"from": "student", "by": "distill", "epochs": 0}
+    change(project, kept=kept, further={**kept, "epochs": 1, "soft": {"weight": 1}})
+    for name in ("student", "kept", "further"):
+        make.run(project, name)
+    student = load(project / "models" / "student")
+    assert_equal_outputs(load(project / "models" / "kept"), student, torch.randn(4, 1, 8, 8))
+    lineage = files.read_json(project / "models" / "further" / "lineage.json")
+    assert set(lineage["models"]) == {"student", "teacher"}
+    assert lineage["base_macs"] == count_macs(student, torch.zeros(1, 1, 8, 8))
+    images = read_split(project / "prepared", "validation").inputs
+    front = Job.of(project, "further", read_params(project)).data.front
+    answers = load(project / "models" / "teacher")(front(images)).softmax(1)
+
+    def distance(name):
+        outputs = load(project / "models" / name)(front(images))
+        return float(-(answers * outputs.log_softmax(1)).sum(1).mean().detach())
+
+    assert distance("further") < distance("kept")
 
 
 def test_the_same_entry_gives_the_same_bytes_elsewhere(tiny, tiny_copy):

@@ -176,6 +176,11 @@ OPERATIONS = (
         refused=dict.fromkeys(("share", "share-rate"), "before weights are shared"),
     ),
     Operation("fold-linears", {"by": "fold", "fold": "linears", **_RECOVERY}),
+    Operation(
+        "fold-ranges",
+        {"by": "fold", "fold": "ranges"},
+        refused=dict.fromkeys(("share", "share-rate"), "before weights are shared"),
+    ),
     Operation("fold-blocks", {"by": "fold", "fold": "blocks", "keep_macs": 0.8, **_RECOVERY}),
     Operation(
         "fold-blocks-weights",

@@ -33,6 +33,7 @@ def test_the_table_of_targets_is_that_of_the_results(project_root):
         ("bench_bytes", "lenet"),
         ("bench_lenet", "lenet"),
         ("bench_one_shot", "importing"),
+        ("bench_ranges", "methods"),
         ("bench_claims", "methods"),
         ("bench_recovery", "methods"),
         ("bench_peer_recovery", "methods"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import Notice
-from espalier.folding import fold_batch_norms, fold_blocks, fold_linears
+from espalier.folding import equalize_ranges, fold_batch_norms, fold_blocks, fold_linears
 from espalier.making.job import Job
 from espalier.making.networks import parent_network
 from espalier.making.result import OperationResult
@@ -24,6 +24,7 @@ _FEWEST = 4  # examples that the unbiased estimate of CKA needs
 _EXACT: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
     "batch_norms": fold_batch_norms,
     "linears": fold_linears,
+    "ranges": equalize_ranges,
 }
 
 
@@ -42,10 +43,15 @@ def fold(job: Job[Fold]) -> OperationResult:
 
 
 def _warn_if_unchanged(entry: Fold, whole: nn.Module, network: nn.Module) -> None:
-    if edits_of(network) == edits_of(whole):
+    if edits_of(network) == edits_of(whole) and _equal_weights(network, whole):
         noun = entry.fold.replace("_", " ")
         message = f"Folding changed nothing: {entry.parent} has no {noun} to be folded."
         warnings.warn(message, Notice, stacklevel=3)
+
+
+def _equal_weights(one: nn.Module, other: nn.Module) -> bool:
+    values = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(value, former) for value, former in values)
 
 
 def _fold_blocks(job: Job[Fold], network: nn.Module, macs: int) -> nn.Module:

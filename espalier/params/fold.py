@@ -13,11 +13,11 @@ _UNTRAINED = {"epochs": 0}
 class Fold(Recovered):
     """The parent with fewer layers.
 
-    Folded batch norms and linear layers have equal outputs, so nothing is trained without
-    `finetune`. Merged blocks are recovered by distillation from the teacher.
+    Folded batch norms, folded linear layers and equal ranges have equal outputs, so nothing is trained
+    without `finetune`. Merged blocks are recovered by distillation from the teacher.
 
     Attributes:
-        fold: Kind of layers that are folded.
+        fold: Kind of layers that are folded, or `ranges`: factors of channels that move into the next layer.
         keep_macs: For `blocks`: multiply-accumulates to keep, as a fraction of the nearest ancestor
             that no pruning has touched.
         similarity: For `blocks`: smallest similarity of merged blocks; without `keep_macs`, all pairs as
@@ -26,7 +26,7 @@ class Fold(Recovered):
     """
 
     by: Literal["fold"]
-    fold: Literal["batch_norms", "linears", "blocks"]
+    fold: Literal["batch_norms", "linears", "ranges", "blocks"]
     keep_macs: float | None = Field(None, gt=0, le=1)
     similarity: float | None = Field(None, ge=0, le=1)
     compare: Literal["outputs", "weights"] = "outputs"

@@ -12,7 +12,7 @@ def entry(**keys):
     return check({"teacher": {"model": "espalier:resnet"}, "models": models}).models["folded"]
 
 
-@pytest.mark.parametrize("what", ["batch_norms", "linears"])
+@pytest.mark.parametrize("what", ["batch_norms", "linears", "ranges"])
 def test_exact_folds_are_not_trained_by_default(what):
     assert entry(fold=what).finetune == {"epochs": 0}
     assert entry(fold=what, finetune={"learning_rate": 0.01}).finetune == {"learning_rate": 0.01}

@@ -40,12 +40,11 @@ def _share_by_rate(job: Job[Share], network: nn.Module) -> tuple[nn.Module, list
             f"Expected models.{job.name}.finetune.epochs of at least 1 for `method: rate`; found 0."
         )
     objective = objective_of(job, network)
-    names = [
-        name
-        for name, value in network.named_parameters()
-        if value.ndim > 1 or entry.vectors == "shared"
-    ]
-    reparametrise(network, names)
+    vectors = [name for name, value in network.named_parameters() if value.ndim <= 1]
+    weights = [name for name, value in network.named_parameters() if value.ndim > 1]
+    reparametrise(network, weights, fineness=entry.fineness.weights)
+    if entry.vectors == "shared":
+        reparametrise(network, vectors, fineness=entry.fineness.vectors)
     history = job.fit(network, WithRate(objective, network, entry.rate))
     round_to_steps(network)
     if entry.vectors == "half":

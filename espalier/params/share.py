@@ -20,6 +20,19 @@ class Widths(Strict):
     linear: int = Field(5, ge=1, le=12)
 
 
+class Fineness(Strict):
+    """First steps of `method: rate`, as a number of steps in the root mean square of a parameter.
+
+    Attributes:
+        weights: steps of weights.
+        vectors: steps of parameters of one dimension, if they are shared, too. A bias is few bytes, and its error
+            is at every position of its channel.
+    """
+
+    weights: float = Field(2.0, gt=0, le=1024)
+    vectors: float = Field(2.0, gt=0, le=1024)
+
+
 class Share(Recovered):
     """The parent with a codebook per weight, fine-tuned by distillation, and packed into a file.
 
@@ -30,6 +43,7 @@ class Share(Recovered):
         price: Price of a bit in mean squares of a weight, for `kmeans`: rare values move to common
             ones; 0 assigns each element to the nearest centroid.
         rate: Price of a kilobyte in units of the loss, for `rate`.
+        fineness: First steps, for `rate`; a parent that has steps already keeps them.
         vectors: Treatment of parameters of one dimension, as biases: left as they are, rounded to
             half the digits, or shared as well.
     """
@@ -39,11 +53,14 @@ class Share(Recovered):
     bits: Widths | int = 4
     price: float = Field(0.0, ge=0)
     rate: float = Field(0.01, gt=0)
+    fineness: Fineness = Fineness()
     vectors: Literal["float32", "half", "shared"] = "half"
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:
-        keys_of_other_method = {"kmeans": {"rate"}, "rate": {"bits", "price"}}[self.method]
+        keys_of_other_method = {"kmeans": {"rate", "fineness"}, "rate": {"bits", "price"}}[
+            self.method
+        ]
         given = keys_of_other_method & self.model_fields_set
         if given:
             key = min(given)

@@ -1,6 +1,7 @@
 """`by: share` in a project."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -25,6 +26,9 @@ ENTRIES = {
     | {"bits": {"conv": 5, "linear": 2}, "price": 0.01, "finetune": {"epochs": 0}},
     "rate": SHARE
     | {"method": "rate", "rate": 0.05, "vectors": "shared", "finetune": {"epochs": 2}},
+    "fine": SHARE
+    | {"method": "rate", "rate": 0.001, "vectors": "shared", "finetune": {"epochs": 1}}
+    | {"fineness": {"weights": 1, "vectors": 64}},
     "further": {"from": "kmeans", "by": "train", "epochs": 1},
     "again": SHARE | {"from": "kmeans", "bits": 2, "finetune": {"epochs": 0}},
 }
@@ -55,6 +59,16 @@ def test_the_packed_file_holds_the_weights_of_the_folder_and_its_size_is_the_one
         == pack(load(model), tmp_path / "x")
     )
     assert metrics["packed_bytes"] < metrics["bytes"] / 3
+
+
+def test_weights_and_vectors_begin_with_steps_of_their_own(project):
+    found = {"weights": [], "vectors": []}
+    for value in load(project / "models" / "fine").parameters():
+        used = value[value != 0].double()
+        step = math.gcd(*(int(element * 2**40) for element in used.tolist())) / 2**40
+        steps = float(used.square().mean().sqrt()) / step
+        found["weights" if value.ndim > 1 else "vectors"].append(steps)
+    assert max(found["weights"]) < 4 < 16 < min(found["vectors"])
 
 
 def test_every_model_reports_its_packed_size_and_only_shared_ones_have_the_file(project):
@@ -98,6 +112,9 @@ def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):
         ({"bits": {"conv": 3, "dense": 3}}, "dense"),
         ({"bits": 4, "method": "rate"}, "`bits`"),
         ({"rate": 0.1}, "`rate`"),
+        ({"fineness": {"weights": 4}}, "`fineness`"),
+        ({"method": "rate", "fineness": {"weights": 0}}, "weights"),
+        ({"method": "rate", "fineness": 4}, "fineness"),
         ({"method": "vector"}, "method"),
         ({"vectors": "int8"}, "vectors"),
         ({"price": -1}, "price"),

@@ -18,7 +18,7 @@ from bench_digits import call
 from committed import conditions, show
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "resnet56"
-EXAMPLES = {"half": "params.yaml", "bytes": "bytes.yaml", "small": "small.yaml"}
+EXAMPLES = {"half": "params.yaml"} | {name: f"{name}.yaml" for name in ("bytes", "small", "packed")}
 COLUMNS = ("accuracy", "drop", "drop_low", "drop_high", "macs", "bytes", "speedup_1", "speedup_64")
 
 

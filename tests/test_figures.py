@@ -147,11 +147,21 @@ def test_the_imported_network_in_few_kilobytes_is_as_good_as_the_page_says(proje
 def test_the_small_network_is_as_good_as_the_page_says(project_root, results):
     models = json.loads((results / "imported" / "small.json").read_text())["models"]
     page = (project_root / "docs" / "importing.md").read_text()
-    for name in ("small", "small-int8"):
+    for name in ("small", "longer", "small-int8"):
         found = models[name]
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
         assert f"| {found['bytes']:,.0f} bytes | {100 * found['accuracy']:.1f} % |" in row
         assert f"| {found['speedup_1']:.1f}x |" in row
+
+
+def test_the_network_in_twelve_kilobytes_is_as_good_as_the_page_says(project_root, results):
+    models = json.loads((results / "imported" / "packed.json").read_text())["models"]
+    page = (project_root / "docs" / "importing.md").read_text()
+    for name in ("medium", "packed", "packed-more", "packed-last"):
+        found = models[name]
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {found['packed_bytes']:,} bytes | {100 * found['accuracy']:.1f} % |" in row
+        assert f"| {found['epochs']} |" in row
 
 
 def test_a_cut_without_training_is_as_good_as_the_readme_says(project_root, results):

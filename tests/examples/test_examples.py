@@ -96,7 +96,7 @@ def test_the_example_of_foreign_weights_is_a_project_with_nothing_to_refuse(
     shutil.copytree(project_root / "examples" / "resnet56", project, dirs_exist_ok=True)
     monkeypatch.syspath_prepend(project)
     monkeypatch.delitem(sys.modules, "networks", raising=False)  # of a project of another test
-    for declared in ("params.yaml", "bytes.yaml", "small.yaml"):
+    for declared in ("params.yaml", "bytes.yaml", "small.yaml", "packed.yaml"):
         shutil.copy(project_root / "examples" / "resnet56" / declared, project / "params.yaml")
         teacher = read_params(project).teacher
         network = build(

@@ -162,6 +162,10 @@ def test_the_network_in_twelve_kilobytes_is_as_good_as_the_page_says(project_roo
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
         assert f"| {found['packed_bytes']:,} bytes | {100 * found['accuracy']:.1f} % |" in row
         assert f"| {found['epochs']} |" in row
+    smallest = models["packed-last"]
+    kilobytes, percent = smallest["packed_bytes"] / 1000, 100 * smallest["accuracy"]
+    readme = " ".join((project_root / "README.md").read_text().split())
+    assert f"CIFAR-10 in a file of {kilobytes:.1f} KB, right on {percent:.1f} %" in readme
 
 
 def test_a_cut_without_training_is_as_good_as_the_readme_says(project_root, results):

@@ -23,14 +23,8 @@ from espalier.params import read_params
 PAGE = ROOT / "docs" / "methods.md"
 FOLDED = "folded"
 BITS = (8, 7, 6, 5)
-SHRUNK = (
-    1.0,
-    0.9,
-    0.8,
-    0.7,
-    0.6,
-    0.5,
-)  # ranges that are tried, as fractions of the largest magnitude
+# ranges that are tried, as fractions of the largest magnitude
+SHRUNK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from espalier.errors import BadInput
+from espalier.folding.codebooks import refuse_codebooks
 from espalier.models.equivalence import check_equal_outputs, flush_denormals
 from espalier.models.graph import Graph
-from espalier.models.structure import remove, shared_weights
+from espalier.models.structure import remove
 
 Norm = nn.modules.batchnorm._BatchNorm
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -42,14 +42,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
             shared weights that would be scaled.
     """
     pairs = batch_norms_to_fold(network, example)
-    with_codebook = {name.rpartition(".")[0] for name in shared_weights(network)}
-    scaled = with_codebook & {layer for layer, _ in pairs}
-    if scaled:
-        raise BadInput(
-            "Expected batch norms to be folded before weights are shared: they scale each channel "
-            "by "
-            f"its own factor, and a codebook would be lost; found shared weights in {min(scaled)}."
-        )
+    refuse_codebooks(network, [layer for layer, _ in pairs], "batch norms to be folded")
     folded = copy.deepcopy(network).eval()
     for layer, norm in pairs:
         _fold(folded.get_submodule(layer), folded.get_submodule(norm))

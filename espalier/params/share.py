@@ -69,6 +69,11 @@ class Share(Recovered):
                 f"{self.method}`; "
                 f"found `{key}`."
             )
+        if "vectors" in self.fineness.model_fields_set and self.vectors != "shared":
+            raise ValueError(
+                "`fineness.vectors` is of vectors with steps. Expected `vectors: shared` beside it; found "
+                f"`vectors: {self.vectors}`."
+            )
         if isinstance(self.bits, int) and not 1 <= self.bits <= 12:
             raise ValueError(f"`bits` is out of range. Expected 1..12; found {self.bits}.")
         return self

@@ -115,6 +115,7 @@ def test_the_deployed_file_has_the_weights_of_the_packed_one(digits, tmp_path):
         ({"fineness": {"weights": 4}}, "`fineness`"),
         ({"method": "rate", "fineness": {"weights": 0}}, "weights"),
         ({"method": "rate", "fineness": 4}, "fineness"),
+        ({"method": "rate", "fineness": {"vectors": 32}}, "`vectors: shared`"),
         ({"method": "vector"}, "method"),
         ({"vectors": "int8"}, "vectors"),
         ({"price": -1}, "price"),
